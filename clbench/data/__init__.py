@@ -1,0 +1,1 @@
+"""Pools: named data sets as device-resident tensors."""

@@ -1,0 +1,35 @@
+"""What a data plug-in is: a frozen dataclass of settings that can load itself."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+
+from clbench.data.pool import Arrays, Pool, TensorPool
+
+
+@dataclass(frozen=True)
+class DataSet(ABC):
+    """Base of every data plug-in; its fields are the settings ``data.<field>``."""
+
+    augment: Literal["none", "crop_flip"] = "none"
+    """Training-time augmentation: none, or random crop (padding 1/8) with horizontal flip."""
+
+    @abstractmethod
+    def arrays(self) -> Arrays:
+        """Read the whole data set into host memory.
+
+        Raises:
+            UsageError: the data are not there (with one line on how to get them) or malformed.
+        """
+
+    def pool(self, device: torch.device) -> Pool:
+        """The data set on a device."""
+        return TensorPool(self.arrays(), device)
+
+    def default_model(self) -> str:
+        """The model a run uses when the user names none; must not load the data."""
+        return "mlp"

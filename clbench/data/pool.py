@@ -1,0 +1,154 @@
+"""Pools: data sets as device-resident tensors.
+
+A pool says *what a sample is*; a scenario decides which samples come, and when.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from abc import ABC, abstractmethod
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from clbench.errors import UsageError
+
+Split = Literal["train", "test"]
+VALIDATION_SHARE = 0.1
+
+
+@dataclasses.dataclass(frozen=True)
+class Arrays:
+    """A whole data set in host memory.
+
+    ``train_x``, ``test_x``: ``(n, ...)`` of one shape and dtype, uint8 for images (``(n, H, W)`` or
+    ``(n, C, H, W)``) or float32 for vectors; ``train_y``, ``test_y``: ``(n,)`` int64 labels in
+    ``[0, n_classes)``. ``scale`` brings a raw value to the unit range (``1/255`` for images).
+    """
+
+    train_x: np.ndarray
+    train_y: np.ndarray
+    test_x: np.ndarray
+    test_y: np.ndarray
+    n_classes: int
+    scale: float = 1.0
+
+    def __post_init__(self) -> None:
+        for split, x, y in (
+            ("train", self.train_x, self.train_y),
+            ("test", self.test_x, self.test_y),
+        ):
+            if len(x) != len(y) or len(x) == 0:
+                raise UsageError(f"{split}: {len(x)} samples and {len(y)} labels; need as many, >= 1")
+            if y.min() < 0 or y.max() >= self.n_classes:
+                raise UsageError(
+                    f"{split}: labels run from {y.min()} to {y.max()}, "
+                    f"outside 0..{self.n_classes - 1}"
+                )
+            if x.dtype != np.uint8 and not np.isfinite(x).all():
+                raise UsageError(f"{split}: the data holds NaN or infinite values")
+        if self.train_x.shape[1:] != self.test_x.shape[1:]:
+            raise UsageError(
+                f"train samples have shape {self.train_x.shape[1:]}, "
+                f"test samples {self.test_x.shape[1:]}"
+            )
+
+
+class Pool(ABC):
+    """A data set that lives on one device, in its native dtype.
+
+    ``train`` is everything one may learn from, ``test`` what is scored. Scaling to floats is the
+    first layer of the model, so that a memory stores what the pool stores.
+    """
+
+    n_classes: int
+    input_shape: tuple[int, ...]
+    dtype: torch.dtype
+    scale: float
+    sha256: str
+    device: torch.device
+
+    @abstractmethod
+    def size(self, split: Split) -> int:
+        """The number of samples of a split."""
+
+    @abstractmethod
+    def labels(self, split: Split) -> np.ndarray:
+        """``(n,)`` int64 labels, in host memory."""
+
+    @abstractmethod
+    def gather(self, split: Split, index: np.ndarray) -> Tensor:
+        """``(len(index), *input_shape)``: those samples, on the device."""
+
+    @abstractmethod
+    def tuning(self) -> Pool:
+        """The same pool with its test split out of reach.
+
+        What was ``train`` is parted once, stratified, by a hash of each sample and so the same for
+        every seed: nine tenths to learn from, one tenth (``val``) to score on.
+        """
+
+
+class TensorPool(Pool):
+    """The common pool: all samples resident on the device."""
+
+    def __init__(self, arrays: Arrays, device: torch.device) -> None:
+        self.n_classes, self.scale, self.device = arrays.n_classes, arrays.scale, device
+        self.input_shape = tuple(arrays.train_x.shape[1:])
+        self.sha256 = _hash(arrays)
+        self._arrays = arrays
+        self._x = {
+            "train": torch.as_tensor(arrays.train_x, device=device),
+            "test": torch.as_tensor(arrays.test_x, device=device),
+        }
+        self.dtype = self._x["train"].dtype
+
+    def size(self, split: Split) -> int:
+        """The number of samples of a split."""
+        return len(self._x[split])
+
+    def labels(self, split: Split) -> np.ndarray:
+        """``(n,)`` int64 labels, in host memory."""
+        return self._arrays.train_y if split == "train" else self._arrays.test_y
+
+    def gather(self, split: Split, index: np.ndarray) -> Tensor:
+        """``(len(index), *input_shape)``: those samples, on the device."""
+        return self._x[split].index_select(0, torch.as_tensor(index, device=self.device))
+
+    def tuning(self) -> TensorPool:
+        """The training split alone, parted into nine tenths to learn from and one to score on."""
+        held_out = validation_mask(self._arrays.train_x, self._arrays.train_y)
+        x, y = self._arrays.train_x, self._arrays.train_y
+        return TensorPool(
+            dataclasses.replace(
+                self._arrays,
+                train_x=x[~held_out],
+                train_y=y[~held_out],
+                test_x=x[held_out],
+                test_y=y[held_out],
+            ),
+            self.device,
+        )
+
+
+def validation_mask(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """``(n,)`` bool: the tenth of each class whose samples have the smallest SHA-256."""
+    digests = np.array([hashlib.sha256(np.ascontiguousarray(row).tobytes()).digest() for row in x])
+    mask = np.zeros(len(y), dtype=bool)
+    for label in np.unique(y):
+        members = np.flatnonzero(y == label)
+        ranked = members[np.argsort(digests[members], kind="stable")]
+        mask[ranked[: max(1, round(VALIDATION_SHARE * len(members)))]] = True
+    return mask
+
+
+def _hash(arrays: Arrays) -> str:
+    """SHA-256 over shapes, dtypes, scale and bytes, in a fixed order."""
+    digest = hashlib.sha256(f"{arrays.n_classes} {arrays.scale!r}".encode())
+    for array in (arrays.train_x, arrays.train_y, arrays.test_x, arrays.test_y):
+        digest.update(f"{array.shape} {array.dtype.str}".encode())
+        digest.update(np.ascontiguousarray(array).data)
+    return digest.hexdigest()

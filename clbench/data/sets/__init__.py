@@ -1,0 +1,1 @@
+"""Built-in data plug-ins, one file per data set."""

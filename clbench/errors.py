@@ -1,0 +1,13 @@
+"""The errors clbench raises on purpose: one line that says what is wrong, where, and what to do."""
+
+
+class ClbenchError(Exception):
+    """Something went wrong while running; the command line ends with exit code 1."""
+
+
+class UsageError(ClbenchError):
+    """What the user asked for cannot be done; nothing was run or written (exit code 2)."""
+
+
+class Diverged(ClbenchError):
+    """Training left the finite numbers; the run ends as a record with status ``diverged``."""

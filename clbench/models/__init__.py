@@ -1,0 +1,1 @@
+"""Built-in model plug-ins: the networks that strategies train."""

@@ -1,0 +1,1 @@
+"""Built-in leaderboards, one folder each; installed as ``clbench.leaderboards``."""

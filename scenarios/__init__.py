@@ -1,0 +1,1 @@
+"""Built-in scenarios, one file each; installed as ``clbench.scenarios``."""

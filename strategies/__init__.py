@@ -1,0 +1,1 @@
+"""Built-in strategies, one file each; installed as ``clbench.strategies``."""
