@@ -1,0 +1,1 @@
+"""Building blocks that strategies share: stores of samples."""

@@ -1,0 +1,130 @@
+"""The optimizer under every gradient strategy: one flat vector of weights, one update.
+
+All trainable parameters are made views of one vector, so that clipping is one norm, an update one
+kernel, and a penalty of any regulariser one line over ``(P,)`` vectors. The results are those of
+the same optimizer on the separate tensors, to float tolerance.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from clbench.errors import UsageError
+
+# These look at the shape of each tensor, so they are given the tensors; all others are elementwise.
+SHAPE_AWARE = {"adafactor", "muon"}
+REFUSED = {"lbfgs": "it needs a closure", "sparseadam": "it needs sparse gradients"}
+
+
+class FlatWeights:
+    """Makes parameters views of one vector, and keeps them so.
+
+    ``deepcopy``, ``.double()`` or ``load_state_dict(assign=True)`` give parameters storage of their
+    own again without an error; ``bind`` notices and lays them back. The vector is registered nowhere:
+    the parameters are what a state dict holds.
+    """
+
+    def __init__(self, parameters: Sequence[nn.Parameter]) -> None:
+        self.parameters = [p for p in parameters if p.requires_grad]
+        self.shapes = [p.shape for p in self.parameters]
+        self.sizes = [p.numel() for p in self.parameters]
+        self.vector = nn.Parameter(torch.empty(0))
+        self.bind()
+
+    def bind(self) -> None:
+        """Lay every parameter back into the vector if anything has moved it."""
+        if self._bound():
+            return
+        with torch.no_grad():
+            self.vector.data = torch.cat([p.detach().reshape(-1) for p in self.parameters])
+            for p, part in zip(self.parameters, self.split(self.vector.data), strict=True):
+                p.data = part
+
+    def _bound(self) -> bool:
+        at = self.vector.data_ptr()
+        for p, size in zip(self.parameters, self.sizes, strict=True):
+            if p.data_ptr() != at or p.dtype != self.vector.dtype:
+                return False
+            at += size * p.element_size()
+        return self.vector.numel() > 0
+
+    def split(self, vector: Tensor) -> list[Tensor]:
+        """A ``(P,)`` vector as views of the parameters' shapes."""
+        parts = vector.split(self.sizes)
+        return [part.view(shape) for part, shape in zip(parts, self.shapes, strict=True)]
+
+    def gradient(self, loss: Tensor) -> Tensor:
+        """``(P,)``: the gradient of a scalar loss; zero where a parameter took no part."""
+        parts = torch.autograd.grad(loss, self.parameters, materialize_grads=True)
+        return torch.cat([part.reshape(-1) for part in parts])
+
+
+class SGD(torch.optim.Optimizer):
+    """``torch.optim.SGD`` for one flat vector, in one or two kernels instead of a dozen calls."""
+
+    def __init__(
+        self, params: list[nn.Parameter], lr: float, momentum: float, weight_decay: float
+    ) -> None:
+        super().__init__(params, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay})
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
+        """Momentum as in torch: ``v = m v + g``, ``w -= lr v``, with ``v = g`` at the first step."""
+        for group in self.param_groups:
+            for weights in group["params"]:
+                update = weights.grad
+                if group["weight_decay"]:
+                    update = update.add(weights, alpha=group["weight_decay"])
+                if group["momentum"]:
+                    state = self.state[weights]
+                    if "momentum_buffer" not in state:
+                        state["momentum_buffer"] = update.clone()
+                    else:
+                        state["momentum_buffer"].mul_(group["momentum"]).add_(update)
+                    update = state["momentum_buffer"]
+                weights.add_(update, alpha=-group["lr"])
+
+
+def optimizer_class(name: str) -> type[torch.optim.Optimizer]:
+    """``sgd`` or any class of ``torch.optim``, in any case.
+
+    Raises:
+        UsageError: there is no such optimizer, or it does not fit the training loop.
+    """
+    if name.lower() == "sgd":
+        return SGD
+    if name.lower() in REFUSED:
+        raise UsageError(f"strategy.optimizer={name} is not supported: {REFUSED[name.lower()]}")
+    found = {
+        key.lower(): value
+        for key, value in vars(torch.optim).items()
+        if isinstance(value, type) and issubclass(value, torch.optim.Optimizer)
+    }
+    found.pop("optimizer", None)
+    if name.lower() not in found:
+        names = ", ".join(sorted(set(found) - set(REFUSED)))
+        raise UsageError(f"unknown strategy.optimizer={name!r}; torch.optim has {names}")
+    return found[name.lower()]
+
+
+def build_optimizer(
+    name: str, weights: FlatWeights, lr: float, momentum: float, weight_decay: float
+) -> torch.optim.Optimizer:
+    """The optimizer of that name over the flat vector (over the tensors, where it minds shapes)."""
+    cls = optimizer_class(name)
+    if cls is SGD:
+        return SGD([weights.vector], lr, momentum, weight_decay)
+    settings: dict[str, float] = {"lr": lr}
+    if "momentum" in cls.__init__.__code__.co_varnames:
+        settings["momentum"] = momentum
+    elif momentum:
+        raise UsageError(f"strategy.momentum is not a setting of optimizer {name!r}")
+    if "weight_decay" in cls.__init__.__code__.co_varnames:
+        settings["weight_decay"] = weight_decay
+    elif weight_decay:
+        raise UsageError(f"strategy.weight_decay is not a setting of optimizer {name!r}")
+    params = weights.parameters if name.lower() in SHAPE_AWARE else [weights.vector]
+    return cls(params, **settings)  # type: ignore[call-arg]

@@ -1,0 +1,175 @@
+"""Finds plug-ins by path, and tells what they are without importing them.
+
+A plug-in is one file with one class: a built-in, a path the user gives, or what an installed package
+declares under the entry points ``clbench.scenarios``, ``.strategies``, ``.data``, ``.models``.
+"""
+
+from __future__ import annotations
+
+import ast
+import difflib
+import hashlib
+import importlib.metadata
+import importlib.util
+import inspect
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from clbench.errors import UsageError
+
+PACKAGE = Path(__file__).parent
+
+FOLDERS = {
+    "scenario": "scenarios",
+    "strategy": "strategies",
+    "data": "data/sets",
+    "model": "models",
+}
+ENTRY_POINTS = {
+    "scenario": "clbench.scenarios",
+    "strategy": "clbench.strategies",
+    "data": "clbench.data",
+    "model": "clbench.models",
+}
+BASES = {
+    "scenario": ("clbench.scenario", "Scenario"),
+    "strategy": ("clbench.strategy", "Strategy"),
+    "data": ("clbench.data.dataset", "DataSet"),
+    "model": ("clbench.model", "Model"),
+}
+
+
+@dataclass(frozen=True)
+class Plugin:
+    """One option of a group, known by name and file; imported only by ``load``."""
+
+    group: str
+    name: str
+    path: Path
+
+    def summary(self) -> str:
+        """The first line of the file's docstring."""
+        try:
+            doc = ast.get_docstring(ast.parse(self.path.read_bytes()))
+        except (OSError, SyntaxError, ValueError):
+            return "(cannot be read)"
+        return doc.strip().splitlines()[0] if doc and doc.strip() else ""
+
+    def load(self) -> type[Any]:
+        """Import the file and return its one plug-in class.
+
+        Raises:
+            UsageError: it does not import, or does not define exactly one such class.
+        """
+        module = _import(self)
+        base_module, base_name = BASES[self.group]
+        base = getattr(importlib.import_module(base_module), base_name)
+        found = [
+            value
+            for value in vars(module).values()
+            if inspect.isclass(value)
+            and issubclass(value, base)
+            and value.__module__ == module.__name__
+            and not inspect.isabstract(value)
+        ]
+        if len(found) != 1:
+            names = ", ".join(cls.__name__ for cls in found) or "none"
+            raise UsageError(
+                f"{self.path.name}: must define exactly one subclass of {base_module}.{base_name}; "
+                f"found {names}"
+            )
+        cls: type[Any] = found[0]
+        return cls
+
+
+def builtin_folder(group: str) -> Path:
+    """Where a group's built-in files are: in the installed package, or beside it in a checkout."""
+    inside = PACKAGE / FOLDERS[group]
+    return inside if inside.is_dir() else PACKAGE.parent / FOLDERS[group]
+
+
+def plugins(group: str) -> dict[str, Plugin]:
+    """All named options of a group, by name.
+
+    Raises:
+        UsageError: two files claim one name.
+    """
+    found = {
+        path.stem: Plugin(group, path.stem, path)
+        for path in sorted(builtin_folder(group).glob("*.py"))
+        if not path.stem.startswith("_")
+    }
+    for entry in importlib.metadata.entry_points(group=ENTRY_POINTS[group]):
+        spec = importlib.util.find_spec(entry.module)
+        if spec is None or spec.origin is None:
+            continue
+        if entry.name in found and found[entry.name].path != Path(spec.origin):
+            raise UsageError(
+                f"{group} {entry.name!r} is declared twice: by {found[entry.name].path.name} and by "
+                f"the entry point {entry.value}; give one as a path"
+            )
+        found[entry.name] = Plugin(group, entry.name, Path(spec.origin))
+    return found
+
+
+def find(group: str, value: str) -> Plugin:
+    """An option by name, or by the path of a ``.py`` file.
+
+    Raises:
+        UsageError: there is none, with the nearest name.
+    """
+    if value.endswith(".py"):
+        path = Path(value)
+        if not path.is_file():
+            raise UsageError(f"{group}={value}: no such file")
+        return Plugin(group, path.stem, path.resolve())
+    options = plugins(group)
+    if value not in options:
+        hint = did_you_mean(value, options)
+        raise UsageError(f"unknown {group} {value!r}{hint} (clbench list {FOLDERS_WORD[group]})")
+    return options[value]
+
+
+FOLDERS_WORD = {"scenario": "scenarios", "strategy": "strategies", "data": "data", "model": "models"}
+
+
+def did_you_mean(word: str, known: Any) -> str:
+    """``"; did you mean 'x'?"``, or nothing."""
+    close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.5)
+    return f"; did you mean {close[0]!r}?" if close else ""
+
+
+def _import(plugin: Plugin) -> Any:
+    """Import a plug-in file under a name of its own; the same file once per content."""
+    digest = hashlib.sha256(str(plugin.path).encode() + plugin.path.read_bytes()).hexdigest()[:12]
+    name = f"clbench_plugin_{plugin.group}_{plugin.name}_{digest}"
+    if name in sys.modules:
+        return sys.modules[name]
+    spec = importlib.util.spec_from_file_location(name, plugin.path)
+    if spec is None or spec.loader is None:
+        raise UsageError(f"{plugin.path.name}: is not a Python file")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        del sys.modules[name]
+        line = getattr(error, "lineno", None) or _line_of(error, plugin.path)
+        at = f" line {line}" if line else ""
+        raise UsageError(
+            f"{plugin.path.name}{at}: does not import: {type(error).__name__}: "
+            f"{str(error).splitlines()[0] if str(error) else ''}"
+        ) from error
+    return module
+
+
+def _line_of(error: Exception, path: Path) -> int | None:
+    """The last line of the plug-in itself in an error's trace."""
+    trace, line = error.__traceback__, None
+    while trace is not None:
+        if Path(trace.tb_frame.f_code.co_filename) == path:
+            line = trace.tb_lineno
+        trace = trace.tb_next
+    return line

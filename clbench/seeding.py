@@ -1,0 +1,92 @@
+"""One root seed, independent axes.
+
+Every random number in a run comes from ``SeedSequence(seed, spawn_key=(axis, ...))`` with the fixed
+table below, so that changing the strategy never changes the stream, and experience ``t`` can be
+drawn without drawing those before it.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager
+from enum import IntEnum
+
+import numpy as np
+import torch
+
+
+class Axis(IntEnum):
+    """What a random number is for. Values are part of the results: never renumber."""
+
+    STREAM = 0
+    """Per scenario: class orders, the subset of classes."""
+    TASK = 1
+    """Per task: which samples, in which order."""
+    SHUFFLE = 2
+    """Per experience: the order of epochs after the first."""
+    TRANSFORM = 3
+    """Per experience or test domain: noise of a random transform."""
+    MODEL = 4
+    """The strategy's initial weights."""
+    LEARN = 5
+    """Per experience: whatever the strategy draws."""
+    EVALUATE = 6
+    """The order in which test samples are predicted."""
+    KEY = 7
+    """The opaque identities of samples."""
+
+
+def sequence(seed: int, axis: Axis, *key: int) -> np.random.SeedSequence:
+    """The seed sequence of one axis (and, say, one task on it)."""
+    return np.random.SeedSequence(seed, spawn_key=(int(axis), *key))
+
+
+def generator(seed: int, axis: Axis, *key: int) -> np.random.Generator:
+    """A numpy generator for one axis."""
+    return np.random.default_rng(sequence(seed, axis, *key))
+
+
+def integer(seed: int, axis: Axis, *key: int) -> int:
+    """A 63-bit seed for one axis, for generators that take an integer."""
+    return int(sequence(seed, axis, *key).generate_state(1, np.uint64)[0] >> 1)
+
+
+def torch_generator(seed: int, axis: Axis, *key: int) -> torch.Generator:
+    """A torch generator on the CPU for one axis."""
+    return torch.Generator(device="cpu").manual_seed(integer(seed, axis, *key))
+
+
+def seed_all(seed: int, axis: Axis, *key: int) -> None:
+    """Seed torch (every device), numpy and ``random``; only ever called inside ``preserved``."""
+    state = integer(seed, axis, *key)
+    torch.manual_seed(state)
+    np.random.seed(state % 2**32)  # noqa: NPY002 - third-party strategies draw from it
+    random.seed(state)
+
+
+@contextmanager
+def preserved(threads: int) -> Iterator[None]:
+    """Run deterministically on ``threads`` threads (0: as many as torch likes), then restore all.
+
+    What a run changes in the process, generators, thread count, deterministic mode, is put back, so
+    results never depend on what ran before and nothing after depends on the run.
+    """
+    states = torch.get_rng_state(), np.random.get_state(), random.getstate()  # noqa: NPY002
+    n_threads, deterministic = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
+    fill = torch.utils.deterministic.fill_uninitialized_memory
+    try:
+        if threads:
+            torch.set_num_threads(threads)
+        torch.use_deterministic_algorithms(True)
+        # It guards against reading memory never written and costs a pass over every new tensor.
+        torch.utils.deterministic.fill_uninitialized_memory = False
+        with torch.random.fork_rng(enabled=torch.cuda.is_available()):
+            yield
+    finally:
+        torch.use_deterministic_algorithms(deterministic)
+        torch.utils.deterministic.fill_uninitialized_memory = fill
+        torch.set_num_threads(n_threads)
+        torch.set_rng_state(states[0])
+        np.random.set_state(states[1])  # noqa: NPY002
+        random.setstate(states[2])

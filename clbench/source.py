@@ -1,0 +1,121 @@
+"""What source code says without being run: settings with their sentences, and content hashes."""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+PACKAGE = Path(__file__).parent
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One field of a settings dataclass, as written."""
+
+    name: str
+    type: str
+    default: str
+    help: str
+
+
+def settings(path: Path) -> list[Setting]:
+    """The settings of the plug-in in a file, its bases' first, read from the syntax tree alone."""
+    tree = _parse(path)
+    classes = [node for node in tree.body if isinstance(node, ast.ClassDef) and node.bases]
+    return _fields(classes[-1], path) if classes else []
+
+
+def _fields(node: ast.ClassDef, path: Path) -> list[Setting]:
+    """Fields of a dataclass, or of the ``Config`` inside a strategy, with those it inherits."""
+    inner = [n for n in node.body if isinstance(n, ast.ClassDef) and n.name == "Config"]
+    found: dict[str, Setting] = {}
+    for base in node.bases if not inner else inner[0].bases or node.bases:
+        located = _locate(ast.unparse(base).removesuffix(".Config"), path)
+        if located:
+            found.update((s.name, s) for s in _fields(*located))
+    body = inner[0].body if inner else node.body
+    for statement, after in zip(body, [*body[1:], None], strict=True):
+        if not isinstance(statement, ast.AnnAssign) or not isinstance(statement.target, ast.Name):
+            continue
+        kind = ast.unparse(statement.annotation)
+        if kind.startswith("ClassVar") or statement.value is None:
+            continue
+        text = ""
+        if isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant):
+            text = " ".join(str(after.value.value).split())
+        name = statement.target.id
+        found[name] = Setting(name, kind, ast.unparse(statement.value), text)
+    return list(found.values())
+
+
+def _locate(name: str, path: Path) -> tuple[ast.ClassDef, Path] | None:
+    """A class by the name it has in a file: defined there, or imported from clbench."""
+    tree = _parse(path)
+    for node in tree.body:
+        if isinstance(node, ast.ClassDef) and node.name == name:
+            return node, path
+        if isinstance(node, ast.ImportFrom) and any((a.asname or a.name) == name for a in node.names):
+            target = module_path(node.module or "")
+            return _locate(name, target) if target else None
+    return None
+
+
+def module_path(module: str) -> Path | None:
+    """The file of a module of the engine; None for modules of others."""
+    parts = module.split(".")
+    if parts[0] != "clbench":
+        return None
+    base = PACKAGE.joinpath(*parts[1:])
+    for candidate in (base.with_suffix(".py"), base / "__init__.py"):
+        if candidate.is_file():
+            return candidate
+    return None
+
+
+def source_sha256(path: Path) -> str:
+    """Hash of what a file does: its syntax tree and those of the engine modules it uses.
+
+    Docstrings, comments and layout do not count, so only a change that can change results does.
+    """
+    seen: dict[Path, str] = {}
+    todo = [path]
+    while todo:
+        file = todo.pop()
+        if file in seen:
+            continue
+        seen[file] = ast.dump(_without_docstrings(file))
+        todo.extend(_engine_imports(file))
+    digest = hashlib.sha256()
+    # The plug-in first, then the engine's modules by name: independent of where anything lies.
+    for file in sorted(seen, key=lambda f: (f != path, f.relative_to(PACKAGE).as_posix() if f != path else "")):
+        digest.update(hashlib.sha256(seen[file].encode()).digest())
+    return digest.hexdigest()
+
+
+def _engine_imports(path: Path) -> list[Path]:
+    names: list[str] = []
+    for node in ast.walk(_parse(path)):
+        if isinstance(node, ast.Import):
+            names += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            names += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+    return [found for found in map(module_path, names) if found is not None]
+
+
+def _without_docstrings(path: Path) -> ast.Module:
+    tree = ast.parse(path.read_bytes())
+    for node in ast.walk(tree):
+        body = getattr(node, "body", None)
+        if isinstance(body, list):
+            node.body = [  # type: ignore[attr-defined]
+                s for s in body if not (isinstance(s, ast.Expr) and isinstance(s.value, ast.Constant))
+            ]
+    return tree
+
+
+@cache
+def _parse(path: Path) -> ast.Module:
+    return ast.parse(path.read_bytes())

@@ -1,0 +1,283 @@
+"""What a learner is: ``Strategy``, and ``GradientStrategy``, which owns the one training loop.
+
+Everything a strategy remembers is in its ``state_dict()``. From that one rule come checkpoints,
+bit-exact resume, ``.to(device)`` and the memory column of the boards; ``clbench check`` enforces it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from clbench.data.augment import augment
+from clbench.errors import UsageError
+from clbench.optim import FlatWeights, build_optimizer
+from clbench.stream import TaskData
+
+
+@dataclass(frozen=True)
+class StreamInfo:
+    """All that a strategy is told of the stream: no name, no handle, no test data."""
+
+    input_shape: tuple[int, ...]
+    dtype: torch.dtype
+    scale: float
+    """Brings a raw value to the unit range."""
+    n_classes: int
+    n_tasks: int | None
+    """None: endless, or not to be known."""
+    task_ids: bool = False
+    augment: str = "none"
+
+
+@dataclass(frozen=True)
+class Needs:
+    """What a strategy cannot do without; a stream that lacks it is refused before training."""
+
+    task_id: bool = False
+    boundaries: bool = False
+    disjoint_classes: bool = False
+    n_tasks: bool = False
+
+
+class Strategy(nn.Module):
+    """Base of every learner."""
+
+    needs: ClassVar[Needs] = Needs()
+    grows: ClassVar[bool] = False
+    """Whether its state grows with the stream."""
+    resumable: ClassVar[bool] = True
+
+    @dataclass(frozen=True)
+    class Config:
+        """The settings ``strategy.<field>``."""
+
+    def __init__(
+        self, info: StreamInfo, config: Config, build_model: Callable[[], nn.Module]
+    ) -> None:
+        super().__init__()
+        self.info = info
+        self.config: Any = config
+        self.build_model = build_model
+
+    def learn(self, task: TaskData) -> None:
+        """Learn from one experience, the only data in reach."""
+        raise NotImplementedError
+
+    def prepare(self) -> None:
+        """Called before an evaluation and timed as training; nothing by default."""
+
+    def forward(self, x: Tensor, task_id: Tensor | None = None) -> Tensor:
+        """``(B, *input_shape)`` raw samples to ``(B, n_classes)`` scores; changes no state.
+
+        ``task_id``: ``(B,)`` int64 where the scenario gives it. The scores of a sample must not
+        depend on the others in its batch.
+        """
+        raise NotImplementedError
+
+    def diagnostics(self) -> dict[str, Tensor]:
+        """0-d tensors to be recorded at evaluations; never ranked."""
+        return {}
+
+    def memory_bytes(self) -> int:
+        """Bytes of ``state_dict()`` that hold stored samples or a memory of them."""
+        return 0
+
+
+@dataclass
+class Batch:
+    """What one step learns from."""
+
+    x: Tensor
+    """``(B, *input_shape)`` raw samples."""
+    y: Tensor
+    """``(B,)`` int64; -1 where unlabelled."""
+    task_id: Tensor | None = None
+    """``(B,)`` int64"""
+    classes: Tensor | None = None
+    """``(k,)`` int64: the task's classes, where boundaries are known."""
+    weight: Tensor | None = None
+    """``(B,)`` weights of the losses; None: all one."""
+    extra: dict[str, Tensor] = field(default_factory=dict)
+
+
+class GradientStrategy(Strategy):
+    """A learner that descends a loss: owns the training loop; at most five methods are overridden.
+
+    ``begin``, ``draw``, ``loss``, ``step``, ``consolidate``. Inside them ``self.weights`` is the flat
+    ``(P,)`` vector of all trainable parameters; nothing between ``begin`` and ``consolidate`` may
+    wait for the device (no ``.item()``, no boolean-mask indexing).
+    """
+
+    @dataclass(frozen=True)
+    class Config(Strategy.Config):
+        """Settings of the training loop."""
+
+        lr: float | None = None
+        """Learning rate; null: 0.1 for SGD, 0.001 for every other optimizer."""
+        momentum: float = 0.0
+        """Momentum of SGD. The effective learning rate is lr / (1 - momentum)."""
+        batch_size: int = 32
+        """Samples per step."""
+        epochs: int = 1
+        """Passes over each experience."""
+        optimizer: str = "sgd"
+        """sgd, adam, or any other class of torch.optim; its state lasts over the whole stream."""
+        weight_decay: float = 0.0
+        """The optimizer's weight decay."""
+        clip_norm: float | None = 10.0
+        """The gradient's norm is clipped to this (SCoLe: 10); null: not clipped."""
+        schedule: Literal["constant", "cosine"] = "constant"
+        """Learning rate within an experience: constant, or cosine to zero."""
+
+        def __post_init__(self) -> None:
+            for name, low in (("momentum", 0.0), ("weight_decay", 0.0)):
+                value = getattr(self, name)
+                if not (math.isfinite(value) and value >= low):
+                    raise UsageError(f"strategy.{name}={value} must be finite and >= {low:g}")
+            if self.momentum >= 1:
+                raise UsageError(f"strategy.momentum={self.momentum} must be below 1")
+            for name in ("lr", "clip_norm"):
+                value = getattr(self, name)
+                if value is not None and not (math.isfinite(value) and value > 0):
+                    raise UsageError(f"strategy.{name}={value} must be finite and positive")
+            for name in ("batch_size", "epochs"):
+                if getattr(self, name) < 1:
+                    raise UsageError(f"strategy.{name}={getattr(self, name)} must be at least 1")
+
+        @property
+        def base_lr(self) -> float:
+            """The learning rate before any schedule."""
+            if self.lr is not None:
+                return self.lr
+            return 0.1 if self.optimizer.lower() == "sgd" else 1e-3
+
+    def __init__(
+        self, info: StreamInfo, config: Config, build_model: Callable[[], nn.Module]
+    ) -> None:
+        super().__init__(info, config, build_model)
+        self.model = build_model()
+        self._flat = FlatWeights(list(self.model.parameters()))
+        self.optimizer = build_optimizer(
+            config.optimizer, self._flat, config.base_lr, config.momentum, config.weight_decay
+        )
+        self._on_vector = self.optimizer.param_groups[0]["params"][0] is self._flat.vector
+        if info.task_ids:
+            assert info.n_tasks is not None
+            seen = torch.zeros(info.n_tasks, info.n_classes, dtype=torch.bool)
+            self.register_buffer("classes_of_task", seen)
+        self.classes_of_task: Tensor
+        self.register_buffer("mean_loss", torch.zeros(()))
+        self.mean_loss: Tensor
+
+    @property
+    def weights(self) -> Tensor:
+        """``(P,)``: all trainable parameters as one vector; changing it changes the model."""
+        return self._flat.vector.data
+
+    @property
+    def lr(self) -> float:
+        """The learning rate of the current step."""
+        return float(self.optimizer.param_groups[0]["lr"])
+
+    def learn(self, task: TaskData) -> None:
+        """Train on one experience: begin, then draw and step over all batches, then consolidate."""
+        self._flat.bind()
+        self.train()
+        if task.task_id is not None:
+            self.classes_of_task[task.task_id[0], task.classes] = True
+        task = self.begin(task)
+        self.mean_loss.zero_()
+        n_steps = self.config.epochs * -(-len(task) // self.config.batch_size)
+        for step, batch in enumerate(self._batches(task)):
+            if self.config.schedule == "cosine":
+                lr = self.config.base_lr * (1 + math.cos(math.pi * step / n_steps)) / 2
+                self.optimizer.param_groups[0]["lr"] = lr
+            self.step(self.draw(batch))
+        self.mean_loss.div_(n_steps)
+        self.consolidate(task)
+
+    def _batches(self, task: TaskData) -> Iterator[Batch]:
+        size = self.config.batch_size
+        for epoch in range(self.config.epochs):
+            x, y, task_id, order = task.x, task.y, task.task_id, task.epoch(epoch)
+            if order is not None:
+                x, y = x.index_select(0, order), y.index_select(0, order)
+            ids = [None] * -(-len(y) // size) if task_id is None else task_id.split(size)
+            for x_part, y_part, id_part in zip(x.split(size), y.split(size), ids, strict=True):
+                yield Batch(x_part, y_part, id_part, task.classes)
+
+    def begin(self, task: TaskData) -> TaskData:
+        """Before the first step, say to snapshot a teacher; returns what is to be trained on."""
+        return task
+
+    def draw(self, batch: Batch) -> Batch:
+        """Add to the new samples of a step, say replayed ones; by default nothing."""
+        return batch
+
+    def scores(self, batch: Batch) -> Tensor:
+        """``(B, n_classes)`` logits for training: of augmented samples, masked to each one's task."""
+        scores: Tensor = self.model(augment(self.info.augment, batch.x))
+        if batch.task_id is None:
+            return scores
+        return scores.masked_fill(~self.classes_of_task[batch.task_id], -torch.inf)
+
+    def loss(self, batch: Batch) -> Tensor:
+        """0-d: mean cross-entropy; unlabelled samples take no part."""
+        scores = self.scores(batch)
+        if batch.weight is None:
+            return F.cross_entropy(scores, batch.y, ignore_index=-1)
+        losses = F.cross_entropy(scores, batch.y, ignore_index=-1, reduction="none")
+        return (losses * batch.weight).mean()
+
+    def step(self, batch: Batch) -> None:
+        """One update of the weights."""
+        self.descend(self.gradient(batch))
+
+    def gradient(self, batch: Batch) -> Tensor:
+        """``(P,)``: the gradient of ``loss``, not clipped."""
+        loss = self.loss(batch)
+        gradient = self._flat.gradient(loss)
+        self.mean_loss.add_(loss.detach())
+        return gradient
+
+    @torch.no_grad()
+    def descend(self, gradient: Tensor) -> None:
+        """Clip a ``(P,)`` gradient to ``clip_norm`` and let the optimizer follow it."""
+        if self.config.clip_norm is not None:
+            norm = torch.linalg.vector_norm(gradient)
+            gradient.mul_((self.config.clip_norm / (norm + 1e-6)).clamp_(max=1.0))
+        if self._on_vector:
+            self._flat.vector.grad = gradient
+        else:
+            parts = self._flat.split(gradient)
+            for parameter, part in zip(self._flat.parameters, parts, strict=True):
+                parameter.grad = part
+        self.optimizer.step()
+
+    def consolidate(self, task: TaskData) -> None:
+        """After the last step: Fisher, anchors, memory; by default nothing."""
+
+    def forward(self, x: Tensor, task_id: Tensor | None = None) -> Tensor:
+        """``(B, *input_shape)`` to ``(B, n_classes)`` logits."""
+        scores: Tensor = self.model(x)
+        return scores
+
+    def diagnostics(self) -> dict[str, Tensor]:
+        """The mean training loss of the last experience."""
+        return {"loss": self.mean_loss}
+
+    def get_extra_state(self) -> dict[str, Any]:
+        """The optimizer's state, as part of ``state_dict()``."""
+        return {"optimizer": self.optimizer.state_dict()}
+
+    def set_extra_state(self, state: dict[str, Any]) -> None:
+        """Restore the optimizer's state."""
+        self._flat.bind()
+        self.optimizer.load_state_dict(state["optimizer"])

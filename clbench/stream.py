@@ -1,0 +1,267 @@
+"""Streams: what a scenario yields, as a pure function of (settings, seed, t).
+
+A scenario writes a ``plan``: which classes, in which domain, make up task ``t``. The stream turns it
+into experiences (whole tasks, or chunks of them) and into the world that is evaluated.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from clbench import seeding
+from clbench.data.pool import Pool
+from clbench.data.transforms import Transform
+from clbench.seeding import Axis
+from clbench.world import Cell, World, build_world
+
+PROBED_DOMAINS = 32
+"""Streams with more domains than this are evaluated on so many of them."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """What one task is made of, before any sample is touched."""
+
+    classes: tuple[int, ...]
+    """Its classes (stream labels), ascending; all their training samples, unless ``index`` is set."""
+    domain: int = 0
+    """The domain it is evaluated in."""
+    transform: int | None = None
+    """Which of the stream's transforms its training samples go through; None for raw samples."""
+    variant: int = 0
+    """Part of the sample identity: equal for two tasks iff their transformed samples are equal."""
+    index: np.ndarray | None = None
+    """``(n,)`` int64: the training samples of the pool, where not whole classes."""
+
+
+@dataclass(frozen=True)
+class Draw:
+    """One experience as indices in host memory: what ``experience`` will gather."""
+
+    number: int
+    task: int
+    plan: Task
+    index: np.ndarray
+    """``(n,)`` int64 into the pool's training split, in delivery order."""
+    labels: np.ndarray
+    """``(n,)`` int64 stream labels."""
+    keys: np.ndarray
+    """``(n,)`` int64 opaque identities."""
+    ends_task: bool
+
+
+@dataclass(frozen=True)
+class TaskData:
+    """What a strategy learns from: one experience, as plain tensors on the run's device.
+
+    There is no way from here back to the stream, to other tasks or to test data.
+    """
+
+    x: Tensor
+    """``(n, *input_shape)``, the pool's native dtype (uint8 for images)."""
+    y: Tensor
+    """``(n,)`` int64 labels in ``[0, n_classes)``; -1 where unlabelled."""
+    key: Tensor
+    """``(n,)`` int64 opaque identities: equal iff the sample is the same."""
+    task_id: Tensor | None = None
+    """``(n,)`` int64, where the scenario gives task identities; else None."""
+    classes: Tensor | None = None
+    """``(k,)`` int64 ascending: the task's classes; None where boundaries are hidden."""
+    ends_task: bool | None = None
+    """Whether the task ends with this experience; None where boundaries are hidden."""
+    shuffle_seed: int = 0
+    """Seeds the order of the epochs after the first; the same for every strategy and device."""
+
+    def __len__(self) -> int:
+        return len(self.y)
+
+    def epoch(self, number: int) -> Tensor | None:
+        """``(n,)`` int64: the order of an epoch; None for the first, which is the delivered order."""
+        if number == 0:
+            return None
+        order = np.random.default_rng((self.shuffle_seed, number)).permutation(len(self))
+        return torch.as_tensor(order, device=self.y.device)
+
+
+@dataclass(frozen=True)
+class Stream:
+    """A sequence of tasks over one pool, and the world it is evaluated on."""
+
+    pool: Pool
+    seed: int
+    plan: Callable[[int], Task]
+    """Task ``t`` as a function of ``t`` alone (and of the scenario's settings and the seed)."""
+    n_tasks: int | None
+    """None: endless."""
+    labels: tuple[int, ...]
+    """The pool's label of each stream class ``0..n_classes-1``; the world holds exactly these."""
+    chunk: int | None = None
+    """Cut tasks into experiences of so many samples and hide the boundaries."""
+    share: float = 1.0
+    """The part of a task's samples that is delivered, drawn anew for every task."""
+    transform: Transform | None = None
+    n_domains: int | None = 1
+    """How many domains are evaluated; None: one for every task of an endless stream."""
+    task_ids: bool = False
+    """Whether learners are told the task, in training and in prediction."""
+    disjoint: bool = False
+    """Whether no class comes in two tasks."""
+
+    @property
+    def n_classes(self) -> int:
+        """The number of classes the learner has to tell apart."""
+        return len(self.labels)
+
+    @cached_property
+    def _stream_label(self) -> np.ndarray:
+        table = np.full(self.pool.n_classes, -1, dtype=np.int64)
+        table[list(self.labels)] = np.arange(self.n_classes)
+        return table
+
+    @cached_property
+    def _members(self) -> list[np.ndarray]:
+        """Per stream class, its training samples in pool order."""
+        of = self.pool.labels("train")
+        return [np.flatnonzero(of == label) for label in self.labels]
+
+    @cached_property
+    def _experiences_before(self) -> list[int]:
+        """Experiences before each task, as far as anyone has asked (only where tasks are cut)."""
+        return [0]
+
+    def task_size(self, task: Task) -> int:
+        """How many samples a task delivers."""
+        if task.index is not None:
+            total = len(task.index)
+        else:
+            total = sum(len(self._members[c]) for c in task.classes)
+        return max(1, round(self.share * total))
+
+    def locate(self, number: int) -> tuple[int, int]:
+        """Experience ``number`` as (task, chunk of the task)."""
+        if self.chunk is None:
+            return number, 0
+        before = self._experiences_before
+        while before[-1] <= number:
+            before.append(before[-1] + -(-self.task_size(self.plan(len(before) - 1)) // self.chunk))
+        task = int(np.searchsorted(before, number, side="right")) - 1
+        return task, number - before[task]
+
+    def n_experiences(self, n_tasks: int) -> int:
+        """How many experiences the first ``n_tasks`` tasks are delivered in."""
+        if self.chunk is None:
+            return n_tasks
+        before = self._experiences_before
+        while len(before) <= n_tasks:
+            self.locate(before[-1])
+        return before[n_tasks]
+
+    def draw(self, number: int) -> Draw:
+        """Which samples experience ``number`` delivers, in order; touches no sample."""
+        t, chunk = self.locate(number)
+        plan = self.plan(t)
+        index = self._ordered(t, plan)
+        ends = True
+        if self.chunk is not None:
+            ends = (chunk + 1) * self.chunk >= len(index)
+            index = index[chunk * self.chunk : (chunk + 1) * self.chunk]
+        labels = self._stream_label[self.pool.labels("train")[index]]
+        keys = _opaque(index + plan.variant * self.pool.size("train"), self.seed)
+        return Draw(number, t, plan, index, labels, keys, ends)
+
+    def _ordered(self, t: int, plan: Task) -> np.ndarray:
+        rng = seeding.generator(self.seed, Axis.TASK, t)
+        members = plan.index
+        if members is None:
+            members = np.concatenate([self._members[c] for c in plan.classes])
+        return rng.permutation(members)[: self.task_size(plan)]
+
+    def gather(self, draw: Draw) -> TaskData:
+        """The samples of a draw, on the device."""
+        device = self.pool.device
+        x = self.pool.gather("train", draw.index)
+        if self.transform is not None and draw.plan.transform is not None:
+            noise = seeding.torch_generator(self.seed, Axis.TRANSFORM, draw.number)
+            x = self.transform(x, draw.plan.transform, noise)
+        y = torch.as_tensor(draw.labels, device=device)
+        known = self.chunk is None
+        return TaskData(
+            x=x,
+            y=y,
+            key=torch.as_tensor(draw.keys, device=device),
+            task_id=torch.full_like(y, draw.task) if self.task_ids else None,
+            classes=torch.tensor(draw.plan.classes, device=device) if known else None,
+            ends_task=draw.ends_task if known else None,
+            shuffle_seed=seeding.integer(self.seed, Axis.SHUFFLE, draw.number),
+        )
+
+    def experience(self, number: int) -> TaskData:
+        """What is delivered as experience ``number``."""
+        return self.gather(self.draw(number))
+
+    @property
+    def sha256(self) -> str:
+        """The start of the stream's hash: that of its pool. Every delivered draw extends it."""
+        return hashlib.sha256(f"clbench stream {self.pool.sha256}".encode()).hexdigest()
+
+    def extend(self, sha256: str, draw: Draw) -> str:
+        """The stream's hash after one more draw: over keys, labels and transform parameters."""
+        digest = hashlib.sha256(sha256.encode())
+        digest.update(draw.keys.data)
+        digest.update(draw.labels.data)
+        if self.transform is not None and draw.plan.transform is not None:
+            digest.update(self.transform.describe(draw.plan.transform).encode())
+        return digest.hexdigest()
+
+    @cached_property
+    def domains(self) -> tuple[int, ...]:
+        """The domains that are evaluated: all, or a fixed set spread evenly over the stream."""
+        if self.n_domains is None:
+            return tuple(range(PROBED_DOMAINS))
+        if self.n_domains <= PROBED_DOMAINS:
+            return tuple(range(self.n_domains))
+        spread = np.linspace(0, self.n_domains - 1, PROBED_DOMAINS)
+        return tuple(int(d) for d in np.unique(spread.round()))
+
+    @cached_property
+    def cells(self) -> tuple[Cell, ...]:
+        """The world, cut once: a class in a domain, and, where task ids come, under a task."""
+        if not self.task_ids:
+            return tuple(Cell(c, d) for d in self.domains for c in range(self.n_classes))
+        if self.n_tasks is None:
+            raise ValueError("a stream that gives task ids must have an end")
+        tasks = ((t, self.plan(t)) for t in range(self.n_tasks))
+        return tuple(Cell(c, task.domain, t) for t, task in tasks for c in task.classes)
+
+    @cached_property
+    def _cell_number(self) -> dict[Cell, int]:
+        return {cell: number for number, cell in enumerate(self.cells)}
+
+    def view(self, t: int) -> tuple[int, ...] | None:
+        """The cells that task ``t`` is measured on; None where its domain is not evaluated."""
+        plan = self.plan(t)
+        given = t if self.task_ids else None
+        cells = [self._cell_number.get(Cell(c, plan.domain, given)) for c in plan.classes]
+        return None if None in cells else tuple(c for c in cells if c is not None)
+
+    def world(self) -> World:
+        """The test samples of every cell, on the device, in one fixed mixed order."""
+        return build_world(
+            self.pool, self.cells, self.labels, self.transform if self.domains != (0,) else None,
+            self.seed,
+        )
+
+
+def _opaque(identity: np.ndarray, seed: int) -> np.ndarray:
+    """A seeded bijection of int64 (splitmix64's finaliser), so that a key tells nothing but itself."""
+    z = identity.astype(np.uint64) + np.uint64(seeding.integer(seed, Axis.KEY))
+    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return (z ^ (z >> np.uint64(31))).view(np.int64)

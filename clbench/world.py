@@ -1,0 +1,130 @@
+"""The world a stream is evaluated on: disjoint cells of test samples, predicted in one pass."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from clbench import seeding
+from clbench.data.pool import Pool
+from clbench.data.transforms import Transform
+from clbench.seeding import Axis
+
+
+class Cell(NamedTuple):
+    """The smallest unit that is scored: every test sample of one class, in one domain."""
+
+    label: int
+    domain: int = 0
+    task_id: int | None = None
+    """The task whose classes may be answered, where the scenario gives task ids."""
+
+
+@dataclass(frozen=True)
+class World:
+    """All cells' samples, permuted once across cells so that no batch gives its labels away."""
+
+    cells: tuple[Cell, ...]
+    sizes: Tensor
+    """``(n_cells,)`` int64: test samples of each cell."""
+    x: Tensor
+    """``(n, *input_shape)``"""
+    y: Tensor
+    """``(n,)`` int64"""
+    cell: Tensor
+    """``(n,)`` int64: which cell each sample belongs to."""
+    position: Tensor
+    """``(n,)`` int64: where each sample stands in canonical (cell by cell) order."""
+    task_id: Tensor | None
+    """``(n,)`` int64, where the scenario gives task ids."""
+    allowed: Tensor | None
+    """``(n_tasks, n_classes)`` bool: the classes that may be answered under each task id."""
+
+
+def build_world(
+    pool: Pool,
+    cells: tuple[Cell, ...],
+    labels: tuple[int, ...],
+    transform: Transform | None,
+    seed: int,
+) -> World:
+    """Gather every cell's test samples once.
+
+    Args:
+        pool: where the samples are.
+        cells: what to gather.
+        labels: the pool's label of each stream class.
+        transform: what makes a domain; None where there is only the raw one.
+        seed: of the run; the noise of random transforms and the order follow from it.
+    """
+    of = pool.labels("test")
+    members = [np.flatnonzero(of == label) for label in labels]
+    index = [members[cell.label] for cell in cells]
+    sizes = np.array([len(i) for i in index])
+    xs = []
+    for domain in dict.fromkeys(cell.domain for cell in cells):
+        here = [i for i, cell in zip(index, cells, strict=True) if cell.domain == domain]
+        x = pool.gather("test", np.concatenate(here))
+        if transform is not None:
+            x = transform(x, domain, seeding.torch_generator(seed, Axis.EVALUATE, 1, domain))
+        xs.append(x)
+    # Cells of one domain are neighbours in canonical order, so the parts just follow one another.
+    order = np.argsort([cell.domain for cell in cells], kind="stable")
+    if (np.diff(order) != 1).any():
+        raise ValueError("cells must be ordered by domain")
+    canonical = np.repeat(np.arange(len(cells)), sizes)
+    mix = seeding.generator(seed, Axis.EVALUATE, 0).permutation(len(canonical))
+    cell = canonical[mix]
+    device = pool.device
+
+    def put(values: np.ndarray) -> Tensor:
+        return torch.as_tensor(values, device=device)
+
+    task_id = allowed = None
+    if cells[0].task_id is not None:
+        tasks = np.array([c.task_id for c in cells])
+        allowed_np = np.zeros((tasks.max() + 1, len(labels)), dtype=bool)
+        allowed_np[tasks, [c.label for c in cells]] = True
+        task_id, allowed = put(tasks[cell]), put(allowed_np)
+    return World(
+        cells=cells,
+        sizes=put(sizes),
+        x=torch.cat(xs).index_select(0, put(mix)),
+        y=put(np.array([c.label for c in cells])[cell]),
+        cell=put(cell),
+        position=put(mix),
+        task_id=task_id,
+        allowed=allowed,
+    )
+
+
+@torch.inference_mode()
+def evaluate(strategy: torch.nn.Module, world: World, batch_size: int) -> tuple[Tensor, Tensor, Tensor]:
+    """One pass over the world, in mixed batches of fixed size.
+
+    Returns:
+        ``(n_cells,)`` int64 correct answers; ``(n,)`` int64 predictions in canonical order; 0-d bool,
+        whether every score was a number (minus infinity rules a class out and is one).
+    """
+    predictions = torch.empty_like(world.y)
+    sane = torch.ones((), dtype=torch.bool, device=world.y.device)
+    was_training = strategy.training
+    strategy.eval()
+    for start in range(0, len(world.y), batch_size):
+        part = slice(start, start + batch_size)
+        task_id = None if world.task_id is None else world.task_id[part]
+        scores = strategy(world.x[part], task_id)
+        sane &= (scores < torch.inf).all()
+        if task_id is not None and world.allowed is not None:
+            scores = scores.masked_fill(~world.allowed[task_id], -torch.inf)
+        predictions[part] = scores.argmax(1)
+    strategy.train(was_training)
+    correct = torch.zeros_like(world.sizes)
+    correct.scatter_add_(0, world.cell, (predictions == world.y).long())
+    canonical = torch.empty_like(predictions)
+    canonical[world.position] = predictions
+    return correct, canonical, sane
