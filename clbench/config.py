@@ -278,6 +278,9 @@ def _value(value: Any) -> Any:
 
     (Left to YAML 1.1, ``no`` would be false, ``010`` eight and ``12:30`` seven hundred and fifty.)
     """
+    if isinstance(value, str) and "${" in value:
+        # It would make the run depend on the environment and carry that into its record.
+        raise UsageError(f"{value!r}: interpolation is not supported; write the value out")
     if isinstance(value, str) and (value[:1] in "[{" or value == "null"):
         return yaml.safe_load(value)
     return value

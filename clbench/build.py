@@ -1,0 +1,150 @@
+"""From a configuration to the things that run: pool, stream, strategy, and the folder's name."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from clbench import seeding
+from clbench.config import RunConfig, sha256_of
+from clbench.data.augment import check_augment
+from clbench.data.pool import Pool
+from clbench.errors import UsageError
+from clbench.seeding import Axis
+from clbench.source import source_sha256
+from clbench.strategy import Strategy, StreamInfo
+from clbench.stream import Stream
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run, ready to start; nothing is trained or written yet."""
+
+    config: RunConfig
+    stream: Stream
+    strategy_class: type[Strategy]
+    device: torch.device
+    source_sha256: str
+
+    @cached_property
+    def config_sha256(self) -> str:
+        """Hash of the settings that make it this experiment."""
+        return sha256_of(self.config.identity())
+
+    @cached_property
+    def hash8(self) -> str:
+        """Names the folder: settings, source, pool and device type; not the seed."""
+        parts = (self.config_sha256, self.source_sha256, self.stream.pool.sha256, self.device.type)
+        return hashlib.sha256(" ".join(parts).encode()).hexdigest()[:8]
+
+    def folder(self, out: Path) -> Path:
+        """``<out>/<scenario>/<strategy>-<hash8>/seed<k>``."""
+        names = self.config.plugins
+        arm = f"{names['strategy'].name}-{self.hash8}"
+        return out / names["scenario"].name / arm / f"seed{self.config.common.seed}"
+
+    @property
+    def n_tasks(self) -> int | None:
+        """Tasks until the run ends; None: it has no end."""
+        ends = [n for n in (self.stream.n_tasks, self.config.common.max_tasks) if n is not None]
+        return min(ends) if ends else None
+
+    def info(self) -> StreamInfo:
+        """What the strategy is told."""
+        pool = self.stream.pool
+        return StreamInfo(
+            input_shape=pool.input_shape,
+            dtype=pool.dtype,
+            scale=pool.scale,
+            n_classes=self.stream.n_classes,
+            n_tasks=self.stream.n_tasks,
+            task_ids=self.stream.task_ids,
+            augment=self.config.data.augment,
+        )
+
+    def strategy(self) -> Strategy:
+        """A fresh strategy, its weights drawn from the seed's model axis."""
+        info = self.info()
+
+        def build_model() -> nn.Module:
+            built: nn.Module = self.config.model.build(
+                info.input_shape, info.n_classes, info.scale
+            )
+            return built
+
+        seeding.seed_all(self.config.common.seed, Axis.MODEL)
+        with torch.device(self.device):
+            return self.strategy_class(info, self.config.strategy, build_model).to(self.device)
+
+
+def prepare(config: RunConfig, pools: dict[Any, Pool] | None = None) -> Run:
+    """Load the data, make the stream, and refuse what cannot be run.
+
+    Args:
+        config: the run.
+        pools: pools loaded before, by (settings, device); extended.
+
+    Raises:
+        UsageError: the data, the stream or the strategy's needs do not fit.
+    """
+    device = choose_device(config.common.device)
+    pools = {} if pools is None else pools
+    key = (config.data, device, config.common.evaluate_on)
+    if key not in pools:
+        pools.clear()  # a sweep goes through its data sets one after another
+        pool = config.data.pool(device)
+        pools[key] = pool.tuning() if config.common.evaluate_on == "val" else pool
+    pool = pools[key]
+    check_augment(config.data.augment, pool.input_shape)
+    stream: Stream = config.scenario.stream(pool, config.common.seed)
+    strategy_class: type[Strategy] = config.plugins["strategy"].load()
+    check_needs(strategy_class, stream, config.plugins["strategy"].name)
+    if config.common.evaluate_on == "val" and len(stream.cells) == 0:
+        raise UsageError("evaluate_on=val: no sample to score")
+    sources = [source_sha256(config.plugins[g].path) for g in ("strategy", "model", "scenario")]
+    return Run(config, stream, strategy_class, device, sha256_of(sources))
+
+
+def choose_device(name: str) -> torch.device:
+    """``auto`` is a GPU when there is one.
+
+    Raises:
+        UsageError: torch does not have the device.
+    """
+    if name == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda")
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    device = torch.device(name)
+    there = {
+        "cpu": True,
+        "cuda": torch.cuda.is_available() and (device.index or 0) < torch.cuda.device_count(),
+        "mps": torch.backends.mps.is_available(),
+    }
+    if not there[device.type]:
+        raise UsageError(f"device={name}: torch {torch.__version__} finds no such device here")
+    return device
+
+
+def check_needs(strategy: type[Strategy], stream: Stream, name: str) -> None:
+    """Refuse, before training, a stream that lacks what the strategy cannot do without.
+
+    Raises:
+        UsageError: naming what is missing.
+    """
+    needs = strategy.needs
+    lacking = {
+        "task identities": needs.task_id and not stream.task_ids,
+        "task boundaries (drop scenario.chunk)": needs.boundaries and stream.chunk is not None,
+        "classes that come in one task only": needs.disjoint_classes and not stream.disjoint,
+        "a known number of tasks": needs.n_tasks and stream.n_tasks is None,
+    }
+    for what, missing in lacking.items():
+        if missing:
+            raise UsageError(f"strategy {name!r} needs {what}; this scenario does not give them")

@@ -1,0 +1,73 @@
+"""What a run ran on: versions and hardware class, no host name, no user, no path."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+
+
+def environment(device: torch.device, threads: int) -> dict[str, Any]:
+    """The tuple that bit equality is promised for, and what wall-clock depends on."""
+    accelerator = None
+    if device.type == "cuda":
+        accelerator = torch.cuda.get_device_name(device)
+    elif device.type == "mps":
+        accelerator = "mps"
+    return {
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "numpy": importlib.metadata.version("numpy"),
+        "system": platform.system(),
+        "machine": platform.machine(),
+        "cpu_capability": torch.backends.cpu.get_cpu_capability(),
+        "cores": os.cpu_count(),
+        "threads": threads or torch.get_num_threads(),
+        "device": device.type,
+        "accelerator": accelerator,
+        "hardware_class": accelerator or f"cpu-{platform.machine()}-{os.cpu_count()}",
+    }
+
+
+def code_version() -> dict[str, Any]:
+    """Version of clbench and, in a checkout, its commit and whether files were changed since."""
+    found: dict[str, Any] = {"clbench": _version(), "commit": None, "dirty": None}
+    root = Path(__file__).parent.parent
+    if (root / ".git").exists():
+        found["commit"] = _git(root, "rev-parse", "HEAD")
+        status = _git(root, "status", "--porcelain", "--untracked-files=no")
+        found["dirty"] = None if status is None else bool(status)
+    return found
+
+
+def _version() -> str:
+    try:
+        return importlib.metadata.version("clbench")
+    except importlib.metadata.PackageNotFoundError:
+        return "unknown"
+
+
+def _git(root: Path, *words: str) -> str | None:
+    try:
+        done = subprocess.run(
+            ["git", "-C", str(root), *words], capture_output=True, text=True, timeout=10, check=True
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip()
+
+
+def peak_rss_bytes() -> int | None:
+    """The process's peak resident memory so far; None where the system does not tell."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return None
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024

@@ -1,0 +1,133 @@
+"""Floating-point operations of whole calls, by the shapes that torch's dispatcher sees."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import FlopCounterMode
+
+aten = torch.ops.aten
+
+
+def _batch(shape: torch.Size) -> int:
+    return math.prod(shape[:-2])
+
+
+def _cholesky(shape: torch.Size, *_: Any, **__: Any) -> int:
+    return _batch(shape) * shape[-1] ** 3 // 3
+
+
+def _solve(a: torch.Size, b: torch.Size, *_: Any, **__: Any) -> int:
+    columns = b[-1] if len(b) >= 2 else 1
+    return _batch(a) * (2 * a[-1] ** 3 // 3 + 2 * a[-1] ** 2 * columns)
+
+
+def _triangular(a: torch.Size, b: torch.Size, *_: Any, **__: Any) -> int:
+    return _batch(a) * a[-1] ** 2 * b[-1]
+
+
+def _cholesky_solve(b: torch.Size, factor: torch.Size, *_: Any, **__: Any) -> int:
+    return 2 * _batch(factor) * factor[-1] ** 2 * b[-1]
+
+
+def _eigh(shape: torch.Size, *_: Any, **__: Any) -> int:
+    return 9 * _batch(shape) * shape[-1] ** 3
+
+
+def _inverse(shape: torch.Size, *_: Any, **__: Any) -> int:
+    return 2 * _batch(shape) * shape[-1] ** 3
+
+
+def _cdist(a: torch.Size, b: torch.Size, *_: Any, **__: Any) -> int:
+    return 3 * _batch(a) * a[-2] * b[-2] * a[-1]
+
+
+def _topk(shape: torch.Size, k: int, *_: Any, **__: Any) -> int:
+    return math.prod(shape)
+
+
+# torch counts zero for these; leading-order counts of the textbook algorithms (Golub & Van Loan,
+# Matrix Computations, 4th ed., sections 3.2, 4.2, 8.3), one comparison an element for topk.
+FORMULAS: dict[Any, Callable[..., int]] = {
+    aten.linalg_cholesky_ex: _cholesky,
+    aten.cholesky: _cholesky,
+    aten._linalg_solve_ex: _solve,
+    aten.linalg_solve_triangular: _triangular,
+    aten.cholesky_solve: _cholesky_solve,
+    aten._linalg_eigh: _eigh,
+    aten.linalg_inv_ex: _inverse,
+    aten._cdist_forward: _cdist,
+    aten.topk: _topk,
+}
+
+
+HEAVY = {"cholesky_inverse", "geqrf", "ormqr", "_fft_c2c", "_fft_r2c", "_fft_c2r"}
+# A norm is elementwise; a pseudo-inverse shows again as the decomposition it is made of.
+LIGHT = {"linalg_vector_norm", "_linalg_check_errors", "linalg_pinv"}
+
+
+class _Uncounted(TorchDispatchMode):
+    """Notes operators of linear algebra that no formula covers."""
+
+    def __init__(self, covered: set[Any]) -> None:
+        super().__init__()
+        self.covered = covered
+        self.seen: set[str] = set()
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        name = func.overloadpacket.__name__
+        heavy = ("linalg" in name and name not in LIGHT) or name in HEAVY
+        if heavy and func.overloadpacket not in self.covered:
+            self.seen.add(name)
+        return func(*args, **(kwargs or {}))
+
+
+class Count:
+    """A context that counts the floating-point operations of what runs inside.
+
+    A multiply-add is two operations. Matrix products, convolutions and the decompositions in
+    ``FORMULAS`` count; elementwise operations and reductions do not, as is the field's custom.
+    ``total`` is the count, ``uncounted`` names the heavy operators that no formula covers.
+    """
+
+    def __init__(self) -> None:
+        self._counter = FlopCounterMode(display=False, custom_mapping=FORMULAS)
+        self._watch = _Uncounted(set(self._counter.flop_registry))
+
+    def __enter__(self) -> Count:
+        self._watch.__enter__()
+        self._counter.__enter__()
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        self._counter.__exit__(*error)
+        self._watch.__exit__(*error)
+
+    @property
+    def total(self) -> int:
+        """Floating-point operations so far."""
+        return int(self._counter.get_total_flops())
+
+    @property
+    def uncounted(self) -> set[str]:
+        """Operators that ran and that no formula covers."""
+        return self._watch.seen
+
+
+def integrate(points: list[tuple[int, float]], until: int) -> float:
+    """The integral from 0 to ``until`` of a rate known at some points, by trapezoids.
+
+    Before the first point and after the last the rate is taken as constant.
+    """
+    if not points:
+        return 0.0
+    total = points[0][1] * points[0][0]
+    for (a, low), (b, high) in zip(points, points[1:], strict=False):
+        total += (b - a) * (low + high) / 2
+    return total + (until - points[-1][0]) * points[-1][1]

@@ -1,0 +1,282 @@
+"""Metrics as pure functions of counts.
+
+Everything is recomputed from how many test samples of each cell were answered right at each
+evaluation. Where a metric is undefined its value is None, never zero, and every value carries the
+number of terms it averages.
+
+Sources: average accuracy and forgetting, Chaudhry et al. 2018 (arXiv 1801.10112); backward and
+forward transfer, Lopez-Paz & Ranzato 2017 (arXiv 1706.08840); average anytime accuracy, Caccia et
+al. 2020 (arXiv 2003.05856); the whole world as headline, Lesort et al. 2023 (arXiv 2207.04543).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import NamedTuple
+
+import numpy as np
+
+
+class Metric(NamedTuple):
+    """A value and how many terms it averages; None where undefined."""
+
+    value: float | None
+    n_terms: int
+
+
+UNDEFINED = Metric(None, 0)
+
+
+@dataclass(frozen=True)
+class Counts:
+    """What was answered right. E evaluations, C cells, V views, T tasks that have ended."""
+
+    evaluated_after: np.ndarray
+    """``(E,)`` int: experiences learnt before each evaluation, ascending."""
+    label: np.ndarray
+    """``(C,)`` int: each cell's class."""
+    size: np.ndarray
+    """``(C,)`` int: each cell's test samples."""
+    correct: np.ndarray
+    """``(E, C)`` int"""
+    views: np.ndarray
+    """``(V, C)`` bool: the distinct sets of cells that tasks are measured on."""
+    view_of_task: np.ndarray
+    """``(T,)`` int: each task's view; -1 where its domain is not evaluated."""
+    task_end: np.ndarray
+    """``(T,)`` int: experiences learnt when the task had ended, ascending."""
+    task_ids: bool
+    """Whether predictions are told the task."""
+
+    @cached_property
+    def view_accuracy(self) -> np.ndarray:
+        """``(E, V)`` in [0, 1]: one pass serves every row of the accuracy matrix."""
+        members = self.views.astype(np.int64)
+        return np.asarray((self.correct @ members.T) / np.maximum(self.size @ members.T, 1))
+
+    @cached_property
+    def world_accuracy(self) -> np.ndarray:
+        """``(E,)`` in [0, 1]: the share of all test samples that is answered right."""
+        return np.asarray(self.correct.sum(1) / self.size.sum())
+
+    @cached_property
+    def weight(self) -> np.ndarray:
+        """``(E,)``: experiences that each evaluation stands for; 0 for the one before the first."""
+        return np.diff(self.evaluated_after, prepend=0)
+
+    @cached_property
+    def right_after(self) -> np.ndarray:
+        """``(T,)`` int: the evaluation made when the task had just been learnt; -1 where none was."""
+        return _lookup(self.evaluated_after, self.task_end)
+
+    @cached_property
+    def measured(self) -> np.ndarray:
+        """``(T,)`` bool: tasks with a view that ended before the last evaluation or at it."""
+        if len(self.evaluated_after) == 0:
+            return np.zeros(len(self.task_end), dtype=bool)
+        return (self.view_of_task >= 0) & (self.task_end <= self.evaluated_after[-1])
+
+    def accuracy_matrix(self) -> np.ndarray:
+        """``(E, T)`` in [0, 1]: accuracy on each task at each evaluation; NaN where not measured."""
+        rows = self.view_accuracy[:, self.view_of_task]
+        return np.where(self.view_of_task >= 0, rows, np.nan)
+
+
+def compute(counts: Counts) -> dict[str, Metric]:
+    """All metrics by the names the field writes."""
+    if len(counts.evaluated_after) == 0:
+        return dict.fromkeys(METRICS, UNDEFINED)
+    return {name: metric(counts) for name, metric in METRICS.items()}
+
+
+def world_accuracy(counts: Counts) -> Metric:
+    """Share of the whole world's test samples answered right at the end; terms: samples."""
+    return Metric(float(counts.world_accuracy[-1]), int(counts.size.sum()))
+
+
+def anytime_world_accuracy(counts: Counts) -> Metric:
+    """World accuracy averaged over the stream, each evaluation for the experiences it stands for."""
+    return _weighted(counts.world_accuracy, counts.weight)
+
+
+def average_accuracy(counts: Counts) -> Metric:
+    """ACC: mean over tasks of the accuracy on each at the end."""
+    views = counts.view_of_task[counts.measured]
+    return _mean(counts.view_accuracy[-1, views])
+
+
+def anytime_average_accuracy(counts: Counts) -> Metric:
+    """AAA: at each evaluation the mean over the tasks ended so far, averaged over the stream."""
+    ended = np.searchsorted(counts.evaluated_after, counts.task_end)
+    known = (counts.view_of_task >= 0) & (ended < len(counts.evaluated_after))
+    tasks = np.zeros_like(counts.view_accuracy)
+    np.add.at(tasks, (ended[known], counts.view_of_task[known]), 1)
+    tasks = tasks.cumsum(0)
+    total = tasks.sum(1)
+    mean = (tasks * counts.view_accuracy).sum(1) / np.maximum(total, 1)
+    return _weighted(mean, np.where(total > 0, counts.weight, 0))
+
+
+def learning_accuracy(counts: Counts) -> Metric:
+    """LA: mean accuracy on each task right after it was learnt."""
+    tasks = counts.measured & (counts.right_after >= 0)
+    return _mean(counts.view_accuracy[counts.right_after[tasks], counts.view_of_task[tasks]])
+
+
+def forgetting(counts: Counts) -> Metric:
+    """FM: mean over earlier tasks of the best accuracy since learnt, less that at the end.
+
+    Deviation from Chaudhry et al.: their maximum also runs over evaluations before the task was
+    learnt, which where classes recur would measure another task.
+    """
+    tasks = _earlier(counts)
+    if not tasks.any():
+        return UNDEFINED
+    best = np.maximum.accumulate(counts.view_accuracy[-2::-1], axis=0)[::-1]
+    views = counts.view_of_task[tasks]
+    return _mean(best[counts.right_after[tasks], views] - counts.view_accuracy[-1, views])
+
+
+def backward_transfer(counts: Counts) -> Metric:
+    """BWT: mean over earlier tasks of the accuracy at the end, less that right after learning."""
+    tasks = _earlier(counts)
+    views = counts.view_of_task[tasks]
+    after = counts.view_accuracy[counts.right_after[tasks], views]
+    return _mean(counts.view_accuracy[-1, views] - after)
+
+
+def forward_transfer(counts: Counts) -> Metric:
+    """FWT: accuracy on a task right before it is learnt, less that before anything was.
+
+    Only tasks none of whose cells came before, else it measures retention; and, for a single head,
+    only those whose classes had come (in another domain): an unseen class cannot be answered.
+    """
+    before = _lookup(counts.evaluated_after, np.r_[0, counts.task_end[:-1]])
+    if len(counts.task_end) < 2 or counts.evaluated_after[0] != 0:
+        return UNDEFINED
+    first_cell = _first_task(counts.views, counts.view_of_task)
+    labels = counts.label[None, :] == np.unique(counts.label)[:, None]
+    first_label = np.where(labels, first_cell[None, :], len(counts.task_end)).min(1)
+    gains = []
+    for t in np.flatnonzero(counts.measured & (before >= 0)):
+        cells = counts.views[counts.view_of_task[t]]
+        classes = np.searchsorted(np.unique(counts.label), counts.label[cells])
+        new = (first_cell[cells] == t).all()
+        answerable = counts.task_ids or (first_label[classes] < t).all()
+        if t > 0 and new and answerable:
+            row = counts.view_accuracy[[before[t], 0], counts.view_of_task[t]]
+            gains.append(row[0] - row[1])
+    return _mean(np.array(gains))
+
+
+def worst_cell_accuracy(counts: Counts) -> Metric:
+    """The lowest accuracy of any cell at the end; terms: cells."""
+    return Metric(float((counts.correct[-1] / counts.size).min()), len(counts.size))
+
+
+METRICS = {
+    "world_accuracy": world_accuracy,
+    "anytime_world_accuracy": anytime_world_accuracy,
+    "average_accuracy": average_accuracy,
+    "anytime_average_accuracy": anytime_average_accuracy,
+    "learning_accuracy": learning_accuracy,
+    "forgetting": forgetting,
+    "backward_transfer": backward_transfer,
+    "forward_transfer": forward_transfer,
+    "worst_cell_accuracy": worst_cell_accuracy,
+}
+
+
+class Retention(NamedTuple):
+    """Accuracy of classes that were last seen between so many tasks ago; 0 is the newest task."""
+
+    since: int
+    to: int
+    accuracy: float
+    n_terms: int
+    """Pairs of cell and evaluation that are averaged."""
+
+
+def retention(counts: Counts) -> list[Retention]:
+    """Accuracy of a class against the tasks since it was last seen, in bins 0, 1, 2, 3-4, 5-8, …"""
+    ended = np.searchsorted(counts.task_end, counts.evaluated_after, side="right")
+    if not (ended > 0).any():
+        return []
+    last = _last_task(counts.views, counts.view_of_task)[ended[ended > 0] - 1]
+    since = (ended[ended > 0] - 1)[:, None] - last
+    accuracy = (counts.correct / counts.size)[ended > 0]
+    rows, low = [], 0
+    while low <= since[last >= 0].max(initial=-1):
+        high = low if low < 3 else 2 * (low - 1)
+        inside = (last >= 0) & (since >= low) & (since <= high)
+        if inside.any():
+            rows.append(Retention(low, high, float(accuracy[inside].mean()), int(inside.sum())))
+        low = high + 1
+    return rows
+
+
+class Frequency(NamedTuple):
+    """One cell: in what share of the tasks it came, and its accuracy at the end."""
+
+    label: int
+    frequency: float
+    accuracy: float
+    n_terms: int
+    """Its test samples."""
+
+
+def frequency(counts: Counts) -> list[Frequency]:
+    """Accuracy of each cell at the end against how often it came."""
+    if len(counts.evaluated_after) == 0:
+        return []
+    tasks = np.bincount(
+        counts.view_of_task[counts.view_of_task >= 0], minlength=len(counts.views)
+    )
+    share = tasks @ counts.views / max(1, len(counts.view_of_task))
+    accuracy = counts.correct[-1] / counts.size
+    return [
+        Frequency(int(c), float(f), float(a), int(n))
+        for c, f, a, n in zip(counts.label, share, accuracy, counts.size, strict=True)
+    ]
+
+
+def _lookup(ascending: np.ndarray, wanted: np.ndarray) -> np.ndarray:
+    """Positions of values in an ascending array; -1 where absent."""
+    at = np.minimum(np.searchsorted(ascending, wanted), max(0, len(ascending) - 1))
+    if len(ascending) == 0:
+        return np.full(len(wanted), -1)
+    return np.where(ascending[at] == wanted, at, -1)
+
+
+def _earlier(counts: Counts) -> np.ndarray:
+    """``(T,)`` bool: tasks evaluated right after they were learnt, and again later."""
+    return counts.measured & (counts.right_after >= 0) & (
+        counts.right_after < len(counts.evaluated_after) - 1
+    )
+
+
+def _first_task(views: np.ndarray, view_of_task: np.ndarray) -> np.ndarray:
+    """``(C,)``: the first task with each cell; the number of tasks where none has it."""
+    first = np.full(views.shape[1], len(view_of_task))
+    for t in range(len(view_of_task) - 1, -1, -1):
+        if view_of_task[t] >= 0:
+            first[views[view_of_task[t]]] = t
+    return first
+
+
+def _last_task(views: np.ndarray, view_of_task: np.ndarray) -> np.ndarray:
+    """``(T, C)``: when task t has ended, the last task with each cell; -1 where none had it."""
+    seen = views[view_of_task] & (view_of_task >= 0)[:, None]
+    numbers = np.where(seen, np.arange(len(view_of_task))[:, None], -1)
+    return np.asarray(np.maximum.accumulate(numbers, axis=0))
+
+
+def _mean(values: np.ndarray) -> Metric:
+    return Metric(float(values.mean()), len(values)) if len(values) else UNDEFINED
+
+
+def _weighted(values: np.ndarray, weights: np.ndarray) -> Metric:
+    if weights.sum() == 0:
+        return UNDEFINED
+    return Metric(float((values * weights).sum() / weights.sum()), int((weights > 0).sum()))

@@ -1,0 +1,164 @@
+"""The record of a run: one JSON file, written by the harness alone.
+
+Every metric can be recomputed from ``counts`` and ``tasks`` without data. The order of the fields is
+part of the format; a change of meaning raises ``SCHEMA``.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from clbench.errors import ClbenchError
+from clbench.metrics import Counts
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.axes import Axes
+
+SCHEMA = 1
+Status = Literal["completed", "diverged", "budget_exceeded", "interrupted", "error"]
+
+
+@dataclass(frozen=True)
+class Record:
+    """What one run was, did, and cost."""
+
+    schema: int
+    """Version of this format."""
+    status: Status
+    """How the run ended; failures are records too."""
+    error: dict[str, str] | None
+    """``{type, message}`` where status is diverged or error."""
+    config: dict[str, Any]
+    """Every setting, resolved; of a path only the file's name."""
+    config_sha256: str
+    """Of the settings that make it this experiment (no seed, device, path)."""
+    source_sha256: str
+    """Of the strategy's, model's and scenario's syntax trees and the engine modules they use."""
+    pool_sha256: str
+    stream_sha256: str
+    """A chain over the keys, labels and transforms that were delivered, starting from the pool's."""
+    seed: int
+    stream: dict[str, Any]
+    """``{n_classes, n_tasks, experiences, task_ids, disjoint_classes}``."""
+    counts: dict[str, Any]
+    """``{evaluated_after (E), cells (C) of {label, domain, task_id, size}, views (V) of cells,
+    correct (E, C)}``."""
+    tasks: dict[str, list[int]]
+    """``{view (T), end (T)}``: each ended task's view (-1: not measured) and the experiences learnt."""
+    metrics: dict[str, dict[str, Any]]
+    """Name to ``{value, n_terms}``."""
+    retention: list[dict[str, Any]]
+    frequency: list[dict[str, Any]]
+    diagnostics: dict[str, list[float | None]]
+    """Name to one value per evaluation; never ranked."""
+    cost: dict[str, Any]
+    predictions_sha256: str
+    """A chain over the answers of every evaluation in canonical order, starting from the stream's."""
+    environment: dict[str, Any]
+    code: dict[str, Any]
+    """``{clbench, commit, dirty}``."""
+    started: str
+    finished: str
+
+    def to_counts(self) -> Counts:
+        """The counts as arrays."""
+        cells, n = self.counts["cells"], len(self.counts["cells"])
+        views = np.zeros((len(self.counts["views"]), n), dtype=bool)
+        for row, members in zip(views, self.counts["views"], strict=True):
+            row[members] = True
+        return Counts(
+            evaluated_after=np.array(self.counts["evaluated_after"], dtype=np.int64),
+            label=np.array([cell["label"] for cell in cells], dtype=np.int64),
+            size=np.array([cell["size"] for cell in cells], dtype=np.int64),
+            correct=np.array(self.counts["correct"], dtype=np.int64).reshape(-1, n),
+            views=views,
+            view_of_task=np.array(self.tasks["view"], dtype=np.int64),
+            task_end=np.array(self.tasks["end"], dtype=np.int64),
+            task_ids=bool(self.stream["task_ids"]),
+        )
+
+    def metric(self, name: str) -> float | None:
+        """The value of a metric or a cost; None where undefined."""
+        if name in self.metrics:
+            value: float | None = self.metrics[name]["value"]
+            return value
+        cost: float | None = self.cost[name]
+        return cost
+
+    def frame(self) -> pd.DataFrame:
+        """One row per evaluation: experiences, world accuracy, diagnostics, accuracy of each cell."""
+        import pandas as pd
+
+        counts = self.to_counts()
+        columns: dict[str, Any] = {
+            "experiences": counts.evaluated_after,
+            "world_accuracy": counts.world_accuracy,
+            **self.diagnostics,
+        }
+        for number, cell in enumerate(self.counts["cells"]):
+            where = [f"class_{cell['label']}"]
+            where += [f"domain_{cell['domain']}"] if cell["domain"] else []
+            where += [f"task_{cell['task_id']}"] if cell["task_id"] is not None else []
+            columns["/".join(where)] = counts.correct[:, number] / counts.size[number]
+        return pd.DataFrame(columns)
+
+    def plot(self, axes: Axes | None = None) -> Axes:
+        """World accuracy over the stream, on given or new axes."""
+        from clbench.plots import plot_curves
+
+        return plot_curves([self], axes)
+
+    def save(self, path: Path) -> None:
+        """Write atomically, as JSON without NaN."""
+        text = json.dumps(dataclasses.asdict(self), allow_nan=False, separators=(",", ":"))
+        write_atomically(path, (text + "\n").encode())
+
+    @classmethod
+    def load(cls, path: Path) -> Record:
+        """Read a record.
+
+        Raises:
+            ClbenchError: the file is missing, is not a record, or of another schema.
+        """
+        try:
+            data = json.loads(path.read_bytes(), parse_constant=_refuse_constant)
+        except OSError as error:
+            raise ClbenchError(f"{path}: {error.strerror}") from error
+        except (ValueError, RecursionError) as error:
+            raise ClbenchError(f"{path}: is not a record: {error}; move it away to run anew") from error
+        if not isinstance(data, Mapping) or data.get("schema") != SCHEMA:
+            found = data.get("schema") if isinstance(data, Mapping) else None
+            raise ClbenchError(f"{path}: schema {found!r}, this clbench reads {SCHEMA}")
+        names = {f.name for f in dataclasses.fields(cls)}
+        if set(data) != names:
+            wrong = sorted(set(data) ^ names)
+            raise ClbenchError(f"{path}: is not a record: missing or unknown {', '.join(wrong)}")
+        return cls(**data)
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is not a number")
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """Write a file whole or not at all, also when killed at any moment."""
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(name, path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise

@@ -1,0 +1,239 @@
+"""SCoLe: long sequences of tasks, each a random draw of classes that come back again and again.
+
+Lesort et al. 2023, "Challenging Common Assumptions about Catastrophic Forgetting and Knowledge
+Accumulation" (CoLLAs; arXiv 2207.04543). Task t draws ``classes_per_task`` of the N classes without
+replacement, with probabilities p, and delivers all their training samples; the test is always the
+whole world. The knobs are those of the authors' code, less its bugs:
+
+- the stream has a generator of its own, so the strategy cannot change it;
+- no tenth of every task is put aside (theirs is redrawn from recurring samples and leaks);
+  ``share=0.9`` delivers as many samples as theirs does;
+- both formulas for p are kept under ``imbalance=reference``, and refused where they turn negative;
+  ``imbalance=geometric`` is safe for any number of classes;
+- ``severity`` counts from 1 (their 0 is the strongest).
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from dataclasses import dataclass
+from functools import cache
+from typing import Literal
+
+import numpy as np
+
+from clbench import seeding
+from clbench.data.corruptions import KINDS
+from clbench.data.pool import Pool
+from clbench.data.transforms import Corrupt
+from clbench.errors import UsageError
+from clbench.scenario import Scenario, at_least
+from clbench.seeding import Axis
+from clbench.stream import Stream, Task
+
+
+@dataclass(frozen=True)
+class Scole(Scenario):
+    """Tasks are random draws of classes with re-occurrence."""
+
+    n_tasks: int | None = 1000
+    """Number of tasks; null: endless (then set max_tasks, or stop it). 1: the i.i.d. reference."""
+    classes_per_task: int = 2
+    """Classes in a task (k)."""
+    n_classes: int | None = None
+    """Classes in the world (N), drawn once from the data's; null: all."""
+    draw: Literal["random", "iid"] = "random"
+    """random: k classes a task; iid: all classes in every task (the control)."""
+    share: float = 1.0
+    """Part of a class's samples that a task delivers, drawn anew each time."""
+    chunk: int | None = None
+    """Deliver tasks in pieces of so many samples and hide their boundaries (online learning)."""
+    imbalance: Literal["none", "reference", "geometric"] = "none"
+    """Class probabilities: uniform; the authors' (1 - f i)^e; or geometric between ends."""
+    entropy_decrease: float = 2.0
+    """e of imbalance=reference, with f = 0.01 for 100 classes and 0.05 otherwise."""
+    imbalance_ratio: float = 10.0
+    """Most to least probable class, for imbalance=geometric."""
+    prob_reduction: float = 1.0
+    """After a task, divide the probability of its classes by this (then they get ever rarer)."""
+    forgetting: bool = False
+    """Draw only from the first half of the classes after half of the tasks."""
+    n_periods: int = 1
+    """Long-term drift: cut stream and classes into so many parts; each draws from its own."""
+    randomized_order: float | None = None
+    """Cycle through all class sets in order, each class replaced at random with this probability."""
+    randomized_couples: float | None = None
+    """Allow only this random part of all class sets."""
+    corruption: Literal["none", "random"] = "none"
+    """random: each task's training images go through one of 16 corruptions or none; test is clean."""
+    severity: int = 1
+    """Strength of the corruptions, 1 to 5."""
+
+    def __post_init__(self) -> None:
+        at_least(1, self, "n_tasks", "classes_per_task", "chunk", "n_periods")
+        at_least(2, self, "n_classes")
+        if not 0 < self.share <= 1:
+            raise UsageError(f"scenario.share={self.share} must be in (0, 1]")
+        for name in ("randomized_order", "randomized_couples"):
+            value = getattr(self, name)
+            if value is not None and not 0 <= value <= 1:
+                raise UsageError(f"scenario.{name}={value} must be in [0, 1]")
+        for name, low in (("prob_reduction", 1.0), ("imbalance_ratio", 1.0)):
+            value = getattr(self, name)
+            if not (math.isfinite(value) and value >= low):
+                raise UsageError(f"scenario.{name}={value} must be finite and at least {low:g}")
+        if not (math.isfinite(self.entropy_decrease) and self.entropy_decrease >= 0):
+            raise UsageError(f"scenario.entropy_decrease={self.entropy_decrease} must be >= 0")
+        if not 1 <= self.severity <= 5:
+            raise UsageError(f"scenario.severity={self.severity} must be in 1..5")
+        if self.n_tasks is None and (self.forgetting or self.n_periods > 1):
+            raise UsageError("scenario.n_tasks=null has no middle: drop forgetting and n_periods")
+        ways = [self.randomized_order is not None, self.randomized_couples is not None,
+                self.forgetting, self.n_periods > 1, self.prob_reduction > 1]
+        if sum(ways) > 1:
+            raise UsageError(
+                "set at most one of scenario.randomized_order, randomized_couples, forgetting, "
+                "n_periods, prob_reduction"
+            )
+
+    def stream(self, pool: Pool, seed: int) -> Stream:
+        """The stream over a pool; a task is a function of its number and the seed."""
+        n = pool.n_classes if self.n_classes is None else self.n_classes
+        if n > pool.n_classes:
+            raise UsageError(f"scenario.n_classes={n}: the data have {pool.n_classes}")
+        per_task = n if self.draw == "iid" or self.n_tasks == 1 else self.classes_per_task
+        reach = n // 2 if self.forgetting else n // self.n_periods
+        if per_task > n or (per_task > reach and self.draw == "random" and self.n_tasks != 1):
+            raise UsageError(
+                f"scenario.classes_per_task={per_task}: only {reach} classes to draw from"
+            )
+        rng = seeding.generator(seed, Axis.STREAM)
+        labels = np.sort(rng.permutation(pool.n_classes)[:n])
+        p = self._probabilities(n, rng)
+        return Stream(
+            pool=pool,
+            seed=seed,
+            plan=_Plan(self, n, per_task, p, seed),
+            n_tasks=self.n_tasks,
+            labels=tuple(int(label) for label in labels),
+            chunk=self.chunk,
+            share=self.share,
+            transform=Corrupt(("none", *KINDS), self.severity, pool.scale)
+            if self.corruption == "random"
+            else None,
+        )
+
+    def _probabilities(self, n: int, rng: np.random.Generator) -> np.ndarray:
+        """``(n,)`` class probabilities, shuffled."""
+        rank = np.arange(n)
+        if self.imbalance == "none":
+            return np.full(n, 1 / n)
+        if self.imbalance == "reference":
+            base = 1 - (0.01 if n == 100 else 0.05) * rank
+            if base.min() <= 0:
+                raise UsageError(
+                    f"scenario.imbalance=reference turns negative for {n} classes (it is made for up "
+                    "to 20, or 100); use scenario.imbalance=geometric"
+                )
+            p = base**self.entropy_decrease
+        else:
+            p = self.imbalance_ratio ** (-rank / (n - 1))
+        return np.asarray(rng.permutation(p / p.sum()))
+
+
+class _Plan:
+    """Task ``t`` as a function of ``t``: a draw of its own generator, or a fold over the draws."""
+
+    def __init__(
+        self, settings: Scole, n: int, per_task: int, p: np.ndarray, seed: int
+    ) -> None:
+        self.settings, self.n, self.per_task, self.p, self.seed = settings, n, per_task, p, seed
+        self.folded: list[tuple[int, ...]] = []
+        self.reduced = p
+        self.task = cache(self._task) if settings.randomized_couples is not None else self._task
+        self.couples = self._couples()
+
+    def __call__(self, t: int) -> Task:
+        return self.task(t)
+
+    def _task(self, t: int) -> Task:
+        rng = seeding.generator(self.seed, Axis.STREAM, t)
+        classes = tuple(sorted(int(c) for c in self._classes(t, rng)))
+        if self.settings.corruption == "none":
+            return Task(classes)
+        kind = int(rng.integers(len(KINDS) + 1))
+        # The noise differs from task to task, so only uncorrupted samples are ever the same again.
+        return Task(classes, transform=kind, variant=t + 1 if kind else 0)
+
+    def _classes(self, t: int, rng: np.random.Generator) -> np.ndarray | tuple[int, ...]:
+        s = self.settings
+        if s.draw == "iid" or s.n_tasks == 1:
+            return np.arange(self.n)
+        if s.prob_reduction > 1:
+            return self._fold(t)
+        if s.randomized_couples is not None:
+            return self.couples[int(rng.integers(len(self.couples)))]
+        if s.randomized_order is not None:
+            return self._in_order(t, s.randomized_order, rng)
+        low, high = 0, self.n
+        if s.forgetting and s.n_tasks is not None and t > s.n_tasks / 2:
+            high = self.n // 2
+        elif s.n_periods > 1 and s.n_tasks is not None:
+            period = t * s.n_periods // s.n_tasks
+            width = self.n // s.n_periods
+            low, high = period * width, (period + 1) * width
+        p = self.p[low:high]
+        # Sequential draw without replacement: a class's share of tasks is not exactly k p.
+        return low + rng.choice(high - low, self.per_task, replace=False, p=p / p.sum())
+
+    def _fold(self, t: int) -> tuple[int, ...]:
+        """Draws whose probabilities depend on all draws before; each is made once and kept."""
+        while len(self.folded) <= t:
+            rng = seeding.generator(self.seed, Axis.STREAM, len(self.folded))
+            p = self.reduced / self.reduced.sum()
+            drawn = rng.choice(self.n, self.per_task, replace=False, p=p)
+            p[drawn] /= self.settings.prob_reduction
+            self.reduced = p / p.sum()
+            self.folded.append(tuple(int(c) for c in drawn))
+        return self.folded[t]
+
+    def _in_order(self, t: int, q: float, rng: np.random.Generator) -> tuple[int, ...]:
+        """The t-th class set in lexicographic order, with random classes put in (all distinct)."""
+        wanted = t % math.comb(self.n, self.per_task)
+        classes = list(_combination(self.n, self.per_task, wanted))
+        for at in range(len(classes)):
+            if rng.random() < q:
+                others = [c for c in range(self.n) if c not in classes or c == classes[at]]
+                classes[at] = int(rng.choice(others))
+        return tuple(classes)
+
+    def _couples(self) -> list[tuple[int, ...]]:
+        """The class sets that may be drawn; empty unless ``randomized_couples`` is set."""
+        share = self.settings.randomized_couples
+        if share is None:
+            return []
+        total = math.comb(self.n, self.per_task)
+        if total > 1_000_000:
+            raise UsageError(
+                f"scenario.randomized_couples: {total} class sets are too many to list; "
+                "use fewer classes"
+            )
+        every = list(itertools.combinations(range(self.n), self.per_task))
+        rng = seeding.generator(self.seed, Axis.STREAM, 0, 1)
+        chosen = rng.permutation(total)[: max(1, round(share * total))]
+        return [every[i] for i in sorted(chosen)]
+
+
+def _combination(n: int, k: int, number: int) -> tuple[int, ...]:
+    """The ``number``-th k-subset of 0..n-1 in lexicographic order, without listing the others."""
+    out, low = [], 0
+    for left in range(k, 0, -1):
+        for c in range(low, n):
+            count = math.comb(n - c - 1, left - 1)
+            if number < count:
+                out.append(c)
+                low = c + 1
+                break
+            number -= count
+    return tuple(out)
