@@ -147,7 +147,7 @@ def resolve(overrides: Sequence[str], file: Path | None = None) -> list[RunConfi
     Raises:
         UsageError: any word is wrong; nothing has been run.
     """
-    return [_resolve_one(point) for point in sweep(overrides, file)]
+    return [resolve_point(point) for point in sweep(overrides, file)]
 
 
 def sweep(overrides: Sequence[str], file: Path | None = None) -> list[dict[str, Any]]:
@@ -213,7 +213,12 @@ def _read_file(path: Path) -> dict[str, Any]:
     return pairs
 
 
-def _resolve_one(point: Mapping[str, Any]) -> RunConfig:
+def resolve_point(point: Mapping[str, Any]) -> RunConfig:
+    """One run's settings, typed and checked, from its ``{key: value}``.
+
+    Raises:
+        UsageError: any of them is wrong.
+    """
     for group in REQUIRED:
         if group not in point:
             raise UsageError(f"{group}= is required (clbench list {FOLDERS_WORD[group]})")

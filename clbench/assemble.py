@@ -1,0 +1,135 @@
+"""From the books to the record."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+
+from clbench import metrics
+from clbench.build import Run
+from clbench.environment import code_version, environment, peak_rss_bytes
+from clbench.errors import Diverged
+from clbench.flops import integrate
+from clbench.harness import Outcome
+from clbench.ledger import Ledger
+from clbench.metrics import Counts
+from clbench.record import SCHEMA, Record
+from clbench.strategy import Strategy
+
+
+def assemble(run: Run, strategy: Strategy, outcome: Outcome, started: datetime) -> Record:
+    """Everything that is known of a run that has ended, well or not."""
+    ledger, stream = outcome.ledger, run.stream
+    cells = stream.cells
+    sizes = _cell_sizes(run)
+    tasks, views = _views(run, len(ledger.task_end))
+    counts = {
+        "evaluated_after": ledger.evaluated_after,
+        "cells": [
+            {"label": c.label, "domain": c.domain, "task_id": c.task_id, "size": n}
+            for c, n in zip(cells, sizes, strict=True)
+        ],
+        "views": views,
+        "correct": ledger.correct,
+    }
+    record = Record(
+        schema=SCHEMA,
+        status=outcome.status,
+        error=_error(outcome.error, run),
+        config=run.config.as_dict(),
+        config_sha256=run.config_sha256,
+        source_sha256=run.source_sha256,
+        pool_sha256=stream.pool.sha256,
+        stream_sha256=ledger.stream_sha256,
+        seed=run.config.common.seed,
+        stream={
+            "n_classes": stream.n_classes,
+            "n_tasks": stream.n_tasks,
+            "experiences": ledger.experiences,
+            "task_ids": stream.task_ids,
+            "disjoint_classes": stream.disjoint,
+        },
+        counts=counts,
+        tasks={"view": tasks, "end": ledger.task_end},
+        metrics={},
+        retention=[],
+        frequency=[],
+        diagnostics=ledger.diagnostics,
+        cost=_cost(ledger, strategy),
+        predictions_sha256=ledger.predictions_sha256,
+        environment=environment(run.device, run.config.common.threads),
+        code=code_version(),
+        started=_stamp(started),
+        finished=_stamp(datetime.now(UTC)),
+    )
+    return with_metrics(record, record.to_counts())
+
+
+def with_metrics(record: Record, counts: Counts) -> Record:
+    """The record with everything that follows from its counts."""
+    from dataclasses import replace
+
+    return replace(
+        record,
+        metrics={name: m._asdict() for name, m in metrics.compute(counts).items()},
+        retention=[row._asdict() for row in metrics.retention(counts)],
+        frequency=[row._asdict() for row in metrics.frequency(counts)],
+    )
+
+
+def _cell_sizes(run: Run) -> list[int]:
+    stream = run.stream
+    per_class = np.bincount(stream.pool.labels("test"), minlength=stream.pool.n_classes)
+    return [int(per_class[stream.labels[cell.label]]) for cell in stream.cells]
+
+
+def _views(run: Run, n_tasks: int) -> tuple[list[int], list[list[int]]]:
+    """Each task's view by number (-1: none), and the distinct views as lists of cells."""
+    known: dict[tuple[int, ...], int] = {}
+    tasks = []
+    for t in range(n_tasks):
+        view = run.stream.view(t)
+        tasks.append(-1 if view is None else known.setdefault(view, len(known)))
+    return tasks, [list(view) for view in known]
+
+
+def _cost(ledger: Ledger, strategy: Strategy) -> dict[str, Any]:
+    frozen = sum(b.nbytes for b in strategy.buffers() if getattr(b, "frozen", False))
+    return {
+        "train_seconds": round(ledger.train_seconds, 4),
+        "predict_seconds": round(ledger.predict_seconds, 4),
+        "harness_seconds": round(ledger.harness_seconds, 4),
+        "train_flops": round(integrate(ledger.train_rate, ledger.samples)),
+        "predict_flops": round(integrate(ledger.predict_rate, len(ledger.evaluated_after))),
+        "flops_method": "whole calls counted at experiences 1, 2, 4, 8, ..., interpolated",
+        "flops_uncounted": ledger.uncounted,
+        "samples_delivered": ledger.samples,
+        "updates": ledger.updates,
+        "state_bytes": ledger.state_bytes,
+        "state_bytes_method": "state_dict",
+        "memory_bytes": ledger.memory_bytes,
+        "frozen_bytes": frozen,
+        "peak_rss_bytes": peak_rss_bytes(),
+    }
+
+
+def _error(error: BaseException | None, run: Run) -> dict[str, str] | None:
+    """Type and first line of what went wrong, with the line of the user's own file; no path."""
+    if error is None or isinstance(error, KeyboardInterrupt):
+        return None
+    if isinstance(error, Diverged):
+        return {"type": "Diverged", "message": str(error)}
+    message = (str(error).splitlines() or [""])[0]
+    plugin = run.config.plugins["strategy"].path
+    trace, where = error.__traceback__, ""
+    while trace is not None:
+        if trace.tb_frame.f_code.co_filename == str(plugin):
+            where = f" ({plugin.name} line {trace.tb_lineno})"
+        trace = trace.tb_next
+    return {"type": type(error).__name__, "message": message[:500] + where}
+
+
+def _stamp(when: datetime) -> str:
+    return when.strftime("%Y-%m-%dT%H:%M:%SZ")

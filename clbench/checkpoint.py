@@ -1,0 +1,51 @@
+"""Checkpoints: a strategy's state and the harness's books, in one file that is never unpickled."""
+
+from __future__ import annotations
+
+import io
+import pickle
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from clbench.errors import ClbenchError
+from clbench.ledger import Ledger
+from clbench.record import write_atomically
+
+SCHEMA = 1
+
+
+def save(path: Path, identity: str, ledger: Ledger, state: dict[str, Any]) -> None:
+    """Write atomically: after a kill at any moment the file is the old one or the new one."""
+    buffer = io.BytesIO()
+    torch.save(
+        {"schema": SCHEMA, "identity": identity, "ledger": ledger.to_dict(), "strategy": state},
+        buffer,
+    )
+    write_atomically(path, buffer.getvalue())
+
+
+def load(path: Path, identity: str, device: torch.device) -> tuple[Ledger, dict[str, Any]]:
+    """Read a checkpoint of the run that ``identity`` names.
+
+    Raises:
+        ClbenchError: the file is damaged, or of another run or format; it is left in place.
+    """
+    try:
+        data = torch.load(path, map_location=device, weights_only=True)
+        if data["schema"] != SCHEMA or data["identity"] != identity:
+            raise ClbenchError(
+                f"{path}: is a checkpoint of another run or version; move it away, or pass "
+                "--overwrite to start again"
+            )
+        return Ledger.from_dict(data["ledger"]), data["strategy"]
+    except (
+        OSError, EOFError, RuntimeError, KeyError, TypeError, ValueError, IndexError,
+        AttributeError, pickle.UnpicklingError, zipfile.BadZipFile,
+    ) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise ClbenchError(
+            f"{path}: is damaged ({reason[:120]}); move it away, or pass --overwrite to start again"
+        ) from error

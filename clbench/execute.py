@@ -1,0 +1,192 @@
+"""Runs in their folders: skip what is done, resume what is not, write what comes out."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import ExitStack
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import yaml
+from filelock import FileLock, Timeout
+
+from clbench import checkpoint, tracking
+from clbench.assemble import assemble
+from clbench.build import Run, prepare
+from clbench.config import resolve_point
+from clbench.data.pool import Pool
+from clbench.errors import ClbenchError, UsageError
+from clbench.harness import run_stream, start_ledger
+from clbench.record import Record, write_atomically
+
+FINISHED = {"completed", "diverged", "budget_exceeded"}
+
+
+@dataclass(frozen=True)
+class Options:
+    """How to run, as opposed to what."""
+
+    out: Path = Path("runs")
+    resume: bool = False
+    """Go on with interrupted runs."""
+    overwrite: bool = False
+    """Start unfinished and finished runs again."""
+    jobs: int = 1
+    """Processes."""
+    quiet: bool = False
+    """No progress on stderr."""
+    tensorboard: bool = True
+
+
+@dataclass(frozen=True)
+class Done:
+    """A run that has ended, and where it lies."""
+
+    record: Record
+    folder: Path
+    skipped: bool
+    """It had been done before."""
+
+
+def run_all(points: list[dict[str, Any]], options: Options) -> Iterator[Done]:
+    """Run a sweep; everything is checked before anything is run.
+
+    Raises:
+        UsageError: any of the runs cannot be done as asked; none was started.
+    """
+    pools: dict[Any, Pool] = {}
+    for point in points:
+        run = prepare(resolve_point(point), pools)
+        _ = run.strategy()
+        _check_end(run)
+        check_folder(run, options)
+    if options.jobs > 1 and len(points) > 1:
+        yield from _in_processes(points, options)
+        return
+    for point in points:
+        yield execute(prepare(resolve_point(point), pools), options)
+
+
+def _in_processes(points: list[dict[str, Any]], options: Options) -> Iterator[Done]:
+    """Spawned workers, one run at a time each; a run uses the threads that its settings say."""
+    workers = min(options.jobs, len(points))
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+        waiting = [pool.submit(_work, point, options) for point in points]
+        for future in as_completed(waiting):
+            yield future.result()
+
+
+def _work(point: dict[str, Any], options: Options) -> Done:
+    return execute(prepare(resolve_point(point)), options)
+
+
+def _check_end(run: Run) -> None:
+    if run.n_tasks is None and not sys.stderr.isatty() and not sys.stdin.isatty():
+        raise UsageError("the scenario is endless and nobody can press Ctrl-C: set max_tasks=N")
+
+
+def check_folder(run: Run, options: Options) -> None:
+    """Refuse a folder that cannot be written, or holds a run that was not said to go on.
+
+    Raises:
+        UsageError: with what to do.
+    """
+    out = options.out
+    nearest = next(p for p in (out, *out.absolute().parents) if p.exists())
+    if not nearest.is_dir() or not _writable(nearest):
+        raise UsageError(f"--out {out}: cannot be written")
+    folder = run.folder(out)
+    record = folder / "record.json"
+    if record.exists():
+        try:
+            Record.load(record)
+        except ClbenchError as error:
+            raise UsageError(str(error)) from error
+    if options.resume or options.overwrite or _is_done(run, folder) or _extends(run, folder):
+        return
+    if (folder / "checkpoint").exists():
+        raise UsageError(
+            f"{folder}: holds an unfinished run; --resume goes on with it, --overwrite starts again"
+        )
+
+
+def _writable(folder: Path) -> bool:
+    import os
+
+    return os.access(folder, os.W_OK | os.X_OK)
+
+
+def _is_done(run: Run, folder: Path) -> bool:
+    if not (folder / "record.json").exists():
+        return False
+    record = Record.load(folder / "record.json")
+    if record.status != "completed":
+        return record.status in FINISHED
+    return run.n_tasks is not None and len(record.tasks["end"]) >= run.n_tasks
+
+
+def _extends(run: Run, folder: Path) -> bool:
+    """Whether a completed run is asked to go on further (a larger ``max_tasks``)."""
+    path = folder / "record.json"
+    return path.exists() and Record.load(path).status == "completed" and not _is_done(run, folder)
+
+
+def execute(run: Run, options: Options) -> Done:
+    """One run in its folder.
+
+    Raises:
+        ClbenchError: the folder is in use, or its checkpoint is damaged; nothing was overwritten.
+    """
+    folder = run.folder(options.out)
+    strategy = run.strategy()
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(folder / ".lock", timeout=0):
+            if _is_done(run, folder) and not options.overwrite:
+                return Done(Record.load(folder / "record.json"), folder, skipped=True)
+            return Done(_run(run, strategy, folder, options), folder, skipped=False)
+    except Timeout as error:
+        raise ClbenchError(f"{folder}: another process is running this run") from error
+
+
+def _run(run: Run, strategy: Any, folder: Path, options: Options) -> Record:
+    started = datetime.now(UTC)
+    ledger = start_ledger(run)
+    saved = folder / "checkpoint"
+    if saved.exists() and not options.overwrite:
+        ledger, state = checkpoint.load(saved, run.hash8, run.device)
+        strategy.load_state_dict(state)
+    else:
+        for stale in (saved, folder / "record.json"):
+            stale.unlink(missing_ok=True)
+        shutil.rmtree(folder / "tensorboard", ignore_errors=True)
+    settings = yaml.safe_dump(run.config.as_dict(), sort_keys=False)
+    write_atomically(folder / "config.yaml", settings.encode())
+    with ExitStack() as stack:
+        reports = []
+        if not options.quiet:
+            total = None if run.n_tasks is None else run.stream.n_experiences(run.n_tasks)
+            title = f"{folder.parent.name} {folder.name}"
+            reports.append(stack.enter_context(tracking.progress(title, total, ledger.experiences)))
+        if options.tensorboard:
+            board = folder / "tensorboard"
+            reports.append(stack.enter_context(tracking.tensorboard(board, ledger)))
+        outcome = run_stream(
+            run,
+            strategy,
+            ledger,
+            report=lambda books: [r(books) for r in reports] and None,
+            save=lambda books, state: checkpoint.save(saved, run.hash8, books, state),
+        )
+    record = assemble(run, strategy, outcome, started)
+    from clbench.plots import save_curve
+
+    save_curve([record], folder / "curve.png")
+    record.save(folder / "record.json")
+    return record

@@ -1,0 +1,262 @@
+"""The loop: learn, evaluate, enter into the books, checkpoint.
+
+The harness owns data, clocks, evaluation and metrics; a strategy only learns and predicts.
+"""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from types import FrameType
+from typing import Any
+
+import torch
+from torch.optim.optimizer import register_optimizer_step_post_hook
+
+from clbench import seeding
+from clbench.build import Run
+from clbench.errors import Diverged
+from clbench.flops import Count
+from clbench.ledger import Ledger, state_bytes, tensors_of
+from clbench.record import Status
+from clbench.seeding import Axis
+from clbench.strategy import Strategy
+from clbench.stream import Draw
+from clbench.world import World, evaluate
+
+BATCH_SIZE = 512
+"""Test samples predicted at once. Part of the protocol: float sums may depend on it."""
+LARGEST_LEAF = 1024
+"""Bytes a non-tensor leaf of a state dict may have; memory belongs into tensors, where it counts."""
+
+
+@dataclass
+class Outcome:
+    """How the loop ended; the ledger says how far it came."""
+
+    status: Status
+    error: BaseException | None
+    ledger: Ledger
+
+
+def is_due(schedule: str, number: int) -> bool:
+    """Whether an evaluation follows experience ``number`` (counted from 1).
+
+    ``log``: about ten evaluations a decade, at 1, 2, ..., 10, 13, 16, 20, 25, 32, ...
+    """
+    if schedule != "log":
+        return number % int(schedule) == 0
+    decade = 10 ** (len(str(number)) - 1)
+    if decade == 1:
+        return True
+    return number in {round(decade * 10 ** (k / 10)) for k in range(10)}
+
+
+def start_ledger(run: Run) -> Ledger:
+    """The books before anything has happened."""
+    return Ledger(stream_sha256=run.stream.sha256, predictions_sha256="")
+
+
+def run_stream(
+    run: Run,
+    strategy: Strategy,
+    ledger: Ledger,
+    *,
+    report: Callable[[Ledger], None] = lambda ledger: None,
+    save: Callable[[Ledger, dict[str, Any]], None] | None = None,
+) -> Outcome:
+    """Take a strategy through the rest of its stream.
+
+    Args:
+        run: what to run.
+        strategy: in the state that the ledger describes.
+        ledger: entered into as the run goes on.
+        report: called after every experience and evaluation.
+        save: writes a checkpoint; called about every ``checkpoint_seconds`` and when interrupted.
+
+    Returns:
+        How it ended. Errors of the strategy end the run and are returned, not raised.
+    """
+    loop = _Loop(run, strategy, ledger, report, save)
+    with (
+        seeding.preserved(run.config.common.threads),
+        _counting_updates(ledger),
+        _deferred_interrupt() as interrupted,
+    ):
+        try:
+            status: Status = loop.go(interrupted)
+            return Outcome(status, None, ledger)
+        except KeyboardInterrupt as error:
+            return Outcome("interrupted", error, ledger)
+        except Diverged as error:
+            return Outcome("diverged", error, ledger)
+        except Exception as error:  # a strategy may raise anything; the record says what
+            return Outcome("error", error, ledger)
+
+
+class _Loop:
+    def __init__(
+        self,
+        run: Run,
+        strategy: Strategy,
+        ledger: Ledger,
+        report: Callable[[Ledger], None],
+        save: Callable[[Ledger, dict[str, Any]], None] | None,
+    ) -> None:
+        self.run, self.strategy, self.ledger = run, strategy, ledger
+        self.report, self.save = report, save
+        self.world: World = run.stream.world()
+        self.clock = time.perf_counter()
+        self.saved_at = self.clock
+
+    def go(self, interrupted: Callable[[], bool]) -> Status:
+        run, ledger = self.run, self.ledger
+        end = None if run.n_tasks is None else run.stream.n_experiences(run.n_tasks)
+        if ledger.experiences == 0 and not ledger.evaluated_after:
+            self._evaluate()
+        while end is None or ledger.experiences < end:
+            if interrupted():
+                self._checkpoint()
+                return "interrupted"
+            self._learn(run.stream.draw(ledger.experiences))
+            if is_due(run.config.common.eval_every, ledger.experiences):
+                self._evaluate()
+            self.report(ledger)
+            if time.perf_counter() - self.saved_at >= run.config.common.checkpoint_seconds:
+                self._checkpoint()
+        # Before the evaluation that only the end calls for: an extended run would not make it.
+        self._checkpoint()
+        if ledger.evaluated_after[-1] != ledger.experiences:
+            self._evaluate()
+            self.report(ledger)
+        return "completed"
+
+    def _learn(self, draw: Draw) -> None:
+        run, ledger, strategy = self.run, self.ledger, self.strategy
+        ledger.stream_sha256 = run.stream.extend(ledger.stream_sha256, draw)
+        task = run.stream.gather(draw)
+        number = ledger.experiences + 1
+        counted = number & ledger.experiences == 0  # experiences 1, 2, 4, 8, ...
+        evaluates = is_due(run.config.common.eval_every, number)
+        seeding.seed_all(run.config.common.seed, Axis.LEARN, draw.number)
+        ledger.harness_seconds += self._lap()
+        with Count() if counted else nullcontext() as count:
+            strategy.learn(task)
+            if evaluates:
+                strategy.prepare()
+        ledger.train_seconds += self._lap()
+        if count is not None:
+            ledger.train_rate.append((ledger.samples, count.total / len(task)))
+            self._enter_uncounted(count)
+            self._measure_state()
+        ledger.samples += len(task)
+        ledger.experiences = number
+        if draw.ends_task:
+            ledger.task_end.append(number)
+
+    def _evaluate(self) -> None:
+        ledger = self.ledger
+        n = len(ledger.evaluated_after)
+        ledger.harness_seconds += self._lap()
+        with Count() if n & (n - 1) == 0 else nullcontext() as count:
+            correct, answers, sane = evaluate(self.strategy, self.world, BATCH_SIZE)
+            values = {k: v.detach() for k, v in self.strategy.diagnostics().items()}
+        told = torch.stack([sane.double(), *(v.double() for v in values.values())]).tolist()
+        ledger.predict_seconds += self._lap()
+        if not told[0]:
+            raise Diverged(f"scores are not numbers after {ledger.experiences} experiences")
+        if count is not None:
+            ledger.predict_rate.append((n, float(count.total)))
+            self._enter_uncounted(count)
+        right = correct.tolist()
+        accuracy = sum(right) / len(self.world.y)
+        small = answers.to("cpu", torch.int32).numpy().tobytes()
+        ledger.evaluated(right, small, accuracy, dict(zip(values, told[1:], strict=True)))
+
+    def _enter_uncounted(self, count: Count) -> None:
+        self.ledger.uncounted = sorted({*self.ledger.uncounted, *count.uncounted})
+
+    def _measure_state(self) -> None:
+        state = self.strategy.state_dict()
+        _refuse_hidden_memory(state)
+        self.ledger.state_bytes = max(self.ledger.state_bytes, state_bytes(state))
+        memory = self.strategy.memory_bytes()
+        self.ledger.memory_bytes = max(self.ledger.memory_bytes, memory)
+
+    def _checkpoint(self) -> None:
+        self._measure_state()
+        if self.save is not None and self.strategy.resumable:
+            self.ledger.harness_seconds += self._lap()
+            self.save(self.ledger, self.strategy.state_dict())
+        self.saved_at = time.perf_counter()
+
+    def _lap(self) -> float:
+        """Seconds since the last call, the device having finished what it was given."""
+        if self.run.device.type == "cuda":
+            torch.cuda.synchronize(self.run.device)
+        elif self.run.device.type == "mps":
+            torch.mps.synchronize()
+        before, self.clock = self.clock, time.perf_counter()
+        return self.clock - before
+
+
+def _refuse_hidden_memory(state: Any) -> None:
+    """Refuse state that hides from the count of bytes.
+
+    Raises:
+        TypeError: a leaf that is not a tensor is larger than a setting would be.
+    """
+    if isinstance(state, dict):
+        for value in state.values():
+            _refuse_hidden_memory(value)
+    elif isinstance(state, list | tuple):
+        leaves = [v for v in state if not isinstance(v, dict | list | tuple)]
+        if len(leaves) - len(tensors_of(leaves)) > LARGEST_LEAF // 8:
+            raise TypeError("state_dict() holds a long list of numbers: keep memory in tensors")
+        for value in state:
+            _refuse_hidden_memory(value)
+    elif isinstance(state, str | bytes) and len(state) > LARGEST_LEAF:
+        raise TypeError(f"state_dict() holds {len(state)} bytes of text: keep memory in tensors")
+
+
+@contextmanager
+def _counting_updates(ledger: Ledger) -> Iterator[None]:
+    """Count the steps of every optimizer of torch, whoever owns it."""
+
+    def count(*_: Any) -> None:
+        ledger.updates += 1
+
+    handle = register_optimizer_step_post_hook(count)
+    try:
+        yield
+    finally:
+        handle.remove()
+
+
+@contextmanager
+def _deferred_interrupt() -> Iterator[Callable[[], bool]]:
+    """The first Ctrl-C (or SIGTERM) waits for the experience to end; a second one does not.
+
+    Handlers belong to the main thread; elsewhere an interrupt is what it always is.
+    """
+    wanted = False
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        nonlocal wanted
+        if wanted:
+            raise KeyboardInterrupt
+        wanted = True
+
+    if threading.current_thread() is not threading.main_thread():
+        yield lambda: False
+        return
+    before = {s: signal.signal(s, handle) for s in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield lambda: wanted
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

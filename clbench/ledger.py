@@ -1,0 +1,83 @@
+"""What a run has done so far: the part of a checkpoint that is not the strategy's."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+
+
+@dataclass
+class Ledger:
+    """The books that the harness keeps; plain data, so that a checkpoint needs no pickle."""
+
+    stream_sha256: str
+    predictions_sha256: str
+    experiences: int = 0
+    """Experiences learnt."""
+    task_end: list[int] = field(default_factory=list)
+    """For every task that has ended, the experiences learnt by then."""
+    evaluated_after: list[int] = field(default_factory=list)
+    correct: list[list[int]] = field(default_factory=list)
+    """``(E, C)``: per evaluation and cell."""
+    world_accuracy: list[float] = field(default_factory=list)
+    """``(E,)`` in [0, 1]"""
+    diagnostics: dict[str, list[float | None]] = field(default_factory=dict)
+    samples: int = 0
+    """Training samples delivered."""
+    updates: int = 0
+    """Optimizer steps."""
+    train_seconds: float = 0.0
+    predict_seconds: float = 0.0
+    harness_seconds: float = 0.0
+    train_rate: list[tuple[int, float]] = field(default_factory=list)
+    """(samples delivered before, operations per sample) at the experiences that were counted."""
+    predict_rate: list[tuple[int, float]] = field(default_factory=list)
+    """(evaluations before, operations per evaluation) likewise."""
+    uncounted: list[str] = field(default_factory=list)
+    """Heavy operators that no FLOP formula covers."""
+    state_bytes: int = 0
+    memory_bytes: int = 0
+
+    def evaluated(
+        self, correct: list[int], answers: bytes, accuracy: float, diagnostics: dict[str, float]
+    ) -> None:
+        """Enter one evaluation."""
+        self.correct.append(correct)
+        self.evaluated_after.append(self.experiences)
+        self.world_accuracy.append(accuracy)
+        chained = self.predictions_sha256.encode() + self.stream_sha256.encode() + answers
+        self.predictions_sha256 = hashlib.sha256(chained).hexdigest()
+        for name in {**self.diagnostics, **diagnostics}:
+            series = self.diagnostics.setdefault(name, [None] * (len(self.correct) - 1))
+            value = diagnostics.get(name)
+            series.append(None if value is None or not np.isfinite(value) else value)
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain data."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> Ledger:
+        """From plain data."""
+        return cls(**data)
+
+
+def tensors_of(state: Any) -> list[torch.Tensor]:
+    """Every tensor in a nested state."""
+    if isinstance(state, torch.Tensor):
+        return [state]
+    if isinstance(state, dict):
+        return [t for value in state.values() for t in tensors_of(value)]
+    if isinstance(state, list | tuple):
+        return [t for value in state for t in tensors_of(value)]
+    return []
+
+
+def state_bytes(state: Any) -> int:
+    """Bytes of all tensors in a nested state dict, optimizer state included."""
+    return sum(t.numel() * t.element_size() for t in tensors_of(state))

@@ -1,0 +1,52 @@
+"""Curves over the stream, as pictures."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from clbench.record import Record, write_atomically
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+
+def plot_curves(records: Sequence[Record], axes: Axes | None = None) -> Axes:
+    """World accuracy against experiences, one line per record."""
+    if axes is None:
+        import matplotlib.pyplot as plt
+
+        axes = plt.figure(figsize=(6, 4), layout="constrained").add_subplot()
+    for record in records:
+        counts = record.to_counts()
+        label = f"{record.config['strategy']['name']} seed {record.seed}"
+        axes.plot(counts.evaluated_after, counts.world_accuracy, label=label)
+    axes.set(xlabel="experiences", ylabel="world accuracy", ylim=(0, 1))
+    axes.grid(alpha=0.3)
+    axes.legend()
+    return axes
+
+
+def save_curve(records: Sequence[Record], path: Path) -> None:
+    """A run's curve, retention and frequency as one PNG; needs no display."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(13, 4), layout="constrained")
+    curve, retention, frequency = figure.subplots(1, 3)
+    plot_curves(records, curve)
+    for record in records:
+        rows = record.retention
+        retention.plot([r["since"] for r in rows], [r["accuracy"] for r in rows], "o-")
+        frequency.scatter(
+            [r["frequency"] for r in record.frequency], [r["accuracy"] for r in record.frequency]
+        )
+    retention.set(xlabel="tasks since the class was last seen", ylabel="accuracy", ylim=(0, 1))
+    retention.set_xscale("symlog", linthresh=1)
+    frequency.set(xlabel="share of tasks with the class", ylabel="final accuracy", ylim=(0, 1))
+    for axes in (retention, frequency):
+        axes.grid(alpha=0.3)
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=100)
+    write_atomically(path, buffer.getvalue())

@@ -1,0 +1,103 @@
+"""Watching a run: progress on stderr, curves in TensorBoard."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from clbench.ledger import Ledger
+
+Report = Callable[[Ledger], None]
+BAR_SECONDS = 0.1
+"""A terminal's bar is drawn anew at most so often; an experience may take a millisecond."""
+QUIET_SECONDS = 10.0
+"""Where stderr is not a terminal, a line of progress at most so often."""
+
+
+@contextmanager
+def progress(title: str, total: int | None, done: int) -> Iterator[Report]:
+    """Progress with time left and the world accuracy so far, as a bar or, in logs, as lines."""
+    if sys.stderr.isatty():
+        with _bar(title, total, done) as report:
+            yield report
+    else:
+        yield _lines(title, total, done)
+
+
+@contextmanager
+def _bar(title: str, total: int | None, done: int) -> Iterator[Report]:
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+    )
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+        TextColumn("world accuracy {task.fields[accuracy]:.1%}"),
+    )
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(title, total=total, completed=done, accuracy=0.0)
+        last = 0.0
+
+        def report(ledger: Ledger) -> None:
+            nonlocal last
+            if time.monotonic() - last < BAR_SECONDS and ledger.experiences != total:
+                return
+            last = time.monotonic()
+            accuracy = ledger.world_accuracy[-1]
+            bar.update(task, completed=ledger.experiences, accuracy=accuracy)
+
+        yield report
+
+
+def _lines(title: str, total: int | None, done: int) -> Report:
+    started = last = time.monotonic()
+
+    def report(ledger: Ledger) -> None:
+        nonlocal last
+        now = time.monotonic()
+        if now - last < QUIET_SECONDS:
+            return
+        last = now
+        left = ""
+        if total is not None and ledger.experiences > done:
+            seconds = (now - started) / (ledger.experiences - done) * (total - ledger.experiences)
+            left = f", {seconds:.0f} s left"
+        of = "" if total is None else f"/{total}"
+        line = f"{title}: {ledger.experiences}{of}, world accuracy {ledger.world_accuracy[-1]:.1%}"
+        sys.stderr.write(line + left + "\n")
+
+    return report
+
+
+@contextmanager
+def tensorboard(folder: Path, ledger: Ledger) -> Iterator[Report]:
+    """Scalars of every evaluation, under ``folder``; a resumed run goes on where it was."""
+    from torch.utils.tensorboard import SummaryWriter
+
+    written = len(ledger.evaluated_after)
+    resumed = ledger.experiences or None
+    with SummaryWriter(str(folder), purge_step=resumed) as writer:
+
+        def report(ledger: Ledger) -> None:
+            nonlocal written
+            for at in range(written, len(ledger.evaluated_after)):
+                step = ledger.evaluated_after[at]
+                writer.add_scalar("world_accuracy", ledger.world_accuracy[at], step)
+                for name, series in ledger.diagnostics.items():
+                    if series[at] is not None:
+                        writer.add_scalar(f"diagnostics/{name}", series[at], step)
+            written = len(ledger.evaluated_after)
+
+        yield report
