@@ -1,0 +1,265 @@
+"""Squared per-sample gradients, summed over samples, one backward pass per label.
+
+A backward pass over a whole chunk gives, at each layer's output, every sample's own gradient. With
+the layer's input that is all its parameters' per-sample gradients need: for a linear map they are
+outer products, of which only squares and sums are formed. So a chunk costs one forward pass and one
+backward pass (to outputs, not to parameters) per label. The idea is that of BackPACK (Dangel et al.
+2020, "BackPACK: Packing more into backprop", arXiv 1912.10985).
+
+Formulas: ``nn.Linear`` on ``(b, i)``, ``nn.Conv2d`` padded with zeros, batch and group norm; such a
+layer may be used several times in a forward pass. Everything else (other layers, tied weights,
+parameters read from outside their layer) goes through a vmapped vector-Jacobian product of the
+whole model: right, but several times slower, and only for models that ``torch.func`` can transform.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.autograd.graph import GradientEdge, Node, get_gradient_edge
+
+from clbench.errors import UsageError
+
+NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.GroupNorm)
+PRODUCTS_AT_ONCE = 2**21
+"""Per-sample gradient values held at once (8 MB in float32): more would leave the cache."""
+
+Calls = dict[nn.Module, list[tuple[Tensor, GradientEdge]]]
+
+
+@dataclass(frozen=True)
+class Targets:
+    """K labels for each of b samples, and how much each counts.
+
+    ``label``: ``(K, b)`` int64; ``weight``: ``(K, b)`` non-negative.
+    """
+
+    label: Tensor
+    weight: Tensor
+
+    @staticmethod
+    def all_classes(p: Tensor) -> Targets:
+        """Every class, weighted by its probability ``p: (b, C)``; the impossible left out."""
+        classes = (p > 0).any(0).nonzero()
+        return Targets(classes.expand(-1, len(p)), p.T[classes.squeeze(1)])
+
+    @staticmethod
+    def given(label: Tensor) -> Targets:
+        """One label per sample, ``(b,)`` int64, of weight 1."""
+        return Targets(label[None], torch.ones_like(label)[None])
+
+    def seed(self, k: int, p: Tensor) -> Tensor:
+        """``(b, C)``: √weight times the gradient of log p(label k) by the scores, e_label − p.
+
+        Written out rather than left to autograd: finite where a score is −inf.
+        """
+        gradient = F.one_hot(self.label[k], p.shape[1]) - p
+        return gradient * self.weight[k].to(p.dtype).sqrt()[:, None]
+
+
+def squared_gradients(
+    model: nn.Module,
+    params: dict[str, nn.Parameter],
+    score: Callable[[Tensor], Tensor],
+    x: Tensor,
+    targets: Callable[[Tensor], Targets],
+) -> dict[str, Tensor]:
+    """Per parameter, Σ over samples and labels of weight · (∂ log p(label|x) / ∂θ)².
+
+    Args:
+        model: in eval mode.
+        params: the parameters wanted, by name.
+        score: ``(b, *input_shape)`` to scores ``(b, C)``, by running ``model``.
+        x: ``(b, *input_shape)`` samples, processed at once.
+        targets: from probabilities ``(b, C)`` to the labels.
+
+    Returns:
+        By name; a parameter the scores do not depend on is left out.
+    """
+    with _captured(model, len(x)) as calls:
+        scores = score(x)
+    if scores.shape[:1] != x.shape[:1] or scores.dim() != 2 or scores.grad_fn is None:
+        raise UsageError(
+            f"fisher: scores of {len(x)} samples have shape {tuple(scores.shape)}, "
+            f"requires_grad={scores.requires_grad}; need (n, n_classes) that depend on the model"
+        )
+    p = scores.detach().softmax(1)
+    labels = targets(p)
+    name_of = {id(param): name for name, param in params.items()}
+    uses = _uses(scores.grad_fn)
+    layers = {
+        module: {
+            kind: name_of[id(param)]
+            for kind, param in module.named_parameters(recurse=False)
+            # Used as often as the layer was called: so never from outside it.
+            if id(param) in name_of and uses[id(param)] == len(made)
+        }
+        for module, made in calls.items()
+    }
+    total = _by_layer(calls, layers, scores, p, labels)
+    rest = [name for key, name in name_of.items() if uses[key] and name not in total]
+    if rest:
+        total |= _by_vmap(model, rest, score, x, p, labels)
+    return {name: value.view_as(params[name]) for name, value in total.items()}
+
+
+def _by_layer(
+    calls: Calls,
+    layers: dict[nn.Module, dict[str, str]],
+    scores: Tensor,
+    p: Tensor,
+    labels: Targets,
+) -> dict[str, Tensor]:
+    """The sums for layers with a formula; ``layers``: module → {"weight" or "bias": full name}."""
+    layers = {module: names for module, names in layers.items() if names}
+    if not layers:
+        return {}
+    edges = [edge for module in layers for _, edge in calls[module]]
+    # A layer called twice is one layer with twice the positions.
+    inputs = {m: torch.cat([_columns(m, a) for a, _ in calls[m]], 2) for m in layers}
+    total: dict[str, Tensor] = {}
+    for k in range(len(labels.label)):
+        gradients = iter(torch.autograd.grad(scores, edges, labels.seed(k, p), retain_graph=True))
+        for module, names in layers.items():
+            g = torch.cat([_positions(next(gradients)) for _ in calls[module]], 2)
+            for kind, name in names.items():
+                square = _bias(g) if kind == "bias" else _weight(module, inputs[module], g)
+                total[name] = total[name].add_(square) if name in total else square
+    return total
+
+
+def _columns(module: nn.Module, x: Tensor) -> Tensor:
+    """What the weight multiplies, ``(b, i, L)``: at each of L positions of the output a column."""
+    if isinstance(module, nn.Conv2d):
+        assert not isinstance(module.padding, str)  # has no formula
+        return F.unfold(x, module.kernel_size, module.dilation, module.padding, module.stride)
+    if isinstance(module, nn.GroupNorm):
+        return _positions(F.group_norm(x, module.num_groups, eps=module.eps))
+    if isinstance(module, nn.modules.batchnorm._BatchNorm):
+        x = F.batch_norm(x, module.running_mean, module.running_var, eps=module.eps)
+    return _positions(x)
+
+
+def _positions(x: Tensor) -> Tensor:
+    """``(b, c, ...)`` to ``(b, c, L)``."""
+    return x.reshape(*x.shape[:2], -1)
+
+
+def _bias(g: Tensor) -> Tensor:
+    """Σ_b (Σ_L g)²: ``(o,)`` from output gradients ``(b, o, L)``."""
+    return g.sum(2).square_().sum(0)
+
+
+def _weight(module: nn.Module, a: Tensor, g: Tensor) -> Tensor:
+    """Σ_b of the squared weight gradients, from ``a: (b, i, L)`` and ``g: (b, o, L)``."""
+    if isinstance(module, NORMS):
+        return (g * a).sum(2).square_().sum(0)
+    if isinstance(module, nn.Linear) and g.shape[2] == 1:
+        return g[..., 0].square().T @ a[..., 0].square()  # the square of an outer product factors
+    groups = module.groups if isinstance(module, nn.Conv2d) else 1
+    (b, o, n), i = g.shape, a.shape[1] // groups
+    g, a = g.reshape(b * groups, o // groups, n), a.reshape(b * groups, i, n)
+    total = g.new_zeros(groups, o // groups, i)
+    step = groups * max(1, PRODUCTS_AT_ONCE // (o * i))
+    for g_part, a_part in zip(torch.split(g, step), torch.split(a, step), strict=True):
+        product = torch.bmm(g_part, a_part.mT).square_()
+        total += product.view(-1, *total.shape).sum(0)
+    return total
+
+
+def _by_vmap(
+    model: nn.Module,
+    names: list[str],
+    score: Callable[[Tensor], Tensor],
+    x: Tensor,
+    p: Tensor,
+    labels: Targets,
+) -> dict[str, Tensor]:
+    """The same sums for any parameter of any model ``torch.func`` can transform."""
+    scorer = _Scorer(model, score)
+    params = {f"model.{name}": model.get_parameter(name).detach() for name in names}
+    seeds = torch.stack([labels.seed(k, p) for k in range(len(labels.label))], 1)  # (b, K, C)
+
+    def squares(sample: Tensor, seed: Tensor) -> dict[str, Tensor]:
+        def scores(params: dict[str, Tensor]) -> Tensor:
+            row: Tensor = torch.func.functional_call(scorer, params, (sample[None],))[0]
+            return row
+
+        vjp = torch.func.vjp(scores, params)[1]
+        (gradients,) = torch.func.vmap(vjp)(seed)
+        return {name: g.square().sum(0) for name, g in gradients.items()}
+
+    size = seeds.shape[1] * sum(param.numel() for param in params.values())
+    step = max(1, PRODUCTS_AT_ONCE // size)
+    try:
+        by_sample = torch.func.vmap(squares, chunk_size=step)(x, seeds)
+    except RuntimeError as error:
+        raise UsageError(
+            f"fisher: {', '.join(names)} need per-sample gradients of the whole model, and "
+            f"torch.func.vmap cannot transform it ({str(error).splitlines()[0]}); use batched"
+        ) from error
+    return {name: by_sample[f"model.{name}"].sum(0) for name in names}
+
+
+class _Scorer(nn.Module):
+    """``score`` as a module around ``model``, so that ``functional_call`` can swap parameters."""
+
+    def __init__(self, model: nn.Module, score: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.model = model
+        self.score = score
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.score(x)
+
+
+@contextmanager
+def _captured(model: nn.Module, n: int) -> Iterator[Calls]:
+    """Inside, every call of a layer with a formula is noted: its input, where its output goes."""
+    calls: Calls = defaultdict(list)
+
+    def note(module: nn.Module, args: tuple[Tensor, ...], output: Tensor) -> None:
+        # The edge, not the output: a ReLU in place would make the tensor mean something else.
+        if len(args) == 1 and output.requires_grad and _has_formula(module, args[0], n):
+            calls[module].append((args[0].detach(), get_gradient_edge(output)))
+
+    handles = [m.register_forward_hook(note, prepend=True) for m in model.modules()]
+    try:
+        yield calls
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def _has_formula(module: nn.Module, x: Tensor, n: int) -> bool:
+    """Whether this call of a layer is one ``_columns`` and ``_weight`` know; n samples at once."""
+    if len(x) != n:  # its rows are not the samples
+        return False
+    if type(module) is nn.Linear:
+        return x.dim() == 2  # else the first axis might be time
+    if type(module) is nn.Conv2d:
+        padded_with_zeros = module.padding_mode == "zeros" and not isinstance(module.padding, str)
+        return x.dim() == 4 and padded_with_zeros
+    return type(module) in NORMS
+
+
+def _uses(root: Node) -> Counter[int]:
+    """How often the graph under ``root`` reads each parameter, by ``id``."""
+    uses: Counter[int] = Counter()
+    seen, stack = {root}, [root]
+    while stack:
+        for node, _ in stack.pop().next_functions:
+            if node is None:
+                continue
+            if hasattr(node, "variable"):  # the graph's end at a leaf
+                uses[id(node.variable)] += 1
+            elif node not in seen:
+                seen.add(node)
+                stack.append(node)
+    return uses
