@@ -271,7 +271,7 @@ def _build(cls: type[Any], given: Mapping[str, Any], prefix: str) -> Any:
     node = OmegaConf.structured(cls)
     for name, value in given.items():
         try:
-            OmegaConf.update(node, name, _value(value), force_add=False)
+            node = OmegaConf.merge(node, {name: _value(value)})
         except (OmegaConfBaseException, yaml.YAMLError) as error:
             reason = str(error).splitlines()[0]
             raise UsageError(f"{prefix}{name}={value}: {reason}") from error

@@ -138,7 +138,7 @@ def _labels(
         assert y is not None  # checked by the caller
         return lambda rows, p: Targets.given(y[rows])
     # Drawn for all samples before the first chunk, so that chunks do not matter.
-    uniform = 1 - torch.rand(len(x), 1, generator=generator, dtype=torch.float64)  # in (0, 1]
+    uniform = 1 - torch.rand(len(x), 1, generator=generator, dtype=torch.float64, device="cpu")  # in (0, 1]
 
     def draw(rows: slice, p: Tensor) -> Targets:
         """The first class whose cumulated probability reaches u: never one of probability 0."""
