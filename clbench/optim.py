@@ -31,7 +31,9 @@ class FlatWeights:
         self.parameters = [p for p in parameters if p.requires_grad]
         self.shapes = [p.shape for p in self.parameters]
         self.sizes = [p.numel() for p in self.parameters]
-        self.vector = nn.Parameter(torch.empty(0))
+        # Gradients are taken by the parameters; without a gradient of its own the vector can be
+        # updated with no guard against recording.
+        self.vector = nn.Parameter(torch.empty(0), requires_grad=False)
         self.bind()
 
     def bind(self) -> None:
@@ -70,7 +72,6 @@ class SGD(torch.optim.Optimizer):
     ) -> None:
         super().__init__(params, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay})
 
-    @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
         """Momentum as in torch: ``v = m v + g``, ``w -= lr v``, with ``v = g`` at the first step."""
         for group in self.param_groups:

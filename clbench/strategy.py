@@ -247,7 +247,6 @@ class GradientStrategy(Strategy):
         self.mean_loss.add_(loss.detach())
         return gradient
 
-    @torch.no_grad()
     def descend(self, gradient: Tensor) -> None:
         """Clip a ``(P,)`` gradient to ``clip_norm`` and let the optimizer follow it."""
         if self.config.clip_norm is not None:
