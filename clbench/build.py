@@ -78,8 +78,8 @@ class Run:
             )
             return built
 
-        seeding.seed_all(self.config.common.seed, Axis.MODEL)
-        with torch.device(self.device):
+        with seeding.preserved(self.config.common.threads), torch.device(self.device):
+            seeding.seed_all(self.config.common.seed, Axis.MODEL)
             return self.strategy_class(info, self.config.strategy, build_model).to(self.device)
 
 
