@@ -1,0 +1,6 @@
+"""clbench: a continual-learning benchmark framework for streams of thousands of tasks."""
+
+from clbench.api import run as run
+from clbench.errors import ClbenchError as ClbenchError
+from clbench.errors import UsageError as UsageError
+from clbench.record import Record as Record

@@ -131,6 +131,18 @@ def _is_done(run: Run, folder: Path) -> bool:
     return run.n_tasks is not None and len(record.tasks["end"]) >= run.n_tasks
 
 
+def state_of(run: Run, options: Options) -> str:
+    """What ``execute`` would do: ``to run``, ``to resume``, ``to extend`` or ``already done``."""
+    folder = run.folder(options.out)
+    if options.overwrite or not folder.exists():
+        return "to run"
+    if _is_done(run, folder):
+        return "already done"
+    if _extends(run, folder):
+        return "to extend"
+    return "to resume" if (folder / "checkpoint").exists() else "to run"
+
+
 def _extends(run: Run, folder: Path) -> bool:
     """Whether a completed run is asked to go on further (a larger ``max_tasks``)."""
     path = folder / "record.json"

@@ -63,10 +63,12 @@ def estimate(
         Per name in ``model.named_parameters()`` a non-negative tensor of its shape and dtype.
 
     Raises:
-        UsageError: labels missing or of the wrong shape, no samples, an unknown estimator, scores
-            that do not depend on the model, or a layer that mixes the samples of a batch.
+        UsageError: labels missing, malformed or negative, no samples, an unknown estimator, scores
+            that do not depend on the model, a layer that mixes the samples of a batch, or one that
+            has no formula in a model ``torch.func`` cannot transform.
     """
-    chunk = chunk or max(1, INPUTS_AT_ONCE // max(1, x[:1].numel()))
+    if chunk is None:
+        chunk = max(1, INPUTS_AT_ONCE // max(1, x[:1].numel()))
     _check(model, x, y, estimator, batch_size, chunk)
     score = model.__call__ if logits is None else logits
     params = {name: p for name, p in model.named_parameters() if p.requires_grad}
@@ -137,8 +139,8 @@ def _labels(
     if estimator == "empirical":
         assert y is not None  # checked by the caller
         return lambda rows, p: Targets.given(y[rows])
-    # Drawn for all samples before the first chunk, so that chunks do not matter.
-    uniform = 1 - torch.rand(len(x), 1, generator=generator, dtype=torch.float64, device="cpu")  # in (0, 1]
+    # Drawn for all samples before the first chunk, so that chunks do not matter; in (0, 1].
+    uniform = 1 - torch.rand(len(x), 1, generator=generator, dtype=torch.float64, device="cpu")
 
     def draw(rows: slice, p: Tensor) -> Targets:
         """The first class whose cumulated probability reaches u: never one of probability 0."""
@@ -171,9 +173,12 @@ def _check(
         raise UsageError("fisher: x holds no samples; give at least one")
     if batch_size < 1 or chunk < 1:
         raise UsageError(f"fisher: batch_size={batch_size}, chunk={chunk}; both must be >= 1")
-    if estimator in ("empirical", "batched") and (y is None or y.shape != (len(x),)):
-        found = "none" if y is None else f"shape {tuple(y.shape)}"
-        raise UsageError(f"fisher: {estimator} needs y of shape ({len(x)},), got {found}")
+    if estimator in ("empirical", "batched"):
+        if y is None or y.shape != (len(x),) or y.dtype != torch.int64:
+            found = "none" if y is None else f"{tuple(y.shape)} of {y.dtype}"
+            raise UsageError(f"fisher: {estimator} needs ({len(x)},) int64 labels, got {found}")
+        if int(y.min()) < 0:
+            raise UsageError(f"fisher: {estimator} needs labels >= 0; leave unlabelled samples out")
     for name, module in model.named_modules():
         if isinstance(module, nn.modules.batchnorm._BatchNorm) and module.running_mean is None:
             raise UsageError(

@@ -6,10 +6,11 @@ outer products, of which only squares and sums are formed. So a chunk costs one 
 backward pass (to outputs, not to parameters) per label. The idea is that of BackPACK (Dangel et al.
 2020, "BackPACK: Packing more into backprop", arXiv 1912.10985).
 
-Formulas: ``nn.Linear`` on ``(b, i)``, ``nn.Conv2d`` padded with zeros, batch and group norm; such a
-layer may be used several times in a forward pass. Everything else (other layers, tied weights,
-parameters read from outside their layer) goes through a vmapped vector-Jacobian product of the
-whole model: right, but several times slower, and only for models that ``torch.func`` can transform.
+Formulas: ``nn.Linear`` and ``nn.LayerNorm`` on ``(b, i)``, ``nn.Conv2d`` padded with zeros, batch
+and group norm; such a layer may be called several times in a forward pass. Everything else (other
+layers, tied weights, parameters read from outside their layer) goes through a vmapped
+vector-Jacobian product of the whole model: right, but about half as fast, and only for models that
+``torch.func`` can transform (not recurrent layers, nor control flow that reads values).
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -26,10 +28,12 @@ from torch.autograd.graph import GradientEdge, Node, get_gradient_edge
 
 from clbench.errors import UsageError
 
-NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.GroupNorm)
+NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.GroupNorm, nn.LayerNorm)
+WITH_FORMULA = (nn.Linear, nn.Conv2d, *NORMS)
 PRODUCTS_AT_ONCE = 2**21
 """Per-sample gradient values held at once (8 MB in float32): more would leave the cache."""
 
+Key = TypeVar("Key")
 Calls = dict[nn.Module, list[tuple[Tensor, GradientEdge]]]
 
 
@@ -46,7 +50,7 @@ class Targets:
     @staticmethod
     def all_classes(p: Tensor) -> Targets:
         """Every class, weighted by its probability ``p: (b, C)``; the impossible left out."""
-        classes = (p > 0).any(0).nonzero()
+        classes = (p != 0).any(0).nonzero()  # NaN is not 0: it shall show
         return Targets(classes.expand(-1, len(p)), p.T[classes.squeeze(1)])
 
     @staticmethod
@@ -59,8 +63,8 @@ class Targets:
 
         Written out rather than left to autograd: finite where a score is −inf.
         """
-        gradient = F.one_hot(self.label[k], p.shape[1]) - p
-        return gradient * self.weight[k].to(p.dtype).sqrt()[:, None]
+        identity = torch.eye(p.shape[1], dtype=p.dtype, device=p.device)
+        return (identity[self.label[k]] - p) * self.weight[k].to(p.dtype).sqrt()[:, None]
 
 
 def squared_gradients(
@@ -121,17 +125,35 @@ def _by_layer(
     if not layers:
         return {}
     edges = [edge for module in layers for _, edge in calls[module]]
-    # A layer called twice is one layer with twice the positions.
-    inputs = {m: torch.cat([_columns(m, a) for a, _ in calls[m]], 2) for m in layers}
+    inputs = {m: _join([_columns(m, a) for a, _ in calls[m]]) for m in layers}
+    # The square of an outer product factors: such a layer needs only its Σ_k g².
+    outer = {m for m in layers if type(m) is nn.Linear and inputs[m].shape[2] == 1}
+    squares: dict[nn.Module, Tensor] = {}
     total: dict[str, Tensor] = {}
     for k in range(len(labels.label)):
         gradients = iter(torch.autograd.grad(scores, edges, labels.seed(k, p), retain_graph=True))
         for module, names in layers.items():
-            g = torch.cat([_positions(next(gradients)) for _ in calls[module]], 2)
+            g = _join([_positions(next(gradients)) for _ in calls[module]])
+            if module in outer:
+                _add(squares, module, g.square())
+                continue
             for kind, name in names.items():
                 square = _bias(g) if kind == "bias" else _weight(module, inputs[module], g)
-                total[name] = total[name].add_(square) if name in total else square
+                _add(total, name, square)
+    for module in squares:
+        s, a = squares[module][..., 0], inputs[module][..., 0]
+        for kind, name in layers[module].items():
+            total[name] = s.sum(0) if kind == "bias" else s.T @ a.square()
     return total
+
+
+def _add(sums: dict[Key, Tensor], key: Key, value: Tensor) -> None:
+    sums[key] = sums[key].add_(value) if key in sums else value
+
+
+def _join(calls: list[Tensor]) -> Tensor:
+    """``(b, c, L)`` from each call of one layer: a layer called twice has twice the positions."""
+    return calls[0] if len(calls) == 1 else torch.cat(calls, 2)
 
 
 def _columns(module: nn.Module, x: Tensor) -> Tensor:
@@ -141,6 +163,8 @@ def _columns(module: nn.Module, x: Tensor) -> Tensor:
         return F.unfold(x, module.kernel_size, module.dilation, module.padding, module.stride)
     if isinstance(module, nn.GroupNorm):
         return _positions(F.group_norm(x, module.num_groups, eps=module.eps))
+    if isinstance(module, nn.LayerNorm):
+        return _positions(F.layer_norm(x, module.normalized_shape, eps=module.eps))
     if isinstance(module, nn.modules.batchnorm._BatchNorm):
         x = F.batch_norm(x, module.running_mean, module.running_var, eps=module.eps)
     return _positions(x)
@@ -160,8 +184,6 @@ def _weight(module: nn.Module, a: Tensor, g: Tensor) -> Tensor:
     """Σ_b of the squared weight gradients, from ``a: (b, i, L)`` and ``g: (b, o, L)``."""
     if isinstance(module, NORMS):
         return (g * a).sum(2).square_().sum(0)
-    if isinstance(module, nn.Linear) and g.shape[2] == 1:
-        return g[..., 0].square().T @ a[..., 0].square()  # the square of an outer product factors
     groups = module.groups if isinstance(module, nn.Conv2d) else 1
     (b, o, n), i = g.shape, a.shape[1] // groups
     g, a = g.reshape(b * groups, o // groups, n), a.reshape(b * groups, i, n)
@@ -202,7 +224,8 @@ def _by_vmap(
     except RuntimeError as error:
         raise UsageError(
             f"fisher: {', '.join(names)} need per-sample gradients of the whole model, and "
-            f"torch.func.vmap cannot transform it ({str(error).splitlines()[0]}); use batched"
+            f"torch.func.vmap cannot transform it ({str(error).splitlines()[0]}); "
+            "use estimator='batched' (with batch_size=1 it is 'empirical')"
         ) from error
     return {name: by_sample[f"model.{name}"].sum(0) for name in names}
 
@@ -226,10 +249,11 @@ def _captured(model: nn.Module, n: int) -> Iterator[Calls]:
 
     def note(module: nn.Module, args: tuple[Tensor, ...], output: Tensor) -> None:
         # The edge, not the output: a ReLU in place would make the tensor mean something else.
-        if len(args) == 1 and output.requires_grad and _has_formula(module, args[0], n):
+        if len(args) == 1 and _has_formula(module, args[0], n) and output.requires_grad:
             calls[module].append((args[0].detach(), get_gradient_edge(output)))
 
-    handles = [m.register_forward_hook(note, prepend=True) for m in model.modules()]
+    known = [module for module in model.modules() if type(module) in WITH_FORMULA]
+    handles = [module.register_forward_hook(note, prepend=True) for module in known]
     try:
         yield calls
     finally:
@@ -238,15 +262,15 @@ def _captured(model: nn.Module, n: int) -> Iterator[Calls]:
 
 
 def _has_formula(module: nn.Module, x: Tensor, n: int) -> bool:
-    """Whether this call of a layer is one ``_columns`` and ``_weight`` know; n samples at once."""
+    """Whether a call of a layer of a known type is one the formulas hold for; n samples at once."""
     if len(x) != n:  # its rows are not the samples
         return False
-    if type(module) is nn.Linear:
+    if isinstance(module, nn.Linear | nn.LayerNorm):
         return x.dim() == 2  # else the first axis might be time
-    if type(module) is nn.Conv2d:
+    if isinstance(module, nn.Conv2d):
         padded_with_zeros = module.padding_mode == "zeros" and not isinstance(module.padding, str)
         return x.dim() == 4 and padded_with_zeros
-    return type(module) in NORMS
+    return True
 
 
 def _uses(root: Node) -> Counter[int]:

@@ -50,3 +50,38 @@ def save_curve(records: Sequence[Record], path: Path) -> None:
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=100)
     write_atomically(path, buffer.getvalue())
+
+
+def save_comparison(records: Sequence[Record], path: Path) -> None:
+    """World accuracy over the stream, one line per arm: mean over seeds, shaded to min and max.
+
+    Raises:
+        UsageError: the ending is not one that matplotlib writes, or the folder cannot be written.
+    """
+    import numpy as np
+    from matplotlib.figure import Figure
+
+    from clbench.errors import UsageError
+    from clbench.tables import by_arm
+
+    figure = Figure(figsize=(8, 5), layout="constrained")
+    axes = figure.subplots()
+    for name, arm in by_arm(records):
+        curves = [r.to_counts() for r in arm if r.status == "completed"]
+        if not curves:
+            continue
+        grid = curves[0].evaluated_after
+        lines = np.stack([np.interp(grid, c.evaluated_after, c.world_accuracy) for c in curves])
+        axes.plot(grid, lines.mean(0), label=f"{name} (n={len(lines)})")
+        axes.fill_between(grid, lines.min(0), lines.max(0), alpha=0.2)
+    axes.set(xlabel="experiences", ylabel="world accuracy", ylim=(0, 1))
+    axes.grid(alpha=0.3)
+    if axes.has_data():
+        axes.legend()
+    buffer = io.BytesIO()
+    kind = path.suffix.removeprefix(".")
+    try:
+        figure.savefig(buffer, format=kind, dpi=120)
+        write_atomically(path, buffer.getvalue())
+    except (ValueError, OSError) as error:
+        raise UsageError(f"--plot {path}: {str(error).splitlines()[0]}") from error

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import ast
 import hashlib
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import NamedTuple
 
 PACKAGE = Path(__file__).parent
 
 
-@dataclass(frozen=True)
-class Setting:
+class Setting(NamedTuple):
     """One field of a settings dataclass, as written."""
 
     name: str
@@ -26,6 +25,12 @@ def settings(path: Path) -> list[Setting]:
     tree = _parse(path)
     classes = [node for node in tree.body if isinstance(node, ast.ClassDef) and node.bases]
     return _fields(classes[-1], path) if classes else []
+
+
+def class_settings(path: Path, name: str) -> list[Setting]:
+    """The settings of one dataclass in a file."""
+    located = _locate(name, path)
+    return _fields(*located) if located else []
 
 
 def _fields(node: ast.ClassDef, path: Path) -> list[Setting]:

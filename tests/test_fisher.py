@@ -59,6 +59,27 @@ class Tied(nn.Module):
         return self.head(x) + F.linear(x.tanh(), self.head.weight)
 
 
+class Pair(nn.Module):
+    """A layer that returns more than a tensor."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones(16))
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        return x[:, 0].flatten(1) * self.scale, x[:, 1].flatten(1)
+
+
+class Pairs(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.pair, self.head = Pair(), nn.Linear(16, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        first, second = self.pair(x)
+        return self.head(first).tanh() + self.head(second)
+
+
 class Sequence(nn.Module):
     """A Linear over more than two dimensions, batch second; then over rows that are no samples."""
 
@@ -114,7 +135,7 @@ def frozen() -> nn.Module:
     return model
 
 
-NETS = [mlp, conv, normed, custom, frozen, Twice, Tied, Sequence]
+NETS = [mlp, conv, normed, custom, frozen, Twice, Tied, Pairs, Sequence]
 
 
 def build(make: Callable[[], nn.Module], n: int = 5) -> tuple[nn.Module, Tensor, Tensor]:
@@ -188,8 +209,9 @@ def test_equals_one_backward_per_sample_and_class(make: Callable, chunk: int | N
         (normed, set()),
         (Twice, set()),
         (conv, {"4.weight", "4.bias"}),  # padding="same"
-        (custom, {"2.scale", "3.weight", "3.bias"}),
+        (custom, {"2.scale"}),
         (Tied, {"first.weight", "head.weight"}),
+        (Pairs, {"pair.scale"}),
         (Sequence, {"token.weight", "token.bias", "row.weight", "row.bias"}),
     ],
 )
@@ -308,6 +330,12 @@ def test_a_forbidden_label_gives_no_nan() -> None:
         assert all(torch.isfinite(value).all() for value in found.values())
 
 
+def test_a_diverged_model_is_not_called_flat() -> None:
+    model, x, _ = build(mlp)
+    nn.init.constant_(model[1].bias, torch.nan)
+    assert all(value.isnan().any() for value in estimate(model, x).values())
+
+
 def test_certain_predictions_have_no_information() -> None:
     model = nn.Linear(4, 3)
     nn.init.zeros_(model.weight)
@@ -371,15 +399,26 @@ def test_raw_bytes_and_no_grad_are_fine() -> None:
     assert not any(value.requires_grad for value in found.values())
 
 
+def test_makes_its_tensors_where_the_data_are() -> None:
+    model, x, y = build(custom)
+    expected = estimate(model, x)
+    with torch.device("meta"):
+        assert_equal(estimate(model, x), expected)
+        for estimator in ("sampled", "empirical", "batched"):
+            estimate(model, x, y, estimator)
+
+
 def test_one_line_says_what_is_wrong() -> None:
     model, x, y = build(mlp)
     wrong: list[tuple[str, Callable[[], Fisher]]] = [
         ("no estimator 'true'", lambda: estimate(model, x, y, "true")),
         ("no samples", lambda: estimate(model, x[:0])),
-        ("empirical needs y", lambda: estimate(model, x, None, "empirical")),
-        ("batched needs y", lambda: estimate(model, x, y[:2], "batched")),
+        ("got none", lambda: estimate(model, x, None, "empirical")),
+        ("needs .5,. int64 labels", lambda: estimate(model, x, y[:2], "batched")),
+        ("of torch.uint8", lambda: estimate(model, x, y.byte(), "empirical")),
+        ("unlabelled", lambda: estimate(model, x, y - 3, "empirical")),
         ("must be >= 1", lambda: estimate(model, x, batch_size=0)),
-        ("must be >= 1", lambda: estimate(model, x, chunk=-1)),
+        ("must be >= 1", lambda: estimate(model, x, chunk=0)),
         ("depend on the model", lambda: estimate(model, x, logits=lambda x: model(x).detach())),
         ("n_classes", lambda: estimate(model, x, logits=lambda x: model(x).flatten())),
         (

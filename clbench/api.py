@@ -1,0 +1,67 @@
+"""The Python entry: the same path as the command line."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from clbench.record import Record
+
+
+def run(
+    *words: str,
+    out: str | Path = "runs",
+    config: str | Path | None = None,
+    resume: bool = False,
+    overwrite: bool = False,
+    jobs: int = 1,
+    quiet: bool = False,
+    **settings: Any,
+) -> Record | list[Record]:
+    """Run one configuration, or a sweep, and return what came out.
+
+    ``clbench.run(scenario="scole", strategy="ewc", seed=0)`` or, with the command line's own words,
+    ``clbench.run("scenario=scole", "strategy=naive,ewc", "seed=0..4", "strategy.lr=0.1")``.
+
+    Args:
+        words: ``key=value`` as on the command line.
+        out: the folder that run folders are made in.
+        config: a YAML file of settings, which words and settings override.
+        resume: go on with interrupted runs.
+        overwrite: start again what is there.
+        jobs: processes, for sweeps (spawned: a script then needs the usual ``__main__`` guard).
+        quiet: no progress on stderr.
+        **settings: settings without a dot in their name; a list or range sweeps.
+
+    Returns:
+        The record, or a list of them where the words ask for more than one run. A run that was
+        interrupted (Ctrl-C) or failed is a record, too: look at its ``status``.
+
+    Raises:
+        UsageError: the words are wrong; nothing was run.
+        ClbenchError: a folder is in use or damaged.
+    """
+    from clbench.config import sweep
+    from clbench.execute import Options, run_all
+
+    points = sweep(
+        [*words, *(f"{key}={_word(value)}" for key, value in settings.items())],
+        Path(config) if config is not None else None,
+    )
+    options = Options(Path(out), resume, overwrite, jobs, quiet)
+    records = []
+    for done in run_all(points, options):
+        records.append(done.record)
+        if done.record.status == "interrupted":
+            break
+    return records[0] if len(points) == 1 else records
+
+
+def _word(value: Any) -> str:
+    if value is None:
+        return "null"
+    if isinstance(value, Iterable) and not isinstance(value, str):
+        return ",".join(_word(v) for v in value)
+    return str(value)

@@ -1,0 +1,67 @@
+"""The command line: one file per subcommand; each parses, calls, prints."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+
+from clbench.cli import check, completion, list, results, run, show
+from clbench.errors import ClbenchError, UsageError
+
+COMMANDS = (run, list, show, check, results, completion)
+EXIT_CODES = "exit codes: 0 done, 1 a run or check failed, 2 usage, 130 interrupted"
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The parser with all subcommands."""
+    parser = argparse.ArgumentParser(
+        prog="clbench",
+        description="Continual-learning benchmarks: streams of thousands of tasks, honest records.",
+        epilog="try: clbench run scenario=scole strategy=naive,ewc    " + EXIT_CODES,
+    )
+    parser.add_argument("--version", action="store_true", help="print the version and exit")
+    parser.add_argument("--debug", action="store_true", help="show tracebacks")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND")
+    for command in COMMANDS:
+        command.add(commands)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command line; returns the exit code."""
+    words = sys.argv[1:] if argv is None else [*argv]
+    if words[:1] == ["__complete"]:
+        return completion.answer(words[1:])
+    parser = build_parser()
+    arguments = parser.parse_args(words)
+    if arguments.version:
+        from importlib.metadata import version
+
+        print(f"clbench {version('clbench')}")
+        return 0
+    if arguments.command is None:
+        parser.print_help()
+        return 2
+    try:
+        code: int = arguments.call(arguments)
+        sys.stdout.flush()
+        return code
+    except (ClbenchError, KeyboardInterrupt, BrokenPipeError) as error:
+        if arguments.debug or os.environ.get("CLBENCH_DEBUG"):
+            raise
+        return _explain(error)
+
+
+def _explain(error: BaseException) -> int:
+    """One line on stderr, and the exit code."""
+    if isinstance(error, KeyboardInterrupt):
+        print("clbench: interrupted", file=sys.stderr)
+        return 130
+    if isinstance(error, BrokenPipeError):
+        # Whoever read stdout has gone (clbench list | head); nothing may be flushed to it any more.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    print(f"clbench: error: {' '.join(str(error).split())}", file=sys.stderr)
+    return 2 if isinstance(error, UsageError) else 1

@@ -1,0 +1,57 @@
+"""``clbench check``: contract tests of a plug-in."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from typing import Any
+
+from clbench.errors import UsageError
+from clbench.registry import FOLDERS, Plugin, find
+
+
+def add(commands: Any) -> None:
+    """Add the subcommand."""
+    parser = commands.add_parser(
+        "check",
+        help="contract-test a strategy or scenario",
+        description="Run the contract tests that every built-in plug-in passes, on your own file.",
+        epilog="examples: clbench check mine.py    clbench check scenario=mine.py    "
+        "clbench check strategy=ewc",
+    )
+    parser.add_argument("what", nargs="+", help="a file (a strategy), or group=name or group=file")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.add_argument("--debug", action="store_true", help=argparse.SUPPRESS)
+    parser.set_defaults(call=main)
+
+
+def main(arguments: argparse.Namespace) -> int:
+    """Print each check as it ends; 1 if any fails."""
+    from clbench.checks import check
+
+    targets = [_find(word) for word in arguments.what]
+    found, failed = [], 0
+    for plugin in targets:
+        for finding in check(plugin):
+            failed += not finding.passed
+            if arguments.json:
+                found.append({"plugin": plugin.name, "check": finding.check,
+                              "passed": finding.passed, "message": finding.message})
+                continue
+            mark = "ok  " if finding.passed else "FAIL"
+            text = f"  {finding.message}" if finding.message else ""
+            print(f"{mark} {plugin.name}: {finding.check}{text}", flush=True)
+    if arguments.json:
+        print(json.dumps(found, indent=2))
+    print(f"{failed} checks failed" if failed else "all checks passed", file=sys.stderr)
+    return 1 if failed else 0
+
+
+def _find(word: str) -> Plugin:
+    group, equals, name = word.partition("=")
+    if not equals:
+        group, name = "strategy", word
+    if group not in FOLDERS:
+        raise UsageError(f"cannot check {word!r}: expected a file, or group=name")
+    return find(group, name)

@@ -1,0 +1,51 @@
+"""``clbench list``: what is available."""
+
+from __future__ import annotations
+
+import argparse
+import fnmatch
+import json
+from typing import Any
+
+from clbench.errors import UsageError
+from clbench.registry import FOLDERS_WORD, did_you_mean, plugins
+
+
+def add(commands: Any) -> None:
+    """Add the subcommand."""
+    parser = commands.add_parser(
+        "list",
+        help="what is available",
+        description="List scenarios, strategies, data sets and models with a line on each.",
+        epilog="examples: clbench list    clbench list strategies    clbench list data 'cifar*'",
+    )
+    parser.add_argument("kind", nargs="?", help=", ".join(FOLDERS_WORD.values()) + " (all)")
+    parser.add_argument("pattern", nargs="?", default="*", help="shell pattern of names (*)")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.set_defaults(call=main)
+
+
+def main(arguments: argparse.Namespace) -> int:
+    """Print names and descriptions."""
+    kinds = {word: group for group, word in FOLDERS_WORD.items()}
+    if arguments.kind is not None and arguments.kind not in kinds:
+        hint = did_you_mean(arguments.kind, kinds)
+        raise UsageError(f"cannot list {arguments.kind!r}{hint}; one of {', '.join(kinds)}")
+    wanted = kinds if arguments.kind is None else {arguments.kind: kinds[arguments.kind]}
+    found = {
+        word: {
+            name: plugin.summary()
+            for name, plugin in plugins(group).items()
+            if fnmatch.fnmatchcase(name, arguments.pattern)
+        }
+        for word, group in wanted.items()
+    }
+    if arguments.json:
+        print(json.dumps(found, indent=2))
+        return 0
+    width = max((len(name) for names in found.values() for name in names), default=0)
+    for word, names in found.items():
+        print(f"{word}:")
+        for name, summary in names.items():
+            print(f"  {name:<{width}}  {summary}")
+    return 0

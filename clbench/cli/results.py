@@ -1,0 +1,54 @@
+"""``clbench results``: tables and plots of any folder of runs."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+
+def add(commands: Any) -> None:
+    """Add the subcommand."""
+    parser = commands.add_parser(
+        "results",
+        help="table and plot of any folder of runs",
+        description="Aggregate every record below a folder over its seeds.",
+        epilog="examples: clbench results runs    clbench results runs/scole --format latex    "
+        "clbench results runs --plot curves.png",
+    )
+    parser.add_argument("folder", type=Path, metavar="DIR", help="a folder of runs")
+    parser.add_argument("--format", choices=("table", "md", "csv", "latex", "json"), default="table")
+    parser.add_argument("--plot", type=Path, metavar="FILE", help="write curves (png, pdf or svg)")
+    parser.set_defaults(call=main)
+
+
+def main(arguments: argparse.Namespace) -> int:
+    """Print the table in the format asked for."""
+    from clbench import tables
+    from clbench.errors import UsageError
+
+    if not arguments.folder.is_dir():
+        raise UsageError(f"{arguments.folder}: no such folder")
+    damaged: list[str] = []
+    records = tables.load_all(arguments.folder, damaged.append)
+    for line in damaged:
+        print(f"clbench: warning: {line}", file=sys.stderr)
+    if not records:
+        raise UsageError(f"{arguments.folder}: holds no record.json")
+    rows = tables.summarise(records)
+    if arguments.plot:
+        from clbench.plots import save_comparison
+
+        save_comparison(records, arguments.plot)
+    writers = {
+        "md": tables.to_markdown,
+        "csv": tables.to_csv,
+        "latex": tables.to_latex,
+        "json": tables.to_json,
+    }
+    if arguments.format == "table":
+        tables.print_table(rows)
+    else:
+        print(writers[arguments.format](rows), end="")
+    return 1 if damaged else 0

@@ -1,0 +1,61 @@
+"""``clbench show``: the settings of one thing, with a sentence on each."""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import json
+import textwrap
+from typing import Any
+
+from clbench import source
+from clbench.errors import UsageError
+from clbench.registry import FOLDERS, did_you_mean, find
+
+
+def add(commands: Any) -> None:
+    """Add the subcommand."""
+    parser = commands.add_parser(
+        "show",
+        help="settings of one thing, with their defaults",
+        description="Show what a scenario, strategy, data set or model is and what can be set.",
+        epilog="examples: clbench show strategy=ewc    clbench show scenario=scole    "
+        "clbench show (the settings that belong to no group)",
+    )
+    parser.add_argument("what", nargs="*", metavar="group=name", help="such as strategy=ewc")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.set_defaults(call=main)
+
+
+def main(arguments: argparse.Namespace) -> int:
+    """Print documentation and settings, read from the source without importing it."""
+    shown = {}
+    for word in arguments.what:
+        group, equals, name = word.partition("=")
+        if not equals or group not in FOLDERS:
+            hint = did_you_mean(group, FOLDERS)
+            raise UsageError(f"expected group=name, got {word!r}{hint} (such as strategy=ewc)")
+        plugin = find(group, name)
+        try:
+            tree = ast.parse(plugin.path.read_bytes())
+        except (SyntaxError, ValueError) as error:
+            raise UsageError(f"{plugin.path.name}: is not Python: {error}") from error
+        doc = (ast.get_docstring(tree) or "").strip()
+        shown[word] = (doc, f"{group}.", source.settings(plugin.path))
+    if not arguments.what:
+        common = source.class_settings(source.PACKAGE / "config.py", "Common")
+        shown["settings of every run"] = ("", "", common)
+    if arguments.json:
+        data = {
+            word: {"doc": doc, "settings": [setting._asdict() for setting in settings]}
+            for word, (doc, _, settings) in shown.items()
+        }
+        print(json.dumps(data, indent=2))
+        return 0
+    for word, (doc, prefix, settings) in shown.items():
+        print(word, *([doc] if doc else []), sep="\n\n", end="\n\n")
+        for setting in settings:
+            print(f"  {prefix}{setting.name}={setting.default}   ({setting.type})")
+            print(textwrap.indent(textwrap.fill(setting.help, 88), "      "))
+        print()
+    return 0

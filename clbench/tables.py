@@ -1,0 +1,266 @@
+"""From records to tables: one row per arm of a sweep, aggregated over its seeds."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from clbench.record import Record
+
+
+class Column(NamedTuple):
+    """How a metric or cost is shown."""
+
+    key: str
+    title: str
+    scale: float = 1.0
+    digits: int = 1
+    main: bool = True
+    """Whether the narrow tables show it; csv and json show all."""
+
+
+COLUMNS = (
+    Column("world_accuracy", "world acc %", 100),
+    Column("anytime_world_accuracy", "anytime world %", 100),
+    Column("average_accuracy", "ACC %", 100),
+    Column("anytime_average_accuracy", "AAA %", 100, main=False),
+    Column("learning_accuracy", "LA %", 100),
+    Column("forgetting", "FM %", 100),
+    Column("backward_transfer", "BWT %", 100, main=False),
+    Column("forward_transfer", "FWT %", 100, main=False),
+    Column("worst_cell_accuracy", "worst cell %", 100, main=False),
+    Column("train_flops", "train GFLOP", 1e-9, 2),
+    Column("predict_flops", "predict GFLOP", 1e-9, 2, main=False),
+    Column("state_bytes", "state kB", 1e-3),
+    Column("memory_bytes", "memory kB", 1e-3, main=False),
+    Column("frozen_bytes", "frozen kB", 1e-3, main=False),
+    Column("samples_delivered", "samples", 1, 0, main=False),
+    Column("updates", "updates", 1, 0, main=False),
+    Column("train_seconds", "train s", 1, 2),
+    Column("predict_seconds", "predict s", 1, 2, main=False),
+    Column("harness_seconds", "harness s", 1, 2, main=False),
+    Column("peak_rss_bytes", "peak MB", 1e-6, 0, main=False),
+)
+
+
+class Interval(NamedTuple):
+    """Mean and half width of the 95 % Student-t interval over n values; None where undefined."""
+
+    mean: float | None
+    half_width: float | None
+    n: int
+
+
+@dataclass(frozen=True)
+class Row:
+    """One arm: everything that differs only in its seed."""
+
+    name: str
+    scenario: str
+    seeds: tuple[int, ...]
+    """Of the completed runs, which alone are averaged."""
+    failed: tuple[str, ...]
+    """``seed 3: diverged``, and so on."""
+    values: dict[str, Interval]
+
+
+def t_interval(values: Sequence[float]) -> Interval:
+    """Mean ± 95 % Student-t half width. (A bootstrap covers only 73 % at n = 3, 84 % at n = 5.)"""
+    n = len(values)
+    if n == 0:
+        return Interval(None, None, 0)
+    mean = math.fsum(values) / n
+    if n == 1:
+        return Interval(mean, None, 1)
+    from scipy.stats import t
+
+    spread = math.sqrt(math.fsum((v - mean) ** 2 for v in values) / (n - 1))
+    return Interval(mean, float(t.ppf(0.975, n - 1)) * spread / math.sqrt(n), n)
+
+
+def load_all(folder: Path, warn: Callable[[str], None]) -> list[Record]:
+    """Every record below a folder; a damaged one is named by ``warn`` and left out."""
+    from clbench.errors import ClbenchError
+
+    records = []
+    for path in sorted(folder.rglob("record.json")):
+        try:
+            records.append(Record.load(path))
+        except ClbenchError as error:
+            warn(str(error))
+    return records
+
+
+def by_arm(records: Iterable[Record]) -> list[tuple[str, list[Record]]]:
+    """Records that differ only in their seed, ascending, under a name for each group."""
+    arms: dict[tuple[str, ...], list[Record]] = {}
+    for record in records:
+        key = (
+            record.config_sha256,
+            record.source_sha256,
+            record.pool_sha256,
+            record.environment["device"],
+        )
+        arms.setdefault(key, []).append(record)
+    names = _names([arm[0].config for arm in arms.values()])
+    ordered = [sorted(arm, key=lambda r: r.seed) for arm in arms.values()]
+    return list(zip(names, ordered, strict=True))
+
+
+def summarise(records: Iterable[Record]) -> list[Row]:
+    """One row per arm, in order of first appearance."""
+    rows = []
+    for name, arm in by_arm(records):
+        good = [r for r in arm if r.status == "completed"]
+        values = {}
+        for column in COLUMNS:
+            found = [r.metric(column.key) for r in good]
+            values[column.key] = t_interval([v for v in found if v is not None])
+        rows.append(
+            Row(
+                name=name,
+                scenario=arm[0].config["scenario"]["name"],
+                seeds=tuple(r.seed for r in good),
+                failed=tuple(f"seed {r.seed}: {r.status}" for r in arm if r.status != "completed"),
+                values=values,
+            )
+        )
+    return rows
+
+
+def _names(configs: Sequence[dict[str, Any]]) -> list[str]:
+    """Each arm's strategy, with the settings in which arms of that name differ."""
+    flat = [
+        {f"{g}.{k}": v for g, group in c.items() if isinstance(group, dict) for k, v in group.items()}
+        for c in configs
+    ]
+    out = []
+    for mine in flat:
+        same = [f for f in flat if f["strategy.name"] == mine["strategy.name"]]
+        differing = [k for k in mine if any(f.get(k) != mine[k] for f in same)]
+        settings = [
+            f"{k.removeprefix('strategy.').removesuffix('.name')}={_short(mine[k])}"
+            for k in differing
+        ]
+        out.append(" ".join([str(mine["strategy.name"]), *settings]))
+    return out
+
+
+def _short(value: Any) -> str:
+    return "null" if value is None else str(value).replace(" ", "")
+
+
+def cell(column: Column, interval: Interval) -> str:
+    """``97.3 ± 0.6``; a dash where undefined."""
+    if interval.mean is None:
+        return "–"
+    text = f"{interval.mean * column.scale:.{column.digits}f}"
+    if interval.half_width is None:
+        return text
+    return f"{text} ± {interval.half_width * column.scale:.{column.digits}f}"
+
+
+def _grid(rows: Sequence[Row]) -> tuple[list[str], list[list[str]]]:
+    columns = [c for c in COLUMNS if c.main]
+    several = len({row.scenario for row in rows}) > 1
+    head = [*(["scenario"] if several else []), "strategy", "n", *(c.title for c in columns)]
+    body = [
+        [
+            *([row.scenario] if several else []),
+            row.name,
+            str(len(row.seeds)),
+            *(cell(c, row.values[c.key]) for c in columns),
+        ]
+        for row in rows
+    ]
+    return head, body
+
+
+def to_markdown(rows: Sequence[Row]) -> str:
+    """A Markdown table of the main columns."""
+    head, body = _grid(rows)
+    lines = [head, ["---"] * 2 + ["---:"] * (len(head) - 2), *body]
+    return "".join("| " + " | ".join(_escape_pipe(t) for t in line) + " |\n" for line in lines)
+
+
+def _escape_pipe(text: str) -> str:
+    return text.replace("\\", "\\\\").replace("|", "\\|").replace("\n", " ")
+
+
+def to_latex(rows: Sequence[Row]) -> str:
+    """A booktabs table of the main columns."""
+    head, body = _grid(rows)
+    lines = [" & ".join(_escape_latex(t) for t in line) + r" \\" for line in (head, *body)]
+    spec = "l" * 2 + "r" * (len(head) - 2)
+    return "\n".join(
+        [rf"\begin{{tabular}}{{{spec}}}", r"\toprule", lines[0], r"\midrule", *lines[1:],
+         r"\bottomrule", r"\end{tabular}", ""]
+    )
+
+
+def _escape_latex(text: str) -> str:
+    special = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
+               "±": r"$\pm$", "–": "--"}
+    return "".join(special.get(c, f"\\{c}" if c in "&%$#_{}" else c) for c in text)
+
+
+def to_csv(rows: Sequence[Row]) -> str:
+    """Every metric and cost in base units (shares, bytes, seconds): mean, half width, n."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    keys = [c.key for c in COLUMNS]
+    parts = [f"{key}{suffix}" for key in keys for suffix in ("", "_half_width", "_n")]
+    writer.writerow(["scenario", "strategy", "seeds", "failed", *parts])
+    for row in rows:
+        values = ["" if v is None else v for key in keys for v in row.values[key]]
+        seeds = " ".join(map(str, row.seeds))
+        writer.writerow([row.scenario, row.name, seeds, "; ".join(row.failed), *values])
+    return out.getvalue()
+
+
+def to_json(rows: Sequence[Row]) -> str:
+    """Every metric and cost in base units."""
+    data = [
+        {
+            "scenario": row.scenario,
+            "strategy": row.name,
+            "seeds": list(row.seeds),
+            "failed": list(row.failed),
+            "values": {key: value._asdict() for key, value in row.values.items()},
+        }
+        for row in rows
+    ]
+    return json.dumps(data, indent=2, allow_nan=False) + "\n"
+
+
+def print_table(rows: Sequence[Row], stream: Any = None) -> None:
+    """A table for people: rich, as wide as the terminal (or as it needs, in a file)."""
+    from rich.console import Console
+    from rich.table import Table
+
+    head, body = _grid(rows)
+    table = Table(caption="mean ± 95 % Student-t interval over n seeds", caption_justify="left")
+    for number, title in enumerate(head):
+        left = title in ("scenario", "strategy")
+        table.add_column(title, justify="left" if left else "right", no_wrap=number > 1)
+    for line in body:
+        table.add_row(*(_escape_markup(text) for text in line))
+    console = Console(file=stream)
+    if not console.is_terminal:
+        console = Console(file=stream, width=200)
+    console.print(table)
+    for row in rows:
+        for failure in row.failed:
+            console.print(f"{_escape_markup(row.name)} {_escape_markup(failure)}", style="red")
+
+
+def _escape_markup(text: str) -> str:
+    from rich.markup import escape
+
+    return escape(text)

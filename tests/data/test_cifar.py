@@ -1,0 +1,90 @@
+"""CIFAR's binary version: planes in the right order, fine labels, whole records."""
+
+import sys
+from types import ModuleType, SimpleNamespace
+
+import numpy as np
+import pytest
+
+from clbench.data import files
+from clbench.data.cifar import read_cifar
+from clbench.data.sets.cifar10 import Cifar10
+from clbench.data.sets.cifar100 import Cifar100
+from clbench.errors import UsageError
+
+
+@pytest.fixture(autouse=True)
+def no_installed_data(monkeypatch):
+    monkeypatch.delenv(files.DATA_VARIABLE, raising=False)
+
+
+def write_set(plugin, folder):
+    """Three images a file; returns the pixels of all, training files first."""
+    folder.mkdir(parents=True)
+    rng = np.random.default_rng(0)
+    images = []
+    for name in (*plugin.train_files, plugin.test_file):
+        pixels = rng.integers(0, 256, (3, 3, 32, 32), dtype=np.uint8)
+        labels = np.full((3, plugin.label_bytes), 7, dtype=np.uint8)
+        labels[:, -1] = [0, 1, plugin.n_classes - 1]
+        (folder / name).write_bytes(np.hstack((labels, pixels.reshape(3, -1))).tobytes())
+        images.append(pixels)
+    return np.concatenate(images)
+
+
+@pytest.mark.parametrize("plugin", [Cifar10, Cifar100])
+@pytest.mark.parametrize("layout", ["path", "above", "environment"])
+def test_reads_what_was_written(tmp_path, monkeypatch, plugin, layout):
+    folder = tmp_path / (plugin.binary_folder if layout == "above" else plugin.name)
+    images = write_set(plugin, folder)
+    if layout == "environment":
+        monkeypatch.setenv(files.DATA_VARIABLE, str(tmp_path))
+    path = {"path": folder, "above": tmp_path, "environment": None}[layout]
+    arrays = plugin(path=path).arrays()
+    np.testing.assert_array_equal(np.concatenate((arrays.train_x, arrays.test_x)), images)
+    assert arrays.test_y.tolist() == [0, 1, plugin.n_classes - 1]
+    assert len(arrays.train_y) == 3 * len(plugin.train_files)
+    assert plugin().default_model() == "slim_resnet18"
+
+
+@pytest.mark.parametrize("size", [0, 3072, 3074])
+def test_partial_records_are_refused(tmp_path, size):
+    (tmp_path / "part.bin").write_bytes(bytes(size))
+    with pytest.raises(UsageError, match=r"part\.bin"):
+        read_cifar(tmp_path / "part.bin", 1)
+
+
+def test_the_wrong_data_set_is_noticed(tmp_path):
+    write_set(Cifar10, tmp_path / "data")
+    (tmp_path / "data" / "test_batch.bin").write_bytes(bytes([99]) + bytes(3072))
+    with pytest.raises(UsageError, match="label 99"):
+        Cifar10(path=tmp_path / "data").arrays()
+
+
+@pytest.mark.parametrize("plugin", [Cifar10, Cifar100])
+def test_missing_files_say_how_to_get_them_in_one_line(tmp_path, plugin):
+    for path in (None, tmp_path):
+        with pytest.raises(UsageError, match=plugin.binary_folder) as error:
+            plugin(path=path).arrays()
+        assert "\n" not in str(error.value)
+    with pytest.raises(UsageError, match=r"needs data\.path"):
+        plugin(download=True).arrays()
+
+
+def test_torchvision_reads_its_own_layout(tmp_path, monkeypatch):
+    images = np.random.default_rng(0).integers(0, 256, (4, 32, 32, 3), dtype=np.uint8)
+
+    def cifar10(root, train, download):
+        assert root == str(tmp_path)
+        assert not download
+        half = slice(0, 2) if train else slice(2, 4)
+        return SimpleNamespace(data=images[half], targets=[3, 4])
+
+    package, module = ModuleType("torchvision"), ModuleType("torchvision.datasets")
+    module.CIFAR10 = cifar10
+    monkeypatch.setitem(sys.modules, "torchvision", package)
+    monkeypatch.setitem(sys.modules, "torchvision.datasets", module)
+    (tmp_path / Cifar10.torchvision_folder).mkdir()
+    arrays = Cifar10(path=tmp_path).arrays()
+    np.testing.assert_array_equal(arrays.test_x, images[2:].transpose(0, 3, 1, 2))
+    assert arrays.train_y.tolist() == [3, 4]

@@ -1,0 +1,135 @@
+"""Models: shapes, sizes from the literature, and what every strategy relies on."""
+
+import pytest
+import torch
+
+from clbench.errors import UsageError
+from clbench.images import ChannelsLastImage
+from clbench.model import Model, ToFloat
+from clbench.models.linear import Linear
+from clbench.models.mlp import Mlp
+from clbench.models.scole_cnn import ScoleCnn
+from clbench.models.slim_resnet18 import SlimResnet18
+
+CASES = [
+    (Linear(), (64,)),
+    (Linear(), (8, 8)),
+    (Mlp(), (64,)),
+    (Mlp(hidden=(5,)), (3, 4, 4)),
+    (Mlp(hidden=()), (8, 8)),
+    (ScoleCnn(), (28, 28)),
+    (ScoleCnn(), (1, 28, 28)),
+    (ScoleCnn(), (3, 16, 20)),
+    (SlimResnet18(), (3, 32, 32)),
+    (SlimResnet18(), (8, 8)),
+]
+
+
+def build(model: Model, shape, n_classes=10):
+    torch.manual_seed(0)
+    return model.build(shape, n_classes, 1 / 255)
+
+
+def batch(shape, n=6):
+    return torch.randint(0, 256, (n, *shape), generator=torch.Generator().manual_seed(1)).to(
+        torch.uint8
+    )
+
+
+def n_parameters(network):
+    return sum(parameter.numel() for parameter in network.parameters())
+
+
+@pytest.mark.parametrize(("model", "shape"), CASES)
+def test_scores_do_not_depend_on_the_batch_in_eval_mode(model, shape):
+    network = build(model, shape).eval()
+    x = batch(shape)
+    with torch.inference_mode():
+        scores = network(x)
+        assert scores.shape == (6, 10)
+        assert scores.dtype == torch.float32
+        alone = torch.cat([network(x[i : i + 1]) for i in range(6)])
+        turned = network(x.flip(0)).flip(0)
+        assert network(x[:0]).shape == (0, 10)
+    torch.testing.assert_close(alone, scores)
+    torch.testing.assert_close(turned, scores)
+
+
+@pytest.mark.parametrize(("model", "shape"), CASES)
+def test_double_precision_and_foreign_default_device(model, shape):
+    network, x = build(model, shape).eval(), batch(shape)
+    single = network(x)
+    with torch.device("meta"):
+        assert torch.equal(network(x), single)
+        network.train()(x).sum().backward()
+    assert all(p.grad is not None and p.grad.device.type == "cpu" for p in network.parameters())
+    double = build(model, shape).eval().double()(x)
+    assert double.dtype == torch.float64
+    torch.testing.assert_close(double.float(), single, atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize(("model", "shape"), CASES)
+def test_starts_with_the_scale_and_is_drawn_from_the_generator(model, shape):
+    network = build(model, shape)
+    assert isinstance(network[0], ToFloat)
+    assert "scale" not in str(list(network.state_dict()))
+    again = build(model, shape)
+    for (name, a), b in zip(network.state_dict().items(), again.state_dict().values(), strict=True):
+        assert torch.equal(a, b), name
+    assert all(parameter.is_contiguous() for parameter in network.parameters())
+
+
+def test_sizes():
+    assert n_parameters(build(ScoleCnn(), (28, 28))) == 21_840
+    assert n_parameters(build(SlimResnet18(), (3, 32, 32), 100)) == 1_109_240
+    assert n_parameters(build(Linear(), (8, 8))) == 650
+    assert n_parameters(build(Mlp(), (8, 8))) == 65 * 64 + 65 * 64 + 65 * 10
+
+
+@pytest.mark.parametrize("shape", [(28, 28), (1, 28, 28), (3, 28, 28)])
+def test_channels_last_changes_the_layout_and_not_the_values(shape):
+    network, x = build(ScoleCnn(), shape), batch(shape)
+    channels = network[1].channels
+    images = network[1](network[0](x))
+    assert images.is_contiguous(memory_format=torch.channels_last)
+    assert images.stride()[1] == 1
+    assert network[2](images).is_contiguous(memory_format=torch.channels_last)
+    h = (x.float() / 255).reshape(-1, channels, 28, 28)
+    torch.testing.assert_close(images, h)
+    torch.testing.assert_close(network[2:](h.contiguous()), network(x))
+
+
+def test_channels_last_works_under_vmap():
+    for channels in (1, 3):
+        x = torch.rand(4, channels, 8, 8)
+        module = ChannelsLastImage(channels)
+        assert torch.equal(torch.func.vmap(lambda s, m=module: m(s[None])[0])(x), x)
+
+
+def test_slim_resnet_learns_a_batch():
+    network, x = build(SlimResnet18(), (3, 8, 8), 2), batch((3, 8, 8), 8)
+    y = torch.arange(8) % 2
+    optimizer = torch.optim.SGD(network.parameters(), lr=0.1)
+    losses = []
+    for _ in range(15):
+        loss = torch.nn.functional.cross_entropy(network(x), y)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    assert losses[-1] < 0.1 * losses[0]
+
+
+@pytest.mark.parametrize(
+    ("model", "shape"),
+    [
+        (ScoleCnn(), (64,)),
+        (ScoleCnn(), (15, 28)),
+        (SlimResnet18(), (64,)),
+        (Mlp(hidden=(0,)), (64,)),
+    ],
+)
+def test_unsuitable_samples_are_refused_in_one_line(model, shape):
+    with pytest.raises(UsageError) as error:
+        model.build(shape, 10, 1.0)
+    assert "\n" not in str(error.value)
