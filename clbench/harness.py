@@ -131,6 +131,10 @@ class _Loop:
         # Before the evaluation that only the end calls for: an extended run would not make it.
         self._checkpoint()
         if ledger.evaluated_after[-1] != ledger.experiences:
+            seeding.seed_all(run.config.common.seed, Axis.LEARN, ledger.experiences, 1)
+            ledger.harness_seconds += self._lap()
+            self.strategy.prepare()
+            ledger.train_seconds += self._lap()
             self._evaluate()
             self.report(ledger)
         return "completed"
