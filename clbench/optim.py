@@ -7,7 +7,7 @@ the same optimizer on the separate tensors, to float tolerance.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
@@ -27,8 +27,9 @@ class FlatWeights:
     the parameters are what a state dict holds.
     """
 
-    def __init__(self, parameters: Sequence[nn.Parameter]) -> None:
-        self.parameters = [p for p in parameters if p.requires_grad]
+    def __init__(self, model: nn.Module) -> None:
+        self.model = model
+        self.parameters = [p for p in model.parameters() if p.requires_grad]
         self.shapes = [p.shape for p in self.parameters]
         self.sizes = [p.numel() for p in self.parameters]
         self.vector = nn.Parameter(torch.empty(0))
@@ -36,6 +37,8 @@ class FlatWeights:
 
     def bind(self) -> None:
         """Lay every parameter back into the vector if anything has moved it."""
+        # Asked of the model each time: assign=True puts other objects in the parameters' place.
+        self.parameters = [p for p in self.model.parameters() if p.requires_grad]
         if self._bound():
             return
         with torch.no_grad():
