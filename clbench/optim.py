@@ -130,4 +130,8 @@ def build_optimizer(
     elif weight_decay:
         raise UsageError(f"strategy.weight_decay is not a setting of optimizer {name!r}")
     params = weights.parameters if name.lower() in SHAPE_AWARE else [weights.vector]
-    return cls(params, **settings)  # type: ignore[call-arg]
+    try:
+        return cls(params, **settings)  # type: ignore[call-arg]
+    except (TypeError, ValueError) as error:
+        reason = str(error).splitlines()[0]
+        raise UsageError(f"strategy.optimizer={name} refuses this model: {reason}") from error
