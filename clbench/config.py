@@ -164,7 +164,9 @@ def sweep(overrides: Sequence[str], file: Path | None = None) -> list[dict[str, 
         given.add(key)
         if key in GROUPS and [text] != choices.get(key, [text]):
             # Another option of a group: the file's settings of the first do not apply to it.
-            choices = {k: v for k, v in choices.items() if not k.startswith(key + ".")}
+            choices = {
+                k: v for k, v in choices.items() if k in given or not k.startswith(key + ".")
+            }
         choices.pop(key, None)
         choices[key] = split_top(text)
         if any(part == "" for part in choices[key]):
