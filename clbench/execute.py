@@ -78,8 +78,11 @@ def _in_processes(points: list[dict[str, Any]], options: Options) -> Iterator[Do
     workers = min(options.jobs, len(points))
     with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
         waiting = [pool.submit(_work, point, options) for point in points]
-        for future in as_completed(waiting):
-            yield future.result()
+        try:
+            for future in as_completed(waiting):
+                yield future.result()
+        finally:  # Ctrl-C, an error, or a caller that has seen enough: start no more
+            pool.shutdown(wait=False, cancel_futures=True)
 
 
 def _work(point: dict[str, Any], options: Options) -> Done:
