@@ -174,7 +174,7 @@ def sweep(overrides: Sequence[str], file: Path | None = None) -> list[dict[str, 
     points = [dict(zip(choices, p, strict=True)) for p in itertools.product(*choices.values())]
     addressed = [_address_arms(point, choices) for point in points]
     # naive,ewc x ewc.lam=1,3 names naive twice; two processes would meet in one folder.
-    return [point for at, point in enumerate(addressed) if point not in addressed[:at]]
+    return list({repr(point): point for point in addressed}.values())
 
 
 def _address_arms(point: dict[str, Any], choices: dict[str, list[Any]]) -> dict[str, Any]:
