@@ -100,11 +100,10 @@ def check_folder(run: Run, options: Options) -> None:
     Raises:
         UsageError: with what to do.
     """
-    out = options.out
-    nearest = next(p for p in (out, *out.absolute().parents) if p.exists())
+    folder = run.folder(options.out)
+    nearest = next(p for p in (folder, *folder.absolute().parents) if p.exists())
     if not nearest.is_dir() or not _writable(nearest):
-        raise UsageError(f"--out {out}: cannot be written")
-    folder = run.folder(out)
+        raise UsageError(f"--out {options.out}: {nearest} cannot be written")
     record = folder / "record.json"
     if record.exists():
         try:
