@@ -151,6 +151,11 @@ def _extends(run: Run, folder: Path) -> bool:
     return path.exists() and Record.load(path).status == "completed" and not _is_done(run, folder)
 
 
+def _identity(run: Run) -> str:
+    """What a checkpoint is of: unlike the folder's name it has the seed."""
+    return f"{run.hash8} seed {run.config.common.seed}"
+
+
 def execute(run: Run, options: Options) -> Done:
     """One run in its folder.
 
@@ -174,7 +179,7 @@ def _run(run: Run, strategy: Any, folder: Path, options: Options) -> Record:
     ledger = start_ledger(run)
     saved = folder / "checkpoint"
     if saved.exists() and not options.overwrite:
-        ledger, state = checkpoint.load(saved, run.hash8, run.device)
+        ledger, state = checkpoint.load(saved, _identity(run), run.device)
         strategy.load_state_dict(state)
     else:
         for stale in (saved, folder / "record.json"):
@@ -196,7 +201,7 @@ def _run(run: Run, strategy: Any, folder: Path, options: Options) -> Record:
             strategy,
             ledger,
             report=lambda books: [r(books) for r in reports] and None,
-            save=lambda books, state: checkpoint.save(saved, run.hash8, books, state),
+            save=lambda books, state: checkpoint.save(saved, _identity(run), books, state),
         )
     record = assemble(run, strategy, outcome, started)
     from clbench.plots import save_curve
