@@ -93,7 +93,8 @@ def source_sha256(path: Path) -> str:
         file = todo.pop()
         if file in seen:
             continue
-        seen[file] = ast.dump(_without_docstrings(file))
+        # As source text: what ast.dump writes differs from one Python to the next.
+        seen[file] = ast.unparse(_without_docstrings(file))
         todo.extend(_engine_imports(file))
     # The plug-in first, then the engine's modules in an order independent of where anything lies.
     texts = [seen.pop(path), *sorted(seen.values())]
