@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
 from typing import Any
 
@@ -128,7 +129,12 @@ def _error(error: BaseException | None, run: Run) -> dict[str, str] | None:
         if trace.tb_frame.f_code.co_filename == str(plugin):
             where = f" ({plugin.name} line {trace.tb_lineno})"
         trace = trace.tb_next
-    return {"type": type(error).__name__, "message": message[:500] + where}
+    return {"type": type(error).__name__, "message": _without_folders(message)[:500] + where}
+
+
+def _without_folders(text: str) -> str:
+    """Text with every absolute path cut to its last part: records go to others."""
+    return re.sub(r"(?<![\w.:/\\])(?:[A-Za-z]:[/\\]|/)(?=\S)(?:[^\s'\"/\\]+[/\\])*", "", text)
 
 
 def _stamp(when: datetime) -> str:

@@ -8,6 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -78,8 +79,8 @@ class Run:
             )
             return built
 
-        seeding.seed_all(self.config.common.seed, Axis.MODEL)
-        with torch.device(self.device):
+        with seeding.preserved(self.config.common.threads), torch.device(self.device):
+            seeding.seed_all(self.config.common.seed, Axis.MODEL)
             return self.strategy_class(info, self.config.strategy, build_model).to(self.device)
 
 
@@ -103,10 +104,9 @@ def prepare(config: RunConfig, pools: dict[Any, Pool] | None = None) -> Run:
     pool = pools[key]
     check_augment(config.data.augment, pool.input_shape)
     stream: Stream = config.scenario.stream(pool, config.common.seed)
+    check_classes(stream)
     strategy_class: type[Strategy] = config.plugins["strategy"].load()
     check_needs(strategy_class, stream, config.plugins["strategy"].name)
-    if config.common.evaluate_on == "val" and len(stream.cells) == 0:
-        raise UsageError("evaluate_on=val: no sample to score")
     sources = [source_sha256(config.plugins[g].path) for g in ("strategy", "model", "scenario")]
     return Run(config, stream, strategy_class, device, sha256_of(sources))
 
@@ -130,6 +130,22 @@ def choose_device(name: str) -> torch.device:
     if not there[device.type]:
         raise UsageError(f"device={name}: torch {torch.__version__} finds no such device here")
     return device
+
+
+def check_classes(stream: Stream) -> None:
+    """Refuse classes that have nothing to learn from or to be scored on.
+
+    Raises:
+        UsageError: naming the first of them.
+    """
+    for split, purpose in (("train", "learn from"), ("test", "score")):
+        there = np.bincount(stream.pool.labels(split), minlength=stream.pool.n_classes)  # type: ignore[arg-type]
+        for label in stream.labels:
+            if there[label] == 0:
+                raise UsageError(
+                    f"class {label} has no sample to {purpose}; number the classes 0..n-1 and give "
+                    "each a training and a test sample"
+                )
 
 
 def check_needs(strategy: type[Strategy], stream: Stream, name: str) -> None:

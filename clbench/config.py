@@ -164,13 +164,17 @@ def sweep(overrides: Sequence[str], file: Path | None = None) -> list[dict[str, 
         given.add(key)
         if key in GROUPS and [text] != choices.get(key, [text]):
             # Another option of a group: the file's settings of the first do not apply to it.
-            choices = {k: v for k, v in choices.items() if not k.startswith(key + ".")}
+            choices = {
+                k: v for k, v in choices.items() if k in given or not k.startswith(key + ".")
+            }
         choices.pop(key, None)
         choices[key] = split_top(text)
         if any(part == "" for part in choices[key]):
             raise UsageError(f"{word}: empty value; write null for none")
     points = [dict(zip(choices, p, strict=True)) for p in itertools.product(*choices.values())]
-    return [_address_arms(point, choices) for point in points]
+    addressed = [_address_arms(point, choices) for point in points]
+    # naive,ewc x ewc.lam=1,3 names naive twice; two processes would meet in one folder.
+    return list({repr(point): point for point in addressed}.values())
 
 
 def _address_arms(point: dict[str, Any], choices: dict[str, list[Any]]) -> dict[str, Any]:

@@ -78,8 +78,11 @@ def _in_processes(points: list[dict[str, Any]], options: Options) -> Iterator[Do
     workers = min(options.jobs, len(points))
     with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
         waiting = [pool.submit(_work, point, options) for point in points]
-        for future in as_completed(waiting):
-            yield future.result()
+        try:
+            for future in as_completed(waiting):
+                yield future.result()
+        finally:  # Ctrl-C, an error, or a caller that has seen enough: start no more
+            pool.shutdown(wait=False, cancel_futures=True)
 
 
 def _work(point: dict[str, Any], options: Options) -> Done:
@@ -97,11 +100,10 @@ def check_folder(run: Run, options: Options) -> None:
     Raises:
         UsageError: with what to do.
     """
-    out = options.out
-    nearest = next(p for p in (out, *out.absolute().parents) if p.exists())
+    folder = run.folder(options.out)
+    nearest = next(p for p in (folder, *folder.absolute().parents) if p.exists())
     if not nearest.is_dir() or not _writable(nearest):
-        raise UsageError(f"--out {out}: cannot be written")
-    folder = run.folder(out)
+        raise UsageError(f"--out {options.out}: {nearest} cannot be written")
     record = folder / "record.json"
     if record.exists():
         try:
@@ -149,6 +151,11 @@ def _extends(run: Run, folder: Path) -> bool:
     return path.exists() and Record.load(path).status == "completed" and not _is_done(run, folder)
 
 
+def _identity(run: Run) -> str:
+    """What a checkpoint is of: unlike the folder's name it has the seed."""
+    return f"{run.hash8} seed {run.config.common.seed}"
+
+
 def execute(run: Run, options: Options) -> Done:
     """One run in its folder.
 
@@ -172,7 +179,7 @@ def _run(run: Run, strategy: Any, folder: Path, options: Options) -> Record:
     ledger = start_ledger(run)
     saved = folder / "checkpoint"
     if saved.exists() and not options.overwrite:
-        ledger, state = checkpoint.load(saved, run.hash8, run.device)
+        ledger, state = checkpoint.load(saved, _identity(run), run.device)
         strategy.load_state_dict(state)
     else:
         for stale in (saved, folder / "record.json"):
@@ -194,7 +201,7 @@ def _run(run: Run, strategy: Any, folder: Path, options: Options) -> Record:
             strategy,
             ledger,
             report=lambda books: [r(books) for r in reports] and None,
-            save=lambda books, state: checkpoint.save(saved, run.hash8, books, state),
+            save=lambda books, state: checkpoint.save(saved, _identity(run), books, state),
         )
     record = assemble(run, strategy, outcome, started)
     from clbench.plots import save_curve

@@ -131,13 +131,16 @@ class _Loop:
         # Before the evaluation that only the end calls for: an extended run would not make it.
         self._checkpoint()
         if ledger.evaluated_after[-1] != ledger.experiences:
+            seeding.seed_all(run.config.common.seed, Axis.LEARN, ledger.experiences, 1)
+            ledger.harness_seconds += self._lap()
+            self.strategy.prepare()
+            ledger.train_seconds += self._lap()
             self._evaluate()
             self.report(ledger)
         return "completed"
 
     def _learn(self, draw: Draw) -> None:
         run, ledger, strategy = self.run, self.ledger, self.strategy
-        ledger.stream_sha256 = run.stream.extend(ledger.stream_sha256, draw)
         task = run.stream.gather(draw)
         number = ledger.experiences + 1
         counted = number & ledger.experiences == 0  # experiences 1, 2, 4, 8, ...
@@ -153,6 +156,8 @@ class _Loop:
             ledger.train_rate.append((ledger.samples, count.total / len(task)))
             self._enter_uncounted(count)
             self._measure_state()
+        # Only now: the record of a run that ends inside ``learn`` is of what was learnt.
+        ledger.stream_sha256 = run.stream.extend(ledger.stream_sha256, draw)
         ledger.samples += len(task)
         ledger.experiences = number
         if draw.ends_task:

@@ -7,7 +7,7 @@ the same optimizer on the separate tensors, to float tolerance.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from itertools import chain
 
 import torch
@@ -29,8 +29,9 @@ class FlatWeights:
     the parameters are what a state dict holds.
     """
 
-    def __init__(self, parameters: Sequence[nn.Parameter]) -> None:
-        self.parameters = [p for p in parameters if p.requires_grad]
+    def __init__(self, model: nn.Module) -> None:
+        self.model = model
+        self.parameters = [p for p in model.parameters() if p.requires_grad]
         self.shapes = [p.shape for p in self.parameters]
         self.sizes = [p.numel() for p in self.parameters]
         # Gradients are taken by the parameters; without a gradient of its own the vector can be
@@ -40,6 +41,8 @@ class FlatWeights:
 
     def bind(self) -> None:
         """Lay every parameter back into the vector if anything has moved it."""
+        # Asked of the model each time: assign=True puts other objects in the parameters' place.
+        self.parameters = [p for p in self.model.parameters() if p.requires_grad]
         if self._bound():
             return
         with torch.no_grad():
@@ -136,4 +139,8 @@ def build_optimizer(
     elif weight_decay:
         raise UsageError(f"strategy.weight_decay is not a setting of optimizer {name!r}")
     params = weights.parameters if name.lower() in SHAPE_AWARE else [weights.vector]
-    return cls(params, **settings)  # type: ignore[call-arg]
+    try:
+        return cls(params, **settings)  # type: ignore[call-arg]
+    except (TypeError, ValueError) as error:
+        reason = str(error).splitlines()[0]
+        raise UsageError(f"strategy.optimizer={name} refuses this model: {reason}") from error

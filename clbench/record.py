@@ -12,7 +12,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 
@@ -142,7 +142,34 @@ class Record:
         if set(data) != names:
             wrong = sorted(set(data) ^ names)
             raise ClbenchError(f"{path}: is not a record: missing or unknown {', '.join(wrong)}")
-        return cls(**data)
+        record = cls(**data)
+        try:
+            record.check()
+        except (LookupError, TypeError, ValueError, AttributeError, OverflowError) as error:
+            raise ClbenchError(f"{path}: is not a record: {error}; move it away to run anew") from error
+        return record
+
+    def check(self) -> None:
+        """Refuse counts that do not fit together.
+
+        Raises:
+            ValueError, TypeError, LookupError: whatever is malformed.
+        """
+        if self.status not in get_args(Status):
+            raise ValueError(f"status {self.status!r}")
+        counts = self.to_counts()
+        n_evaluations, n_tasks = len(counts.evaluated_after), len(counts.task_end)
+        if counts.correct.shape != (n_evaluations, len(counts.size)):
+            raise ValueError("counts.correct does not have a row for each evaluation")
+        if len(counts.view_of_task) != n_tasks:
+            raise ValueError("tasks.view and tasks.end differ in length")
+        if (counts.view_of_task < -1).any() or (counts.view_of_task >= len(counts.views)).any():
+            raise ValueError("tasks.view names a view that counts.views does not have")
+        if (counts.correct < 0).any() or (counts.correct > counts.size).any():
+            raise ValueError("counts.correct is outside 0..size")
+        for times in (counts.evaluated_after, counts.task_end):
+            if (np.diff(times) <= 0).any():
+                raise ValueError("evaluations and tasks must be in ascending order")
 
 
 def _refuse_constant(name: str) -> None:

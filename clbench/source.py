@@ -74,7 +74,9 @@ def module_path(module: str) -> Path | None:
     if parts[0] != "clbench":
         return None
     base = PACKAGE.joinpath(*parts[1:])
-    for candidate in (base.with_suffix(".py"), base / "__init__.py"):
+    # In a checkout the built-in strategies and scenarios lie beside the package, not in it.
+    beside = PACKAGE.parent.joinpath(*parts[1:]).with_suffix(".py")
+    for candidate in (base.with_suffix(".py"), base / "__init__.py", *[beside] * (len(parts) == 3)):
         if candidate.is_file():
             return candidate
     return None
@@ -91,13 +93,13 @@ def source_sha256(path: Path) -> str:
         file = todo.pop()
         if file in seen:
             continue
-        seen[file] = ast.dump(_without_docstrings(file))
+        # As source text: what ast.dump writes differs from one Python to the next.
+        seen[file] = ast.unparse(_without_docstrings(file))
         todo.extend(_engine_imports(file))
-    digest = hashlib.sha256()
-    # The plug-in first, then the engine's modules by name: independent of where anything lies.
-    for file in sorted(seen, key=lambda f: (f != path, f.relative_to(PACKAGE).as_posix() if f != path else "")):
-        digest.update(hashlib.sha256(seen[file].encode()).digest())
-    return digest.hexdigest()
+    # The plug-in first, then the engine's modules in an order independent of where anything lies.
+    texts = [seen.pop(path), *sorted(seen.values())]
+    digests = [hashlib.sha256(text.encode()).digest() for text in texts]
+    return hashlib.sha256(b"".join(digests)).hexdigest()
 
 
 def _engine_imports(path: Path) -> list[Path]:

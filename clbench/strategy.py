@@ -163,7 +163,7 @@ class GradientStrategy(Strategy):
     ) -> None:
         super().__init__(info, config, build_model)
         self.model = build_model()
-        self._flat = FlatWeights(list(self.model.parameters()))
+        self._flat = FlatWeights(self.model)
         self.optimizer = build_optimizer(
             config.optimizer, self._flat, config.base_lr, config.momentum, config.weight_decay
         )

@@ -7,6 +7,7 @@ into experiences (whole tasks, or chunks of them) and into the world that is eva
 from __future__ import annotations
 
 import hashlib
+from bisect import bisect_right
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -151,7 +152,7 @@ class Stream:
         before = self._experiences_before
         while before[-1] <= number:
             before.append(before[-1] + -(-self.task_size(self.plan(len(before) - 1)) // self.chunk))
-        task = int(np.searchsorted(before, number, side="right")) - 1
+        task = bisect_right(before, number) - 1
         return task, number - before[task]
 
     def n_experiences(self, n_tasks: int) -> int:

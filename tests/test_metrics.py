@@ -1,0 +1,354 @@
+"""Metrics against hand-computed examples, and against loops that are obviously right."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from clbench import metrics
+from clbench.metrics import UNDEFINED, Counts, Metric
+
+
+def counts(
+    evaluated_after: list[int],
+    correct: list[list[int]],
+    views: list[list[int]],
+    view_of_task: list[int],
+    task_end: list[int],
+    size: list[int] | None = None,
+    label: list[int] | None = None,
+    task_ids: bool = False,
+) -> Counts:
+    n = len(correct[0]) if correct else len(size or [])
+    members = np.zeros((len(views), n), dtype=bool)
+    for row, cells in zip(members, views, strict=True):
+        row[cells] = True
+    return Counts(
+        evaluated_after=np.array(evaluated_after, dtype=np.int64),
+        label=np.arange(n) if label is None else np.array(label),
+        size=np.full(n, 10) if size is None else np.array(size),
+        correct=np.array(correct, dtype=np.int64).reshape(-1, n),
+        views=members,
+        view_of_task=np.array(view_of_task, dtype=np.int64),
+        task_end=np.array(task_end, dtype=np.int64),
+        task_ids=task_ids,
+    )
+
+
+THREE_TASKS = counts(
+    [0, 1, 2, 3],
+    [[1, 0, 2], [9, 0, 0], [6, 8, 1], [4, 5, 10]],
+    [[0], [1], [2]],
+    [0, 1, 2],
+    [1, 2, 3],
+)
+
+
+def test_forgetting_and_transfer_by_hand():
+    """Rows .9 . . / .6 .8 . / .4 .5 1: FM = ((.9-.4) + (.8-.5)) / 2 = BWT negated."""
+    found = metrics.compute(THREE_TASKS)
+    assert found["forgetting"] == pytest.approx(Metric(0.4, 2))
+    assert found["backward_transfer"] == pytest.approx(Metric(-0.4, 2))
+    assert found["learning_accuracy"] == pytest.approx(Metric((0.9 + 0.8 + 1.0) / 3, 3))
+    assert found["average_accuracy"] == pytest.approx(Metric(19 / 30, 3))
+    aaa = (0.9 + (0.6 + 0.8) / 2 + (0.4 + 0.5 + 1.0) / 3) / 3
+    assert found["anytime_average_accuracy"] == pytest.approx(Metric(aaa, 3))
+    assert found["world_accuracy"] == pytest.approx(Metric(19 / 30, 30))
+    assert found["anytime_world_accuracy"] == pytest.approx(Metric((9 + 15 + 19) / 90, 3))
+    assert found["worst_cell_accuracy"] == pytest.approx(Metric(0.4, 3))
+
+
+def test_forgetting_uses_the_best_since_learnt_not_only_right_after():
+    """Task 0 is at .5 when learnt, .9 after task 1, .6 at the end: forgotten .3, transferred +.1."""
+    c = counts([0, 1, 2, 3], [[0, 0, 0], [5, 0, 0], [9, 7, 0], [6, 7, 7]], [[0], [1], [2]],
+               [0, 1, 2], [1, 2, 3])
+    assert metrics.forgetting(c) == pytest.approx(Metric((0.3 + 0.0) / 2, 2))
+    assert metrics.backward_transfer(c) == pytest.approx(Metric((0.1 + 0.0) / 2, 2))
+
+
+def test_forgetting_leaves_the_last_evaluation_out_of_the_maximum():
+    """A task that is best at the end has been forgotten by a negative amount, not by zero."""
+    c = counts([1, 2], [[5, 0], [8, 9]], [[0], [1]], [0, 1], [1, 2])
+    assert metrics.forgetting(c) == pytest.approx(Metric(-0.3, 1))
+
+
+def test_forgetting_does_not_look_before_the_task_was_learnt():
+    c = counts([1, 2, 3], [[9, 10, 0], [8, 5, 0], [8, 4, 9]], [[0], [1], [2]], [0, 1, 2], [1, 2, 3])
+    assert metrics.forgetting(c) == pytest.approx(Metric(((0.9 - 0.8) + (0.5 - 0.4)) / 2, 2))
+
+
+def test_forward_transfer_is_null_for_class_incremental_single_heads():
+    assert metrics.forward_transfer(THREE_TASKS) == UNDEFINED
+
+
+def test_forward_transfer_of_task_incremental():
+    """With task identities an unseen class can be guessed: right before less at the very start."""
+    c = dataclasses.replace(THREE_TASKS, task_ids=True)
+    assert metrics.forward_transfer(c) == pytest.approx(Metric(((0 - 0) + (0.1 - 0.2)) / 2, 2))
+
+
+def test_forward_transfer_of_domain_incremental():
+    """Two classes in two domains; the second domain's cells are new, its classes are not."""
+    c = counts([0, 1, 2], [[1, 1, 2, 1], [9, 9, 6, 5], [8, 8, 9, 9]], [[0, 1], [2, 3]], [0, 1],
+               [1, 2], label=[0, 1, 0, 1])
+    assert metrics.forward_transfer(c) == pytest.approx(Metric(11 / 20 - 3 / 20, 1))
+
+
+def test_forward_transfer_leaves_out_tasks_whose_cells_came_before():
+    """Where classes recur the gain would be retention."""
+    c = counts([0, 1, 2], [[0, 0], [9, 0], [9, 9]], [[0], [0, 1]], [0, 1], [1, 2])
+    assert metrics.forward_transfer(c) == UNDEFINED
+    assert metrics.forward_transfer(dataclasses.replace(c, task_ids=True)) == UNDEFINED
+
+
+def test_forward_transfer_needs_the_evaluation_before_anything():
+    c = dataclasses.replace(THREE_TASKS, task_ids=True)
+    late = dataclasses.replace(
+        c, evaluated_after=c.evaluated_after[1:], correct=c.correct[1:]
+    )
+    assert metrics.forward_transfer(late) == UNDEFINED
+
+
+def test_single_task():
+    c = counts([0, 1], [[1, 1], [9, 7]], [[0, 1]], [0], [1])
+    found = metrics.compute(c)
+    for name in ("forgetting", "backward_transfer", "forward_transfer"):
+        assert found[name] == UNDEFINED
+    assert found["average_accuracy"] == found["learning_accuracy"] == pytest.approx(Metric(0.8, 1))
+
+
+def test_nothing_evaluated():
+    c = counts([], [], [], [], [], size=[3, 4])
+    assert metrics.compute(c) == dict.fromkeys(metrics.METRICS, UNDEFINED)
+    assert metrics.retention(c) == []
+    assert metrics.frequency(c) == []
+
+
+def test_nothing_learnt():
+    """Only the evaluation before the stream: a world accuracy, and no average over a stream."""
+    found = metrics.compute(counts([0], [[1, 2]], [], [], []))
+    assert found["world_accuracy"] == pytest.approx(Metric(0.15, 20))
+    for name in set(metrics.METRICS) - {"world_accuracy", "worst_cell_accuracy"}:
+        assert found[name] == UNDEFINED, name
+
+
+def test_evaluations_weigh_what_they_stand_for():
+    """After 1, 2 and 10 experiences: weights 1, 1, 8, whatever was evaluated before the first."""
+    c = counts([0, 1, 2, 10], [[10], [1], [3], [5]], [[0]], [0] * 10, list(range(1, 11)))
+    assert metrics.anytime_world_accuracy(c) == pytest.approx(Metric((0.1 + 0.3 + 8 * 0.5) / 10, 3))
+
+
+def test_retention_by_hand():
+    """Classes 0, 1, 0: at the end class 0 is new and class 1 was seen one task ago."""
+    c = counts([0, 1, 2, 3], [[5, 5], [8, 0], [4, 6], [9, 3]], [[0], [1]], [0, 1, 0], [1, 2, 3])
+    newest, one = metrics.retention(c)
+    assert newest == pytest.approx(metrics.Retention(0, 0, (0.8 + 0.6 + 0.9) / 3, 3))
+    assert one == pytest.approx(metrics.Retention(1, 1, (0.4 + 0.3) / 2, 2))
+
+
+def test_retention_bins_double():
+    """One class, then another for 20 tasks: it was last seen 0, 1, ..., 20 tasks ago."""
+    n = 21
+    c = counts(list(range(1, n + 1)), [[10, 0]] * n, [[0], [1]], [0] + [1] * 20,
+               list(range(1, n + 1)))
+    rows = metrics.retention(c)
+    assert [(r.since, r.to) for r in rows] == [(0, 0), (1, 1), (2, 2), (3, 4), (5, 8), (9, 16), (17, 32)]
+    assert [r.n_terms for r in rows] == [1 + 20, 1, 1, 2, 4, 8, 4]
+    assert [r.accuracy for r in rows[1:]] == [1.0] * 6
+
+
+def test_frequency_by_hand():
+    c = counts([4], [[8, 2, 1]], [[0, 1], [0]], [0, 1, 1, 0], [1, 2, 3, 4], size=[10, 10, 5])
+    assert metrics.frequency(c) == [
+        metrics.Frequency(0, 1.0, 0.8, 10),
+        metrics.Frequency(1, 0.5, 0.2, 10),
+        metrics.Frequency(2, 0.0, 0.2, 5),
+    ]
+
+
+@st.composite
+def any_counts(draw: st.DrawFn) -> Counts:
+    """Chunked streams, sparse evaluations, unprobed domains, recurring classes, ended or not."""
+    n_cells = draw(st.integers(1, 4))
+    views = draw(
+        st.lists(st.sets(st.integers(0, n_cells - 1), min_size=1).map(sorted), max_size=4,
+                 unique_by=tuple)
+    )
+    n_tasks = draw(st.integers(0, 6)) if views else 0
+    chunks = [draw(st.integers(1, 3)) for _ in range(n_tasks)]
+    ends = np.cumsum(chunks).tolist()
+    total = (ends[-1] if ends else 0) + draw(st.integers(0, 2))
+    evaluated = sorted(draw(st.sets(st.integers(0, total), max_size=total + 1)))
+    size = [draw(st.integers(1, 5)) for _ in range(n_cells)]
+    correct = [[draw(st.integers(0, n)) for n in size] for _ in evaluated]
+    return counts(
+        evaluated,
+        correct,
+        views,
+        [draw(st.integers(-1, len(views) - 1)) for _ in range(n_tasks)],
+        ends,
+        size=size,
+        label=[draw(st.integers(0, 2)) for _ in range(n_cells)],
+        task_ids=draw(st.booleans()),
+    )
+
+
+class Oracle:
+    """Every metric from its definition, one number at a time."""
+
+    def __init__(self, c: Counts) -> None:
+        self.c = c
+        self.times = [int(t) for t in c.evaluated_after]
+        self.ends = [int(t) for t in c.task_end]
+        self.last = len(self.times) - 1
+
+    def cells(self, t: int) -> list[int] | None:
+        view = int(self.c.view_of_task[t])
+        return None if view < 0 else [int(i) for i in np.flatnonzero(self.c.views[view])]
+
+    def accuracy(self, e: int, cells: list[int]) -> float:
+        right = sum(int(self.c.correct[e, i]) for i in cells)
+        return right / sum(int(self.c.size[i]) for i in cells)
+
+    def on_task(self, e: int, t: int) -> float:
+        cells = self.cells(t)
+        assert cells is not None
+        return self.accuracy(e, cells)
+
+    def tasks_at(self, e: int) -> list[int]:
+        """Tasks with a view that had ended at evaluation e."""
+        return [t for t, end in enumerate(self.ends)
+                if end <= self.times[e] and self.cells(t) is not None]
+
+    def right_after(self, t: int) -> int | None:
+        return self.times.index(self.ends[t]) if self.ends[t] in self.times else None
+
+    def weights(self) -> list[int]:
+        return [b - a for a, b in zip([0, *self.times], self.times, strict=False)]
+
+    @staticmethod
+    def mean(values: list[float]) -> Metric:
+        return Metric(sum(values) / len(values), len(values)) if values else UNDEFINED
+
+    @staticmethod
+    def weighted(pairs: list[tuple[float, int]]) -> Metric:
+        pairs = [(v, w) for v, w in pairs if w > 0]
+        if not pairs:
+            return UNDEFINED
+        return Metric(sum(v * w for v, w in pairs) / sum(w for _, w in pairs), len(pairs))
+
+    def compute(self) -> dict[str, Metric]:
+        if not self.times:
+            return dict.fromkeys(metrics.METRICS, UNDEFINED)
+        c, last = self.c, self.last
+        world = list(range(len(c.size)))
+        world_curve = [self.accuracy(e, world) for e in range(last + 1)]
+        averages = [
+            (sum(self.on_task(e, t) for t in tasks) / len(tasks), w)
+            for e, w in enumerate(self.weights())
+            if (tasks := self.tasks_at(e))
+        ]
+        learnt = {t: a for t in self.tasks_at(last) if (a := self.right_after(t)) is not None}
+        earlier = {t: a for t, a in learnt.items() if a < last}
+        return {
+            "world_accuracy": Metric(world_curve[-1], sum(int(n) for n in c.size)),
+            "anytime_world_accuracy": self.weighted(
+                list(zip(world_curve, self.weights(), strict=True))
+            ),
+            "average_accuracy": self.mean([self.on_task(last, t) for t in self.tasks_at(last)]),
+            "anytime_average_accuracy": self.weighted(averages),
+            "learning_accuracy": self.mean([self.on_task(a, t) for t, a in learnt.items()]),
+            "forgetting": self.mean([
+                max(self.on_task(e, t) for e in range(a, last)) - self.on_task(last, t)
+                for t, a in earlier.items()
+            ]),
+            "backward_transfer": self.mean([
+                self.on_task(last, t) - self.on_task(a, t) for t, a in earlier.items()
+            ]),
+            "forward_transfer": self.forward_transfer(),
+            "worst_cell_accuracy": Metric(
+                min(self.accuracy(last, [i]) for i in world), len(world)
+            ),
+        }
+
+    def forward_transfer(self) -> Metric:
+        c, gains = self.c, []
+        if self.times[0] != 0:
+            return UNDEFINED
+        for t in self.tasks_at(self.last):
+            if t == 0 or self.ends[t - 1] not in self.times:
+                continue
+            cells = self.cells(t)
+            assert cells is not None
+            before = {i for s in range(t) for i in self.cells(s) or []}
+            classes_before = {int(c.label[i]) for i in before}
+            known = {int(c.label[i]) for i in cells} <= classes_before
+            if not before & set(cells) and (known or c.task_ids):
+                at = self.times.index(self.ends[t - 1])
+                gains.append(self.on_task(at, t) - self.on_task(0, t))
+        return self.mean(gains)
+
+    def retention(self) -> dict[int, list[float]]:
+        """Accuracies by the exact number of tasks since a cell was last seen."""
+        found: dict[int, list[float]] = {}
+        for e, now in enumerate(self.times):
+            ended = [t for t, end in enumerate(self.ends) if end <= now]
+            for cell in range(len(self.c.size)):
+                seen = [t for t in ended if cell in (self.cells(t) or [])]
+                if seen:
+                    since = ended[-1] - seen[-1]
+                    found.setdefault(since, []).append(self.accuracy(e, [cell]))
+        return found
+
+
+def assert_same(found: Metric, wanted: Metric) -> None:
+    assert found.n_terms == wanted.n_terms
+    assert (found.value is None) == (wanted.value is None)
+    if wanted.value is not None:
+        assert found.value == pytest.approx(wanted.value, abs=1e-12)
+
+
+@settings(max_examples=300, deadline=None)
+@given(any_counts())
+def test_every_metric_is_that_of_the_loops(c: Counts):
+    found, wanted = metrics.compute(c), Oracle(c).compute()
+    assert set(found) == set(wanted)
+    for name in wanted:
+        assert_same(found[name], wanted[name])
+
+
+@settings(max_examples=200, deadline=None)
+@given(any_counts())
+def test_retention_is_that_of_the_loops(c: Counts):
+    exact = Oracle(c).retention()
+    for row in metrics.retention(c):
+        inside = [a for since, values in exact.items() if row.since <= since <= row.to for a in values]
+        assert row.n_terms == len(inside)
+        assert row.accuracy == pytest.approx(np.mean(inside))
+    assert sum(row.n_terms for row in metrics.retention(c)) == sum(map(len, exact.values()))
+
+
+@settings(max_examples=200, deadline=None)
+@given(any_counts())
+def test_frequency_is_that_of_the_loops(c: Counts):
+    oracle = Oracle(c)
+    rows = metrics.frequency(c)
+    assert len(rows) == (len(c.size) if oracle.times else 0)
+    for cell, row in enumerate(rows):
+        n = sum(cell in (oracle.cells(t) or []) for t in range(len(c.task_end)))
+        assert row.frequency == pytest.approx(n / max(1, len(c.task_end)))
+        assert row.accuracy == pytest.approx(oracle.accuracy(oracle.last, [cell]))
+
+
+@settings(max_examples=100, deadline=None)
+@given(any_counts())
+def test_values_are_none_or_finite_and_in_range(c: Counts):
+    for name, (value, n_terms) in metrics.compute(c).items():
+        assert (value is None) == (n_terms == 0), name
+        if value is not None:
+            low = -1 if name in ("forgetting", "backward_transfer", "forward_transfer") else 0
+            assert low <= value <= 1
