@@ -6,9 +6,7 @@ Precedence: dataclass defaults < the scenario's recommendation < file < command 
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import itertools
-import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -70,6 +68,14 @@ class RunConfig:
     model: Any
     common: Common
     plugins: Mapping[str, Plugin]
+    overrides: tuple[str, ...] = ()
+    """What the user passed, as words; of a path only the file's name."""
+    board: dict[str, str] | None = None
+    """``{name, protocol, division}`` where the run is one of a leaderboard."""
+    tuning: dict[str, Any] = dataclasses.field(
+        default_factory=lambda: {"ruleset": "fixed", "trials": 0, "grid_sha256": None}
+    )
+    """How the strategy's settings were chosen."""
 
     def as_dict(self) -> dict[str, Any]:
         """The resolved settings as plain data; of a path only the file's name."""
@@ -92,12 +98,6 @@ class RunConfig:
                 if isinstance(getattr(getattr(self, group), f.name), Path):
                     del settings[group][f.name]
         return settings
-
-
-def sha256_of(data: Any) -> str:
-    """SHA-256 of plain data in canonical JSON."""
-    text = json.dumps(data, sort_keys=True, allow_nan=False, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _plain(settings: Any) -> dict[str, Any]:

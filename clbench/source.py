@@ -82,47 +82,72 @@ def module_path(module: str) -> Path | None:
     return None
 
 
-def source_sha256(path: Path) -> str:
-    """Hash of what a file does: its syntax tree and those of the engine modules it uses.
+def source_sha256(*paths: Path) -> dict[str, str]:
+    """Hashes of what files do: ``own`` of the plug-ins, ``engine`` of the modules they use.
 
-    Docstrings, comments and layout do not count, so only a change that can change results does.
+    Docstrings, comments and layout do not count, so only a change that can change results does. A
+    built-in plug-in that another one extends counts as its own.
     """
-    seen: dict[Path, str] = {}
-    todo = [path]
+    own: dict[Path, str] = {}
+    engine: dict[Path, str] = {}
+    todo = [(path, True) for path in paths]
     while todo:
-        file = todo.pop()
-        if file in seen:
+        file, is_plugin = todo.pop()
+        if file in own or file in engine:
             continue
-        # As source text: what ast.dump writes differs from one Python to the next.
-        seen[file] = ast.unparse(_without_docstrings(file))
-        todo.extend(_engine_imports(file))
-    # The plug-in first, then the engine's modules in an order independent of where anything lies.
-    texts = [seen.pop(path), *sorted(seen.values())]
+        (own if is_plugin else engine)[file] = _text(file, _version(file))
+        todo.extend(_imports(file))
+    # In an order independent of where anything lies: the plug-ins as given, then by content.
+    first = [own.pop(path) for path in paths]
+    return {
+        "own": _digest([*first, *sorted(own.values())]),
+        "engine": _digest(sorted(engine.values())),
+    }
+
+
+def _digest(texts: list[str]) -> str:
     digests = [hashlib.sha256(text.encode()).digest() for text in texts]
     return hashlib.sha256(b"".join(digests)).hexdigest()
 
 
-def _engine_imports(path: Path) -> list[Path]:
+def _imports(path: Path) -> list[tuple[Path, bool]]:
+    """The files of clbench that a file imports, and whether each is a plug-in."""
     names: list[str] = []
     for node in ast.walk(_parse(path)):
         if isinstance(node, ast.Import):
             names += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
             names += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
-    return [found for found in map(module_path, names) if found is not None]
+    plugins = ("clbench.strategies.", "clbench.scenarios.", "clbench.models.", "clbench.data.sets.")
+    found = [(module_path(name), name.startswith(plugins)) for name in names]
+    return [(file, is_plugin) for file, is_plugin in found if file is not None]
 
 
-def _without_docstrings(path: Path) -> ast.Module:
+@cache
+def _text(path: Path, version: tuple[int, int]) -> str:
+    """A file as source text without docstrings; ``ast.dump`` differs between Pythons."""
     tree = ast.parse(path.read_bytes())
     for node in ast.walk(tree):
         body = getattr(node, "body", None)
         if isinstance(body, list):
             node.body = [  # type: ignore[attr-defined]
-                s for s in body if not (isinstance(s, ast.Expr) and isinstance(s.value, ast.Constant))
+                s
+                for s in body
+                if not (isinstance(s, ast.Expr) and isinstance(s.value, ast.Constant))
             ]
-    return tree
+    return ast.unparse(tree)
+
+
+def _parse(path: Path) -> ast.Module:
+    return _parsed(path, _version(path))
 
 
 @cache
-def _parse(path: Path) -> ast.Module:
+def _parsed(path: Path, version: tuple[int, int]) -> ast.Module:
     return ast.parse(path.read_bytes())
+
+
+def _version(path: Path) -> tuple[int, int]:
+    """Changes when the file is edited, say between two cells of a notebook."""
+    status = path.stat()
+    return status.st_mtime_ns, status.st_size
