@@ -93,34 +93,30 @@ def source_sha256(path: Path) -> str:
         file = todo.pop()
         if file in seen:
             continue
-        # As source text: what ast.dump writes differs from one Python to the next.
-        seen[file] = ast.unparse(_without_docstrings(file))
-        todo.extend(_engine_imports(file))
+        seen[file], imported = _digest(file.read_bytes())
+        todo.extend(found for found in map(module_path, imported) if found is not None)
     # The plug-in first, then the engine's modules in an order independent of where anything lies.
-    texts = [seen.pop(path), *sorted(seen.values())]
-    digests = [hashlib.sha256(text.encode()).digest() for text in texts]
-    return hashlib.sha256(b"".join(digests)).hexdigest()
+    digests = [seen.pop(path), *sorted(seen.values())]
+    return hashlib.sha256(" ".join(digests).encode()).hexdigest()
 
 
-def _engine_imports(path: Path) -> list[Path]:
+@cache
+def _digest(source: bytes) -> tuple[str, tuple[str, ...]]:
+    """Hash of a file's code less docstrings, and the modules that it may import."""
+    tree = ast.parse(source)
     names: list[str] = []
-    for node in ast.walk(_parse(path)):
+    for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             names += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
             names += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
-    return [found for found in map(module_path, names) if found is not None]
-
-
-def _without_docstrings(path: Path) -> ast.Module:
-    tree = ast.parse(path.read_bytes())
-    for node in ast.walk(tree):
         body = getattr(node, "body", None)
         if isinstance(body, list):
             node.body = [  # type: ignore[attr-defined]
                 s for s in body if not (isinstance(s, ast.Expr) and isinstance(s.value, ast.Constant))
             ]
-    return tree
+    # As source text: what ast.dump writes differs from one Python to the next.
+    return hashlib.sha256(ast.unparse(tree).encode()).hexdigest(), tuple(names)
 
 
 @cache
