@@ -47,8 +47,16 @@ class Run:
 
     @cached_property
     def hash8(self) -> str:
-        """Names the folder: settings, source, pool and device type; not the seed."""
-        parts = (self.config_sha256, self.source_sha256, self.stream.pool.sha256, self.device.type)
+        """Names the folder: settings, source, pool, device type and board; not the seed."""
+        protocol = self.config.protocol
+        board = [protocol.as_dict(), protocol.tuning] if protocol else None
+        parts = (
+            self.config_sha256,
+            self.source_sha256,
+            self.stream.pool.sha256,
+            self.device.type,
+            sha256_of(board),
+        )
         return hashlib.sha256(" ".join(parts).encode()).hexdigest()[:8]
 
     def folder(self, out: Path) -> Path:
