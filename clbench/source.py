@@ -62,9 +62,10 @@ def _locate(name: str, path: Path) -> tuple[ast.ClassDef, Path] | None:
     for node in tree.body:
         if isinstance(node, ast.ClassDef) and node.name == name:
             return node, path
-        if isinstance(node, ast.ImportFrom) and any((a.asname or a.name) == name for a in node.names):
-            target = module_path(node.module or "")
-            return _locate(name, target) if target else None
+        for alias in node.names if isinstance(node, ast.ImportFrom) else []:
+            if (alias.asname or alias.name) == name:
+                target = module_path(node.module or "")
+                return _locate(alias.name, target) if target else None
     return None
 
 
