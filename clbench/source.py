@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 PACKAGE = Path(__file__).parent
+PLUGINS = ("clbench.strategies.", "clbench.scenarios.", "clbench.models.", "clbench.data.sets.")
 
 
 class Setting(NamedTuple):
@@ -83,23 +84,34 @@ def module_path(module: str) -> Path | None:
     return None
 
 
-def source_sha256(path: Path) -> str:
-    """Hash of what a file does: its syntax tree and those of the engine modules it uses.
+def source_sha256(*paths: Path) -> dict[str, str]:
+    """Hashes of what files do: ``own`` of the plug-ins, ``engine`` of the modules they use.
 
-    Docstrings, comments and layout do not count, so only a change that can change results does.
+    Docstrings, comments and layout do not count, so only a change that can change results does. A
+    built-in plug-in that another one extends counts as its own.
     """
-    seen: dict[Path, str] = {}
-    todo = [path]
+    own: dict[Path, str] = {}
+    engine: dict[Path, str] = {}
+    todo = [(path, True) for path in paths]
     while todo:
-        file = todo.pop()
-        if file in seen:
+        file, is_plugin = todo.pop()
+        if file in own or file in engine:
             continue
-        seen[file], imported = _digest(file.read_bytes())
+        digest, imported = _digest(file.read_bytes())
+        (own if is_plugin else engine)[file] = digest
         # ``from clbench import x`` uses x, not all that the package's front door opens on.
-        used = (module_path(name) for name in imported if name != "clbench")
-        todo.extend(found for found in used if found is not None)
-    # The plug-in first, then the engine's modules in an order independent of where anything lies.
-    digests = [seen.pop(path), *sorted(seen.values())]
+        used = [name for name in imported if name != "clbench"]
+        found = ((module_path(name), name.startswith(PLUGINS)) for name in used)
+        todo.extend((path, plugin) for path, plugin in found if path is not None)
+    # In an order independent of where anything lies: the plug-ins as given, then by content.
+    first = [own.pop(path) for path in paths]
+    return {
+        "own": _joined([*first, *sorted(own.values())]),
+        "engine": _joined(sorted(engine.values())),
+    }
+
+
+def _joined(digests: list[str]) -> str:
     return hashlib.sha256(" ".join(digests).encode()).hexdigest()
 
 
@@ -116,12 +128,18 @@ def _digest(source: bytes) -> tuple[str, tuple[str, ...]]:
         body = getattr(node, "body", None)
         if isinstance(body, list):
             node.body = [  # type: ignore[attr-defined]
-                s for s in body if not (isinstance(s, ast.Expr) and isinstance(s.value, ast.Constant))
+                s
+                for s in body
+                if not (isinstance(s, ast.Expr) and isinstance(s.value, ast.Constant))
             ]
     # As source text: what ast.dump writes differs from one Python to the next.
     return hashlib.sha256(ast.unparse(tree).encode()).hexdigest(), tuple(names)
 
 
-@cache
 def _parse(path: Path) -> ast.Module:
-    return ast.parse(path.read_bytes())
+    return _parsed(path.read_bytes())
+
+
+@cache
+def _parsed(source: bytes) -> ast.Module:
+    return ast.parse(source)

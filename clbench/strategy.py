@@ -53,6 +53,8 @@ class Strategy(nn.Module):
     grows: ClassVar[bool] = False
     """Whether its state grows with the stream."""
     resumable: ClassVar[bool] = True
+    pretrained: bool = False
+    """Whether it starts from weights or statistics of other data (a board's open division)."""
 
     @dataclass(frozen=True)
     class Config:
@@ -247,7 +249,6 @@ class GradientStrategy(Strategy):
         self.mean_loss.add_(loss.detach())
         return gradient
 
-    @torch.no_grad()
     def descend(self, gradient: Tensor) -> None:
         """Clip a ``(P,)`` gradient to ``clip_norm`` and let the optimizer follow it."""
         if self.config.clip_norm is not None:

@@ -55,7 +55,20 @@ def main(arguments: argparse.Namespace) -> int:
     for word, (doc, prefix, settings) in shown.items():
         print(word, *([doc] if doc else []), sep="\n\n", end="\n\n")
         for setting in settings:
-            print(f"  {prefix}{setting.name}={setting.default}   ({setting.type})")
+            print(f"  {prefix}{setting.name}={_typed(setting.default)}   ({setting.type})")
             print(textwrap.indent(textwrap.fill(setting.help, 88), "      "))
         print()
     return 0
+
+
+def _typed(default: str) -> str:
+    """A default as one types it: ``null``, bare words, lists in brackets."""
+    try:
+        value = ast.literal_eval(default)
+    except ValueError:
+        return default
+    if isinstance(value, tuple):
+        return json.dumps(list(value)).replace(" ", "")
+    if isinstance(value, bool) or value is None:
+        return json.dumps(value)
+    return str(value)
