@@ -187,7 +187,7 @@ class _Loop:
 
     def _measure_state(self) -> None:
         state = self.strategy.state_dict()
-        _refuse_hidden_memory(state)
+        refuse_hidden_memory(state)
         self.ledger.state_bytes = max(self.ledger.state_bytes, state_bytes(state))
         memory = self.strategy.memory_bytes()
         self.ledger.memory_bytes = max(self.ledger.memory_bytes, memory)
@@ -209,7 +209,7 @@ class _Loop:
         return self.clock - before
 
 
-def _refuse_hidden_memory(state: Any) -> None:
+def refuse_hidden_memory(state: Any) -> None:
     """Refuse state that hides from the count of bytes.
 
     Raises:
@@ -217,13 +217,13 @@ def _refuse_hidden_memory(state: Any) -> None:
     """
     if isinstance(state, dict):
         for value in state.values():
-            _refuse_hidden_memory(value)
+            refuse_hidden_memory(value)
     elif isinstance(state, list | tuple):
         leaves = [v for v in state if not isinstance(v, dict | list | tuple)]
         if len(leaves) - len(tensors_of(leaves)) > LARGEST_LEAF // 8:
             raise TypeError("state_dict() holds a long list of numbers: keep memory in tensors")
         for value in state:
-            _refuse_hidden_memory(value)
+            refuse_hidden_memory(value)
     elif isinstance(state, str | bytes) and len(state) > LARGEST_LEAF:
         raise TypeError(f"state_dict() holds {len(state)} bytes of text: keep memory in tensors")
 
