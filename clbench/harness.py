@@ -21,7 +21,7 @@ from clbench import seeding
 from clbench.build import Run
 from clbench.errors import Diverged
 from clbench.flops import Count
-from clbench.ledger import Ledger, state_bytes, tensors_of
+from clbench.ledger import Ledger, state_bytes
 from clbench.record import Status
 from clbench.seeding import Axis
 from clbench.strategy import Strategy
@@ -213,16 +213,14 @@ def refuse_hidden_memory(state: Any) -> None:
     """Refuse state that hides from the count of bytes.
 
     Raises:
-        TypeError: a leaf that is not a tensor is larger than a setting would be.
+        TypeError: what is not a tensor is larger than settings would be.
     """
-    if isinstance(state, dict):
-        for value in state.values():
-            refuse_hidden_memory(value)
-    elif isinstance(state, list | tuple):
-        leaves = [v for v in state if not isinstance(v, dict | list | tuple)]
-        if len(leaves) - len(tensors_of(leaves)) > LARGEST_LEAF // 8:
-            raise TypeError("state_dict() holds a long list of numbers: keep memory in tensors")
-        for value in state:
+    if isinstance(state, dict | list | tuple):
+        values = list(state.values()) if isinstance(state, dict) else list(state)
+        numbers = [v for v in values if isinstance(v, int | float | complex)]
+        if len(numbers) > LARGEST_LEAF // 8:
+            raise TypeError(f"state_dict() holds {len(numbers)} numbers: keep memory in tensors")
+        for value in values:
             refuse_hidden_memory(value)
     elif isinstance(state, str | bytes) and len(state) > LARGEST_LEAF:
         raise TypeError(f"state_dict() holds {len(state)} bytes of text: keep memory in tensors")
