@@ -183,8 +183,8 @@ def _shapes(strategy: Strategy, extra: bool) -> dict[str, str]:
             kind = type(leaf).__name__
         else:
             raise Failed(
-                f"state_dict() holds {name} of type {type(leaf).__name__}, which a checkpoint cannot "
-                "take; keep tensors, numbers and short strings in it"
+                f"state_dict() holds {name} of type {type(leaf).__name__}; keep tensors, numbers and "
+                "short strings in it"
             )
         if extra or "_extra_state" not in name:
             found[name] = kind
