@@ -12,6 +12,8 @@ from clbench.data.pool import Arrays, TensorPool
 
 N_CLASSES = 6
 TRAIN_PER_CLASS = 96
+MANY_PER_CLASS = 320
+"""Of vectors, on which is checked how well something is learnt: slow learners need the steps."""
 TEST_PER_CLASS = 8
 
 Kind = Literal["images", "vectors", "doubles"]
@@ -19,7 +21,7 @@ Kind = Literal["images", "vectors", "doubles"]
 
 @cache
 def blobs(kind: Kind, order: tuple[int, ...] = tuple(range(N_CLASSES))) -> TensorPool:
-    """Six classes of 96 training and 8 test samples around one centre each.
+    """Six classes of 96 training samples (320 of vectors) and 8 test samples around one centre each.
 
     Args:
         kind: ``images``: uint8 ``(8, 8)``; ``vectors``: float32 ``(16,)``; ``doubles``: float64.
@@ -31,7 +33,8 @@ def blobs(kind: Kind, order: tuple[int, ...] = tuple(range(N_CLASSES))) -> Tenso
     levels = (0.15, 0.85) if kind == "images" else (-1.0, 1.0)
     centres = rng.choice(levels, (N_CLASSES, *shape))
     parts = {}
-    for split, n in (("train", TRAIN_PER_CLASS), ("test", TEST_PER_CLASS)):
+    n_train = MANY_PER_CLASS if kind == "vectors" else TRAIN_PER_CLASS
+    for split, n in (("train", n_train), ("test", TEST_PER_CLASS)):
         labels = np.repeat(np.arange(N_CLASSES), n)
         x = centres[labels] + rng.normal(0, 0.1, (len(labels), *shape))
         mix = rng.permutation(len(labels))

@@ -60,10 +60,11 @@ def trials(kind: Kind = "images", order: tuple[int, ...] = IDENTITY) -> list[Tri
         return named((2 * t, 2 * t + 1))
 
     again = _stream(pool, recurring, 12)
+    chunk = pool.size("train") * 5 // 36  # a third chunk of every task is smaller
     once = replace(_stream(pool, disjoint, 3), disjoint=True)
     return [
         Trial("recurring", again, 12),
-        Trial("chunked", replace(again, n_tasks=None, chunk=80), 18),
+        Trial("chunked", replace(again, n_tasks=None, chunk=chunk), 18),
         Trial("class_incremental", once, 3),
         Trial("task_incremental", replace(once, task_ids=True), 3),
     ]

@@ -89,7 +89,8 @@ def works_under_permuted_class_ids(plugin: Plugin) -> None:
     pairs = zip(fitting(plugin, "vectors"), fitting(plugin, "vectors", order), strict=True)
     for trial, permuted in pairs:
         # After the first task its own classes say it, at the end the whole world does.
-        for when, n, which in (("the first task", 1, 1), ("the stream", trial.experiences, 0)):
+        first = trial.stream.n_experiences(1)
+        for when, n, which in (("the first task", first, 1), ("the stream", trial.experiences, 0)):
             a, b = (
                 accuracies(learnt(plugin, shorter)[0], shorter)[which]
                 for shorter in (dataclasses.replace(t, experiences=n) for t in (trial, permuted))
