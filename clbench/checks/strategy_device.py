@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from functools import wraps
+from contextlib import AbstractContextManager, contextmanager
+from functools import partial, wraps
 from pathlib import Path
 from typing import Any
 
@@ -78,22 +78,29 @@ class _Made(TorchDispatchMode):
 
 
 @contextmanager
-def _optimizers_on_cpu() -> Iterator[None]:
-    """torch's optimizers keep their step counts on the default device; that is their own affair."""
-    cpu = torch.device("cpu")
+def _around_torchs_optimizers(enter: Callable[[], None], leave: Callable[[], None]) -> Iterator[None]:
+    """Make exceptions for what torch's own optimizers do in ``step``: no strategy can change it."""
 
-    def enter(*_: Any) -> None:
-        cpu.__enter__()
+    def before(optimizer: torch.optim.Optimizer, *_: Any) -> None:
+        if type(optimizer).__module__.startswith("torch.optim"):
+            enter()
 
-    def leave(*_: Any) -> None:
-        cpu.__exit__(None, None, None)
+    def after(optimizer: torch.optim.Optimizer, *_: Any) -> None:
+        if type(optimizer).__module__.startswith("torch.optim"):
+            leave()
 
-    before, after = register_optimizer_step_pre_hook(enter), register_optimizer_step_post_hook(leave)
+    hooks = register_optimizer_step_pre_hook(before), register_optimizer_step_post_hook(after)
     try:
         yield
     finally:
-        before.remove()
-        after.remove()
+        for hook in hooks:
+            hook.remove()
+
+
+def _optimizers_on_cpu() -> AbstractContextManager[None]:
+    """Adam and others keep their step count on the default device."""
+    cpu = torch.device("cpu")
+    return _around_torchs_optimizers(cpu.__enter__, lambda: cpu.__exit__(None, None, None))
 
 
 def never_waits_for_the_device_in_its_inner_loop(plugin: Plugin) -> None:
@@ -144,23 +151,13 @@ class _Waits:
         finally:
             self.inside.pop()
 
-    @contextmanager
-    def optimizers_excepted(self) -> Iterator[None]:
+    def optimizers_excepted(self) -> AbstractContextManager[None]:
         """Look away while one of torch's optimizers steps: Adam reads its own count, on the host."""
 
-        def pause(optimizer: torch.optim.Optimizer, *_: Any) -> None:
-            self.paused += type(optimizer).__module__.startswith("torch.optim")
+        def pause(change: int) -> None:
+            self.paused += change
 
-        def go_on(optimizer: torch.optim.Optimizer, *_: Any) -> None:
-            self.paused -= type(optimizer).__module__.startswith("torch.optim")
-
-        before = register_optimizer_step_pre_hook(pause)
-        after = register_optimizer_step_post_hook(go_on)
-        try:
-            yield
-        finally:
-            before.remove()
-            after.remove()
+        return _around_torchs_optimizers(partial(pause, 1), partial(pause, -1))
 
     def note(self, what: str, mend: str) -> None:
         """Keep the first finding."""
