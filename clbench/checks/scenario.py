@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from itertools import combinations
 
 import numpy as np
 import torch
@@ -14,12 +15,14 @@ from clbench.checks.finding import Check, Failed, NotApplicable
 from clbench.checks.pools import blobs
 from clbench.checks.reach import reachable
 from clbench.checks.rig import bits, differing
-from clbench.checks.scenario_settings import Variant, make_stream, variants
+from clbench.checks.scenario_settings import Variant, at_most, make_stream, variants
 from clbench.data.pool import Pool
 from clbench.registry import Plugin
 from clbench.stream import Stream, Task, TaskData
 from clbench.world import World
 
+RECURRING = 15
+"""Experiences over which samples and transforms come again."""
 FAR = 10_000
 PLAN_CALLS = 5
 """How often the plan may be asked for one experience, however far it is."""
@@ -58,24 +61,28 @@ def gives_equal_keys_to_equal_samples_only(plugin: Plugin) -> None:
     """Over a small stream, two samples have one key if and only if they are the same sample."""
     for variant in variants(plugin):
         stream = make_stream(plugin, variant.settings)
-        sample_of: dict[int, tuple[int, bytes]] = {}
-        key_of: dict[tuple[int, bytes], int] = {}
-        for t in range(variant.experiences):
+        known: dict[int, tuple[int, bytes]] = {}
+        delivered: list[dict[int, tuple[int, bytes]]] = []
+        for t in range(at_most(RECURRING, stream)):
             draw = stream.draw(t)
             task = stream.gather(draw)
-            # Two samples of the pool may look alike after a lossy transform and still be two.
-            samples = zip(draw.index.tolist(), _rows(task.x), strict=True)
-            for key, sample in zip(task.key.tolist(), samples, strict=True):
-                if sample_of.setdefault(key, sample) != sample:
+            rows = list(zip(draw.index.tolist(), task.key.tolist(), _rows(task.x), strict=True))
+            for index, key, sample in rows:
+                if known.setdefault(key, (index, sample)) != (index, sample):
                     raise Failed(
                         f"{variant}: experience {t} gives two samples one key; set Task.variant so "
                         "that it differs wherever the transformed samples do"
                     )
-                if key_of.setdefault(sample, key) != key:
-                    raise Failed(
-                        f"{variant}: experience {t} gives one sample a second key; set Task.variant "
-                        "so that it is equal wherever the transformed samples are"
-                    )
+            delivered.append({index: (key, sample) for index, key, sample in rows})
+        for before, after in combinations(delivered, 2):
+            # Noise may leave one sample as it was; where it leaves all, they are the same samples.
+            both = [(before[index], after[index]) for index in before.keys() & after.keys()]
+            alike = all(a[1] == b[1] for a, b in both)
+            if alike and any(a[0] != b[0] for a, b in both):
+                raise Failed(
+                    f"{variant}: the same samples get other keys when they come again; set "
+                    "Task.variant so that it is equal wherever the transformed samples are"
+                )
 
 
 def labels_samples_as_the_pool_does(plugin: Plugin) -> None:

@@ -64,13 +64,15 @@ def variants(plugin: Plugin) -> list[Variant]:
     for settings in [{}, *_changed(plugin)]:
         stream = attempted(plugin, settings, blobs("images"))
         if stream is not None:
-            n = EXPERIENCES
-            if stream.n_tasks is not None:
-                n = min(n, stream.n_experiences(stream.n_tasks))
-            found.append(Variant(settings, n))
+            found.append(Variant(settings, at_most(EXPERIENCES, stream)))
         elif not settings:
             make_stream(plugin, settings)  # the defaults have to work: let the error be seen
     return found
+
+
+def at_most(n: int, stream: Stream) -> int:
+    """``n`` experiences, or all where there are fewer."""
+    return n if stream.n_tasks is None else min(n, stream.n_experiences(stream.n_tasks))
 
 
 def _changed(plugin: Plugin) -> list[dict[str, str]]:
