@@ -1,4 +1,4 @@
-"""The contract suite over every plug-in, ours and third parties': ``clbench check path/to/mine.py``.
+"""The contract suite over every plug-in, ours and others': ``clbench check path/to/mine.py``.
 
 A suite is a list of small functions that all run; each returns, or says in one line what is wrong
 and how to mend it. It needs nothing but what clbench itself needs.

@@ -20,7 +20,7 @@ N_CLASSES = 5
 def builds_for_some_shape_of_samples(plugin: Plugin) -> None:
     """It takes vectors, grey or colour images, or several; what it does not take it refuses."""
     if not list(_built(plugin)):
-        raise Failed("refuses vectors and images of 28 x 28 and 32 x 32 alike; build for one of them")
+        raise Failed("refuses vectors and images of 28 x 28 and 32 x 32 alike; build for one")
 
 
 def scores_every_class(plugin: Plugin) -> None:
@@ -42,7 +42,7 @@ def scores_each_sample_by_itself(plugin: Plugin) -> None:
     for network, x in _built(plugin):
         alone = torch.cat([_scores(network, row) for row in x.split(1)])
         if not torch.allclose(alone, _scores(network, x), rtol=1e-4, atol=1e-4):
-            raise Failed("a sample's scores depend on its batch; keep running statistics for eval()")
+            raise Failed("a sample's scores depend on its batch; use running statistics in eval()")
 
 
 def draws_its_weights_from_torchs_generator(plugin: Plugin) -> None:
@@ -52,7 +52,7 @@ def draws_its_weights_from_torchs_generator(plugin: Plugin) -> None:
     )
     for a, b in zip(first, second, strict=True):
         if differing(a, b):
-            raise Failed(f"{differing(a, b)[0]} differs under one seed; draw with torch's generator")
+            raise Failed(f"{differing(a, b)[0]} differs under one seed; draw by torch's generator")
 
 
 def follows_double(plugin: Plugin) -> None:

@@ -21,7 +21,7 @@ Kind = Literal["images", "vectors", "doubles"]
 
 @cache
 def blobs(kind: Kind, order: tuple[int, ...] = tuple(range(N_CLASSES))) -> TensorPool:
-    """Six classes of 96 training samples (320 of vectors) and 8 test samples around one centre each.
+    """Six classes of 96 (vectors: 320) training and 8 test samples around one centre each.
 
     Args:
         kind: ``images``: uint8 ``(8, 8)``; ``vectors``: float32 ``(16,)``; ``doubles``: float64.
@@ -47,5 +47,8 @@ def blobs(kind: Kind, order: tuple[int, ...] = tuple(range(N_CLASSES))) -> Tenso
 
 def _as(kind: Kind, x: np.ndarray) -> np.ndarray:
     if kind == "images":
-        return (np.clip(x, 0, 1) * 255).round().astype(np.uint8)
-    return x.astype(np.float32 if kind == "vectors" else np.float64)
+        x = (np.clip(x, 0, 1) * 255).round()
+    dtype: type[np.generic] = np.float64
+    if kind != "doubles":
+        dtype = np.uint8 if kind == "images" else np.float32
+    return np.asarray(x, dtype=dtype)

@@ -37,7 +37,8 @@ def _children(path: str, found: Any) -> Iterator[tuple[str, object]]:
         for at, value in enumerate(found):
             yield f"{path}[{at}]", value
     elif isinstance(found, partial):
-        yield from ((f"{path}.{name}", getattr(found, name)) for name in ("func", "args", "keywords"))
+        for name in ("func", "args", "keywords"):
+            yield f"{path}.{name}", getattr(found, name)
     elif isinstance(found, MethodType):
         yield f"{path}.__self__", found.__self__
         yield f"{path}.__func__", found.__func__

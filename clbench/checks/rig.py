@@ -146,7 +146,7 @@ def predict(strategy: Strategy, x: Tensor, task_id: Tensor | None) -> Tensor:
     was_training = strategy.training
     strategy.eval()
     with torch.inference_mode():
-        scores = strategy(x, task_id)
+        scores: Tensor = strategy(x, task_id)
     strategy.train(was_training)
     return scores.clone()
 

@@ -13,12 +13,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from clbench.checks import scenario_settings
+from clbench.checks import scenario_settings, scenario_world
 from clbench.checks.finding import Check, Failed, NotApplicable
 from clbench.checks.pools import blobs
 from clbench.checks.reach import reachable
 from clbench.checks.rig import bits, differing
 from clbench.checks.scenario_settings import Variant, at_most, make_stream, variants
+from clbench.checks.scenario_world import rows_of
 from clbench.data.pool import Pool
 from clbench.registry import Plugin
 from clbench.stream import Stream, TaskData
@@ -40,8 +41,8 @@ def draws_each_experience_from_settings_seed_and_number_alone(plugin: Plugin) ->
                 wrong = differing(inward[t], bits(vars(other.experience(t))))
                 if wrong:
                     raise Failed(
-                        f"{variant}: {wrong[0]} of experience {t} depends on what was asked before; "
-                        "draw task t from clbench.seeding.generator(seed, Axis.STREAM, t)"
+                        f"{variant}: {wrong[0]} of experience {t} depends on what was asked "
+                        "before; draw task t from clbench.seeding.generator(seed, Axis.STREAM, t)"
                     )
 
 
@@ -67,7 +68,7 @@ def gives_equal_keys_to_equal_samples_only(plugin: Plugin) -> None:
         for t in range(at_most(RECURRING, stream)):
             draw = stream.draw(t)
             task = stream.gather(draw)
-            rows = list(zip(draw.index.tolist(), task.key.tolist(), _rows(task.x), strict=True))
+            rows = list(zip(draw.index.tolist(), task.key.tolist(), rows_of(task.x), strict=True))
             for index, key, sample in rows:
                 if known.setdefault(key, (index, sample)) != (index, sample):
                     raise Failed(
@@ -87,7 +88,7 @@ def gives_equal_keys_to_equal_samples_only(plugin: Plugin) -> None:
 
 
 def labels_samples_as_the_pool_does(plugin: Plugin) -> None:
-    """Labels are in range and the pool's own; samples without a transform are the pool's own too."""
+    """Labels are in range and the pool's own, and so are samples without a transform."""
     for variant in variants(plugin):
         stream = make_stream(plugin, variant.settings)
         of = stream.pool.labels("train")
@@ -147,61 +148,6 @@ def delivers_whole_tasks_in_chunks(plugin: Plugin) -> None:
             if not np.array_equal(together, getattr(task, name)):
                 raise Failed(f"task {t}: the {name} of its chunks are not those of the whole task")
         start = stop
-
-
-def cuts_the_test_samples_into_disjoint_cells(plugin: Plugin) -> None:
-    """Every test sample of every class is in one cell, in every domain, and nothing else is."""
-    for variant in variants(plugin):
-        stream = make_stream(plugin, variant.settings)
-        world, cells = stream.world(), stream.cells
-        if len(set(cells)) < len(cells) or {c.label for c in cells} != set(range(stream.n_classes)):
-            raise Failed(f"{variant}: cells repeat, or leave a class of the stream out")
-        of = stream.pool.labels("test")
-        sizes = np.array([(of == stream.labels[cell.label]).sum() for cell in cells])
-        counted = np.bincount(world.cell.numpy(), minlength=len(cells))
-        if not (np.array_equal(world.sizes.numpy(), sizes) and np.array_equal(counted, sizes)):
-            raise Failed(f"{variant}: a cell does not hold exactly the test samples of its class")
-        labels = np.array([cell.label for cell in cells])
-        if not np.array_equal(labels[world.cell.numpy()], world.y.numpy()):
-            raise Failed(f"{variant}: a sample is in a cell of another class")
-        _same_samples(stream, world, str(variant))
-
-
-def _same_samples(stream: Stream, world: World, variant: str) -> None:
-    """In the domain without a transform, the world is the pool's test split."""
-    if stream.transform is not None and stream.domains != (0,):
-        return
-    index = np.flatnonzero(np.isin(stream.pool.labels("test"), stream.labels))
-    if sorted(_rows(world.x)) != sorted(_rows(stream.pool.gather("test", index))):
-        raise Failed(f"{variant}: the world does not hold each test sample once")
-
-
-def measures_every_task_on_cells_of_the_world(plugin: Plugin) -> None:
-    """The view of a task is the cells of its classes, or None where its domain is left out."""
-    for variant in variants(plugin):
-        stream = make_stream(plugin, variant.settings)
-        n_tasks = 8 if stream.n_tasks is None else min(8, stream.n_tasks)
-        for t in range(n_tasks):
-            plan, view = stream.plan(t), stream.view(t)
-            if view is None:
-                if plan.domain in stream.domains:
-                    raise Failed(f"{variant}: task {t} has no view though its domain is evaluated")
-                continue
-            cells = [stream.cells[number] for number in view]
-            if tuple(cell.label for cell in cells) != plan.classes:
-                raise Failed(f"{variant}: the view of task {t} is not of the classes it has")
-            if any(cell.domain != plan.domain for cell in cells):
-                raise Failed(f"{variant}: the view of task {t} is in another domain than it is")
-
-
-def delivers_no_test_sample(plugin: Plugin) -> None:
-    """What is learnt from and what is scored have no sample in common."""
-    for variant in variants(plugin):
-        stream = make_stream(plugin, variant.settings)
-        scored = set(_rows(stream.world().x))
-        for t in range(variant.experiences):
-            if scored & set(_rows(stream.experience(t).x)):
-                raise Failed(f"{variant}: experience {t} delivers test samples; gather from 'train'")
 
 
 def hashes_what_it_delivers(plugin: Plugin) -> None:
@@ -281,7 +227,8 @@ def gives_no_way_back_to_the_stream(plugin: Plugin) -> None:
         task = make_stream(plugin, variant.settings).experience(0)
         for path, found in reachable(task, "task"):
             if isinstance(found, Stream | Pool | World):
-                raise Failed(f"{variant}: {path} is a {type(found).__name__}; deliver plain tensors")
+                kind = type(found).__name__
+                raise Failed(f"{variant}: {path} is a {kind}; deliver plain tensors")
             if isinstance(found, Tensor) and _is_a_window(found):
                 raise Failed(f"{variant}: {path} is a view of a larger tensor; deliver a copy")
 
@@ -301,11 +248,6 @@ def works_on_vectors_or_refuses_them(plugin: Plugin) -> None:
             stream.world()
 
 
-def _rows(x: Tensor) -> list[bytes]:
-    """The bytes of each sample."""
-    return [row.tobytes() for row in x.numpy().reshape(len(x), -1)]
-
-
 CHECKS: tuple[Check, ...] = (
     draws_each_experience_from_settings_seed_and_number_alone,
     gives_another_stream_for_another_seed,
@@ -313,9 +255,9 @@ CHECKS: tuple[Check, ...] = (
     labels_samples_as_the_pool_does,
     declares_what_its_tasks_are,
     delivers_whole_tasks_in_chunks,
-    cuts_the_test_samples_into_disjoint_cells,
-    measures_every_task_on_cells_of_the_world,
-    delivers_no_test_sample,
+    scenario_world.cuts_the_test_samples_into_disjoint_cells,
+    scenario_world.measures_every_task_on_cells_of_the_world,
+    scenario_world.delivers_no_test_sample,
     hashes_what_it_delivers,
     reaches_far_tasks_at_once,
     gives_no_way_back_to_the_stream,

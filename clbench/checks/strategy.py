@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 import typing
 from typing import Any
 
 import numpy as np
 import torch
 
-from clbench import seeding
 from clbench.build import check_needs
 from clbench.checks import strategy_device, strategy_state
 from clbench.checks.finding import Check, Failed, NotApplicable
-from clbench.checks.pools import N_CLASSES, blobs
+from clbench.checks.pools import Kind
 from clbench.checks.rig import (
     Trial,
     accuracies,
@@ -30,7 +28,6 @@ from clbench.checks.rig import (
 from clbench.errors import UsageError
 from clbench.ledger import state_bytes
 from clbench.registry import Plugin
-from clbench.seeding import Axis
 from clbench.strategy import Strategy
 
 SIZES = ("batch_size", "epochs")
@@ -76,11 +73,11 @@ def _compare(expected: torch.Tensor, found: torch.Tensor, size: int) -> None:
     finite = expected[expected.isfinite()]
     tolerance = 1e-4 * (1.0 + float(finite.abs().max()) if len(finite) else 1.0)
     if not torch.allclose(expected, found, rtol=1e-4, atol=tolerance, equal_nan=True):
-        raise Failed(f"a sample's scores change when it is asked about in batches of {size}; {mend}")
+        raise Failed(f"a sample's scores are others in batches of {size}; {mend}")
     best = expected.topk(2, dim=1).values
     clear = (best[:, 0] - best[:, 1]) > 2 * tolerance
     if bool((clear & (expected.argmax(1) != found.argmax(1))).any()):
-        raise Failed(f"a sample's answer changes when it is asked about in batches of {size}; {mend}")
+        raise Failed(f"a sample's answer is another in batches of {size}; {mend}")
 
 
 def works_under_permuted_class_ids(plugin: Plugin) -> None:
@@ -97,8 +94,8 @@ def works_under_permuted_class_ids(plugin: Plugin) -> None:
             )
             if abs(a - b) > 0.4:
                 raise Failed(
-                    f"{trial.name}: accuracy after {when} goes from {a:.2f} to {b:.2f} when classes "
-                    "are renumbered; do not take labels for the order in which classes come"
+                    f"{trial.name}: accuracy after {when} goes from {a:.2f} to {b:.2f} when "
+                    "classes are renumbered; do not take labels for the order in which classes come"
                 )
 
 
@@ -138,9 +135,10 @@ def _runs(plugin: Plugin, trial: Trial, settings: dict[str, Any] | None = None) 
 
 
 def works_in_float64(plugin: Plugin) -> None:
-    """After ``.double()`` it learns and predicts in double precision, from floats and from uint8."""
-    for kind in ("doubles", "images"):
-        for trial in fitting(plugin, kind):  # type: ignore[arg-type]
+    """After ``.double()`` it learns and predicts in double precision, from floats and uint8."""
+    kinds: tuple[Kind, ...] = ("doubles", "images")
+    for kind in kinds:
+        for trial in fitting(plugin, kind):
             run = make_run(plugin, trial.stream)
             strategy = run.strategy().double()
             learn(run, strategy, 0, min(3, trial.experiences))

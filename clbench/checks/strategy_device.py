@@ -18,7 +18,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from clbench.checks.finding import Failed
-from clbench.checks.rig import fitting, leaves, learn, make_run, predict
+from clbench.checks.rig import fitting, learn, leaves, make_run, predict
 from clbench.checks.trace import calling_line
 from clbench.registry import Plugin
 from clbench.strategy import GradientStrategy, Strategy
@@ -78,7 +78,9 @@ class _Made(TorchDispatchMode):
 
 
 @contextmanager
-def _around_torchs_optimizers(enter: Callable[[], None], leave: Callable[[], None]) -> Iterator[None]:
+def _around_torchs_optimizers(
+    enter: Callable[[], object], leave: Callable[[], object]
+) -> Iterator[None]:
     """Make exceptions for what torch's own optimizers do in ``step``: no strategy can change it."""
 
     def before(optimizer: torch.optim.Optimizer, *_: Any) -> None:
@@ -152,7 +154,7 @@ class _Waits:
             self.inside.pop()
 
     def optimizers_excepted(self) -> AbstractContextManager[None]:
-        """Look away while one of torch's optimizers steps: Adam reads its own count, on the host."""
+        """Look away while torch's optimizers step: Adam reads its own count, on the host."""
 
         def pause(change: int) -> None:
             self.paused += change
@@ -180,7 +182,8 @@ class _Operations(TorchDispatchMode):
                 f"aten.{name} reads a value", "no .item(), float() or if: keep it a tensor"
             )
         elif name in ("nonzero", "masked_select", "_unique2", "unique_dim"):
-            self.waits.note(f"aten.{name} has a result of unknown size", "use torch.where or weights")
+            what = f"aten.{name} has a result of unknown size"
+            self.waits.note(what, "use torch.where or weights")
         elif name.startswith(("index", "_index_put")) and _has_mask(args):
             self.waits.note(
                 f"aten.{name} indexes by a bool mask", "use torch.where, masked_fill or weights"

@@ -6,6 +6,7 @@ import random
 import tempfile
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
+from itertools import pairwise
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -24,9 +25,9 @@ from clbench.checks.rig import (
     differing,
     everything,
     fitting,
-    leaves,
     learn,
     learnt,
+    leaves,
     make_run,
     predict,
     trials,
@@ -91,17 +92,17 @@ def continues_bit_for_bit_in_a_new_process(plugin: Plugin) -> None:
             found = list(process.map(_continued, jobs))
     for (_, name, _, at), end, result in zip(jobs, ends, found, strict=True):
         if isinstance(result, str):
-            raise Failed(f"{name}: cannot go on from its state_dict() after experience {at}: {result}")
+            raise Failed(f"{name}: rebuilt from its state_dict() after {at}: {result}")
         wrong = differing(end, result)
         if wrong:
             raise Failed(
-                f"{name}: rebuilt from its state_dict() after experience {at}, {wrong[0]} comes out "
-                "otherwise; keep all that is remembered in buffers or get_extra_state()"
+                f"{name}: rebuilt from its state_dict() after experience {at}, {wrong[0]} comes "
+                "out otherwise; keep all that is remembered in buffers or get_extra_state()"
             )
 
 
 def _continued(job: tuple[Plugin, str, str, int]) -> dict[str, str] | str:
-    """In the new process: from the checkpoint to the end of the trial; what went wrong as a line."""
+    """In the new process: from the checkpoint to the end of the trial; an error as one line."""
     plugin, name, file, at = job
     try:
         with seeding.preserved(threads=1):
@@ -174,7 +175,7 @@ def keeps_its_state_in_tensors_of_constant_size(plugin: Plugin) -> None:
 
 
 def _shapes(strategy: Strategy, extra: bool) -> dict[str, str]:
-    """What each leaf of the state is; the extra state, an optimizer's, may come with the first step."""
+    """What each leaf of the state is; an optimizer's, the extra one, may come with a step."""
     found = {}
     for name, leaf in leaves(strategy.state_dict()).items():
         if isinstance(leaf, Tensor):
@@ -183,8 +184,8 @@ def _shapes(strategy: Strategy, extra: bool) -> dict[str, str]:
             kind = type(leaf).__name__
         else:
             raise Failed(
-                f"state_dict() holds {name} of type {type(leaf).__name__}; keep tensors, numbers and "
-                "short strings in it"
+                f"state_dict() holds {name} of type {type(leaf).__name__}; keep tensors, numbers "
+                "and short strings in it"
             )
         if extra or "_extra_state" not in name:
             found[name] = kind
@@ -192,7 +193,7 @@ def _shapes(strategy: Strategy, extra: bool) -> dict[str, str]:
 
 
 def hides_no_growing_memory(plugin: Plugin) -> None:
-    """No tensors pile up in attributes, where neither a checkpoint nor the memory column sees them."""
+    """No tensors pile up in attributes, where no checkpoint and no count of bytes sees them."""
     if plugin.load().grows:
         raise NotApplicable("it declares grows = True")
     for trial in fitting(plugin):
@@ -205,10 +206,10 @@ def hides_no_growing_memory(plugin: Plugin) -> None:
         for number in range(trial.experiences // 2, trial.experiences):
             learn(run, strategy, number, number + 1)
             held.append(_held_bytes(strategy))
-        if all(before < after for before, after in zip(held, held[1:], strict=False)):
+        if all(before < after for before, after in pairwise(held)):
             raise Failed(
-                f"{trial.name}: the tensors it holds grow with every experience, to {held[-1]} bytes "
-                "outside of state_dict(); use buffers of fixed size, or declare grows = True"
+                f"{trial.name}: the tensors it holds grow with every experience, to {held[-1]} "
+                "bytes, outside of state_dict(); use buffers of fixed size, or declare grows = True"
             )
 
 
