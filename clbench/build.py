@@ -14,10 +14,11 @@ import torch
 from torch import nn
 
 from clbench import seeding
-from clbench.config import RunConfig, sha256_of
+from clbench.config import RunConfig
 from clbench.data.augment import check_augment
 from clbench.data.pool import Pool
 from clbench.errors import UsageError
+from clbench.hashing import sha256_of
 from clbench.seeding import Axis
 from clbench.source import source_sha256
 from clbench.strategy import Strategy, StreamInfo
@@ -32,7 +33,13 @@ class Run:
     stream: Stream
     strategy_class: type[Strategy]
     device: torch.device
-    source_sha256: str
+    sources: dict[str, str]
+    """Hashes of source: ``strategy``, ``model``, ``scenario``, and the ``engine`` under them."""
+
+    @property
+    def source_sha256(self) -> str:
+        """All sources in one hash."""
+        return sha256_of(self.sources)
 
     @cached_property
     def config_sha256(self) -> str:
@@ -41,8 +48,16 @@ class Run:
 
     @cached_property
     def hash8(self) -> str:
-        """Names the folder: settings, source, pool and device type; not the seed."""
-        parts = (self.config_sha256, self.source_sha256, self.stream.pool.sha256, self.device.type)
+        """Names the folder: settings, source, pool, device type and board; not the seed."""
+        protocol = self.config.protocol
+        board = [protocol.as_dict(), protocol.tuning] if protocol else None
+        parts = (
+            self.config_sha256,
+            self.source_sha256,
+            self.stream.pool.sha256,
+            self.device.type,
+            sha256_of(board),
+        )
         return hashlib.sha256(" ".join(parts).encode()).hexdigest()[:8]
 
     def folder(self, out: Path) -> Path:
@@ -105,8 +120,10 @@ def prepare(config: RunConfig, pools: dict[Any, Pool] | None = None) -> Run:
     check_classes(stream)
     strategy_class: type[Strategy] = config.plugins["strategy"].load()
     check_needs(strategy_class, stream, config.plugins["strategy"].name)
-    sources = [source_sha256(config.plugins[g].path) for g in ("strategy", "model", "scenario")]
-    return Run(config, stream, strategy_class, device, sha256_of(sources))
+    files = {group: config.plugins[group].path for group in ("strategy", "model", "scenario")}
+    sources = {group: source_sha256(path)["own"] for group, path in files.items()}
+    sources["engine"] = source_sha256(*files.values())["engine"]
+    return Run(config, stream, strategy_class, device, sources)
 
 
 def choose_device(name: str) -> torch.device:

@@ -41,8 +41,18 @@ class Record:
     """Every setting, resolved; of a path only the file's name."""
     config_sha256: str
     """Of the settings that make it this experiment (no seed, device, path)."""
+    overrides: list[str]
+    """What the user passed, as words; of a path only the file's name."""
+    board: dict[str, str] | None
+    """``{name, protocol, division}`` where the run was one of a leaderboard."""
+    tuning: dict[str, Any]
+    """``{ruleset: fixed | tuned, trials, grid_sha256}``."""
+    declares: dict[str, bool]
+    """``{pretrained, grows, resumable}``, as the strategy says."""
+    sources: dict[str, str]
+    """``{strategy, model, scenario, engine}``: hashes of syntax trees without docstrings."""
     source_sha256: str
-    """Of the strategy's, model's and scenario's syntax trees and the engine modules they use."""
+    """All of ``sources`` in one."""
     pool_sha256: str
     stream_sha256: str
     """A chain over the keys, labels and transforms that were delivered, starting from the pool's."""
@@ -135,6 +145,15 @@ class Record:
             raise ClbenchError(f"{path}: {error.strerror}") from error
         except (ValueError, RecursionError) as error:
             raise ClbenchError(f"{path}: is not a record: {error}; move it away to run anew") from error
+        return cls.parse(data, path)
+
+    @classmethod
+    def parse(cls, data: Any, path: Path) -> Record:
+        """A record from plain data that was read from ``path``.
+
+        Raises:
+            ClbenchError: it is not a record, or of another schema.
+        """
         if not isinstance(data, Mapping) or data.get("schema") != SCHEMA:
             found = data.get("schema") if isinstance(data, Mapping) else None
             raise ClbenchError(f"{path}: schema {found!r}, this clbench reads {SCHEMA}")

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 PACKAGE = Path(__file__).parent
+PLUGINS = ("clbench.strategies.", "clbench.scenarios.", "clbench.models.", "clbench.data.sets.")
 
 
 class Setting(NamedTuple):
@@ -62,9 +63,10 @@ def _locate(name: str, path: Path) -> tuple[ast.ClassDef, Path] | None:
     for node in tree.body:
         if isinstance(node, ast.ClassDef) and node.name == name:
             return node, path
-        if isinstance(node, ast.ImportFrom) and any((a.asname or a.name) == name for a in node.names):
-            target = module_path(node.module or "")
-            return _locate(name, target) if target else None
+        for alias in node.names if isinstance(node, ast.ImportFrom) else []:
+            if (alias.asname or alias.name) == name:
+                target = module_path(node.module or "")
+                return _locate(alias.name, target) if target else None
     return None
 
 
@@ -82,47 +84,62 @@ def module_path(module: str) -> Path | None:
     return None
 
 
-def source_sha256(path: Path) -> str:
-    """Hash of what a file does: its syntax tree and those of the engine modules it uses.
+def source_sha256(*paths: Path) -> dict[str, str]:
+    """Hashes of what files do: ``own`` of the plug-ins, ``engine`` of the modules they use.
 
-    Docstrings, comments and layout do not count, so only a change that can change results does.
+    Docstrings, comments and layout do not count, so only a change that can change results does. A
+    built-in plug-in that another one extends counts as its own.
     """
-    seen: dict[Path, str] = {}
-    todo = [path]
+    own: dict[Path, str] = {}
+    engine: dict[Path, str] = {}
+    todo = [(path, True) for path in paths]
     while todo:
-        file = todo.pop()
-        if file in seen:
+        file, is_plugin = todo.pop()
+        if file in own or file in engine:
             continue
-        # As source text: what ast.dump writes differs from one Python to the next.
-        seen[file] = ast.unparse(_without_docstrings(file))
-        todo.extend(_engine_imports(file))
-    # The plug-in first, then the engine's modules in an order independent of where anything lies.
-    texts = [seen.pop(path), *sorted(seen.values())]
-    digests = [hashlib.sha256(text.encode()).digest() for text in texts]
-    return hashlib.sha256(b"".join(digests)).hexdigest()
+        digest, imported = _digest(file.read_bytes())
+        (own if is_plugin else engine)[file] = digest
+        # ``from clbench import x`` uses x, not all that the package's front door opens on.
+        used = [name for name in imported if name != "clbench"]
+        found = ((module_path(name), name.startswith(PLUGINS)) for name in used)
+        todo.extend((path, plugin) for path, plugin in found if path is not None)
+    # In an order independent of where anything lies: the plug-ins as given, then by content.
+    first = [own.pop(path) for path in paths]
+    return {
+        "own": _joined([*first, *sorted(own.values())]),
+        "engine": _joined(sorted(engine.values())),
+    }
 
 
-def _engine_imports(path: Path) -> list[Path]:
+def _joined(digests: list[str]) -> str:
+    return hashlib.sha256(" ".join(digests).encode()).hexdigest()
+
+
+@cache
+def _digest(source: bytes) -> tuple[str, tuple[str, ...]]:
+    """Hash of a file's code less docstrings, and the modules that it may import."""
+    tree = ast.parse(source)
     names: list[str] = []
-    for node in ast.walk(_parse(path)):
+    for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             names += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
             names += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
-    return [found for found in map(module_path, names) if found is not None]
-
-
-def _without_docstrings(path: Path) -> ast.Module:
-    tree = ast.parse(path.read_bytes())
-    for node in ast.walk(tree):
         body = getattr(node, "body", None)
         if isinstance(body, list):
             node.body = [  # type: ignore[attr-defined]
-                s for s in body if not (isinstance(s, ast.Expr) and isinstance(s.value, ast.Constant))
+                s
+                for s in body
+                if not (isinstance(s, ast.Expr) and isinstance(s.value, ast.Constant))
             ]
-    return tree
+    # As source text: what ast.dump writes differs from one Python to the next.
+    return hashlib.sha256(ast.unparse(tree).encode()).hexdigest(), tuple(names)
+
+
+def _parse(path: Path) -> ast.Module:
+    return _parsed(path.read_bytes())
 
 
 @cache
-def _parse(path: Path) -> ast.Module:
-    return ast.parse(path.read_bytes())
+def _parsed(source: bytes) -> ast.Module:
+    return ast.parse(source)

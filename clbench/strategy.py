@@ -53,6 +53,8 @@ class Strategy(nn.Module):
     grows: ClassVar[bool] = False
     """Whether its state grows with the stream."""
     resumable: ClassVar[bool] = True
+    pretrained: bool = False
+    """Whether it starts from weights or statistics of other data (a board's open division)."""
 
     @dataclass(frozen=True)
     class Config:

@@ -77,8 +77,6 @@ class DomainIncremental(Scenario):
     def _transform(self, pool: Pool, seed: int) -> Transform:
         if self.transform == "permuted":
             return Permute(seeding.integer(seed, Axis.STREAM), self.n_tasks)
-        if len(pool.input_shape) < 2:
-            raise UsageError(f"scenario.transform={self.transform} needs images, not vectors")
         assert self.n_tasks is not None
         if self.transform == "rotated":
             steps = max(1, self.n_tasks - 1)

@@ -40,6 +40,10 @@ OPTIONS = {
     "show": ("--json",),
     "check": ("--json",),
     "results": ("--format", "--plot"),
+    "board": ("--boards", "--out", "--jobs", "--json"),
+    "tune": ("--out", "--jobs", "--resume"),
+    "verify": ("--seeds", "--prefix", "--isolate", "--held-out", "--json"),
+    "submit": ("--entry", "--boards"),
     "completion": (),
 }
 

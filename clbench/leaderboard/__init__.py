@@ -1,0 +1,1 @@
+"""Leaderboards: frozen protocols, entries that are checked, honest ranks, one page."""

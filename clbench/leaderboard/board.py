@@ -1,0 +1,174 @@
+"""Boards: frozen protocols. What a board fixes is final; all else is the entrant's."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from clbench.errors import UsageError
+from clbench.hashing import sha256_of
+from clbench.leaderboard.files import FileError, read_yaml
+from clbench.registry import PACKAGE, did_you_mean
+
+MIN_SEEDS = 5
+DIVISIONS = ("closed", "open")
+
+
+@dataclass(frozen=True)
+class Budget:
+    """How much training the protocol allows; never wall-clock."""
+
+    epochs: int | None = None
+    """Passes over each experience; fixes ``strategy.epochs`` where a strategy has it."""
+    batch_size: int | None = None
+    """Samples per step; fixes ``strategy.batch_size`` where a strategy has it."""
+    samples: int | None = None
+    """Most training samples that may be delivered in a run."""
+    train_flops: int | None = None
+    """Most floating-point operations of training in a run."""
+
+
+@dataclass(frozen=True)
+class Anchor:
+    """A fixed point of the primary metric's scale."""
+
+    strategy: str
+    """``chance``, or the strategy that was run on the board's seeds."""
+    mean: float
+    sd: float
+    """Standard deviation over seeds (n - 1); 0 for chance."""
+
+
+@dataclass(frozen=True)
+class Board:
+    """One protocol, as in ``board.yaml``. Results are comparable within one major.minor version."""
+
+    name: str
+    """The folder's name."""
+    folder: Path
+    protocol: str
+    """``major.minor``; any change of what is below is another version."""
+    title: str
+    description: str
+    settings: Mapping[str, Any]
+    """Every setting but the strategy's, the model's and the seed, resolved: ``{scenario: {name, …},
+    data: {name, …}, eval_every, evaluate_on, threads}``."""
+    model: Mapping[str, Any]
+    """``{name, …}``: the network of the closed division."""
+    seeds: tuple[int, ...]
+    tuning_seeds: tuple[int, ...]
+    """Anybody may tune on these, scored on ``val``; none of them is in ``seeds``."""
+    pool_sha256: str
+    stream_sha256: Mapping[int, str]
+    """Per seed: the chain over everything that is delivered."""
+    budget: Budget
+    primary: str
+    """The metric that ranks; higher is better."""
+    floor: Anchor
+    naive: Anchor
+    ceiling: Anchor
+    divisions: tuple[str, ...]
+    sha256: str
+    """Over all of the above but folder; a board whose file does not match it is refused."""
+
+    def fixed(self, division: str) -> dict[str, Any]:
+        """What the protocol fixes, as ``{key: value}`` with dots (``strategy.`` keys where had)."""
+        flat: dict[str, Any] = {}
+        groups = {**self.settings, **({"model": self.model} if division == "closed" else {})}
+        for key, value in groups.items():
+            if isinstance(value, Mapping):
+                flat[key] = value["name"]
+                flat.update({f"{key}.{k}": v for k, v in value.items() if k != "name"})
+            else:
+                flat[key] = value
+        return flat
+
+    @property
+    def entries(self) -> Path:
+        """The folder of entries."""
+        return self.folder / "entries"
+
+    def content(self) -> dict[str, Any]:
+        """The protocol as plain data: what ``board.yaml`` holds, less its own hash."""
+        data = dataclasses.asdict(self)
+        for name in ("name", "folder", "sha256"):
+            del data[name]
+        data["settings"] = {k: dict(v) if isinstance(v, Mapping) else v for k, v in data["settings"].items()}
+        data["model"] = dict(data["model"])
+        data["stream_sha256"] = {str(seed): sha for seed, sha in self.stream_sha256.items()}
+        return {k: list(v) if isinstance(v, tuple) else v for k, v in data.items()}
+
+
+def builtin_boards() -> Path:
+    """Where the boards that come with clbench are: in the package, or beside it in a checkout."""
+    inside = PACKAGE / "leaderboards"
+    return inside if inside.is_dir() else PACKAGE.parent / "leaderboards"
+
+
+def list_boards(root: Path) -> list[Board]:
+    """All boards below a folder, by name."""
+    return [load_board(path.parent) for path in sorted(root.glob("*/board.yaml"))]
+
+
+def find_board(value: str, root: Path | None = None) -> Board:
+    """A board by name (below ``root``, else of those that come with clbench), or by its folder.
+
+    Raises:
+        UsageError: there is none, with the nearest name; or it is malformed.
+    """
+    given = Path(value)
+    if (given / "board.yaml").is_file():
+        return load_board(given)
+    roots = [root] if root is not None else [Path("leaderboards"), builtin_boards()]
+    for folder in roots:
+        if (folder / value / "board.yaml").is_file():
+            return load_board(folder / value)
+    names = sorted({path.parent.name for r in roots for path in r.glob("*/board.yaml")})
+    raise UsageError(
+        f"unknown board {value!r}{did_you_mean(value, names)} (clbench board list; or the path of a "
+        "folder with a board.yaml)"
+    )
+
+
+def load_board(folder: Path) -> Board:
+    """Read and check a ``board.yaml``.
+
+    Raises:
+        UsageError: it is missing, malformed, or not what its hash says.
+    """
+    path = folder / "board.yaml"
+    try:
+        data = read_yaml(path)
+        board = _from_content(folder, data)
+    except FileError as error:
+        raise UsageError(str(error)) from error
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise UsageError(f"{path}: is not a frozen board: {type(error).__name__} {error}") from error
+    if sha256_of(board.content()) != board.sha256:
+        raise UsageError(
+            f"{path}: was changed after it was frozen; a protocol is final: make a new version "
+            "(clbench board freeze)"
+        )
+    return board
+
+
+def _from_content(folder: Path, data: Any) -> Board:
+    known = {f.name for f in dataclasses.fields(Board)} - {"name", "folder"}
+    if set(data) != known:
+        raise ValueError(f"missing or unknown keys: {', '.join(sorted(set(data) ^ known))}")
+    return Board(
+        name=folder.resolve().name,
+        folder=folder,
+        **{
+            **data,
+            "seeds": tuple(data["seeds"]),
+            "tuning_seeds": tuple(data["tuning_seeds"]),
+            "divisions": tuple(data["divisions"]),
+            "stream_sha256": {int(seed): sha for seed, sha in data["stream_sha256"].items()},
+            "budget": Budget(**data["budget"]),
+            **{key: Anchor(**data[key]) for key in ("floor", "naive", "ceiling")},
+        },
+    )
