@@ -15,7 +15,7 @@ from small import pool
 
 from clbench.class_split import split_classes
 from clbench.config import resolve_point
-from clbench.data.corruptions import KINDS
+from clbench.data.corruptions import DETERMINISTIC, KINDS
 from clbench.data.pool import TensorPool
 from clbench.errors import UsageError
 from clbench.stream import Stream
@@ -243,15 +243,19 @@ def test_scole_corruptions_are_uniform_and_test_stays_clean():
 def test_scole_corrupted_samples_have_keys_of_their_own():
     stream = make("scole", IMAGES, n_tasks=100, classes_per_task=4, corruption="random")
     clean = set(make("scole", IMAGES, n_tasks=1).draw(0).keys)
-    seen: set[int] = set()
+    noisy: set[int] = set()
+    calm: dict[int, int] = {}
     for t in range(100):
-        keys = set(stream.draw(t).keys)
-        if stream.plan(t).transform == 0:
-            assert keys == clean
+        kind, keys = stream.plan(t).transform, set(stream.draw(t).keys)
+        assert (keys == clean) if kind == 0 else not keys & clean
+        assert not keys & noisy
+        if tuple(KINDS)[kind] in DETERMINISTIC:
+            # The same samples again have the same keys, and only they.
+            assert all(calm.setdefault(key, kind) == kind for key in keys)
         else:
-            assert not keys & clean
-            assert not keys & seen
-            seen |= keys
+            assert not keys & calm.keys()
+            noisy |= keys
+    assert len(calm) == len(DETERMINISTIC) * len(clean)
 
 
 def test_scole_subset_of_classes_is_renumbered_in_sorted_order():
@@ -436,7 +440,7 @@ GOLDEN = {
     "scole reduction": "bc5623b0bdda577d",
     "scole order": "5a0d0bdd396e3edf",
     "scole couples": "e557521bf7ea2cbb",
-    "scole corruption": "7d91c542edb03016",
+    "scole corruption": "ebfca0bebed63c4f",
     "class_incremental": "820daee9601bf6d1",
     "task_incremental": "820daee9601bf6d1",
     "domain_incremental": "5ee1d6548136ac45",
