@@ -374,6 +374,17 @@ def test_adam_is_not_blamed_for_what_torch_does(tmp_path: Path) -> None:
     assert not wrong
 
 
+@pytest.mark.parametrize(("classes", "passes"), [(", self.info.n_classes", True), ("", False)])
+def test_one_hot_needs_its_size(tmp_path: Path, classes: str, passes: bool) -> None:
+    body = strategy(f"""
+        def loss(self, batch):
+            F.one_hot(batch.y{classes})
+            return super().loss(batch)
+    """)
+    name = "never_waits_for_the_device_in_its_inner_loop"
+    assert run_check(tmp_path, name, body).passed == passes
+
+
 def test_needs_restrict_the_streams_it_is_tried_on(tmp_path: Path) -> None:
     assert run_check(tmp_path, "learns_above_chance", NEEDS_EVERYTHING).passed
     name = "refuses_streams_that_lack_what_it_needs"

@@ -207,7 +207,9 @@ def test_whatever_a_field_holds_it_is_a_record_or_a_clbench_error(
         record.to_counts()
 
 
-@pytest.mark.parametrize("cut", [0, 1, 100, len(TEXT) // 2, len(TEXT) - 1])
+@pytest.mark.parametrize(
+    "cut", [0, 1, 100, len(TEXT) // 2, len(TEXT) - 1], ids=["0", "1", "100", "half", "last"]
+)
 def test_truncated_records_are_refused(tmp_path: Path, cut: int):
     path = tmp_path / "record.json"
     path.write_bytes(TEXT[:cut])

@@ -243,17 +243,19 @@ def test_scole_corruptions_are_uniform_and_test_stays_clean():
 def test_scole_corrupted_samples_are_the_same_again_only_where_there_is_no_noise():
     stream = make("scole", IMAGES, n_tasks=100, classes_per_task=4, corruption="random")
     clean = set(make("scole", IMAGES, n_tasks=1).draw(0).keys)
-    by_kind: dict[int, set[int]] = {0: clean}
     noisy: set[int] = set()
+    calm: dict[int, int] = {}
     for t in range(100):
-        keys, kind = set(stream.draw(t).keys), stream.plan(t).transform
+        kind, keys = stream.plan(t).transform, set(stream.draw(t).keys)
+        assert (keys == clean) if kind == 0 else not keys & clean
+        assert not keys & noisy
         if tuple(KINDS)[kind] in DETERMINISTIC:
-            assert keys == by_kind.setdefault(kind, keys)
+            # The same samples again have the same keys, and only they.
+            assert all(calm.setdefault(key, kind) == kind for key in keys)
         else:
-            assert not keys & noisy
+            assert not keys & calm.keys()
             noisy |= keys
-    groups = [*by_kind.values(), noisy]
-    assert len(set().union(*groups)) == sum(map(len, groups))
+    assert len(calm) == len(DETERMINISTIC) * len(clean)
 
 
 def test_scole_subset_of_classes_is_renumbered_in_sorted_order():
