@@ -374,6 +374,49 @@ def test_joint_stores_every_distinct_sample_once():
     assert record_of(r, strategy, outcome).cost["memory_bytes"] == 48 * per_sample
 
 
+def test_joint_from_scratch_keeps_neither_weights_nor_momentum():
+    r = run("strategy=joint", *SCOLE, "strategy.budget=scratch", "strategy.momentum=0.9",
+            "strategy.epochs=2")
+    strategy: Any = r.strategy()
+    strategy.learn(r.stream.experience(0))
+    before = strategy.weights.clone()
+    assert strategy.optimizer.state
+    task = strategy.begin(r.stream.experience(1))
+    assert not strategy.optimizer.state
+    assert not torch.allclose(strategy.weights, before)
+    assert len(task) == len(strategy.seen) == 36
+
+
+@pytest.mark.parametrize(("budget", "wanted"), [("matched", 24), ("full", 36)])
+def test_joint_trains_on_what_its_budget_says(budget: str, wanted: int):
+    r = run("strategy=joint", *SCOLE, f"strategy.budget={budget}", "seed=4")
+    assert [r.stream.plan(t).classes for t in range(2)] == [(0, 2), (1, 2)]
+    strategy: Any = r.strategy()
+    strategy.learn(r.stream.experience(0))
+    task = strategy.begin(r.stream.experience(1))
+    assert len(task) == wanted
+    assert len({tuple(x) for x in task.x.tolist()}) == wanted, "each distinct sample at most once"
+    assert 0 in task.y.tolist()
+
+
+def test_the_hash_of_predictions_covers_every_evaluation():
+    def after(*answers: bytes) -> str:
+        ledger = Ledger(stream_sha256="s", predictions_sha256="")
+        for answer in answers:
+            ledger.evaluated([1], answer, 0.5, {})
+        return ledger.predictions_sha256
+
+    assert len({after(b"a"), after(b"b"), after(b"a", b"b"), after(b"b", b"b"), after(b"b", b"a")}) == 5
+
+
+def test_diagnostics_that_come_late_or_are_no_numbers_are_null():
+    ledger = Ledger(stream_sha256="s", predictions_sha256="")
+    ledger.evaluated([1], b"", 0.5, {"a": 1.0})
+    ledger.evaluated([1], b"", 0.5, {"b": float("nan")})
+    ledger.evaluated([1], b"", 0.5, {"a": float("inf"), "b": 2.0})
+    assert ledger.diagnostics == {"a": [1.0, None, None], "b": [None, None, 2.0]}
+
+
 def test_memory_outside_of_tensors_is_refused():
     r = run("strategy=naive", *SCOLE)
     strategy = r.strategy()
