@@ -15,7 +15,7 @@ from small import pool
 
 from clbench.class_split import split_classes
 from clbench.config import resolve_point
-from clbench.data.corruptions import KINDS
+from clbench.data.corruptions import DETERMINISTIC, KINDS
 from clbench.data.pool import TensorPool
 from clbench.errors import UsageError
 from clbench.stream import Stream
@@ -240,18 +240,37 @@ def test_scole_corruptions_are_uniform_and_test_stays_clean():
     assert classes(stream, 50) == classes(clean, 50)
 
 
-def test_scole_corrupted_samples_have_keys_of_their_own():
-    stream = make("scole", IMAGES, n_tasks=100, classes_per_task=4, corruption="random")
-    clean = set(make("scole", IMAGES, n_tasks=1).draw(0).keys)
-    seen: set[int] = set()
-    for t in range(100):
-        keys = set(stream.draw(t).keys)
-        if stream.plan(t).transform == 0:
-            assert keys == clean
-        else:
-            assert not keys & clean
-            assert not keys & seen
-            seen |= keys
+def test_scole_keys_are_equal_iff_the_corrupted_sample_is():
+    """Noise makes new samples of every task; a kind without noise makes the same ones again."""
+    stream = make("scole", IMAGES, n_tasks=150, classes_per_task=4, corruption="random", severity=3)
+    by_kind: dict[int, list[set[int]]] = {}
+    for t in range(150):
+        kind = stream.plan(t).transform
+        assert kind is not None
+        by_kind.setdefault(kind, []).append(set(stream.draw(t).keys.tolist()))
+    assert len(by_kind) == 17
+    clean = set(make("scole", IMAGES, n_tasks=1).draw(0).keys.tolist())
+    for kind, name in enumerate(KINDS):
+        first, *others = by_kind[kind]
+        assert (first == clean) == (name == "none")
+        assert {other == first for other in others} == {name in DETERMINISTIC}
+    tasks = [keys for every in by_kind.values() for keys in every]
+    distinct = {frozenset(keys) for keys in tasks}
+    assert sum(map(len, distinct)) == len(set().union(*distinct)), "keys of two samples meet"
+
+
+def test_scole_corruptions_called_deterministic_are():
+    stream = make("scole", IMAGES, n_tasks=200, classes_per_task=4, corruption="random", severity=3)
+    seen: dict[int, list[list[int]]] = {}
+    for t in range(200):
+        kind = stream.plan(t).transform
+        assert kind is not None
+        task = stream.experience(t)
+        order = task.key.argsort() if tuple(KINDS)[kind] in DETERMINISTIC else task.y.argsort()
+        seen.setdefault(kind, []).append(task.x[order].flatten().tolist())
+    for kind, name in enumerate(KINDS):
+        if name in DETERMINISTIC:
+            assert all(x == seen[kind][0] for x in seen[kind]), name
 
 
 def test_scole_subset_of_classes_is_renumbered_in_sorted_order():
@@ -436,7 +455,7 @@ GOLDEN = {
     "scole reduction": "bc5623b0bdda577d",
     "scole order": "5a0d0bdd396e3edf",
     "scole couples": "e557521bf7ea2cbb",
-    "scole corruption": "7d91c542edb03016",
+    "scole corruption": "ebfca0bebed63c4f",
     "class_incremental": "820daee9601bf6d1",
     "task_incremental": "820daee9601bf6d1",
     "domain_incremental": "5ee1d6548136ac45",
