@@ -245,16 +245,17 @@ def interrupting(strategy: Strategy, at: int, signals: list[int]) -> Strategy:
     return strategy
 
 
+@pytest.mark.parametrize("at", [1, 3, 6])
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_ctrl_c_ends_at_an_experience_boundary_and_resumes_to_the_same_bits(number: int):
-    r = run("strategy=ewc", *SCOLE)
+def test_ctrl_c_ends_at_an_experience_boundary_and_resumes_to_the_same_bits(number: int, at: int):
+    r = run("strategy=ewc", *SCOLE, "eval_every=5")
     saved: list[tuple[dict[str, Any], bytes]] = []
     before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
     _, outcome = go(
-        r, interrupting(r.strategy(), 3, [number]), lambda b, s: saved.append(frozen(b, s))
+        r, interrupting(r.strategy(), at, [number]), lambda b, s: saved.append(frozen(b, s))
     )
     assert outcome.status == "interrupted"
-    assert outcome.ledger.experiences == 3
+    assert outcome.ledger.experiences == at
     assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == before
     again, ended = resumed(r, saved[-1])
     strategy, whole = go(r)
