@@ -121,7 +121,7 @@ def make_run(
     # The scenario and the data of these settings are not used: the stream is already there.
     point = {"scenario": "scole", "strategy": str(plugin.path), "model": model, **given}
     config = resolve_point(point)
-    return Run(config, stream, plugin.load(), torch.device("cpu"), source_sha256="")
+    return Run(config, stream, plugin.load(), torch.device("cpu"), sources={})
 
 
 def learn(run: Run, strategy: Strategy, start: int, stop: int) -> None:
