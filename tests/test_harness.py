@@ -63,8 +63,13 @@ CASES = [
     ("strategy=ewc", *SCOLE, "strategy.momentum=0.5"),
     ("strategy=ewc", *SCOLE, "strategy.mode=separate"),
     ("strategy=ewc", *SCOLE, "strategy.penalty_step=explicit", "strategy.fisher=sampled"),
-    ("strategy=ewc", *SCOLE, "strategy.mode=separate", "strategy.penalty_step=explicit",
-     "strategy.optimizer=adam"),
+    (
+        "strategy=ewc",
+        *SCOLE,
+        "strategy.mode=separate",
+        "strategy.penalty_step=explicit",
+        "strategy.optimizer=adam",
+    ),
     ("strategy=joint", *SCOLE),
     ("strategy=joint", *SCOLE, "strategy.budget=full", "strategy.optimizer=adam"),
     ("strategy=joint", *SCOLE, "strategy.budget=scratch", "strategy.momentum=0.9"),
@@ -76,8 +81,14 @@ CASES = [
         for s in ("naive", "ewc", "joint")
         for name in ("class_incremental", "task_incremental", "domain_incremental")
     ],
-    ("strategy=ewc", "scenario=domain_incremental", "scenario.n_tasks=40", "scenario.chunk=30",
-     "max_tasks=3", "eval_every=log"),
+    (
+        "strategy=ewc",
+        "scenario=domain_incremental",
+        "scenario.n_tasks=40",
+        "scenario.chunk=30",
+        "max_tasks=3",
+        "eval_every=log",
+    ),
 ]
 
 
@@ -125,7 +136,7 @@ def test_the_stream_does_not_depend_on_the_strategy():
 def test_extending_an_endless_run_gives_the_bits_of_a_single_one():
     words = ("strategy=ewc", "scenario=scole", "scenario.n_tasks=null", "eval_every=3")
     saved: list[tuple[dict[str, Any], bytes]] = []
-    short, first = go(
+    _short, first = go(
         run(*words, "max_tasks=5"), save=lambda ledger, state: saved.append(frozen(ledger, state))
     )
     assert first.ledger.evaluated_after == [0, 3, 5]
@@ -150,7 +161,12 @@ def test_log_schedule():
 
 @pytest.mark.parametrize(
     ("every", "after"),
-    [("1", [0, 1, 2, 3, 4, 5, 6]), ("4", [0, 4, 6]), ("100", [0, 6]), ("log", [0, 1, 2, 3, 4, 5, 6])],
+    [
+        ("1", [0, 1, 2, 3, 4, 5, 6]),
+        ("4", [0, 4, 6]),
+        ("100", [0, 6]),
+        ("log", [0, 1, 2, 3, 4, 5, 6]),
+    ],
 )
 def test_evaluations_are_before_the_first_when_due_and_after_the_last(every: str, after: list[int]):
     _, outcome = go(run("strategy=naive", *SCOLE, f"eval_every={every}"))
@@ -267,7 +283,8 @@ def test_a_second_ctrl_c_stops_at_once():
     r = run("strategy=ewc", *SCOLE)
     saved: list[Any] = []
     strategy, outcome = go(
-        r, interrupting(r.strategy(), 3, [signal.SIGINT, signal.SIGINT]),
+        r,
+        interrupting(r.strategy(), 3, [signal.SIGINT, signal.SIGINT]),
         lambda b, s: saved.append(frozen(b, s)),
     )
     assert outcome.status == "interrupted"
@@ -275,8 +292,12 @@ def test_a_second_ctrl_c_stops_at_once():
     assert saved == []
     record = record_of(r, strategy, outcome)
     assert record.error is None
-    assert record.stream_sha256 == go(run("strategy=naive", *SCOLE[:1], "scenario.n_tasks=6",
-                                          "max_tasks=2"))[1].ledger.stream_sha256
+    assert (
+        record.stream_sha256
+        == go(run("strategy=naive", *SCOLE[:1], "scenario.n_tasks=6", "max_tasks=2"))[
+            1
+        ].ledger.stream_sha256
+    )
 
 
 def test_divergence_is_a_status_and_never_a_nan(tmp_path: Any):
@@ -337,8 +358,10 @@ def test_what_a_run_changes_in_the_process_is_put_back():
 
 @pytest.mark.parametrize("epochs", [1, 3])
 def test_flops_of_naive_are_the_closed_form(epochs: int):
-    """Per sample and layer (a, b): 2ab forward, 2ab for the weights, 2ab for all inputs but data."""
-    r = run("strategy=naive", *SCOLE, "model=mlp", "model.hidden=[8,5]", f"strategy.epochs={epochs}")
+    """Per sample and layer (a, b): 2ab forward, 2ab for the weights, 2ab for inputs but data."""
+    r = run(
+        "strategy=naive", *SCOLE, "model=mlp", "model.hidden=[8,5]", f"strategy.epochs={epochs}"
+    )
     strategy, outcome = go(r)
     cost = record_of(r, strategy, outcome).cost
     layers = [(6, 8), (8, 5), (5, 4)]
@@ -376,8 +399,13 @@ def test_joint_stores_every_distinct_sample_once():
 
 
 def test_joint_from_scratch_keeps_neither_weights_nor_momentum():
-    r = run("strategy=joint", *SCOLE, "strategy.budget=scratch", "strategy.momentum=0.9",
-            "strategy.epochs=2")
+    r = run(
+        "strategy=joint",
+        *SCOLE,
+        "strategy.budget=scratch",
+        "strategy.momentum=0.9",
+        "strategy.epochs=2",
+    )
     strategy: Any = r.strategy()
     strategy.learn(r.stream.experience(0))
     before = strategy.weights.clone()
@@ -407,7 +435,10 @@ def test_the_hash_of_predictions_covers_every_evaluation():
             ledger.evaluated([1], answer, 0.5, {})
         return ledger.predictions_sha256
 
-    assert len({after(b"a"), after(b"b"), after(b"a", b"b"), after(b"b", b"b"), after(b"b", b"a")}) == 5
+    assert (
+        len({after(b"a"), after(b"b"), after(b"a", b"b"), after(b"b", b"b"), after(b"b", b"a")})
+        == 5
+    )
 
 
 def test_diagnostics_that_come_late_or_are_no_numbers_are_null():
