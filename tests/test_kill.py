@@ -83,7 +83,7 @@ def killed(tmp_path: Path, kills: int, n_tasks: int, number: int) -> None:
         landed += process.poll() is None
         process.send_signal(number)
         process.communicate()
-    assert landed >= kills / 2
+    assert landed >= 2  # else the machine was too fast, and nothing was tested
     found = finish(start(tmp_path / "killed", npz, words))
     assert found.relative_to(tmp_path / "killed") == wanted.relative_to(tmp_path / "whole")
     assert bits(found) == bits(wanted)
