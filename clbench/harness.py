@@ -118,10 +118,13 @@ class _Loop:
         end = None if run.n_tasks is None else run.stream.n_experiences(run.n_tasks)
         if ledger.experiences == 0 and not ledger.evaluated_after:
             self._evaluate()
-        while end is None or ledger.experiences < end:
+        while True:
+            # Asked after the last experience too, or a sweep would go on over the Ctrl-C.
             if interrupted():
                 self._checkpoint()
                 return "interrupted"
+            if end is not None and ledger.experiences >= end:
+                break
             self._learn(run.stream.draw(ledger.experiences))
             if self._spent():
                 self._checkpoint()

@@ -46,8 +46,7 @@ def bits(record: Record) -> dict[str, Any]:
     """All of a record but times and memory."""
     data = {k: v for k, v in vars(record).items() if k not in ("started", "finished")}
     data["cost"] = {
-        k: v for k, v in record.cost.items()
-        if not k.endswith("_seconds") and k != "peak_rss_bytes"
+        k: v for k, v in record.cost.items() if not k.endswith("_seconds") and k != "peak_rss_bytes"
     }
     return data
 
@@ -91,7 +90,7 @@ def test_a_run_leaves_its_files_and_is_skipped_when_done(
     monkeypatch.undo()
     [first] = go(npz, tmp_path)
     assert not first.skipped
-    assert FILES <= {p.name for p in first.folder.iterdir()}
+    assert {p.name for p in first.folder.iterdir()} >= FILES
     assert first.folder.parts[-3] == "scole"
     assert first.folder.parts[-2].startswith("naive-")
     assert first.folder.name == "seed0"
@@ -204,7 +203,9 @@ def test_a_damaged_checkpoint_is_named_and_left(
     file = done.folder / "checkpoint"
     good = file.read_bytes()
     bad = {
-        "empty": b"", "cut": good[: len(good) // 2], "text": b"hello\n",
+        "empty": b"",
+        "cut": good[: len(good) // 2],
+        "text": b"hello\n",
         "flip": good[:200] + bytes(b ^ 255 for b in good[200:400]) + good[400:],
         "foreign": npz.read_bytes(),
     }[damage]
