@@ -13,7 +13,7 @@ from clbench.checks.reach import reachable
 from clbench.errors import UsageError
 from clbench.registry import find, plugins
 
-HEAD = '''
+HEAD = """
 from dataclasses import dataclass, field
 import math, random
 import numpy as np
@@ -22,7 +22,7 @@ import torch.nn.functional as F
 from torch import nn
 from clbench.strategy import GradientStrategy, Needs, Strategy
 
-'''
+"""
 
 
 def run_check(tmp_path: Path, name: str, body: str, group: str = "strategy") -> Finding:

@@ -216,5 +216,3 @@ class _Reads(TorchFunctionMode):
             return func(*args, **(kwargs or {}))
         finally:
             self.waits.paused -= 1
-
-

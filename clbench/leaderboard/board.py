@@ -96,7 +96,9 @@ class Board:
         data = dataclasses.asdict(self)
         for name in ("name", "folder", "sha256"):
             del data[name]
-        data["settings"] = {k: dict(v) if isinstance(v, Mapping) else v for k, v in data["settings"].items()}
+        data["settings"] = {
+            k: dict(v) if isinstance(v, Mapping) else v for k, v in data["settings"].items()
+        }
         data["model"] = dict(data["model"])
         data["stream_sha256"] = {str(seed): sha for seed, sha in self.stream_sha256.items()}
         return {k: list(v) if isinstance(v, tuple) else v for k, v in data.items()}
@@ -146,7 +148,9 @@ def load_board(folder: Path) -> Board:
     except FileError as error:
         raise UsageError(str(error)) from error
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise UsageError(f"{path}: is not a frozen board: {type(error).__name__} {error}") from error
+        raise UsageError(
+            f"{path}: is not a frozen board: {type(error).__name__} {error}"
+        ) from error
     if sha256_of(board.content()) != board.sha256:
         raise UsageError(
             f"{path}: was changed after it was frozen; a protocol is final: make a new version "

@@ -50,7 +50,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
     """
     text = _read_text(path)
     try:
-        data = yaml.load(text, Loader=_StrictLoader)  # noqa: S506 - a subclass of SafeLoader
+        data = yaml.load(text, Loader=_StrictLoader)
     except (yaml.YAMLError, ValueError, RecursionError, OverflowError) as error:
         line = str(error).replace("\n", " ")
         raise FileError(f"{path}: is not plain YAML: {line[:200]}") from error
