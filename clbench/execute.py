@@ -175,7 +175,6 @@ def execute(run: Run, options: Options) -> Done:
 
 
 def _run(run: Run, strategy: Any, folder: Path, options: Options) -> Record:
-    started = datetime.now(UTC)
     ledger = start_ledger(run)
     saved = folder / "checkpoint"
     if saved.exists() and not options.overwrite:
@@ -185,6 +184,7 @@ def _run(run: Run, strategy: Any, folder: Path, options: Options) -> Record:
         for stale in (saved, folder / "record.json"):
             stale.unlink(missing_ok=True)
         shutil.rmtree(folder / "tensorboard", ignore_errors=True)
+    ledger.started = ledger.started or datetime.now(UTC).isoformat()
     settings = yaml.safe_dump(run.config.as_dict(), sort_keys=False)
     write_atomically(folder / "config.yaml", settings.encode())
     with ExitStack() as stack:
@@ -203,7 +203,7 @@ def _run(run: Run, strategy: Any, folder: Path, options: Options) -> Record:
             report=lambda books: [r(books) for r in reports] and None,
             save=lambda books, state: checkpoint.save(saved, _identity(run), books, state),
         )
-    record = assemble(run, strategy, outcome, started)
+    record = assemble(run, strategy, outcome, datetime.fromisoformat(ledger.started))
     from clbench.plots import save_curve
 
     save_curve([record], folder / "curve.png")
