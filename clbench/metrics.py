@@ -52,8 +52,9 @@ class Counts:
     @cached_property
     def view_accuracy(self) -> np.ndarray:
         """``(E, V)`` in [0, 1]: one pass serves every row of the accuracy matrix."""
-        members = self.views.astype(np.int64)
-        return np.asarray((self.correct @ members.T) / np.maximum(self.size @ members.T, 1))
+        # As floats, which are exact up to 2**53 and multiplied a hundred times faster.
+        members = self.views.T.astype(np.float64)
+        return np.asarray((self.correct @ members) / np.maximum(self.size @ members, 1))
 
     @cached_property
     def world_accuracy(self) -> np.ndarray:
