@@ -187,6 +187,9 @@ def _run(run: Run, strategy: Any, folder: Path, options: Options) -> Record:
     ledger.started = ledger.started or datetime.now(UTC).isoformat()
     settings = yaml.safe_dump(run.config.as_dict(), sort_keys=False)
     write_atomically(folder / "config.yaml", settings.encode())
+    for group in ("strategy", "model"):  # what ran, for whoever submits it
+        source = run.config.plugins[group].path.read_bytes()
+        write_atomically(folder / f"{group}.py", source)
     with ExitStack() as stack:
         reports = []
         if not options.quiet:

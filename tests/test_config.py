@@ -9,8 +9,10 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from clbench.config import RunConfig, resolve, sha256_of, split_top, sweep
+from clbench.config import RunConfig, resolve
+from clbench.sweep import split_top, sweep
 from clbench.errors import UsageError
+from clbench.hashing import sha256_of
 
 BASE = ("scenario=scole", "strategy=ewc")
 

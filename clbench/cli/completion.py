@@ -40,6 +40,9 @@ OPTIONS = {
     "show": ("--json",),
     "check": ("--json",),
     "results": ("--format", "--plot"),
+    "board": ("--boards", "--out", "--jobs", "--json"),
+    "tune": ("--out", "--jobs", "--resume"),
+    "submit": ("--entry", "--boards"),
     "completion": (),
 }
 
