@@ -33,7 +33,8 @@ MAX_TABLE = 10**7
 MOST = 10**6
 NAME = r"[A-Za-z0-9][\w.-]*"
 SECONDS = number(0, 1e9)
-SHARE = number(-1, 1)
+SHARE = number(-1.001, 1.001)
+"""With room for rounding; M1 recomputes them all."""
 
 RECORD = fields(
     schema=integer(SCHEMA, SCHEMA),
@@ -73,7 +74,7 @@ RECORD = fields(
     ),
     tasks=fields(view=integers(MOST, low=-1), end=integers(MOST, low=1)),
     metrics=fields(
-        **dict.fromkeys(METRICS, fields(value=maybe(number(-1, 1)), n_terms=integer()))
+        **dict.fromkeys(METRICS, fields(value=maybe(SHARE), n_terms=integer()))
     ),
     retention=items(
         fields(since=integer(), to=integer(), accuracy=SHARE, n_terms=integer(1)), 64
@@ -128,9 +129,7 @@ def faults(data: Any) -> list[str]:
         found = data.get("schema") if isinstance(data, Mapping) else None
         return [f"schema {str(found)[:40]!r} is unknown; this clbench reads {SCHEMA}: run it anew"]
     found = list(RECORD(data, ""))
-    if not found:
-        found += [*_config(data), *_sizes(data), *_places(data)]
-    return found
+    return found or [*_config(data), *_sizes(data), *_places(data)]
 
 
 def _config(data: Mapping[str, Any]) -> Iterator[str]:
@@ -162,8 +161,8 @@ def _sizes(data: Mapping[str, Any]) -> Iterator[str]:
     if max(tasks["view"], default=-1) >= n_views or (n_tasks and not n_views):
         yield "tasks.view names a view that counts.views does not have"
     for view in counts["views"]:
-        if not view or view[-1] >= n or any(a >= b for a, b in zip(view, view[1:], strict=False)):
-            yield "counts.views must hold ascending numbers of cells, at least one each"
+        if not view or max(view) >= n or len(set(view)) < len(view):
+            yield "counts.views must hold numbers of cells, at least one each and none twice"
             break
     if any(cell["label"] >= stream["n_classes"] for cell in counts["cells"]):
         yield "counts.cells has a label that is not below stream.n_classes"
