@@ -18,6 +18,7 @@ from clbench.leaderboard.schema import (
     numbers_or_null,
     one_of,
     plain,
+    rows_of_integers,
     sha256,
     table,
     text,
@@ -69,8 +70,8 @@ RECORD = fields(
             ),
             MOST,
         ),
-        views=items(integers(MOST), MOST),
-        correct=items(integers(MOST), MOST),
+        views=rows_of_integers(MOST),
+        correct=rows_of_integers(MOST),
     ),
     tasks=fields(view=integers(MOST, low=-1), end=integers(MOST, low=1)),
     metrics=fields(
@@ -154,7 +155,7 @@ def _sizes(data: Mapping[str, Any]) -> Iterator[str]:
     n_evaluations, n_views = len(counts["evaluated_after"]), len(counts["views"])
     if n == 0:
         yield "counts.cells is empty"
-    if len(counts["correct"]) != n_evaluations or any(len(row) != n for row in counts["correct"]):
+    if len(counts["correct"]) != n_evaluations or not set(map(len, counts["correct"])) <= {n}:
         yield "counts.correct must have a row for each evaluation and a column for each cell"
     if len(tasks["view"]) != n_tasks:
         yield "tasks.view and tasks.end differ in length"

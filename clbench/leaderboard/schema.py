@@ -5,6 +5,7 @@ A rule is called with a value and its place (``cost.train_flops``) and yields fa
 
 from __future__ import annotations
 
+import itertools
 import math
 import re
 from collections.abc import Callable, Iterator, Mapping
@@ -151,6 +152,18 @@ def integers(most: int, low: int = 0) -> Rule:
             yield f"{where} must be a list of at most {most}"
         elif value and (set(map(type, value)) != {int} or min(value) < low or max(value) > LARGEST):
             yield f"{where} must hold whole numbers of at least {low}"
+
+    return rule
+
+
+def rows_of_integers(most: int) -> Rule:
+    """A list of lists of whole numbers, looked at as a whole."""
+
+    def rule(value: Any, where: str) -> Iterator[str]:
+        if not isinstance(value, list) or not set(map(type, value)) <= {list}:
+            yield f"{where} must be a list of lists"
+        else:
+            yield from integers(most)(list(itertools.chain.from_iterable(value)), where)
 
     return rule
 
