@@ -43,6 +43,7 @@ OPTIONS = {
     "board": ("--boards", "--out", "--jobs", "--json"),
     "tune": ("--out", "--jobs", "--resume"),
     "submit": ("--entry", "--boards"),
+    "validate": ("--boards", "--against", "--json"),
     "completion": (),
 }
 
