@@ -74,12 +74,8 @@ RECORD = fields(
         correct=rows_of_integers(MOST),
     ),
     tasks=fields(view=integers(MOST, low=-1), end=integers(MOST, low=1)),
-    metrics=fields(
-        **dict.fromkeys(METRICS, fields(value=maybe(SHARE), n_terms=integer()))
-    ),
-    retention=items(
-        fields(since=integer(), to=integer(), accuracy=SHARE, n_terms=integer(1)), 64
-    ),
+    metrics=fields(**dict.fromkeys(METRICS, fields(value=maybe(SHARE), n_terms=integer()))),
+    retention=items(fields(since=integer(), to=integer(), accuracy=SHARE, n_terms=integer(1)), 64),
     frequency=items(
         fields(label=integer(), frequency=SHARE, accuracy=SHARE, n_terms=integer(1)), MOST
     ),
@@ -114,9 +110,7 @@ RECORD = fields(
         accelerator=maybe(text(100)),
         hardware_class=text(200),
     ),
-    code=fields(
-        clbench=text(100), commit=maybe(text(64, "[0-9a-f]{40,64}")), dirty=maybe(flag)
-    ),
+    code=fields(clbench=text(100), commit=maybe(text(64, "[0-9a-f]{40,64}")), dirty=maybe(flag)),
     started=timestamp,
     finished=timestamp,
 )
@@ -174,9 +168,13 @@ def _sizes(data: Mapping[str, Any]) -> Iterator[str]:
             yield f"diagnostics.{name} must have a value for each evaluation"
     n_classes = len({cell["label"] for cell in counts["cells"]})
     largest = max(n_views, n_tasks, n_classes) * max(n, 1)
-    if n_evaluations * n * max(n_views, 1) > MAX_WORK or max(
-        largest, n_evaluations * max(n_views, n), n_views * n_tasks if n_views > n_tasks else 0
-    ) > MAX_TABLE:
+    if (
+        n_evaluations * n * max(n_views, 1) > MAX_WORK
+        or max(
+            largest, n_evaluations * max(n_views, n), n_views * n_tasks if n_views > n_tasks else 0
+        )
+        > MAX_TABLE
+    ):
         yield "counts are too many to recompute the metrics: evaluate less often (eval_every=log)"
 
 
