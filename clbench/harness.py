@@ -21,7 +21,7 @@ from clbench import seeding
 from clbench.build import Run
 from clbench.errors import Diverged
 from clbench.flops import Count, integrate
-from clbench.ledger import Ledger, state_bytes, tensors_of
+from clbench.ledger import Ledger, state_bytes
 from clbench.record import Status
 from clbench.schedule import is_due
 from clbench.seeding import Axis
@@ -189,7 +189,7 @@ class _Loop:
 
     def _measure_state(self) -> None:
         state = self.strategy.state_dict()
-        _refuse_hidden_memory(state)
+        refuse_hidden_memory(state)
         self.ledger.state_bytes = max(self.ledger.state_bytes, state_bytes(state))
         memory = self.strategy.memory_bytes()
         self.ledger.memory_bytes = max(self.ledger.memory_bytes, memory)
@@ -211,21 +211,19 @@ class _Loop:
         return self.clock - before
 
 
-def _refuse_hidden_memory(state: Any) -> None:
+def refuse_hidden_memory(state: Any) -> None:
     """Refuse state that hides from the count of bytes.
 
     Raises:
-        TypeError: a leaf that is not a tensor is larger than a setting would be.
+        TypeError: what is not a tensor is larger than settings would be.
     """
-    if isinstance(state, dict):
-        for value in state.values():
-            _refuse_hidden_memory(value)
-    elif isinstance(state, list | tuple):
-        leaves = [v for v in state if not isinstance(v, dict | list | tuple)]
-        if len(leaves) - len(tensors_of(leaves)) > LARGEST_LEAF // 8:
-            raise TypeError("state_dict() holds a long list of numbers: keep memory in tensors")
-        for value in state:
-            _refuse_hidden_memory(value)
+    if isinstance(state, dict | list | tuple):
+        values = list(state.values()) if isinstance(state, dict) else list(state)
+        numbers = [v for v in values if isinstance(v, int | float | complex)]
+        if len(numbers) > LARGEST_LEAF // 8:
+            raise TypeError(f"state_dict() holds {len(numbers)} numbers: keep memory in tensors")
+        for value in values:
+            refuse_hidden_memory(value)
     elif isinstance(state, str | bytes) and len(state) > LARGEST_LEAF:
         raise TypeError(f"state_dict() holds {len(state)} bytes of text: keep memory in tensors")
 

@@ -157,7 +157,7 @@ def _import(plugin: Plugin) -> Any:
         spec.loader.exec_module(module)
     except Exception as error:
         del sys.modules[name]
-        line = getattr(error, "lineno", None) or _line_of(error, plugin.path)
+        line = _line_of(error, plugin.path)
         at = f" line {line}" if line else ""
         raise UsageError(
             f"{plugin.path.name}{at}: does not import: {type(error).__name__}: "
@@ -168,6 +168,8 @@ def _import(plugin: Plugin) -> Any:
 
 def _line_of(error: Exception, path: Path) -> int | None:
     """The last line of the plug-in itself in an error's trace."""
+    if isinstance(error, SyntaxError) and error.filename == str(path):
+        return error.lineno
     trace, line = error.__traceback__, None
     while trace is not None:
         if Path(trace.tb_frame.f_code.co_filename) == path:

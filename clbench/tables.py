@@ -106,6 +106,8 @@ def by_arm(records: Iterable[Record]) -> list[tuple[str, list[Record]]]:
             record.source_sha256,
             record.pool_sha256,
             record.environment["device"],
+            str(record.board),
+            str(record.tuning),
         )
         arms.setdefault(key, []).append(record)
     names = _names([arm[0].config for arm in arms.values()])

@@ -24,7 +24,7 @@ from typing import Literal
 import numpy as np
 
 from clbench import seeding
-from clbench.data.corruptions import KINDS
+from clbench.data.corruptions import DETERMINISTIC, KINDS
 from clbench.data.pool import Pool
 from clbench.data.transforms import Corrupt
 from clbench.errors import UsageError
@@ -163,8 +163,9 @@ class _Plan:
         if self.settings.corruption == "none":
             return Task(classes)
         kind = int(rng.integers(len(KINDS)))
-        # The noise differs from task to task, so only uncorrupted samples are ever the same again.
-        return Task(classes, transform=kind, variant=t + 1 if kind else 0)
+        # Where there is noise it differs from task to task; without, samples may be the same again.
+        same = tuple(KINDS)[kind] in DETERMINISTIC
+        return Task(classes, transform=kind, variant=kind if same else len(KINDS) + t)
 
     def _classes(self, t: int, rng: np.random.Generator) -> np.ndarray | tuple[int, ...]:
         s = self.settings

@@ -7,10 +7,22 @@ import os
 import sys
 from collections.abc import Sequence
 
-from clbench.cli import board, check, completion, list, results, run, show, submit, tune, validate
+from clbench.cli import (
+    board,
+    check,
+    completion,
+    list,
+    results,
+    run,
+    show,
+    submit,
+    tune,
+    validate,
+    verify,
+)
 from clbench.errors import ClbenchError, UsageError
 
-COMMANDS = (run, list, show, check, results, board, tune, submit, validate, completion)
+COMMANDS = (run, list, show, check, results, board, tune, submit, validate, verify, completion)
 EXIT_CODES = "exit codes: 0 done, 1 a run or check failed, 2 usage, 130 interrupted"
 
 

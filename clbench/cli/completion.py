@@ -42,6 +42,7 @@ OPTIONS = {
     "results": ("--format", "--plot"),
     "board": ("--boards", "--out", "--jobs", "--json"),
     "tune": ("--out", "--jobs", "--resume"),
+    "verify": ("--seeds", "--prefix", "--isolate", "--held-out", "--json"),
     "submit": ("--entry", "--boards"),
     "validate": ("--boards", "--against", "--json"),
     "completion": (),
