@@ -115,12 +115,12 @@ def _check_values(path: Path, data: Any, depth: int = 0) -> None:
         values = data.values()
     elif isinstance(data, list):
         values = data
-        if set(map(type, data)) == {list}:  # the counts: thousands of short rows, looked at as one
-            flat = list(itertools.chain.from_iterable(data))
-            values = flat if set(map(type, flat)) <= _NUMBERS else data
     kinds = set(map(type, values))
-    if kinds & _NUMBERS:
-        _check_numbers(path, [v for v in values if type(v) in _NUMBERS])
+    if kinds == {list}:  # the counts: thousands of short rows, looked at as one
+        flat = list(itertools.chain.from_iterable(values))
+        inner = set(map(type, flat))
+        values, kinds = (flat, inner) if inner <= _NUMBERS else (values, kinds)
+    _check_numbers(path, values, kinds)
     if kinds <= _NUMBERS:
         return
     for value in values:
@@ -136,17 +136,15 @@ def _check_values(path: Path, data: Any, depth: int = 0) -> None:
 _NUMBERS = {int, float, bool, type(None)}
 
 
-def _check_numbers(path: Path, values: list[Any]) -> None:
-    kinds = set(map(type, values))
-    if type(None) in kinds:
-        values = [value for value in values if value is not None]
-    if not values:
-        return
-    limit = math.inf if int not in kinds and bool not in kinds else MAX_INTEGER
-    inside = -limit < min(values) and max(values) < limit
-    # Comparisons miss a NaN, which YAML can write; sums do not.
-    if not inside or (float in kinds and math.isnan(sum(values))):
-        raise FileError(f"{path}: holds a number that is too large or not finite")
+def _check_numbers(path: Path, values: Iterable[Any], kinds: set[type]) -> None:
+    for kind, limit in ((int, MAX_INTEGER), (float, math.inf)):
+        if kind not in kinds:
+            continue
+        some = values if kinds == {kind} else [v for v in values if type(v) is kind]
+        inside = -limit < min(some) and max(some) < limit
+        # Comparisons miss a NaN, which YAML can write; sums do not.
+        if not inside or (kind is float and math.isnan(sum(some))):
+            raise FileError(f"{path}: holds a number that is too large or not finite")
 
 
 def _check_text(path: Path, text: str) -> None:

@@ -156,7 +156,7 @@ def _sizes(data: Mapping[str, Any]) -> Iterator[str]:
     if max(tasks["view"], default=-1) >= n_views or (n_tasks and not n_views):
         yield "tasks.view names a view that counts.views does not have"
     for view in counts["views"]:
-        if not view or max(view) >= n or len(set(view)) < len(view):
+        if not view or min(view) < 0 or max(view) >= n or len(set(view)) < len(view):
             yield "counts.views must hold numbers of cells, at least one each and none twice"
             break
     if any(cell["label"] >= stream["n_classes"] for cell in counts["cells"]):
