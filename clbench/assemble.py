@@ -137,7 +137,8 @@ def _error(error: BaseException | None, run: Run) -> dict[str, str] | None:
         return None
     if isinstance(error, Diverged):
         return {"type": "Diverged", "message": str(error)}
-    message = (str(error).splitlines() or [""])[0]
+    line = (str(error).splitlines() or [""])[0]
+    message = "".join(c if c.isprintable() else " " for c in line)
     plugin = run.config.plugins["strategy"].path
     trace, where = error.__traceback__, ""
     while trace is not None:

@@ -20,6 +20,7 @@ from clbench.flops import Count, integrate
 from clbench.guards import counting_updates, deferred_interrupt
 from clbench.ledger import Ledger, refuse_hidden_memory, state_bytes
 from clbench.record import Status
+from clbench.schedule import is_due
 from clbench.seeding import Axis
 from clbench.strategy import Strategy
 from clbench.stream import Draw
@@ -36,19 +37,6 @@ class Outcome:
     status: Status
     error: BaseException | None
     ledger: Ledger
-
-
-def is_due(schedule: str, number: int) -> bool:
-    """Whether an evaluation follows experience ``number`` (counted from 1).
-
-    ``log``: about ten evaluations a decade, at 1, 2, ..., 10, 13, 16, 20, 25, 32, ...
-    """
-    if schedule != "log":
-        return number % int(schedule) == 0
-    decade = 10 ** (len(str(number)) - 1)
-    if decade == 1:
-        return True
-    return number in {round(decade * 10 ** (k / 10)) for k in range(10)}
 
 
 def start_ledger(run: Run) -> Ledger:

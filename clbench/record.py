@@ -11,6 +11,7 @@ import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
@@ -83,7 +84,11 @@ class Record:
     finished: str
 
     def to_counts(self) -> Counts:
-        """The counts as arrays."""
+        """The counts as arrays, made once."""
+        return self._counts
+
+    @cached_property
+    def _counts(self) -> Counts:
         cells, n = self.counts["cells"], len(self.counts["cells"])
         views = np.zeros((len(self.counts["views"]), n), dtype=bool)
         for row, members in zip(views, self.counts["views"], strict=True):

@@ -17,11 +17,12 @@ from clbench.cli import (
     show,
     submit,
     tune,
+    validate,
     verify,
 )
 from clbench.errors import ClbenchError, UsageError
 
-COMMANDS = (run, list, show, check, results, board, tune, submit, verify, completion)
+COMMANDS = (run, list, show, check, results, board, tune, submit, validate, verify, completion)
 EXIT_CODES = "exit codes: 0 done, 1 a run or check failed, 2 usage, 130 interrupted"
 
 

@@ -53,6 +53,7 @@ OPTIONS = {
     "tune": ("--out", "--jobs", "--resume"),
     "verify": ("--seeds", "--prefix", "--isolate", "--held-out", "--json"),
     "submit": ("--entry", "--boards"),
+    "validate": ("--boards", "--against", "--json"),
     "completion": (),
 }
 

@@ -144,7 +144,8 @@ def _anchor(strategy: str, primary: str, found: dict[str, dict[int, Record]]) ->
         raise UsageError(f"primary {primary}: is undefined for {strategy} on this stream")
     mean = math.fsum(known) / len(known)
     sd = math.sqrt(math.fsum((v - mean) ** 2 for v in known) / (len(known) - 1))
-    return Anchor(strategy, round(mean, 6), round(sd, 6))
+    flops = [r.cost["train_flops"] for r in found[strategy].values()]
+    return Anchor(strategy, round(mean, 6), round(sd, 6), round(sum(flops) / len(flops)))
 
 
 def _refuse_flat(board: Board) -> None:
