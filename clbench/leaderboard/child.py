@@ -1,0 +1,185 @@
+"""The parent's end of an isolated strategy: a process, its pipes, and what ended it."""
+
+from __future__ import annotations
+
+import os
+import queue
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any, NoReturn, TypeVar, cast
+
+from clbench.errors import ClbenchError
+from clbench.leaderboard.hygiene import Limits, environment, namespace_command
+from clbench.leaderboard.wire import WireError, read_frame, unpack, write_frame
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+T = TypeVar("T")
+
+WORKER = (sys.executable, "-s", "-P", "-B", "-m", "clbench.leaderboard.isolated_worker")
+"""No user site, no current folder on the path, no bytecode. (-I would ignore PYTHONHASHSEED, too.)"""
+TAIL = 2000
+"""Bytes of stderr that are kept."""
+
+
+class Child:
+    """A worker process that is asked and answers, and that does not outlive ``stop``."""
+
+    def __init__(
+        self,
+        name: str,
+        folder: Path,
+        threads: int,
+        limits: Limits,
+        command: Sequence[str] = WORKER,
+    ) -> None:
+        """Start it.
+
+        Args:
+            name: of the strategy, for errors.
+            folder: its own, and empty.
+            threads: of its libraries; 0: as many as they like.
+            limits: of which the wall clock is watched here, the others in the worker.
+            command: the worker.
+        """
+        self.name, self.limits = name, limits
+        home = folder / "home"
+        home.mkdir()
+        self.deadline = time.monotonic() + limits.wall_seconds
+        self.cpu_before = _cpu_of_children()
+        self.process = subprocess.Popen(
+            [*namespace_command(), *command],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            cwd=home,
+            env=environment(home, threads),
+            start_new_session=True,
+        )
+        self.ended: str | None = None
+        self.tail = b""
+        self.threads = [_thread(self._drain)]
+
+    def ask(
+        self, header: dict[str, Any], payload: bytes, max_payload: int
+    ) -> tuple[dict[str, Any], dict[str, Tensor]]:
+        """Send one frame and wait for one.
+
+        Raises:
+            ClbenchError: what happened instead; the process has been ended.
+        """
+        if self.ended is not None:
+            raise ClbenchError(self.ended)
+
+        def exchange() -> tuple[dict[str, Any], bytes]:
+            write_frame(_pipe(self.process.stdin), header, payload)
+            return read_frame(_pipe(self.process.stdout), max_payload)
+
+        try:
+            told, answer = self._in_time(exchange)
+            return told, unpack(answer)
+        except queue.Empty:
+            self.fail(f"took longer than wall_seconds={self.limits.wall_seconds:g}")
+        except WireError as error:
+            self.fail(f"sent {error}")
+        except (EOFError, OSError):
+            self.fail(self._ending())
+
+    def fail(self, what: str) -> NoReturn:
+        """End the process and say why.
+
+        Raises:
+            ClbenchError: always.
+        """
+        self.stop()
+        said = one_line(self.tail.decode(errors="replace")[-300:], 300)
+        self.ended = f"the process of strategy {self.name!r} {what}"
+        self.ended += f"; its last words: {said}" if said else ""
+        raise ClbenchError(self.ended) from None
+
+    def stop(self) -> None:
+        """End the process and all in its group; calling it again does nothing."""
+        if self.ended is None:
+            self.ended = f"the process of strategy {self.name!r} has been stopped"
+        with suppress(ProcessLookupError, PermissionError):
+            if os.name == "posix":
+                os.killpg(self.process.pid, signal.SIGKILL)
+            else:
+                self.process.kill()
+        self.process.wait()
+        for thread in self.threads:
+            thread.join(timeout=2)
+        # A pipe that someone still reads from cannot be closed; it ends with our process.
+        if not any(thread.is_alive() for thread in self.threads):
+            for pipe in (self.process.stdin, self.process.stdout, self.process.stderr):
+                with suppress(OSError):
+                    _pipe(pipe).close()
+
+    def _in_time(self, call: Callable[[], T]) -> T:
+        """A blocking call in a thread of its own: pipes have no timeouts that work everywhere."""
+        done: queue.SimpleQueue[tuple[T | None, BaseException | None]] = queue.SimpleQueue()
+
+        def work() -> None:
+            try:
+                done.put((call(), None))
+            except BaseException as error:
+                done.put((None, error))
+
+        self.threads[1:] = [_thread(work)]
+        value, error = done.get(timeout=max(0.0, self.deadline - time.monotonic()))
+        if error is not None:
+            raise error
+        return cast(T, value)
+
+    def _drain(self) -> None:
+        """Keep the end of stderr, so that a talkative strategy neither blocks nor fills memory."""
+        pipe = _pipe(self.process.stderr)
+        while chunk := os.read(pipe.fileno(), 1 << 16):
+            self.tail = (self.tail + chunk)[-TAIL:]
+
+    def _ending(self) -> str:
+        """How the process has ended, its pipe being closed."""
+        try:
+            code = self.process.wait(timeout=5)
+        except subprocess.TimeoutExpired:
+            return "closed its pipe"
+        if code >= 0:
+            return f"ended with exit code {code}"
+        # The kernel's own end of a process over its CPU time is a plain SIGKILL.
+        if code == -signal.SIGKILL and self._cpu() > 0.9 * self.limits.cpu_seconds:
+            return f"used more than cpu_seconds={self.limits.cpu_seconds}"
+        return f"was ended by {signal.Signals(-code).name}"
+
+    def _cpu(self) -> float:
+        return _cpu_of_children() - self.cpu_before
+
+
+def _thread(work: Callable[[], None]) -> threading.Thread:
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    return thread
+
+
+def _pipe(pipe: IO[bytes] | None) -> Any:
+    assert pipe is not None
+    return pipe
+
+
+def _cpu_of_children() -> float:
+    """Seconds of CPU time of all processes that have been waited for (nothing says it on Windows)."""
+    times = os.times()
+    return times.children_user + times.children_system
+
+
+def one_line(text: Any, length: int) -> str:
+    """What a stranger wrote, fit to be shown: printable, on one line, of bounded length."""
+    shown = "".join(c if c.isprintable() else " " for c in str(text)[: 4 * length])
+    shown = " ".join(shown.split())
+    return shown if len(shown) <= length else shown[: length - 3] + "..."
