@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 WORKER = (sys.executable, "-s", "-P", "-B", "-m", "clbench.leaderboard.isolated_worker")
-"""No user site, no current folder on the path, no bytecode. (-I would ignore PYTHONHASHSEED, too.)"""
+"""No user site, no current folder, no bytecode. (-I would ignore PYTHONHASHSEED, too.)"""
 TAIL = 2000
 """Bytes of stderr that are kept."""
 
@@ -150,11 +150,11 @@ class Child:
             code = self.process.wait(timeout=5)
         except subprocess.TimeoutExpired:
             return "closed its pipe"
+        # The kernel's SIGKILL for too much CPU time reaches us through unshare(1) as exit code 1.
+        if code and self._cpu() > 0.9 * self.limits.cpu_seconds:
+            return f"used more than cpu_seconds={self.limits.cpu_seconds}"
         if code >= 0:
             return f"ended with exit code {code}"
-        # The kernel's own end of a process over its CPU time is a plain SIGKILL.
-        if code == -signal.SIGKILL and self._cpu() > 0.9 * self.limits.cpu_seconds:
-            return f"used more than cpu_seconds={self.limits.cpu_seconds}"
         return f"was ended by {signal.Signals(-code).name}"
 
     def _cpu(self) -> float:
@@ -173,7 +173,7 @@ def _pipe(pipe: IO[bytes] | None) -> Any:
 
 
 def _cpu_of_children() -> float:
-    """Seconds of CPU time of all processes that have been waited for (nothing says it on Windows)."""
+    """Seconds of CPU time of all processes that have been waited for; 0 on Windows."""
     times = os.times()
     return times.children_user + times.children_system
 

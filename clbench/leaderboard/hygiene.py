@@ -18,9 +18,9 @@ files                   yes (CPU,    no                   no
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import shutil
-import site
 import subprocess
 import sys
 import sysconfig
@@ -32,13 +32,13 @@ from clbench.leaderboard import landlock
 from clbench.registry import FOLDERS, PACKAGE, builtin_folder
 
 NOTICE = (
-    "Isolation is hygiene, not a sandbox for hostile code: it keeps an honest mistake and a lazy cheat "
-    "from labels, caches, network and settings of the machine. It does not stop someone who attacks "
-    "the kernel or floods the machine with processes (RLIMIT_NPROC counts per user) or small files; "
-    "installed packages, and data sets inside them, stay readable. Run code that you do not trust in "
-    "a virtual machine. All measures work on Linux (5.13 or later, user namespaces allowed, on the "
-    "CPU); macOS has no network namespace, no Landlock and no limit on memory; Windows has none "
-    "of these nor any limit on CPU time and files."
+    "Isolation is hygiene, not a sandbox for hostile code: it keeps an honest mistake and a lazy "
+    "cheat from labels, caches, network and settings of the machine. It does not stop someone who "
+    "attacks the kernel, floods the machine with processes (RLIMIT_NPROC counts per user) or fills "
+    "its disk with many files; installed packages, and the data sets inside them, stay readable. "
+    "Run code that you do not trust in a virtual machine. All measures work on Linux (5.13 or "
+    "later, user namespaces allowed, on the CPU); macOS has no network namespace, no Landlock and "
+    "no limit on memory; Windows has none of these, nor limits on CPU time and files."
 )
 
 NAMESPACES = (
@@ -48,6 +48,10 @@ NAMESPACES = (
 """Arguments of unshare(1), the best first."""
 
 
+DEPENDENCIES = ("torch", "numpy", "safetensors", "omegaconf", "yaml")
+"""What the worker imports."""
+
+
 @dataclass(frozen=True)
 class Limits:
     """What an isolated strategy may use."""
@@ -55,7 +59,7 @@ class Limits:
     cpu_seconds: int = 3600
     """CPU time of the process, all its threads together."""
     memory_bytes: int = 4 << 30
-    """Address space on top of what Python and torch take (from 0.7 to tens of GB, by the build)."""
+    """Address space on top of what Python and torch take (0.7 GB, with CUDA many times that)."""
     files: int = 256
     """Files open at a time."""
     file_bytes: int = 64 << 20
@@ -138,14 +142,11 @@ def environment(home: Path, threads: int) -> dict[str, str]:
 
 
 def _search_path() -> list[Path]:
-    """Where the worker finds this very clbench, and what is installed for the user alone."""
-    paths = []
+    """Where this very clbench and its dependencies are, but Python would not look by itself."""
+    specs = [importlib.util.find_spec(name) for name in DEPENDENCIES]
+    roots = [Path(spec.origin).parents[1] for spec in specs if spec and spec.origin]
     installed = {Path(sysconfig.get_path(kind)) for kind in ("purelib", "platlib")}
-    if PACKAGE.parent not in installed:
-        paths.append(PACKAGE.parent)
-    if site.ENABLE_USER_SITE and site.getusersitepackages() in sys.path:
-        paths.append(Path(site.getusersitepackages()))
-    return paths
+    return [root for root in dict.fromkeys([PACKAGE.parent, *roots]) if root not in installed]
 
 
 def restrict_files(folder: Path) -> None:
@@ -156,12 +157,13 @@ def restrict_files(folder: Path) -> None:
     """
     prefixes = {Path(p) for p in (sys.prefix, sys.base_prefix, "/usr", "/usr/local", "/")}
     libraries = [prefix / name for prefix in sorted(prefixes) for name in ("lib", "lib64")]
-    installed = [Path(path) for path in sysconfig.get_paths().values()]
     files = ("ld.so.cache", "localtime", "nsswitch.conf", "passwd")
     system = ["/proc", "/sys/devices", "/dev/urandom", *(f"/etc/{name}" for name in files)]
-    user = [path for path in _search_path() if path != PACKAGE.parent]
     plugins = [builtin_folder(group) for group in FOLDERS]
-    readable = [*libraries, *installed, *map(Path, system), *user, PACKAGE, *plugins]
+    # A checkout of clbench may hold data and runs beside the code.
+    checkout = {PACKAGE.parent} if plugins[0].parent == PACKAGE.parent else set()
+    installed = [path for path in map(Path, sys.path) if path not in checkout]
+    readable = [*libraries, *map(Path, system), *installed, PACKAGE, *plugins]
     landlock.restrict(readable, [folder, Path("/dev/null")])
 
 

@@ -1,9 +1,9 @@
-"""A strategy in a process of its own, driven by the ordinary harness; test labels stay in the parent.
+"""A strategy in a process of its own, driven by the ordinary harness; labels stay in the parent.
 
 The process is given the plug-ins' source texts and settings and, call by call, what a strategy is
-given anyway: experiences to learn from, samples to score. It is seeded as the harness has seeded the
-parent, so the predictions are those of an ordinary run, bit by bit. What only the strategy's own
-process could count (FLOPs, optimizer steps, bytes of state) is not counted.
+given anyway: experiences to learn from, samples to score. It is seeded as the harness has seeded
+the parent, so the predictions are those of an ordinary run, bit by bit. What only the strategy's
+own process could count (FLOPs, optimizer steps, bytes of state) is not counted.
 
 See ``clbench.leaderboard.hygiene`` for what is kept from the process, on which systems. To keep a
 stranger's code out of the parent altogether, do not resolve a configuration that names it (that
@@ -13,29 +13,28 @@ imports it): make the run with a strategy of clbench and give ``isolated`` a ``J
 from __future__ import annotations
 
 import dataclasses
-import json
 import math
 import re
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn, Self
 
 import torch
 from torch import Tensor, nn
 
-from clbench import seeding
 from clbench.build import Run
 from clbench.errors import ClbenchError, Diverged, UsageError
 from clbench.leaderboard.child import Child, one_line
+from clbench.leaderboard.hygiene import NOTICE as NOTICE
 from clbench.leaderboard.hygiene import Limits
 from clbench.leaderboard.hygiene import hygiene as hygiene
+from clbench.leaderboard.job import Job as Job
+from clbench.leaderboard.job import job_of as job_of
+from clbench.leaderboard.job import source_of as source_of
 from clbench.leaderboard.wire import pack
-from clbench.registry import Plugin
-from clbench.seeding import Axis
-from clbench.strategy import Needs, Strategy, StreamInfo
+from clbench.strategy import Needs, Strategy
 from clbench.stream import TaskData
 
 DEFAULT_LIMITS = Limits()
@@ -43,80 +42,6 @@ SCORES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 MAX_DIAGNOSTICS = 64
 SLACK = 1 << 16
 """Bytes that an answer may have beyond its numbers: names, shapes, layout."""
-
-
-@dataclass(frozen=True)
-class Source:
-    """A plug-in as data."""
-
-    name: str
-    text: str
-    settings: Mapping[str, Any]
-    """Plain data."""
-
-
-@dataclass(frozen=True)
-class Job:
-    """All that the process of an isolated strategy is told before the first experience."""
-
-    strategy: Source
-    model: Source
-    info: StreamInfo
-    seed: int
-    """Of the model axis: the root seed, which the stream follows from, is not told."""
-    threads: int
-    device: str
-
-
-def job_of(run: Run) -> Job:
-    """The strategy and the model of a run, as data.
-
-    Raises:
-        UsageError: a setting is a path, which another process could not follow, or not plain.
-    """
-    config = run.config
-    return Job(
-        strategy=source_of(config.plugins["strategy"], config.strategy),
-        model=source_of(config.plugins["model"], config.model),
-        info=run.info(),
-        seed=seeding.integer(config.common.seed, Axis.MODEL),
-        threads=config.common.threads,
-        device=str(run.device),
-    )
-
-
-def source_of(plugin: Plugin, settings: Any) -> Source:
-    """A plug-in as data: its file is read, not imported.
-
-    Args:
-        plugin: where it is.
-        settings: a dataclass, or its values by name as a record has them.
-
-    Raises:
-        UsageError: the file cannot be read as UTF-8, or a setting is a path or not plain data.
-    """
-    if not isinstance(settings, Mapping):
-        names = [f.name for f in dataclasses.fields(settings) if f.init]
-        settings = {name: getattr(settings, name) for name in names}
-    try:
-        text = plugin.path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"{plugin.path.name}: cannot be read as UTF-8 text") from error
-    plain = {name: _plain(value) for name, value in settings.items()}
-    try:
-        json.dumps(plain)
-    except (TypeError, ValueError) as error:
-        raise UsageError(
-            f"{plugin.group} {plugin.name!r}: a setting is not plain data (a path, say), which a "
-            f"strategy in another process cannot be given"
-        ) from error
-    return Source(plugin.name, text, plain)
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, float) and not math.isfinite(value):
-        return repr(value)  # JSON has no word for it; the typed setting reads the text
-    return [_plain(v) for v in value] if isinstance(value, list | tuple) else value
 
 
 @contextmanager
@@ -165,7 +90,7 @@ class RemoteStrategy(Strategy):
     """Stands for a strategy in another process; remembers nothing itself.
 
     Whatever goes wrong there raises ``ClbenchError`` here, with one line that says what. A strategy
-    that has raised can be called again; a process that broke a limit or the protocol has been ended.
+    that has raised can be called again; a process that broke a limit or the protocol is ended.
     """
 
     resumable = False
@@ -176,11 +101,13 @@ class RemoteStrategy(Strategy):
         self.child = child
         self.calls = 0
         told, _ = self._answer(message, b"", 0)
-        # Of the real strategy's class; as flags only, since ``needs`` and ``grows`` belong to ours.
-        self.real_needs = Needs(**{
-            f.name: told.get("needs", {}).get(f.name) is True for f in dataclasses.fields(Needs)
-        })
-        self.real_grows = told.get("grows") is True
+        needs = told.get("needs")
+        needed = needs if isinstance(needs, dict) else {}
+        # What the real class declares, as far as it can be believed.
+        self.declared_needs = Needs(
+            **{f.name: needed.get(f.name) is True for f in dataclasses.fields(Needs)}
+        )
+        self.declared_grows = told.get("grows") is True
         self.pretrained = told.get("pretrained") is True
 
     def learn(self, task: TaskData) -> None:

@@ -93,9 +93,7 @@ def _build(job: dict[str, Any], folder: Path) -> Strategy:
         return strategy.to(job["device"])
 
 
-def _serve(
-    strategy: Strategy, device: str, plugin: Path, source: BinaryIO, sink: BinaryIO
-) -> None:
+def _serve(strategy: Strategy, device: str, plugin: Path, source: BinaryIO, sink: BinaryIO) -> None:
     from clbench import seeding
 
     seed = None
@@ -123,7 +121,8 @@ def _answer(strategy: Strategy, call: dict[str, Any], tensors: dict[str, Tensor]
 
     match call["call"]:
         case "learn":
-            strategy.learn(TaskData(**tensors, **call["task"]))
+            parts: dict[str, Any] = {**tensors, **call["task"]}
+            strategy.learn(TaskData(**parts))
         case "prepare":
             strategy.prepare()
         case "train":

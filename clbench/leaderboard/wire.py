@@ -1,7 +1,7 @@
 """Frames between an isolated strategy and its parent: JSON and tensors, and nothing unpickled.
 
-A frame is two little-endian integers (bytes of the header: 4, bytes of the payload: 8), a JSON object
-and a payload in the safetensors format (empty where there are no tensors).
+A frame is two little-endian integers (bytes of the header: 4, bytes of the payload: 8), a JSON
+object, and a payload in the safetensors format (empty where there are no tensors).
 """
 
 from __future__ import annotations
