@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, NoReturn, TypeVar, cast
+from typing import IO, TYPE_CHECKING, Any, NoReturn
 
 from clbench.errors import ClbenchError
 from clbench.leaderboard.hygiene import Limits, environment, namespace_command
@@ -21,7 +21,9 @@ from clbench.leaderboard.wire import WireError, read_frame, unpack, write_frame
 if TYPE_CHECKING:
     from torch import Tensor
 
-T = TypeVar("T")
+Request = tuple[dict[str, Any], bytes, int]
+"""Header, payload, and the most bytes that the answer's payload may have."""
+Reply = tuple[dict[str, Any], bytes]
 
 WORKER = (sys.executable, "-s", "-P", "-B", "-m", "clbench.leaderboard.isolated_worker")
 """No user site, no current folder, no bytecode. (-I would ignore PYTHONHASHSEED, too.)"""
@@ -65,7 +67,9 @@ class Child:
         )
         self.ended: str | None = None
         self.tail = b""
-        self.threads = [_thread(self._drain)]
+        self.requests: queue.SimpleQueue[Request | None] = queue.SimpleQueue()
+        self.replies: queue.SimpleQueue[Reply | Exception] = queue.SimpleQueue()
+        self.threads = [_thread(self._drain), _thread(self._exchange)]
 
     def ask(
         self, header: dict[str, Any], payload: bytes, max_payload: int
@@ -77,14 +81,12 @@ class Child:
         """
         if self.ended is not None:
             raise ClbenchError(self.ended)
-
-        def exchange() -> tuple[dict[str, Any], bytes]:
-            write_frame(_pipe(self.process.stdin), header, payload)
-            return read_frame(_pipe(self.process.stdout), max_payload)
-
+        self.requests.put((header, payload, max_payload))
         try:
-            told, answer = self._in_time(exchange)
-            return told, unpack(answer)
+            reply = self.replies.get(timeout=max(0.0, self.deadline - time.monotonic()))
+            if isinstance(reply, Exception):
+                raise reply
+            return reply[0], unpack(reply[1])
         except queue.Empty:
             self.fail(f"took longer than wall_seconds={self.limits.wall_seconds:g}")
         except WireError as error:
@@ -114,6 +116,7 @@ class Child:
             else:
                 self.process.kill()
         self.process.wait()
+        self.requests.put(None)
         for thread in self.threads:
             thread.join(timeout=2)
         # A pipe that someone still reads from cannot be closed; it ends with our process.
@@ -122,21 +125,15 @@ class Child:
                 with suppress(OSError):
                     _pipe(pipe).close()
 
-    def _in_time(self, call: Callable[[], T]) -> T:
-        """A blocking call in a thread of its own: pipes have no timeouts that work everywhere."""
-        done: queue.SimpleQueue[tuple[T | None, BaseException | None]] = queue.SimpleQueue()
-
-        def work() -> None:
+    def _exchange(self) -> None:
+        """Write and read, in a thread of its own: pipes have no timeouts that work everywhere."""
+        while (request := self.requests.get()) is not None:
+            header, payload, max_payload = request
             try:
-                done.put((call(), None))
-            except BaseException as error:
-                done.put((None, error))
-
-        self.threads[1:] = [_thread(work)]
-        value, error = done.get(timeout=max(0.0, self.deadline - time.monotonic()))
-        if error is not None:
-            raise error
-        return cast(T, value)
+                write_frame(_pipe(self.process.stdin), header, payload)
+                self.replies.put(read_frame(_pipe(self.process.stdout), max_payload))
+            except Exception as error:
+                self.replies.put(error)
 
     def _drain(self) -> None:
         """Keep the end of stderr, so that a talkative strategy neither blocks nor fills memory."""
