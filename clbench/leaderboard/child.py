@@ -25,8 +25,8 @@ Request = tuple[dict[str, Any], bytes, int]
 """Header, payload, and the most bytes that the answer's payload may have."""
 Reply = tuple[dict[str, Any], bytes]
 
-WORKER = (sys.executable, "-s", "-P", "-B", "-m", "clbench.leaderboard.isolated_worker")
-"""No user site, no current folder, no bytecode. (-I would ignore PYTHONHASHSEED, too.)"""
+WORKER = (sys.executable, "-P", "-B", "-m", "clbench.leaderboard.isolated_worker")
+"""Without the current folder on the path; -I would ignore PYTHONHASHSEED, too."""
 TAIL = 2000
 """Bytes of stderr that are kept."""
 

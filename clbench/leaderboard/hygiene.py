@@ -21,9 +21,9 @@ from __future__ import annotations
 import importlib.util
 import os
 import shutil
+import site
 import subprocess
 import sys
-import sysconfig
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -48,7 +48,7 @@ NAMESPACES = (
 """Arguments of unshare(1), the best first."""
 
 
-DEPENDENCIES = ("torch", "numpy", "safetensors", "omegaconf", "yaml")
+DEPENDENCIES = ("clbench", "torch", "numpy", "safetensors", "omegaconf", "yaml")
 """What the worker imports."""
 
 
@@ -129,7 +129,7 @@ def environment(home: Path, threads: int) -> dict[str, str]:
         "LANG": "C.UTF-8",
         "PYTHONHASHSEED": "0",
         "PYTHONDONTWRITEBYTECODE": "1",
-        "PYTHONPATH": os.pathsep.join(str(p) for p in _search_path()),
+        **_where_packages_are(),
     }
     if os.name == "nt":  # neither Python nor sockets start without these
         found |= {k: os.environ[k] for k in ("SYSTEMROOT", "PATH") if k in os.environ}
@@ -141,12 +141,24 @@ def environment(home: Path, threads: int) -> dict[str, str]:
     return found | {name: str(home) for name in folders}
 
 
-def _search_path() -> list[Path]:
-    """Where this very clbench and its dependencies are, but Python would not look by itself."""
+def _where_packages_are() -> dict[str, str]:
+    """Variables that let the worker find what we run, in the order of folders that we have.
+
+    Site-packages are found without. PYTHONPATH comes before them, so it has no more than it must.
+    """
     specs = [importlib.util.find_spec(name) for name in DEPENDENCIES]
-    roots = [Path(spec.origin).parents[1] for spec in specs if spec and spec.origin]
-    installed = {Path(sysconfig.get_path(kind)) for kind in ("purelib", "platlib")}
-    return [root for root in dict.fromkeys([PACKAGE.parent, *roots]) if root not in installed]
+    roots = {Path(spec.origin).resolve().parents[1] for spec in specs if spec and spec.origin}
+    given = [Path(p).resolve() for p in os.environ.get("PYTHONPATH", "").split(os.pathsep) if p]
+    needed = [*_checkout(), *(path for path in given if path in roots)]
+    found = {"PYTHONPATH": os.pathsep.join(str(path) for path in dict.fromkeys(needed))}
+    if site.ENABLE_USER_SITE and Path(site.getusersitepackages()).resolve() in roots:
+        found["PYTHONUSERBASE"] = site.getuserbase()
+    return found
+
+
+def _checkout() -> list[Path]:
+    """The folder above the package where it is no installed one; plug-ins are beside it then."""
+    return [PACKAGE.parent] if builtin_folder("strategy").parent == PACKAGE.parent else []
 
 
 def restrict_files(folder: Path) -> None:
@@ -160,9 +172,8 @@ def restrict_files(folder: Path) -> None:
     files = ("ld.so.cache", "localtime", "nsswitch.conf", "passwd")
     system = ["/proc", "/sys/devices", "/dev/urandom", *(f"/etc/{name}" for name in files)]
     plugins = [builtin_folder(group) for group in FOLDERS]
-    # A checkout of clbench may hold data and runs beside the code.
-    checkout = {PACKAGE.parent} if plugins[0].parent == PACKAGE.parent else set()
-    installed = [path for path in map(Path, sys.path) if path not in checkout]
+    # A checkout may hold data and runs beside the code.
+    installed = [path for path in map(Path, sys.path) if path not in _checkout()]
     readable = [*libraries, *map(Path, system), *installed, PACKAGE, *plugins]
     landlock.restrict(readable, [folder, Path("/dev/null")])
 

@@ -261,7 +261,8 @@ def test_it_has_an_environment_and_a_home_of_its_own(spied: dict[str, float]) ->
 
 
 def test_it_has_no_network(spied: dict[str, float]) -> None:
-    _skip_without("network")
+    if str(hygiene()["network"]).startswith("no"):
+        pytest.skip(str(hygiene()["network"]))
     assert not spied["connects"]
 
 
