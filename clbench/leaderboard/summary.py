@@ -1,0 +1,291 @@
+"""One row per entry: all that tables and pages show, without the records behind it."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+
+from clbench.leaderboard.board import Board
+from clbench.leaderboard.entry import TIERS, Entry, Verification, load_entry
+from clbench.leaderboard.ranking import pareto_front, rank_ranges
+from clbench.leaderboard.text import clean
+from clbench.metrics import METRICS
+from clbench.record import Record
+from clbench.tables import COLUMNS, Interval, t_interval
+
+CURVE_POINTS = 60
+MISSING = "missing"
+STALE = "stale"
+REVIEW = "needs review"
+NOTHING = Interval(None, None, 0)
+
+
+class Finding(Protocol):
+    """What a rule of the validator says of an entry."""
+
+    @property
+    def rule(self) -> str:
+        """The rule's id; C3 is a source that is not the one that ran."""
+    @property
+    def level(self) -> str:
+        """``error``: not ranked; ``review``: asks for reproduction; anything else: a note."""
+    @property
+    def message(self) -> str:
+        """One line."""
+
+
+Findings = Mapping[str, Sequence[Finding]]
+"""By slug; an entry that is not in it was not validated."""
+
+
+@dataclass(frozen=True)
+class SeedScore:
+    """The primary on one of the board's seeds."""
+
+    seed: int
+    score: float
+    """0 where the run is missing or failed."""
+    status: str
+    """How the run ended, or ``missing``."""
+
+
+@dataclass(frozen=True)
+class EntryRow:
+    """An entry as shown. Texts are as the entrant wrote them: escape them."""
+
+    slug: str
+    name: str
+    strategy: str
+    division: str
+    tier: str
+    authors: tuple[str, ...] = ()
+    affiliation: str = ""
+    description: str = ""
+    url: str = ""
+    code: str = ""
+    errors: tuple[str, ...] = ()
+    """Why it is not ranked."""
+    flags: tuple[str, ...] = ()
+    """``stale``, ``needs review``"""
+    notes: tuple[str, ...] = ()
+    """What else the validator says."""
+    seeds: tuple[SeedScore, ...] = ()
+    primary: Interval = NOTHING
+    """Over all of the board's seeds, failed ones as 0."""
+    values: Mapping[str, Interval] = field(default_factory=dict)
+    """Metrics and costs over the seeds that were completed."""
+    comparable_cost: bool = False
+    """Whether FLOPs and bytes were counted in full."""
+    curve: tuple[tuple[int, float], ...] = ()
+    """Experiences and world accuracy: means over seeds and over the evaluations since the last
+    point."""
+    test_images: int | None = None
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    """``{strategy: {...}, model: {...}}`` as resolved."""
+    environment: Mapping[str, Any] = field(default_factory=dict)
+    sources: Mapping[str, Any] = field(default_factory=dict)
+    source_sha256: str = ""
+    version: Mapping[str, Any] = field(default_factory=dict)
+    """Of clbench: ``{clbench, commit, dirty}``."""
+    tuning: Mapping[str, Any] = field(default_factory=dict)
+    tuned_on: tuple[int, ...] = ()
+    declares: Mapping[str, Any] = field(default_factory=dict)
+    paper_reference: Mapping[str, Any] = field(default_factory=dict)
+    verification: Mapping[str, Any] = field(default_factory=dict)
+    """Of a tier that holds: how it was reproduced."""
+    rank_range: tuple[int, int] | None = None
+    """Within its division; None where not ranked."""
+    on_front: bool = False
+    """Whether no entry of its division is better on primary, FLOPs or bytes at no loss."""
+
+    @property
+    def ranked(self) -> bool:
+        """Whether it takes part in the ranking."""
+        return not self.errors
+
+    @property
+    def failed(self) -> tuple[str, ...]:
+        """``seed 3: diverged``, and so on."""
+        return tuple(f"seed {s.seed}: {s.status}" for s in self.seeds if s.status != "completed")
+
+
+def summarise(board: Board, findings: Findings | None = None) -> list[EntryRow]:
+    """All entries of a board, ranked and in the order of the tables."""
+    return rank(board, iterate(board, findings or {}))
+
+
+def iterate(board: Board, findings: Findings) -> Iterator[EntryRow]:
+    """One row after the other; no more than one entry's records are in memory."""
+    if not board.entries.is_dir():
+        return
+    for folder in sorted(board.entries.iterdir()):
+        if folder.is_dir() and not folder.is_symlink() and not folder.name.startswith("."):
+            yield summarise_entry(board, load_entry(folder), findings.get(folder.name))
+
+
+def summarise_entry(
+    board: Board, entry: Entry, findings: Sequence[Finding] | None = None
+) -> EntryRow:
+    """An entry as one row, not yet ranked; ``findings`` are None where it was not validated."""
+    found = findings or ()
+    errors = [*entry.problems, *(f.message for f in found if f.level == "error")]
+    meta = entry.meta
+    if meta is None:
+        return EntryRow(entry.slug, entry.slug, "", "", TIERS[0], errors=tuple(errors) or ("no entry.yaml",))
+    if meta.division not in board.divisions:
+        errors.append(f"division {clean(meta.division, 40)!r} is not one of the board's")
+    records = [entry.records[seed] for seed in board.seeds if seed in entry.records]
+    if not records:
+        errors.append("has no run on the board's seeds")
+    holds = findings is not None and not errors and _still_holds(entry.verification, entry.records)
+    tier = TIERS[0] if findings is None or errors else TIERS[1]
+    row = EntryRow(
+        slug=entry.slug,
+        name=meta.name,
+        strategy=meta.strategy,
+        division=meta.division,
+        tier=entry.verification.tier if holds and entry.verification else tier,
+        authors=meta.authors,
+        affiliation=meta.affiliation,
+        description=meta.description,
+        url=meta.url,
+        code=meta.code,
+        errors=tuple(dict.fromkeys(errors)),
+        flags=_flags(found),
+        notes=tuple(f.message for f in found if f.level != "error"),
+        tuned_on=meta.tuned_on,
+        paper_reference=meta.paper_reference,
+        verification=entry.verification.detail if holds and entry.verification else {},
+    )
+    return _with_results(row, board, entry.records, records) if records else row
+
+
+def rank(board: Board, rows: Iterator[EntryRow] | Sequence[EntryRow]) -> list[EntryRow]:
+    """Rank each division on its own; the order is division, mean, slug, and last the unranked."""
+    rows = sorted(rows, key=lambda row: (-(row.primary.mean or 0.0), row.slug))
+    ordered: list[EntryRow] = []
+    for division in board.divisions:
+        members = [row for row in rows if row.ranked and row.division == division]
+        scores = np.array([[s.score for s in row.seeds] for row in members])
+        costs = [[_cost(row, "train_flops"), _cost(row, "state_bytes")] for row in members]
+        gains = np.array([row.primary.mean for row in members], dtype=np.float64)
+        front = pareto_front(gains, np.array(costs).reshape(-1, 2))
+        ranges = rank_ranges(scores.reshape(len(members), -1))
+        ordered += [
+            dataclasses.replace(row, rank_range=places, on_front=bool(star))
+            for row, places, star in zip(members, ranges, front, strict=True)
+        ]
+    return ordered + sorted((row for row in rows if not row.ranked), key=lambda row: row.slug)
+
+
+def _cost(row: EntryRow, key: str) -> float:
+    mean = row.values[key].mean if row.comparable_cost else None
+    return math.nan if mean is None else mean
+
+
+def _flags(findings: Sequence[Finding]) -> tuple[str, ...]:
+    stale = any(f.rule == "C3" or f.level == "stale" for f in findings)
+    review = any(f.level == "review" for f in findings)
+    return (*((STALE,) if stale else ()), *((REVIEW,) if review else ()))
+
+
+def _still_holds(verification: Verification | None, records: Mapping[int, Record]) -> bool:
+    """Whether what was reproduced is what the entry holds now."""
+    if verification is None or verification.tier not in TIERS[2:] or not records:
+        return False
+    compared = verification.predictions_sha256
+    own = {str(seed): record.predictions_sha256 for seed, record in records.items()}
+    return (
+        bool(compared)
+        and all(own.get(str(seed)) == sha for seed, sha in compared.items())
+        and all(record.sources == verification.sources for record in records.values())
+    )
+
+
+def _with_results(
+    row: EntryRow, board: Board, by_seed: Mapping[int, Record], records: Sequence[Record]
+) -> EntryRow:
+    completed = [record for record in records if record.status == "completed"]
+    first = (completed or records)[0]
+    seeds = tuple(_seed_score(board.primary, seed, by_seed.get(seed)) for seed in board.seeds)
+    values = {c.key: _interval([_value(r, c.key) for r in completed]) for c in COLUMNS}
+    config = _mapping(first.config)
+    return dataclasses.replace(
+        row,
+        seeds=seeds,
+        primary=t_interval([s.score for s in seeds]),
+        values=values,
+        comparable_cost=bool(completed) and all(_is_comparable(r) for r in completed),
+        curve=_mean_curve(completed),
+        test_images=int(first.to_counts().size.sum()),
+        settings={g: config[g] for g in ("strategy", "model") if isinstance(config.get(g), Mapping)},
+        environment=_mapping(first.environment),
+        sources=_mapping(first.sources),
+        source_sha256=str(first.source_sha256),
+        version=_mapping(first.code),
+        tuning=_mapping(first.tuning),
+        declares=_mapping(first.declares),
+    )
+
+
+def _seed_score(primary: str, seed: int, record: Record | None) -> SeedScore:
+    """The primary, recomputed from the counts: what a record says of itself is not believed."""
+    if record is None:
+        return SeedScore(seed, 0.0, MISSING)
+    counts = record.to_counts()
+    if record.status != "completed" or len(counts.evaluated_after) == 0:
+        return SeedScore(seed, 0.0, record.status if record.status != "completed" else "error")
+    with np.errstate(all="ignore"):
+        value = _number(METRICS[primary](counts).value)
+    return SeedScore(seed, value or 0.0, "completed")
+
+
+def _value(record: Record, key: str) -> float | None:
+    if key in METRICS:
+        return _number(_mapping(_mapping(record.metrics).get(key)).get("value"))
+    return _number(_mapping(record.cost).get(key))
+
+
+def _is_comparable(record: Record) -> bool:
+    cost = _mapping(record.cost)
+    return (
+        not cost.get("flops_uncounted")
+        and cost.get("state_bytes_method") == "state_dict"
+        and all(_value(record, key) is not None for key in ("train_flops", "state_bytes"))
+    )
+
+
+def _interval(values: Sequence[float | None]) -> Interval:
+    return t_interval([v for v in values if v is not None])
+
+
+def _number(value: Any) -> float | None:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        return None
+    return float(value)
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
+
+
+def _mean_curve(records: Sequence[Record]) -> tuple[tuple[int, float], ...]:
+    """At most ``CURVE_POINTS`` bins, narrow at the start of the stream, where curves are steep."""
+    counts = [c for c in (r.to_counts() for r in records) if len(c.evaluated_after) and c.size.sum()]
+    if not counts:
+        return ()
+    grid = counts[0].evaluated_after
+    mean = np.mean([np.interp(grid, c.evaluated_after, c.world_accuracy) for c in counts], axis=0)
+    last, n = len(grid) - 1, CURVE_POINTS
+    even = np.linspace(0, last, n * 2 // 3)
+    early = np.geomspace(1, last + 1, n // 3) - 1
+    starts = np.unique(np.r_[even, early].round().astype(int))
+    sizes = np.diff(np.r_[starts, last + 1])
+    x = np.add.reduceat(grid, starts) / sizes
+    y = np.add.reduceat(mean, starts) / sizes
+    return tuple((round(float(a)), round(float(b), 4)) for a, b in zip(x, y, strict=True))
