@@ -40,6 +40,8 @@ OPTIONS = {
     "show": ("--json",),
     "check": ("--json",),
     "results": ("--format", "--plot"),
+    "compare": ("--board", "--boards", "--metric", "--json"),
+    "leaderboard": ("--boards", "--check"),
     "completion": (),
 }
 

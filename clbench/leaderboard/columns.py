@@ -29,7 +29,9 @@ def others(board: Board, rows: Sequence[EntryRow]) -> list[Column]:
     return [
         column
         for column in COLUMNS
-        if column.key in METRICS and column.main and column.key != board.primary
+        if column.key in METRICS
+        and column.main
+        and column.key != board.primary
         and any(row.ranked and row.values.get(column.key, (None,))[0] is not None for row in rows)
     ]
 
@@ -70,6 +72,11 @@ def cost(row: EntryRow, key: str) -> str:
     return number(row.values[key].mean, BY_KEY[key])
 
 
+def leads(row: EntryRow) -> bool:
+    """Whether nothing is known to be better, on seeds that all were completed."""
+    return row.rank_range is not None and row.rank_range[0] == 1 and not row.failed
+
+
 def places(row: EntryRow) -> str:
     """``1–2``, or ``3`` where nothing else is left open."""
     if row.rank_range is None:
@@ -97,9 +104,13 @@ def facts(board: Board, rows: Sequence[EntryRow]) -> list[tuple[str, str]]:
         "training FLOPs": board.budget.train_flops,
     }
     spent = ", ".join(f"{k} {v:,}" for k, v in budget.items() if v is not None)
-    anchors = " · ".join(
-        f"{what} {anchor.strategy} {anchor.mean * column.scale:.1f}"
-        for what, anchor in (("floor", board.floor), ("naive", board.naive), ("ceiling", board.ceiling))
+    anchors = ", ".join(
+        f"{what} {anchor.mean * column.scale:.1f} ({anchor.strategy})"
+        for what, anchor in (
+            ("floor", board.floor),
+            ("naive", board.naive),
+            ("ceiling", board.ceiling),
+        )
     )
     return [
         ("Scenario", _group(board.settings.get("scenario"))),
@@ -128,8 +139,8 @@ def reading(board: Board) -> list[str]:
     n = len(board.seeds)
     return [
         f"Scores are means over the board's {n} seeds ± the half width of a 95 % Student-t interval. "
-        "A failed or missing seed scores 0 on the primary; it is not dropped. Other columns average "
-        "the seeds that were completed.",
+        "A failed or missing seed scores 0 on the primary; it is not dropped, and leaves a wide interval "
+        "and rank. Other columns average the seeds that were completed.",
         "A rank is the range of places that the evidence leaves open: 1 + the entries significantly "
         "better, to n − the entries significantly worse. Entries meet the same streams, so pairs are "
         "compared seed by seed (paired t-test), and Holm's adjustment keeps the chance of any wrong "

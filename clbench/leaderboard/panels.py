@@ -7,12 +7,12 @@ from typing import Any
 
 from clbench.leaderboard import columns
 from clbench.leaderboard.board import Board
-from clbench.leaderboard.columns import BY_KEY, with_interval
+from clbench.leaderboard.columns import with_interval
 from clbench.leaderboard.entry import TIERS
 from clbench.leaderboard.summary import EntryRow
 from clbench.leaderboard.text import as_html, safe_link
 from clbench.metrics import METRICS
-from clbench.tables import COLUMNS
+from clbench.tables import COLUMNS, Column, Interval
 
 MOST = 40
 """Settings, findings and so on that are shown of a kind."""
@@ -55,28 +55,47 @@ def _lead(row: EntryRow) -> str:
     ]
     text = " · ".join(part for part in (who, *links) if part)
     described = f"<p>{as_html(row.description, 400)}</p>" if row.description else ""
-    return f"{described}<p class=\"quiet\">{text}</p>" if text else described
+    return f'{described}<p class="quiet">{text}</p>' if text else described
 
 
 def _columns(board: Board, row: EntryRow) -> Iterable[str]:
     shown = [c for c in COLUMNS if row.values.get(c.key, (None,))[0] is not None]
-    yield _pairs("Metrics", ((c.title, with_interval(row.values[c.key], c)) for c in shown if c.key in METRICS))
-    yield _pairs("Cost", ((c.title, with_interval(row.values[c.key], c)) for c in shown if c.key not in METRICS))
+    yield _pairs(
+        "Metrics",
+        ((c.title, with_interval(row.values[c.key], c)) for c in shown if c.key in METRICS),
+    )
+    yield _pairs(
+        "Cost", ((c.title, _cost(row.values[c.key], c)) for c in shown if c.key not in METRICS)
+    )
     yield _pairs("Settings", _flat(row.settings))
     primary = columns.primary(board)
     scores = (
-        (f"seed {s.seed}", columns.number(s.score, primary) + ("" if s.status == "completed" else f" ({s.status})"))
+        (
+            f"seed {s.seed}",
+            columns.number(s.score, primary)
+            + ("" if s.status == "completed" else f" ({s.status})"),
+        )
         for s in row.seeds
     )
     yield _pairs(f"Seeds, {primary.title}", scores)
     yield _pairs("Paper and measured", _reference(row, with_interval(row.primary, primary)))
-    yield _pairs("Tuning", [*_flat(row.tuning), ("tuned on", " ".join(map(str, row.tuned_on[:MOST])) or "no seed")])
+    yield _pairs(
+        "Tuning",
+        [*_flat(row.tuning), ("tuned on", " ".join(map(str, row.tuned_on[:MOST])) or "no seed")],
+    )
     yield _pairs("Reproduced", _flat(row.verification))
-    yield _pairs("Environment", [*_flat(row.environment), *_flat(row.version)])
+    version = {**row.version, "commit": str(row.version.get("commit"))[:12]}
+    yield _pairs("Environment", [*_flat(row.environment), *_flat(version)])
     declared = [(k, "yes" if v is True else "no") for k, v in row.declares.items()]
     hashes = [("source", row.source_sha256), *((f"of {k}", v) for k, v in row.sources.items())]
     yield _pairs("Declared", declared)
     yield _pairs("Source hashes", hashes, short=True)
+
+
+def _cost(interval: Interval, column: Column) -> str:
+    """Without an interval where all seeds cost the same."""
+    same = interval._replace(half_width=interval.half_width or None)
+    return with_interval(same, column)
 
 
 def _reference(row: EntryRow, measured: str) -> list[tuple[str, Any]]:
@@ -84,8 +103,12 @@ def _reference(row: EntryRow, measured: str) -> list[tuple[str, Any]]:
     if not reference:
         return []
     comparable = "yes" if reference.get("comparable") is True else "no: another protocol"
-    return [("paper says", reference.get("value", "–")), ("source", reference.get("source", "–")),
-            ("comparable", comparable), ("measured here %", measured)]
+    return [
+        ("paper says", reference.get("value", "–")),
+        ("source", reference.get("source", "–")),
+        ("comparable", comparable),
+        ("measured here %", measured),
+    ]
 
 
 def _flat(mapping: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
@@ -107,7 +130,8 @@ def _pairs(title: str, pairs: Iterable[tuple[str, Any]], *, short: bool = False)
     cut = 12 if short else 120
     kind = ' class="hash"' if short else ""
     body = "".join(
-        f"<dt>{as_html(k, 60)}</dt><dd{kind}>{as_html(str(v)[:cut] if short else v, cut)}</dd>" for k, v in items
+        f"<dt>{as_html(k, 60)}</dt><dd{kind}>{as_html(str(v)[:cut] if short else v, cut)}</dd>"
+        for k, v in items
     )
     return f"<section><h3>{as_html(title)}</h3><dl>{body}</dl></section>"
 

@@ -66,7 +66,7 @@ def paired_p_values(scores: np.ndarray) -> np.ndarray:
     constant = error <= RESOLUTION
     statistic = mean / np.where(constant, 1.0, error)
     p_values = 2 * t.sf(statistic, n_seeds - 1)
-    return np.where(constant, (mean <= RESOLUTION).astype(float), p_values)
+    return np.asarray(np.where(constant, (mean <= RESOLUTION).astype(float), p_values))
 
 
 def holm(p_values: np.ndarray) -> np.ndarray:

@@ -24,11 +24,31 @@ def to_csv(board: Board, rows: Sequence[EntryRow]) -> str:
     writer = csv.writer(out, lineterminator="\n")
     keys = [column.key for column in COLUMNS]
     writer.writerow(
-        ["board", "protocol", "entry", "name", "authors", "division", "tier", "flags", "not_ranked",
-         "url", "source_sha256", "tuning", "rank_low", "rank_high", "pareto", "primary",
-         "primary_half_width", "n_seeds", "n_failed", "normalised", "comparable_cost",
-         *(f"seed_{seed}" for seed in board.seeds),
-         *(f"{key}{part}" for key in keys for part in ("", "_half_width", "_n"))]
+        [
+            "board",
+            "protocol",
+            "entry",
+            "name",
+            "authors",
+            "division",
+            "tier",
+            "flags",
+            "not_ranked",
+            "url",
+            "source_sha256",
+            "tuning",
+            "rank_low",
+            "rank_high",
+            "pareto",
+            "primary",
+            "primary_half_width",
+            "n_seeds",
+            "n_failed",
+            "normalised",
+            "comparable_cost",
+            *(f"seed_{seed}" for seed in board.seeds),
+            *(f"{key}{part}" for key in keys for part in ("", "_half_width", "_n")),
+        ]
     )
     for row in rows:
         known = {s.seed: _number(s.score) for s in row.seeds} if row.ranked else {}
@@ -38,15 +58,35 @@ def to_csv(board: Board, rows: Sequence[EntryRow]) -> str:
             row.values.get(key, Interval(None, None, 0)) if row.ranked else Interval(None, None, 0)
             for key in keys
         ]
-        texts = [board.name, board.protocol, row.slug, row.name, "; ".join(row.authors), row.division,
-                 row.tier, " ".join(row.flags), "; ".join(row.errors), safe_link(row.url) or "",
-                 row.source_sha256, row.tuning.get("ruleset", "")]
+        texts = [
+            board.name,
+            board.protocol,
+            row.slug,
+            row.name,
+            "; ".join(row.authors),
+            row.division,
+            row.tier,
+            " ".join(row.flags),
+            "; ".join(row.errors),
+            safe_link(row.url) or "",
+            row.source_sha256,
+            row.tuning.get("ruleset", ""),
+        ]
         writer.writerow(
-            [*(as_cell(text) for text in texts), low, high, int(row.on_front),
-             _number(primary.mean), _number(primary.half_width), primary.n,
-             len(row.failed), _normalised(board, primary.mean), int(row.comparable_cost),
-             *(known.get(seed, "") for seed in board.seeds),
-             *(_number(v) for interval in values for v in interval)]
+            [
+                *(as_cell(text) for text in texts),
+                low,
+                high,
+                int(row.on_front),
+                _number(primary.mean),
+                _number(primary.half_width),
+                primary.n,
+                len(row.failed),
+                _normalised(board, primary.mean),
+                int(row.comparable_cost),
+                *(known.get(seed, "") for seed in board.seeds),
+                *(_number(v) for interval in values for v in interval),
+            ]
         )
     return out.getvalue()
 

@@ -31,9 +31,11 @@ class Finding(Protocol):
     @property
     def rule(self) -> str:
         """The rule's id; C3 is a source that is not the one that ran."""
+
     @property
     def level(self) -> str:
         """``error``: not ranked; ``review``: asks for reproduction; anything else: a note."""
+
     @property
     def message(self) -> str:
         """One line."""
@@ -136,7 +138,9 @@ def summarise_entry(
     errors = [*entry.problems, *(f.message for f in found if f.level == "error")]
     meta = entry.meta
     if meta is None:
-        return EntryRow(entry.slug, entry.slug, "", "", TIERS[0], errors=tuple(errors) or ("no entry.yaml",))
+        return EntryRow(
+            entry.slug, entry.slug, "", "", TIERS[0], errors=tuple(errors) or ("no entry.yaml",)
+        )
     if meta.division not in board.divisions:
         errors.append(f"division {clean(meta.division, 40)!r} is not one of the board's")
     records = [entry.records[seed] for seed in board.seeds if seed in entry.records]
@@ -223,7 +227,9 @@ def _with_results(
         comparable_cost=bool(completed) and all(_is_comparable(r) for r in completed),
         curve=_mean_curve(completed),
         test_images=int(first.to_counts().size.sum()),
-        settings={g: config[g] for g in ("strategy", "model") if isinstance(config.get(g), Mapping)},
+        settings={
+            g: config[g] for g in ("strategy", "model") if isinstance(config.get(g), Mapping)
+        },
         environment=_mapping(first.environment),
         sources=_mapping(first.sources),
         source_sha256=str(first.source_sha256),
@@ -276,7 +282,9 @@ def _mapping(value: Any) -> Mapping[str, Any]:
 
 def _mean_curve(records: Sequence[Record]) -> tuple[tuple[int, float], ...]:
     """At most ``CURVE_POINTS`` bins, narrow at the start of the stream, where curves are steep."""
-    counts = [c for c in (r.to_counts() for r in records) if len(c.evaluated_after) and c.size.sum()]
+    counts = [
+        c for c in (r.to_counts() for r in records) if len(c.evaluated_after) and c.size.sum()
+    ]
     if not counts:
         return ()
     grid = counts[0].evaluated_after

@@ -81,18 +81,24 @@ def curves(rows: Sequence[EntryRow], style: dict[str, str], off: set[str]) -> st
 
 
 def pareto(
-    rows: Sequence[EntryRow], style: dict[str, str], gain: Column, cost: Column,
+    rows: Sequence[EntryRow],
+    style: dict[str, str],
+    gain: Column,
+    cost: Column,
     anchors: Sequence[tuple[str, float]],
 ) -> str:
     """Primary against a cost on a log axis, with 95 % bars and the front of each division."""
-    shown = [(row, row.values[cost.key].mean, row.primary.mean) for row in rows if row.comparable_cost]
+    shown = [
+        (row, row.values[cost.key].mean, row.primary.mean) for row in rows if row.comparable_cost
+    ]
     points = [(row, c, p) for row, c, p in shown if c and c > 0 and p is not None]
+    # A failed seed scores 0: such a mean would squeeze all the others into a line.
+    inside = [p for row, _, p in points if not row.failed] or [p for _, _, p in points]
     if not points:
         return ""
     width, height = 520, 380
     costs = [c for _, c, _ in points]
-    inside = [p for _, _, p in points] + [v for _, v in anchors]
-    low, high = span(inside)
+    low, high = span(inside + [v for _, v in anchors])
     x = Axis(min(costs) / 1.5 * cost.scale, max(costs) * 1.8 * cost.scale, 52, width - 12, log=True)
     y = Axis(low, high, height - 46, 14)
     parts = _grid(x, y, f"{cost.title} (log)", gain.title, lambda v: f"{v:g}")
@@ -103,12 +109,12 @@ def pareto(
         )
     for division in sorted({row.division for row, _, _ in points}):
         members = [(c * cost.scale, p) for row, c, p in points if row.division == division]
-        parts.append(_staircase(division, members, x, y))
-    placed: list[tuple[float, float, float]] = []
+        parts.append(_staircase(division, [m for m in members if m[1] >= low], x, y))
+    spots = [(x(c * cost.scale), y(max(p, low))) for _, c, p in points]
+    placed = [(a - 6, a + 6, b + 4) for a, b in spots]
     labels = []
-    for row, c, p in points:
-        a, b = x(c * cost.scale), y(p)
-        half = row.primary.half_width or 0.0
+    for (row, c, p), (a, b) in zip(points, spots, strict=True):
+        half = 0.0 if row.failed else row.primary.half_width or 0.0
         top, bottom = (max(y.stop, min(y.start, y(v))) for v in (p + half, p - half))
         told = f"{row.name}: {gain.title} {number(p, gain)}, {cost.title} {number(c, cost)}"
         parts.append(
@@ -119,7 +125,9 @@ def pareto(
         )
         if len(points) <= 30 or row.on_front:
             labels += _label(row, a, b, x, y, placed)
-    summary = f"{gain.title} against {cost.title} of {len(points)} entries; the table has the numbers"
+    summary = (
+        f"{gain.title} against {cost.title} of {len(points)} entries; the table has the numbers"
+    )
     return _svg("pareto", width, height, summary, parts + labels)
 
 
@@ -128,11 +136,13 @@ _HOLLOW = ' class="hollow"'
 
 def strip(seeds: Sequence[SeedScore], mean: float, half: float, low: float, high: float) -> str:
     """One entry's seeds as points on a common scale, under its mean and interval."""
-    x = Axis(low, high, 6, 134)
+    x = Axis(low, high, 6, 114)
     parts = []
     if mean + half >= low and mean - half <= high:
         left, right = x(max(low, mean - half)), x(min(high, mean + half))
-        parts.append(f'<rect x="{left}" y="6" width="{max(1.0, right - left):.1f}" height="6" rx="3"/>')
+        parts.append(
+            f'<rect x="{left}" y="6" width="{max(1.0, right - left):.1f}" height="6" rx="3"/>'
+        )
     for seed in seeds:
         if seed.score < low:
             parts.append('<path d="M1 6l6 6M7 6l-6 6"/>')
@@ -143,7 +153,7 @@ def strip(seeds: Sequence[SeedScore], mean: float, half: float, low: float, high
         for s in seeds
     )
     return (
-        f'<svg class="strip" viewBox="0 0 140 18" width="140" height="18" role="img" '
+        f'<svg class="strip" viewBox="0 0 120 18" width="120" height="18" role="img" '
         f'aria-label="{as_html(told, 400)}"><title>{as_html(told, 400)}</title>{"".join(parts)}</svg>'
     )
 
@@ -152,15 +162,23 @@ def _grid(x: Axis, y: Axis, x_title: str, y_title: str, write: Callable[[float],
     """Lines, ticks and titles; y is a share, shown in percent."""
     parts = []
     for value in y.ticks():
-        parts.append(f'<line class="grid" x1="{x.start}" x2="{x.stop}" y1="{y(value)}" y2="{y(value)}"/>')
+        parts.append(
+            f'<line class="grid" x1="{x.start}" x2="{x.stop}" y1="{y(value)}" y2="{y(value)}"/>'
+        )
         parts.append(
             f'<text x="{x.start - 6}" y="{y(value) + 4:g}" text-anchor="end">{100 * value:.4g}</text>'
         )
     for value in x.ticks():
-        parts.append(f'<line class="tick" x1="{x(value)}" x2="{x(value)}" y1="{y.start}" y2="{y.start + 4}"/>')
-        parts.append(f'<text x="{x(value)}" y="{y.start + 18}" text-anchor="middle">{write(value)}</text>')
+        parts.append(
+            f'<line class="tick" x1="{x(value)}" x2="{x(value)}" y1="{y.start}" y2="{y.start + 4}"/>'
+        )
+        parts.append(
+            f'<text x="{x(value)}" y="{y.start + 18}" text-anchor="middle">{write(value)}</text>'
+        )
     middle = (x.start + x.stop) / 2
-    parts.append(f'<text class="title" x="{middle}" y="{y.start + 38}" text-anchor="middle">{as_html(x_title)}</text>')
+    parts.append(
+        f'<text class="title" x="{middle}" y="{y.start + 38}" text-anchor="middle">{as_html(x_title)}</text>'
+    )
     across = (y.start + y.stop) / 2
     parts.append(
         f'<text class="title" transform="translate(13 {across:g}) rotate(-90)" text-anchor="middle">'
@@ -176,6 +194,8 @@ def _staircase(division: str, points: Sequence[tuple[float, float]], x: Axis, y:
         if gain > best:
             path += f"M{x(cost)} {y(gain)}" if not path else f"H{x(cost)}V{y(gain)}"
             best = gain
+    if not path:
+        return ""
     return f'<path class="front" data-front="{as_html(division)}" d="{path}H{x.stop}"/>'
 
 
@@ -185,7 +205,7 @@ def _label(
     """A point's name beside it where there is room; the tooltip has it in any case."""
     text = row.slug if len(row.slug) <= 22 else row.slug[:21] + "…"
     wide = 6.2 * len(text)
-    for dx, dy in ((8, 4), (-8, 4), (8, -8), (8, 15), (-8, -8), (-8, 15)):
+    for dx, dy in ((8, 4), (-8, 4), (7, -7), (7, 15), (-7, -7), (-7, 15), (7, -18), (7, 26)):
         left = a + dx if dx > 0 else a + dx - wide
         top = b + dy
         free = all(abs(top - t) > 11 or left > r or left + wide < le for le, r, t in placed)

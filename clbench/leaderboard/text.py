@@ -23,7 +23,9 @@ def clean(value: Any, longest: int = LONGEST) -> str:
     """
     text = " ".join(str(value)[: 4 * longest].split())
     kept = "".join(
-        c for c in text if c not in _BIDI and unicodedata.category(c) not in ("Cc", "Cs", "Zl", "Zp")
+        c
+        for c in text
+        if c not in _BIDI and unicodedata.category(c) not in ("Cc", "Cs", "Zl", "Zp")
     )
     return kept if len(kept) <= longest else kept[: longest - 1] + "…"
 
@@ -64,7 +66,13 @@ def safe_link(value: Any) -> str | None:
         return None
     try:
         parts = urlsplit(text)
-        known = parts.scheme in ("http", "https") and bool(parts.hostname) and "@" not in parts.netloc
+        known = (
+            parts.scheme in ("http", "https") and bool(parts.hostname) and "@" not in parts.netloc
+        )
     except ValueError:
         return None
-    return quote(text, safe=":/?#&=%~+,;@!$*-._[]").replace("[", "%5B").replace("]", "%5D") if known else None
+    return (
+        quote(text, safe=":/?#&=%~+,;@!$*-._[]").replace("[", "%5B").replace("]", "%5D")
+        if known
+        else None
+    )
