@@ -43,7 +43,7 @@ def run(
         UsageError: the words are wrong; nothing was run.
         ClbenchError: a folder is in use or damaged.
     """
-    from clbench.config import sweep
+    from clbench.sweep import sweep
     from clbench.execute import Options, run_all
 
     points = sweep(

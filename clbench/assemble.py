@@ -14,6 +14,7 @@ from clbench.environment import code_version, environment, peak_rss_bytes
 from clbench.errors import Diverged
 from clbench.flops import integrate
 from clbench.harness import Outcome
+from clbench.leaderboard.protocol import FIXED
 from clbench.ledger import Ledger
 from clbench.metrics import Counts
 from clbench.record import SCHEMA, Record
@@ -22,7 +23,7 @@ from clbench.strategy import Strategy
 
 def assemble(run: Run, strategy: Strategy, outcome: Outcome, started: datetime) -> Record:
     """Everything that is known of a run that has ended, well or not."""
-    ledger, stream = outcome.ledger, run.stream
+    ledger, stream, protocol = outcome.ledger, run.stream, run.config.protocol
     cells = stream.cells
     sizes = _cell_sizes(run)
     tasks, views = _views(run, len(ledger.task_end))
@@ -42,8 +43,8 @@ def assemble(run: Run, strategy: Strategy, outcome: Outcome, started: datetime) 
         config=run.config.as_dict(),
         config_sha256=run.config_sha256,
         overrides=list(run.config.overrides),
-        board=run.config.board,
-        tuning=run.config.tuning,
+        board=protocol.as_dict() if protocol else None,
+        tuning=protocol.tuning if protocol else FIXED,
         declares={
             "pretrained": strategy.pretrained,
             "grows": strategy.grows,
@@ -131,7 +132,8 @@ def _error(error: BaseException | None, run: Run) -> dict[str, str] | None:
         return None
     if isinstance(error, Diverged):
         return {"type": "Diverged", "message": str(error)}
-    message = (str(error).splitlines() or [""])[0]
+    line = (str(error).splitlines() or [""])[0]
+    message = "".join(c if c.isprintable() else " " for c in line)
     plugin = run.config.plugins["strategy"].path
     trace, where = error.__traceback__, ""
     while trace is not None:

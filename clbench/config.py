@@ -6,7 +6,6 @@ Precedence: dataclass defaults < the scenario's recommendation < file < command 
 from __future__ import annotations
 
 import dataclasses
-import itertools
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -18,9 +17,10 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from clbench.errors import UsageError
-from clbench.registry import FOLDERS_WORD, Plugin, did_you_mean, find
+from clbench.leaderboard.protocol import Protocol, protocol_of
+from clbench.registry import FOLDERS_WORD, GROUPS, Plugin, did_you_mean, find
+from clbench.sweep import sweep
 
-GROUPS = ("scenario", "strategy", "data", "model")
 REQUIRED = ("scenario", "strategy")
 
 
@@ -70,12 +70,8 @@ class RunConfig:
     plugins: Mapping[str, Plugin]
     overrides: tuple[str, ...] = ()
     """What the user passed, as words; of a path only the file's name."""
-    board: dict[str, str] | None = None
-    """``{name, protocol, division}`` where the run is one of a leaderboard."""
-    tuning: dict[str, Any] = dataclasses.field(
-        default_factory=lambda: {"ruleset": "fixed", "trials": 0, "grid_sha256": None}
-    )
-    """How the strategy's settings were chosen."""
+    protocol: Protocol | None = None
+    """Where the run is one of a leaderboard."""
 
     def as_dict(self) -> dict[str, Any]:
         """The resolved settings as plain data; of a path only the file's name."""
@@ -109,38 +105,6 @@ def _plain(settings: Any) -> dict[str, Any]:
     return {f.name: plain(getattr(settings, f.name)) for f in dataclasses.fields(settings)}
 
 
-def split_top(text: str) -> list[str]:
-    """Split at commas outside brackets and quotes: ``a,[1,2]`` to ``a`` and ``[1,2]``.
-
-    An inclusive range of integers, ``0..4``, counts as its members.
-    """
-    parts, depth, quote, start = [], 0, "", 0
-    for at, char in enumerate(text):
-        if quote:
-            quote = "" if char == quote else quote
-        elif char in "'\"":
-            quote = char
-        elif char in "[{(":
-            depth += 1
-        elif char in "]})":
-            depth -= 1
-        elif char == "," and depth == 0:
-            parts.append(text[start:at])
-            start = at + 1
-    parts.append(text[start:])
-    spread: list[str] = []
-    for part in parts:
-        bounds = re.fullmatch(r"(\d+)\.\.(\d+)", part)
-        if bounds:
-            low, high = int(bounds[1]), int(bounds[2])
-            if high < low or high - low > 100_000:
-                raise UsageError(f"range {part} is empty or too long")
-            spread += [str(i) for i in range(low, high + 1)]
-        else:
-            spread.append(part)
-    return spread
-
-
 def resolve(overrides: Sequence[str], file: Path | None = None) -> list[RunConfig]:
     """Every run that the words ask for: a cartesian product, the last key varying fastest.
 
@@ -150,79 +114,14 @@ def resolve(overrides: Sequence[str], file: Path | None = None) -> list[RunConfi
     return [resolve_point(point) for point in sweep(overrides, file)]
 
 
-def sweep(overrides: Sequence[str], file: Path | None = None) -> list[dict[str, Any]]:
-    """The words (after those of a file) as one ``{key: value}`` per run."""
-    pairs: dict[str, Any] = _read_file(file) if file else {}
-    choices: dict[str, list[Any]] = {key: [value] for key, value in pairs.items()}
-    given: set[str] = set()
-    for word in overrides:
-        key, equals, text = word.partition("=")
-        if not equals or not key:
-            raise UsageError(f"expected key=value, got {word!r}")
-        if key in given:
-            raise UsageError(f"{key} is given twice")
-        given.add(key)
-        if key in GROUPS and [text] != choices.get(key, [text]):
-            # Another option of a group: the file's settings of the first do not apply to it.
-            choices = {
-                k: v for k, v in choices.items() if k in given or not k.startswith(key + ".")
-            }
-        choices.pop(key, None)
-        choices[key] = split_top(text)
-        if any(part == "" for part in choices[key]):
-            raise UsageError(f"{word}: empty value; write null for none")
-    points = [dict(zip(choices, p, strict=True)) for p in itertools.product(*choices.values())]
-    addressed = [_address_arms(point, choices) for point in points]
-    # naive,ewc x ewc.lam=1,3 names naive twice; two processes would meet in one folder.
-    return list({repr(point): point for point in addressed}.values())
-
-
-def _address_arms(point: dict[str, Any], choices: dict[str, list[Any]]) -> dict[str, Any]:
-    """Turn ``ewc.lam=3`` into ``strategy.lam=3`` where the run's strategy is ewc, else drop it."""
-    arms = {_stem(str(v)): group for group in GROUPS for v in choices.get(group, [])}
-    chosen = {_stem(str(point[group])) for group in GROUPS if group in point}
-    out: dict[str, Any] = {}
-    for key, value in point.items():
-        head, dot, rest = key.partition(".")
-        if dot and head not in GROUPS and head in arms:
-            if head in chosen:
-                out[f"{arms[head]}.{rest}"] = value
-        else:
-            out[key] = value
-    return out
-
-
-def _stem(value: str) -> str:
-    return Path(value).stem if value.endswith(".py") else value
-
-
-def _read_file(path: Path) -> dict[str, Any]:
-    try:
-        loaded = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UsageError(f"--config {path}: {error.strerror}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UsageError(f"--config {path}: is not YAML: {str(error).splitlines()[0]}") from error
-    if not isinstance(loaded, dict):
-        raise UsageError(f"--config {path}: must hold settings, such as 'scenario: scole'")
-    pairs: dict[str, Any] = {}
-    for key, value in loaded.items():
-        if key in GROUPS and isinstance(value, dict):
-            settings = dict(value)
-            if "name" in settings:
-                pairs[key] = settings.pop("name")
-            pairs.update({f"{key}.{name}": v for name, v in settings.items()})
-        else:
-            pairs[str(key)] = value
-    return pairs
-
-
 def resolve_point(point: Mapping[str, Any]) -> RunConfig:
     """One run's settings, typed and checked, from its ``{key: value}``.
 
     Raises:
         UsageError: any of them is wrong.
     """
+    point, words = {k: v for k, v in point.items() if k != "overrides"}, point.get("overrides", ())
+    protocol, point = protocol_of(point)
     for group in REQUIRED:
         if group not in point:
             raise UsageError(f"{group}= is required (clbench list {FOLDERS_WORD[group]})")
@@ -234,16 +133,23 @@ def resolve_point(point: Mapping[str, Any]) -> RunConfig:
         key: value for key, value in classes["scenario"].recommended.items() if key not in point
     }
     point = {**recommended, **point}
+    if protocol:
+        point = protocol.with_budget(point, _names(classes["strategy"].Config))
     built = {group: _fill(group, chosen[group], classes[group], point) for group in chosen}
     model = point["model"] if "model" in point else built["data"].default_model()
     chosen["model"] = find("model", str(model))
     built["model"] = _fill("model", chosen["model"], chosen["model"].load(), point)
     common = _build(Common, {k: v for k, v in point.items() if k in _names(Common)}, "")
-    return RunConfig(**built, common=common, plugins=chosen)
+    config = RunConfig(
+        **built, common=common, plugins=chosen, overrides=tuple(words), protocol=protocol
+    )
+    if protocol:
+        protocol.check(config.as_dict())
+    return config
 
 
 def _refuse_unknown_heads(point: Mapping[str, Any]) -> None:
-    known = {*GROUPS, *_names(Common)}
+    known = {*GROUPS, *_names(Common), "board", "division", "tuned"}
     for key in point:
         head, dot, _ = key.partition(".")
         if head not in known or (dot and head not in GROUPS):

@@ -175,7 +175,6 @@ def execute(run: Run, options: Options) -> Done:
 
 
 def _run(run: Run, strategy: Any, folder: Path, options: Options) -> Record:
-    started = datetime.now(UTC)
     ledger = start_ledger(run)
     saved = folder / "checkpoint"
     if saved.exists() and not options.overwrite:
@@ -185,8 +184,12 @@ def _run(run: Run, strategy: Any, folder: Path, options: Options) -> Record:
         for stale in (saved, folder / "record.json"):
             stale.unlink(missing_ok=True)
         shutil.rmtree(folder / "tensorboard", ignore_errors=True)
+    ledger.started = ledger.started or datetime.now(UTC).isoformat()
     settings = yaml.safe_dump(run.config.as_dict(), sort_keys=False)
     write_atomically(folder / "config.yaml", settings.encode())
+    for group in ("strategy", "model"):  # what ran, for whoever submits it
+        source = run.config.plugins[group].path.read_bytes()
+        write_atomically(folder / f"{group}.py", source)
     with ExitStack() as stack:
         reports = []
         if not options.quiet:
@@ -203,7 +206,7 @@ def _run(run: Run, strategy: Any, folder: Path, options: Options) -> Record:
             report=lambda books: [r(books) for r in reports] and None,
             save=lambda books, state: checkpoint.save(saved, _identity(run), books, state),
         )
-    record = assemble(run, strategy, outcome, started)
+    record = assemble(run, strategy, outcome, datetime.fromisoformat(ledger.started))
     from clbench.plots import save_curve
 
     save_curve([record], folder / "curve.png")

@@ -20,9 +20,10 @@ from torch.optim.optimizer import register_optimizer_step_post_hook
 from clbench import seeding
 from clbench.build import Run
 from clbench.errors import Diverged
-from clbench.flops import Count
+from clbench.flops import Count, integrate
 from clbench.ledger import Ledger, state_bytes, tensors_of
 from clbench.record import Status
+from clbench.schedule import is_due
 from clbench.seeding import Axis
 from clbench.strategy import Strategy
 from clbench.stream import Draw
@@ -41,19 +42,6 @@ class Outcome:
     status: Status
     error: BaseException | None
     ledger: Ledger
-
-
-def is_due(schedule: str, number: int) -> bool:
-    """Whether an evaluation follows experience ``number`` (counted from 1).
-
-    ``log``: about ten evaluations a decade, at 1, 2, ..., 10, 13, 16, 20, 25, 32, ...
-    """
-    if schedule != "log":
-        return number % int(schedule) == 0
-    decade = 10 ** (len(str(number)) - 1)
-    if decade == 1:
-        return True
-    return number in {round(decade * 10 ** (k / 10)) for k in range(10)}
 
 
 def start_ledger(run: Run) -> Ledger:
@@ -123,6 +111,9 @@ class _Loop:
                 self._checkpoint()
                 return "interrupted"
             self._learn(run.stream.draw(ledger.experiences))
+            if self._spent():
+                self._checkpoint()
+                return "budget_exceeded"
             if is_due(run.config.common.eval_every, ledger.experiences):
                 self._evaluate()
             self.report(ledger)
@@ -162,6 +153,17 @@ class _Loop:
         ledger.experiences = number
         if draw.ends_task:
             ledger.task_end.append(number)
+
+    def _spent(self) -> bool:
+        """Whether more was used than a board's budget allows."""
+        protocol, ledger = self.run.config.protocol, self.ledger
+        if protocol is None:
+            return False
+        budget = protocol.board.budget
+        flops = budget.train_flops
+        return (budget.samples is not None and ledger.samples > budget.samples) or (
+            flops is not None and integrate(ledger.train_rate, ledger.samples) > flops
+        )
 
     def _evaluate(self) -> None:
         ledger = self.ledger

@@ -17,6 +17,8 @@ class Ledger:
 
     stream_sha256: str
     predictions_sha256: str
+    started: str = ""
+    """When the first session began, in ISO 8601; a run that was resumed has several."""
     experiences: int = 0
     """Experiences learnt."""
     task_end: list[int] = field(default_factory=list)

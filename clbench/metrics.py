@@ -52,8 +52,9 @@ class Counts:
     @cached_property
     def view_accuracy(self) -> np.ndarray:
         """``(E, V)`` in [0, 1]: one pass serves every row of the accuracy matrix."""
-        members = self.views.astype(np.int64)
-        return np.asarray((self.correct @ members.T) / np.maximum(self.size @ members.T, 1))
+        # As floats, which are exact up to 2**53 and multiplied a hundred times faster.
+        members = self.views.T.astype(np.float64)
+        return np.asarray((self.correct @ members) / np.maximum(self.size @ members, 1))
 
     @cached_property
     def world_accuracy(self) -> np.ndarray:
@@ -159,7 +160,8 @@ def forward_transfer(counts: Counts) -> Metric:
     labels = counts.label[None, :] == np.unique(counts.label)[:, None]
     first_label = np.where(labels, first_cell[None, :], len(counts.task_end)).min(1)
     gains = []
-    for t in np.flatnonzero(counts.measured & (before >= 0)):
+    # A task none of whose cells came before is the first one of each of its cells.
+    for t in np.intersect1d(np.flatnonzero(counts.measured & (before >= 0)), first_cell):
         cells = counts.views[counts.view_of_task[t]]
         classes = np.searchsorted(np.unique(counts.label), counts.label[cells])
         new = (first_cell[cells] == t).all()
@@ -258,11 +260,11 @@ def _earlier(counts: Counts) -> np.ndarray:
 
 def _first_task(views: np.ndarray, view_of_task: np.ndarray) -> np.ndarray:
     """``(C,)``: the first task with each cell; the number of tasks where none has it."""
-    first = np.full(views.shape[1], len(view_of_task))
-    for t in range(len(view_of_task) - 1, -1, -1):
-        if view_of_task[t] >= 0:
-            first[views[view_of_task[t]]] = t
-    return first
+    n_tasks = len(view_of_task)
+    first_of_view = np.full(len(views), n_tasks)
+    measured = np.flatnonzero(view_of_task >= 0)
+    np.minimum.at(first_of_view, view_of_task[measured], measured)
+    return np.asarray(np.where(views, first_of_view[:, None], n_tasks).min(0, initial=n_tasks))
 
 
 def _last_task(views: np.ndarray, view_of_task: np.ndarray) -> np.ndarray:

@@ -21,6 +21,7 @@ from clbench.errors import UsageError
 
 PACKAGE = Path(__file__).parent
 
+GROUPS = ("scenario", "strategy", "data", "model")
 FOLDERS = {
     "scenario": "scenarios",
     "strategy": "strategies",

@@ -59,8 +59,15 @@ def torch_generator(seed: int, axis: Axis, *key: int) -> torch.Generator:
 
 def seed_all(seed: int, axis: Axis, *key: int) -> None:
     """Seed torch (every device), numpy and ``random``; only ever called inside ``preserved``."""
-    state = integer(seed, axis, *key)
-    torch.manual_seed(state)
+    seed_from(integer(seed, axis, *key))
+
+
+def seed_from(state: int) -> None:
+    """Seed all generators with one integer; ``torch.initial_seed()`` gives it back."""
+    if torch.accelerator.is_available():
+        torch.manual_seed(state)
+    else:  # the same state, without a tenth of a millisecond of asking after devices
+        torch.default_generator.manual_seed(state)
     np.random.seed(state % 2**32)  # noqa: NPY002 - third-party strategies draw from it
     random.seed(state)
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 PACKAGE = Path(__file__).parent
+PLUGINS = ("clbench.strategies.", "clbench.scenarios.", "clbench.models.", "clbench.data.sets.")
 
 
 class Setting(NamedTuple):
@@ -95,39 +96,32 @@ def source_sha256(*paths: Path) -> dict[str, str]:
         file, is_plugin = todo.pop()
         if file in own or file in engine:
             continue
-        (own if is_plugin else engine)[file] = _text(file, _version(file))
-        todo.extend(_imports(file))
+        digest, imported = _digest(file.read_bytes())
+        (own if is_plugin else engine)[file] = digest
+        found = ((module_path(name), name.startswith(PLUGINS)) for name in imported)
+        todo.extend((path, plugin) for path, plugin in found if path is not None)
     # In an order independent of where anything lies: the plug-ins as given, then by content.
     first = [own.pop(path) for path in paths]
     return {
-        "own": _digest([*first, *sorted(own.values())]),
-        "engine": _digest(sorted(engine.values())),
+        "own": _joined([*first, *sorted(own.values())]),
+        "engine": _joined(sorted(engine.values())),
     }
 
 
-def _digest(texts: list[str]) -> str:
-    digests = [hashlib.sha256(text.encode()).digest() for text in texts]
-    return hashlib.sha256(b"".join(digests)).hexdigest()
+def _joined(digests: list[str]) -> str:
+    return hashlib.sha256(" ".join(digests).encode()).hexdigest()
 
 
-def _imports(path: Path) -> list[tuple[Path, bool]]:
-    """The files of clbench that a file imports, and whether each is a plug-in."""
+@cache
+def _digest(source: bytes) -> tuple[str, tuple[str, ...]]:
+    """Hash of a file's code less docstrings, and the modules that it may import."""
+    tree = ast.parse(source)
     names: list[str] = []
-    for node in ast.walk(_parse(path)):
+    for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             names += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
             names += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
-    plugins = ("clbench.strategies.", "clbench.scenarios.", "clbench.models.", "clbench.data.sets.")
-    found = [(module_path(name), name.startswith(plugins)) for name in names]
-    return [(file, is_plugin) for file, is_plugin in found if file is not None]
-
-
-@cache
-def _text(path: Path, version: tuple[int, int]) -> str:
-    """A file as source text without docstrings; ``ast.dump`` differs between Pythons."""
-    tree = ast.parse(path.read_bytes())
-    for node in ast.walk(tree):
         body = getattr(node, "body", None)
         if isinstance(body, list):
             node.body = [  # type: ignore[attr-defined]
@@ -135,19 +129,14 @@ def _text(path: Path, version: tuple[int, int]) -> str:
                 for s in body
                 if not (isinstance(s, ast.Expr) and isinstance(s.value, ast.Constant))
             ]
-    return ast.unparse(tree)
+    # As source text: what ast.dump writes differs from one Python to the next.
+    return hashlib.sha256(ast.unparse(tree).encode()).hexdigest(), tuple(names)
 
 
 def _parse(path: Path) -> ast.Module:
-    return _parsed(path, _version(path))
+    return _parsed(path.read_bytes())
 
 
 @cache
-def _parsed(path: Path, version: tuple[int, int]) -> ast.Module:
-    return ast.parse(path.read_bytes())
-
-
-def _version(path: Path) -> tuple[int, int]:
-    """Changes when the file is edited, say between two cells of a notebook."""
-    status = path.stat()
-    return status.st_mtime_ns, status.st_size
+def _parsed(source: bytes) -> ast.Module:
+    return ast.parse(source)

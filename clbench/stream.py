@@ -115,6 +115,10 @@ class Stream:
     disjoint: bool = False
     """Whether no class comes in two tasks."""
 
+    def __post_init__(self) -> None:
+        if self.transform is not None:
+            self.transform.check(self.pool.input_shape)
+
     @property
     def n_classes(self) -> int:
         """The number of classes the learner has to tell apart."""

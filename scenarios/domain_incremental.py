@@ -54,9 +54,9 @@ class DomainIncremental(Scenario):
             raise UsageError(f"scenario.severity={self.severity} must be in 1..5")
         if self.n_tasks is None and self.transform != "permuted":
             raise UsageError("scenario.n_tasks=null: only scenario.transform=permuted is endless")
-        if self.transform == "corrupted" and (self.n_tasks or 0) > len(KINDS) + 1:
+        if self.transform == "corrupted" and (self.n_tasks or 0) > len(KINDS):
             raise UsageError(
-                f"scenario.n_tasks={self.n_tasks}: corrupted has {len(KINDS) + 1} domains"
+                f"scenario.n_tasks={self.n_tasks}: corrupted has {len(KINDS)} domains"
             )
 
     def stream(self, pool: Pool, seed: int) -> Stream:
@@ -77,11 +77,9 @@ class DomainIncremental(Scenario):
     def _transform(self, pool: Pool, seed: int) -> Transform:
         if self.transform == "permuted":
             return Permute(seeding.integer(seed, Axis.STREAM), self.n_tasks)
-        if len(pool.input_shape) < 2:
-            raise UsageError(f"scenario.transform={self.transform} needs images, not vectors")
         assert self.n_tasks is not None
         if self.transform == "rotated":
             steps = max(1, self.n_tasks - 1)
             angles = tuple(self.max_degrees * t / steps for t in range(self.n_tasks))
             return Rotate(angles)
-        return Corrupt(("none", *KINDS)[: self.n_tasks], self.severity, pool.scale)
+        return Corrupt(tuple(KINDS)[: self.n_tasks], self.severity, pool.scale)

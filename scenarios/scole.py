@@ -119,7 +119,7 @@ class Scole(Scenario):
             labels=tuple(int(label) for label in labels),
             chunk=self.chunk,
             share=self.share,
-            transform=Corrupt(("none", *KINDS), self.severity, pool.scale)
+            transform=Corrupt(tuple(KINDS), self.severity, pool.scale)
             if self.corruption == "random"
             else None,
         )
@@ -162,7 +162,7 @@ class _Plan:
         classes = tuple(sorted(int(c) for c in self._classes(t, rng)))
         if self.settings.corruption == "none":
             return Task(classes)
-        kind = int(rng.integers(len(KINDS) + 1))
+        kind = int(rng.integers(len(KINDS)))
         # The noise differs from task to task, so only uncorrupted samples are ever the same again.
         return Task(classes, transform=kind, variant=t + 1 if kind else 0)
 

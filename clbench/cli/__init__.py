@@ -7,10 +7,36 @@ import os
 import sys
 from collections.abc import Sequence
 
-from clbench.cli import check, compare, completion, leaderboard, list, results, run, show
+from clbench.cli import (
+    board,
+    check,
+    compare,
+    completion,
+    leaderboard,
+    list,
+    results,
+    run,
+    show,
+    submit,
+    tune,
+    validate,
+)
 from clbench.errors import ClbenchError, UsageError
 
-COMMANDS = (run, list, show, check, results, compare, leaderboard, completion)
+COMMANDS = (
+    run,
+    list,
+    show,
+    check,
+    results,
+    compare,
+    board,
+    tune,
+    submit,
+    validate,
+    leaderboard,
+    completion,
+)
 EXIT_CODES = "exit codes: 0 done, 1 a run or check failed, 2 usage, 130 interrupted"
 
 

@@ -42,6 +42,10 @@ OPTIONS = {
     "results": ("--format", "--plot"),
     "compare": ("--board", "--boards", "--metric", "--json"),
     "leaderboard": ("--boards", "--check"),
+    "board": ("--boards", "--out", "--jobs", "--json"),
+    "tune": ("--out", "--jobs", "--resume"),
+    "submit": ("--entry", "--boards"),
+    "validate": ("--boards", "--against", "--json"),
     "completion": (),
 }
 

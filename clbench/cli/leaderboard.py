@@ -13,7 +13,8 @@ def add(commands: Any) -> None:
     parser = commands.add_parser(
         "leaderboard",
         help="render the tables and pages of boards",
-        description="Write README.md, leaderboard.csv and index.html of boards, and the index over all.",
+        description="Check entries, rank them, and write README.md, leaderboard.csv and "
+        "index.html of boards, and the index over all.",
         epilog="examples: clbench leaderboard    clbench leaderboard scole-digits    "
         "clbench leaderboard --check (in CI: fails if anything is out of date)",
     )
@@ -36,17 +37,18 @@ def main(arguments: argparse.Namespace) -> int:
     """Render; stdout gets the files that were written, or are out of date."""
     from clbench.leaderboard import render
     from clbench.leaderboard.board import find_board
+    from clbench.leaderboard.checks import validate
     from clbench.leaderboard.summary import summarise
 
     if arguments.boards_named:
         files: dict[Path, str] = {}
         for name in arguments.boards_named:
             board = find_board(name, arguments.boards)
-            files |= render.board_files(board, summarise(board, render.not_validated(board)))
+            files |= render.board_files(board, summarise(board, validate))
         if not arguments.check:
             print("clbench: the index over all boards is written without BOARD", file=sys.stderr)
     else:
-        files = render.render_all(_root(arguments.boards))
+        files = render.render_all(_root(arguments.boards), validate)
     if arguments.check:
         old = render.stale(files)
         for path in old:

@@ -46,7 +46,7 @@ def add(commands: Any) -> None:
 
 def main(arguments: argparse.Namespace) -> int:
     """Run what the words ask for; stdout gets one table."""
-    from clbench.config import sweep
+    from clbench.sweep import sweep
     from clbench.errors import UsageError
 
     if arguments.jobs < 1:

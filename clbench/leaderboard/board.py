@@ -40,6 +40,8 @@ class Anchor:
     mean: float
     sd: float
     """Standard deviation over seeds (n - 1); 0 for chance."""
+    train_flops: int = 0
+    """Mean training cost of its runs; 0 for chance."""
 
 
 @dataclass(frozen=True)

@@ -6,17 +6,28 @@ An entry is a folder ``entries/<slug>/`` with ``entry.yaml`` (the only file writ
 
 from __future__ import annotations
 
-import dataclasses
+import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, TypeVar
 
+from clbench.errors import ClbenchError
+from clbench.leaderboard.board import Board
 from clbench.leaderboard.files import FileError, read_json, read_yaml
+from clbench.leaderboard.record_schema import VERIFICATION, faults
+from clbench.leaderboard.schema import Rule, flag, integer, items, plain, table, text
 from clbench.record import Record
+from clbench.registry import did_you_mean
 
+T = TypeVar("T")
 SLUG = re.compile(r"[a-z0-9][a-z0-9_-]{0,59}")
+RUN_FILE = re.compile(r"seed(0|[1-9]\d{0,8})\.json")
+MAX_RUNS = 100
+"""Of one entry; more are not read."""
+MOST_FAULTS = 5
+"""Told of one file."""
 TIERS = ("self-reported", "validated", "reproduced", "held-out")
 
 
@@ -62,16 +73,27 @@ class Verification:
     """How: seeds, prefix, bit-equal or the tolerance and difference, environment, commitment."""
 
 
+class Problem(NamedTuple):
+    """A file that could not be taken for what it should be."""
+
+    file: Path
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.file}: {self.message}"
+
+
 @dataclass(frozen=True)
 class Entry:
-    """An entry as read; ``problems`` are files that could not be read at all."""
+    """An entry as read. What has a problem is left out, so all that is here has the right form."""
 
     slug: str
     folder: Path
     meta: Meta | None
     records: Mapping[int, Record]
+    """By the seed that the file's name says."""
     verification: Verification | None
-    problems: tuple[str, ...]
+    problems: tuple[Problem, ...]
 
     @property
     def source(self) -> Path:
@@ -81,31 +103,63 @@ class Entry:
 
 def load_entry(folder: Path) -> Entry:
     """Read an entry; whatever is wrong with a file is a problem of the entry, never an exception."""
-    problems: list[str] = []
-    meta = _attempt(lambda: parse_meta(folder / "entry.yaml"), problems)
+    problems: list[Problem] = []
+
+    def attempt(path: Path, read: Callable[[Path], T]) -> T | None:
+        try:
+            return read(path)
+        except (FileError, ClbenchError) as error:
+            message = " ".join(str(error).split()).removeprefix(f"{path}: ")
+            problems.append(Problem(path, message))
+            return None
+
+    slug = folder.absolute().name
+    if folder.is_symlink() or not folder.is_dir():
+        problem = Problem(folder, "an entry must be a folder, not a link or file")
+        return Entry(slug, folder, None, {}, None, (problem,))
+    meta = attempt(folder / "entry.yaml", parse_meta)
     records: dict[int, Record] = {}
-    for path in sorted((folder / "runs").glob("seed*.json")) if (folder / "runs").is_dir() else []:
-        number = re.fullmatch(r"seed(0|[1-9]\d{0,8})\.json", path.name)
-        if number is None:
-            problems.append(f"{path}: must be named seed<k>.json")
-            continue
-        record = _attempt(lambda path=path: Record.parse(read_json(path), path), problems)
+    for seed, path in run_files(folder).items():
+        record = attempt(path, read_record)
         if record is not None:
-            records[int(number[1])] = record
+            records[seed] = record
     verification = None
-    if (folder / "verified.json").exists() or (folder / "verified.json").is_symlink():
-        verification = _attempt(lambda: _parse_verification(folder / "verified.json"), problems)
-    return Entry(folder.name, folder, meta, records, verification, tuple(problems))
+    if os.path.lexists(folder / "verified.json"):
+        verification = attempt(folder / "verified.json", _parse_verification)
+    return Entry(slug, folder, meta, records, verification, tuple(problems))
 
 
-def _attempt(read: Any, problems: list[str]) -> Any:
-    from clbench.errors import ClbenchError
+def iter_entries(board: Board) -> Iterator[Entry]:
+    """A board's entries by name, one at a time: the records of all would fill the memory."""
+    if board.entries.is_symlink() or not board.entries.is_dir():
+        return
+    for folder in sorted(board.entries.iterdir()):
+        if folder.is_dir() and not folder.is_symlink():
+            yield load_entry(folder)
 
-    try:
-        return read()
-    except (FileError, ClbenchError) as error:
-        problems.append(" ".join(str(error).split()))
-        return None
+
+def run_files(folder: Path) -> dict[int, Path]:
+    """An entry's files of records by seed; files of other names are none."""
+    runs = folder / "runs"
+    if runs.is_symlink() or not runs.is_dir():
+        return {}
+    found = {RUN_FILE.fullmatch(path.name): path for path in runs.iterdir()}
+    numbered = {int(match[1]): path for match, path in found.items() if match}
+    return dict(sorted(numbered.items())[:MAX_RUNS])
+
+
+def read_record(path: Path) -> Record:
+    """A record that comes from others.
+
+    Raises:
+        FileError: it is malformed in any way; the message tells the first few.
+    """
+    data = read_json(path)
+    wrong = faults(data)
+    if wrong:
+        more = f" (and {len(wrong) - MOST_FAULTS} more)" if len(wrong) > MOST_FAULTS else ""
+        raise FileError(f"{path}: {'; '.join(wrong[:MOST_FAULTS])}{more}; copy the run's record again")
+    return Record.parse(data, path)
 
 
 def parse_meta(path: Path) -> Meta:
@@ -114,38 +168,36 @@ def parse_meta(path: Path) -> Meta:
     Raises:
         FileError: it is not there, has unknown keys (with the nearest known one) or wrong types.
     """
-    from clbench.registry import did_you_mean
-
     data = read_yaml(path)
-    known = {f.name: f for f in dataclasses.fields(Meta)}
     for key in data:
-        if key not in known:
-            raise FileError(f"{path}: unknown key {key[:40]!r}{did_you_mean(key, known)}")
-    for key in ("name", "strategy"):
-        if not isinstance(data.get(key), str):
-            raise FileError(f"{path}: {key} must be a text")
-    values: dict[str, Any] = {}
-    for key, value in data.items():
-        default = getattr(Meta("", ""), key)
-        if isinstance(default, tuple):
-            item = int if key == "tuned_on" else str
-            if not isinstance(value, list) or not all(type(v) is item for v in value):
-                raise FileError(f"{path}: {key} must be a list of {item.__name__}")
-            values[key] = tuple(value)
-        elif isinstance(value, type(default)):
-            values[key] = value
-        else:
-            raise FileError(f"{path}: {key} must be a {type(default).__name__}")
+        if key not in META:
+            raise FileError(f"{path}: unknown key {key[:40]!r}{did_you_mean(key, META)}")
+    data = {"name": None, "strategy": None, **data}
+    wrong = [fault for key, value in data.items() for fault in META[key](value, key)]
+    if wrong:
+        raise FileError(f"{path}: {'; '.join(wrong)}")
+    values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in data.items()}
     return Meta(**values)
+
+
+META: dict[str, Rule] = {
+    "name": text(60, least=1),
+    "strategy": text(100, least=1),
+    "authors": items(text(100, least=1), 50),
+    "affiliation": text(200),
+    "url": text(500),
+    "code": text(500),
+    "description": text(400),
+    "division": text(20),
+    "tuned_on": items(integer(), 1000),
+    "paper_reference": table(plain, key=r"\w+", most=3),
+    "declaration": table(flag, key=r"\w+", most=10),
+}
 
 
 def _parse_verification(path: Path) -> Verification:
     data = read_json(path)
-    names = {f.name for f in dataclasses.fields(Verification)}
-    if not isinstance(data, dict) or set(data) != names:
-        raise FileError(f"{path}: is not what clbench verify writes; run it again")
-    if data["tier"] not in TIERS or not all(
-        isinstance(data[key], dict) for key in ("sources", "predictions_sha256", "detail")
-    ):
-        raise FileError(f"{path}: is not what clbench verify writes; run it again")
+    wrong = list(VERIFICATION(data, ""))
+    if wrong:
+        raise FileError(f"{path}: {'; '.join(wrong[:MOST_FAULTS])}; clbench verify writes it")
     return Verification(**data)

@@ -2,24 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from clbench.leaderboard.board import Board, list_boards
 from clbench.leaderboard.render_csv import to_csv
 from clbench.leaderboard.render_markdown import index_markdown, to_markdown
 from clbench.leaderboard.render_page import index_html, to_html
-from clbench.leaderboard.summary import EntryRow, Findings, summarise
+from clbench.leaderboard.summary import EntryRow, Validate, summarise
 from clbench.record import write_atomically
-
-Validator = Callable[[Board], Findings]
-"""What the rules say of every entry of a board."""
-
-
-def not_validated(board: Board) -> Findings:
-    """The validator that says nothing: every entry is self-reported."""
-    return {}
-
 
 def board_files(board: Board, rows: Sequence[EntryRow]) -> dict[Path, str]:
     """README.md, leaderboard.csv and index.html of one board."""
@@ -35,9 +26,14 @@ def index_files(root: Path, boards: Sequence[tuple[Board, Sequence[EntryRow]]]) 
     return {root / "README.md": index_markdown(boards), root / "index.html": index_html(boards)}
 
 
-def render_all(root: Path, validate: Validator = not_validated) -> dict[Path, str]:
-    """Every generated file below a folder of boards, by path; nothing is written."""
-    boards = [(board, summarise(board, validate(board))) for board in list_boards(root)]
+def render_all(root: Path, validate: Validate | None = None) -> dict[Path, str]:
+    """Every generated file below a folder of boards, by path; nothing is written.
+
+    Args:
+        root: the folder of boards.
+        validate: checks each entry as it is read; None leaves all self-reported.
+    """
+    boards = [(board, summarise(board, validate)) for board in list_boards(root)]
     files = {path: text for b, rows in boards for path, text in board_files(b, rows).items()}
     return files | index_files(root, boards)
 

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
 from clbench.leaderboard.board import Board
-from clbench.leaderboard.entry import TIERS, Entry, Verification, load_entry
+from clbench.leaderboard.entry import TIERS, Entry, Verification, iter_entries
+from clbench.leaderboard.findings import Finding
 from clbench.leaderboard.ranking import pareto_front, rank_ranges
 from clbench.leaderboard.text import clean
 from clbench.metrics import METRICS
@@ -25,24 +26,8 @@ REVIEW = "needs review"
 NOTHING = Interval(None, None, 0)
 
 
-class Finding(Protocol):
-    """What a rule of the validator says of an entry."""
-
-    @property
-    def rule(self) -> str:
-        """The rule's id; C3 is a source that is not the one that ran."""
-
-    @property
-    def level(self) -> str:
-        """``error``: not ranked; ``review``: asks for reproduction; anything else: a note."""
-
-    @property
-    def message(self) -> str:
-        """One line."""
-
-
-Findings = Mapping[str, Sequence[Finding]]
-"""By slug; an entry that is not in it was not validated."""
+Validate = Callable[[Board, Entry], Sequence[Finding]]
+"""What the rules say of an entry (``checks.validate``)."""
 
 
 @dataclass(frozen=True)
@@ -116,18 +101,20 @@ class EntryRow:
         return tuple(f"seed {s.seed}: {s.status}" for s in self.seeds if s.status != "completed")
 
 
-def summarise(board: Board, findings: Findings | None = None) -> list[EntryRow]:
+def summarise(board: Board, validate: Validate | None = None) -> list[EntryRow]:
     """All entries of a board, ranked and in the order of the tables."""
-    return rank(board, iterate(board, findings or {}))
+    return rank(board, iterate(board, validate))
 
 
-def iterate(board: Board, findings: Findings) -> Iterator[EntryRow]:
-    """One row after the other; no more than one entry's records are in memory."""
-    if not board.entries.is_dir():
-        return
-    for folder in sorted(board.entries.iterdir()):
-        if folder.is_dir() and not folder.is_symlink() and not folder.name.startswith("."):
-            yield summarise_entry(board, load_entry(folder), findings.get(folder.name))
+def iterate(board: Board, validate: Validate | None = None) -> Iterator[EntryRow]:
+    """One row after the other; no more than one entry's records are in memory.
+
+    Args:
+        board: the board.
+        validate: checks an entry; None leaves all self-reported.
+    """
+    for entry in iter_entries(board):
+        yield summarise_entry(board, entry, validate(board, entry) if validate else None)
 
 
 def summarise_entry(
@@ -135,25 +122,28 @@ def summarise_entry(
 ) -> EntryRow:
     """An entry as one row, not yet ranked; ``findings`` are None where it was not validated."""
     found = findings or ()
-    errors = [*entry.problems, *(f.message for f in found if f.level == "error")]
+    errors = [_told(entry, f) for f in found if f.level == "error"]
+    # The validator tells of files that could not be read as well.
+    errors = errors or [str(p).replace(f"{entry.folder}/", "") for p in entry.problems]
     meta = entry.meta
     if meta is None:
-        return EntryRow(
-            entry.slug, entry.slug, "", "", TIERS[0], errors=tuple(errors) or ("no entry.yaml",)
-        )
+        why = tuple(errors) or ("entry.yaml is missing",)
+        return EntryRow(entry.slug, entry.slug, "", "", TIERS[0], errors=why)
     if meta.division not in board.divisions:
         errors.append(f"division {clean(meta.division, 40)!r} is not one of the board's")
     records = [entry.records[seed] for seed in board.seeds if seed in entry.records]
     if not records:
         errors.append("has no run on the board's seeds")
-    holds = findings is not None and not errors and _still_holds(entry.verification, entry.records)
+    vouched = None
+    if findings is not None and not errors and _still_holds(entry.verification, entry.records):
+        vouched = entry.verification
     tier = TIERS[0] if findings is None or errors else TIERS[1]
     row = EntryRow(
         slug=entry.slug,
         name=meta.name,
         strategy=meta.strategy,
         division=meta.division,
-        tier=entry.verification.tier if holds and entry.verification else tier,
+        tier=vouched.tier if vouched else tier,
         authors=meta.authors,
         affiliation=meta.affiliation,
         description=meta.description,
@@ -161,10 +151,10 @@ def summarise_entry(
         code=meta.code,
         errors=tuple(dict.fromkeys(errors)),
         flags=_flags(found),
-        notes=tuple(f.message for f in found if f.level != "error"),
+        notes=tuple(_told(entry, f) for f in found if f.level != "error"),
         tuned_on=meta.tuned_on,
         paper_reference=meta.paper_reference,
-        verification=entry.verification.detail if holds and entry.verification else {},
+        verification=vouched.detail if vouched else {},
     )
     return _with_results(row, board, entry.records, records) if records else row
 
@@ -192,8 +182,17 @@ def _cost(row: EntryRow, key: str) -> float:
     return math.nan if mean is None else mean
 
 
+def _told(entry: Entry, finding: Finding) -> str:
+    """``C1 runs/seed3.json: ...``"""
+    file = finding.file.removeprefix(f"entries/{entry.slug}").lstrip("/")
+    return f"{finding.rule} {file}: {finding.message}" if file else f"{finding.rule} {finding.message}"
+
+
 def _flags(findings: Sequence[Finding]) -> tuple[str, ...]:
-    stale = any(f.rule == "C3" or f.level == "stale" for f in findings)
+    stale = any(
+        f.rule == "C3" and f.level == "warning" and not f.file.endswith("verified.json")
+        for f in findings
+    )
     review = any(f.level == "review" for f in findings)
     return (*((STALE,) if stale else ()), *((REVIEW,) if review else ()))
 

@@ -1,0 +1,72 @@
+"""``clbench board``: make and list leaderboards."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+
+def add(commands: Any) -> None:
+    """Add the subcommand."""
+    parser = commands.add_parser(
+        "board",
+        help="make and list leaderboards",
+        description="A board is a frozen protocol. Draft one with new, measure and pin it with freeze.",
+        epilog="examples: clbench board list    "
+        "clbench board new mine scenario=scole scenario.n_tasks=200 data=digits    "
+        "clbench board freeze mine",
+    )
+    parser.add_argument("action", choices=("new", "freeze", "list"))
+    parser.add_argument("name", nargs="?", help="the board")
+    parser.add_argument("overrides", nargs="*", metavar="key=value", help="what new fixes")
+    parser.add_argument("--boards", type=Path, metavar="DIR", help="folder of boards (leaderboards)")
+    parser.add_argument("--out", type=Path, default=Path("runs"), metavar="DIR", help="run folders (runs)")
+    parser.add_argument("--jobs", type=int, default=1, metavar="N", help="runs at a time (1)")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.set_defaults(call=main)
+
+
+def main(arguments: argparse.Namespace) -> int:
+    """Do the action."""
+    from clbench.errors import UsageError
+
+    root = arguments.boards or Path("leaderboards")
+    if arguments.action == "list":
+        return _list(arguments)
+    if arguments.name is None:
+        raise UsageError(f"clbench board {arguments.action} NAME")
+    from clbench.leaderboard import freeze
+
+    if arguments.action == "new":
+        path = freeze.new(arguments.name, arguments.overrides, root)
+        print(f"{path}: edit title, seeds, budget and primary, then clbench board freeze {arguments.name}")
+        return 0
+    from clbench.execute import Options
+
+    options = Options(out=arguments.out, jobs=arguments.jobs, tensorboard=False)
+    board = freeze.freeze(arguments.name, root, options, lambda line: print(line, file=sys.stderr))
+    print(
+        f"{board.folder / 'board.yaml'}: frozen; {board.primary}: floor {board.floor.mean:.4f}, "
+        f"naive {board.naive.mean:.4f} ± {board.naive.sd:.4f}, joint {board.ceiling.mean:.4f} ± "
+        f"{board.ceiling.sd:.4f} (sd over {len(board.seeds)} seeds)"
+    )
+    return 0
+
+
+def _list(arguments: argparse.Namespace) -> int:
+    from clbench.leaderboard.board import builtin_boards, list_boards
+
+    roots = [arguments.boards] if arguments.boards else [Path("leaderboards"), builtin_boards()]
+    boards = {b.name: b for root in reversed(roots) for b in list_boards(root)}
+    if arguments.json:
+        print(json.dumps([{"name": b.name, "title": b.title, "protocol": b.protocol,
+                           "primary": b.primary} for b in boards.values()], indent=2))
+        return 0
+    for name in sorted(boards):
+        board = boards[name]
+        entries = sum(1 for path in board.entries.glob("*/entry.yaml"))
+        print(f"{name:<28} {board.protocol}  {entries:>3} entries  {board.title}")
+    return 0

@@ -1,0 +1,41 @@
+"""``clbench submit``: enter finished runs on a leaderboard."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+
+def add(commands: Any) -> None:
+    """Add the subcommand."""
+    parser = commands.add_parser(
+        "submit",
+        help="enter finished runs on a leaderboard",
+        description="Copy the records of all seeds and the strategy's source into a board's folder, "
+        "write an entry.yaml to fill in, and validate.",
+        epilog="example: clbench submit runs/scole/ewc-1a2b3c4d --entry my-ewc",
+    )
+    parser.add_argument("folder", type=Path, metavar="RUN_DIR", help="holds seed*/record.json")
+    parser.add_argument("--entry", required=True, metavar="NAME", help="the entry's folder name")
+    parser.add_argument("--boards", type=Path, default=Path("leaderboards"), metavar="DIR",
+                        help="folder of boards (leaderboards)")
+    parser.set_defaults(call=main)
+
+
+def main(arguments: argparse.Namespace) -> int:
+    """Submit, validate, say what is next."""
+    from clbench.leaderboard.checks import validate
+    from clbench.leaderboard.submit import submit
+
+    board, entry = submit(arguments.folder, arguments.entry, arguments.boards)
+    findings = validate(board, entry)
+    for finding in findings:
+        print(f"{finding.level}: {finding.rule} {finding.file}: {finding.message}")
+    meta = entry.folder / "entry.yaml"
+    print(f"{entry.folder}: {len(entry.records)} records. Next: fill in {meta}, then")
+    print(f"  clbench validate {entry.folder}")
+    print(f"  clbench verify {entry.folder} --seeds {board.seeds[0]}")
+    print(f"  clbench leaderboard {board.name} --boards {arguments.boards}")
+    print(f"  git add {board.folder} && git commit -m 'Enter {entry.slug} on {board.name}'")
+    return 0

@@ -1,0 +1,108 @@
+"""``clbench validate``: check entries and boards by every rule."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from clbench.leaderboard.board import Board
+    from clbench.leaderboard.findings import Finding
+
+
+def add(commands: Any) -> None:
+    """Add the subcommand."""
+    parser = commands.add_parser(
+        "validate",
+        help="check entries and boards by every rule",
+        description="Check entries of leaderboards, or whole boards. Every rule runs; every finding "
+        "names its file and the fix. A review asks for somebody to run it again and fails nothing.",
+        epilog="examples: clbench validate    clbench validate leaderboards/scole-digits/entries/my-ewc"
+        "    clbench validate --against ../main/leaderboards",
+    )
+    parser.add_argument("folders", nargs="*", type=Path, metavar="FOLDER",
+                        help="of an entry, a board, or boards (all boards)")
+    parser.add_argument("--boards", type=Path, metavar="DIR", help="folder of boards (leaderboards)")
+    parser.add_argument("--against", type=Path, metavar="DIR",
+                        help="the boards (or the board) as they were: what changed needs a reason")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.set_defaults(call=main)
+
+
+def main(arguments: argparse.Namespace) -> int:
+    """Print every finding; 1 if any is an error."""
+    told: list[dict[str, str]] = []
+    n_errors = 0
+    for board, finding in _findings(arguments):
+        n_errors += finding.level == "error"
+        file = (board.folder / finding.file).as_posix()
+        if arguments.json:
+            told.append({"board": board.name, **dataclasses.asdict(finding)})
+        else:
+            print(f"{finding.level:<7} {finding.rule} {file}: {finding.message}", flush=True)
+    if arguments.json:
+        print(json.dumps(told, indent=2))
+    print(f"{n_errors} errors" if n_errors else "valid", file=sys.stderr)
+    return 1 if n_errors else 0
+
+
+def _findings(arguments: argparse.Namespace) -> Iterator[tuple[Board, Finding]]:
+    from clbench.leaderboard.board import load_board
+    from clbench.leaderboard.checks import changes, validate, validate_board
+    from clbench.leaderboard.entry import load_entry
+
+    for folder in arguments.folders or [_boards(arguments.boards)]:
+        owner = folder.absolute().parent.parent
+        if not (folder / "board.yaml").is_file() and (owner / "board.yaml").is_file():
+            board = load_board(owner if folder.is_absolute() else folder / ".." / "..")
+            entry = load_entry(folder)
+            for finding in validate(board, entry):
+                yield board, finding
+            before = _before(board, arguments.against)
+            for finding in changes(board, before, entry) if before else ():
+                yield board, finding
+            continue
+        for board in _boards_in(folder):
+            for finding in validate_board(board, _before(board, arguments.against)):
+                yield board, finding
+
+
+def _boards(given: Path | None) -> Path:
+    from clbench.leaderboard.board import builtin_boards
+
+    here = Path("leaderboards")
+    return given or (here if any(here.glob("*/board.yaml")) else builtin_boards())
+
+
+def _boards_in(folder: Path) -> list[Board]:
+    """The board in a folder, or all boards below it.
+
+    Raises:
+        UsageError: there is none.
+    """
+    from clbench.errors import UsageError
+    from clbench.leaderboard.board import list_boards, load_board
+
+    if (folder / "board.yaml").is_file():
+        return [load_board(folder)]
+    found = list_boards(folder) if folder.is_dir() else []
+    if not found:
+        raise UsageError(
+            f"{folder}: is no board, holds none, and is no entry of one "
+            "(leaderboards/BOARD/entries/NAME)"
+        )
+    return found
+
+
+def _before(board: Board, against: Path | None) -> Board | None:
+    """The board as it was; None where it is new, or nothing is compared.
+
+    Raises:
+        UsageError: there are no boards to compare with.
+    """
+    return next((b for b in _boards_in(against) if b.name == board.name), None) if against else None

@@ -1,0 +1,171 @@
+"""Rules M1, M2, B1, B2 and P1: what was measured follows from the counts, and is possible."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from datetime import datetime
+from typing import Any
+
+from clbench import metrics
+from clbench.leaderboard.board import Board
+from clbench.leaderboard.entry import Entry
+from clbench.leaderboard.findings import Finding, error, place, review, run_place, warning
+from clbench.leaderboard.scores import score
+from clbench.record import Record
+from clbench.schedule import evaluations
+
+TOLERANCE = 1e-9
+SLACK = 0.005
+"""How far above the ceiling, beyond three of its standard deviations, is still no surprise."""
+CHEAP = 0.1
+"""Of naive's training cost: less is not enough to have learnt from every sample."""
+FAR = 0.05
+"""Above naive, beyond three of its standard deviations, is far."""
+
+
+def metrics_follow_from_counts(board: Board, entry: Entry) -> Iterator[Finding]:
+    """M1: every metric and table is what the counts give."""
+    for seed, record in entry.records.items():
+        counts = record.to_counts()
+        for name, metric in metrics.compute(counts).items():
+            said = record.metrics[name]
+            if not (same(said["value"], metric.value) and said["n_terms"] == metric.n_terms):
+                wrong = f"metrics.{name} is {said['value']}, the counts give {metric.value}"
+                yield error("M1", run_place(entry, seed), f"{wrong}: never edit a record; run it anew")
+        tables: tuple[tuple[str, list[dict[str, Any]], list[Any]], ...] = (
+            ("retention", record.retention, metrics.retention(counts)),
+            ("frequency", record.frequency, metrics.frequency(counts)),
+        )
+        for name, rows, wanted in tables:
+            if not _same_rows(rows, [row._asdict() for row in wanted]):
+                wrong = f"{name} is not what the counts give: never edit a record; run it anew"
+                yield error("M1", run_place(entry, seed), wrong)
+
+
+def same(said: float | None, wanted: float | None) -> bool:
+    """Whether two values are equal up to rounding, or both undefined."""
+    if said is None or wanted is None:
+        return said is wanted
+    return abs(said - wanted) <= TOLERANCE
+
+
+def _same_rows(rows: list[dict[str, Any]], wanted: list[dict[str, Any]]) -> bool:
+    return len(rows) == len(wanted) and all(
+        row.keys() == want.keys() and all(same(row[key], want[key]) for key in want)
+        for row, want in zip(rows, wanted, strict=True)
+    )
+
+
+def evaluations_are_on_schedule(board: Board, entry: Entry) -> Iterator[Finding]:
+    """M2: evaluated before the first experience, whenever due, and at the end; no more, no less."""
+    schedule = str(board.settings["eval_every"])
+    for seed, record in entry.records.items():
+        due = evaluations(schedule, record.stream["experiences"])
+        found = tuple(record.counts["evaluated_after"])
+        if record.status != "completed":
+            due = due[: len(found)]  # it may have failed at any moment
+        if found != due:
+            wrong = f"evaluated_after is not eval_every={schedule}: run it anew on the board"
+            yield error("M2", run_place(entry, seed), wrong)
+
+
+def tasks_are_whole(board: Board, entry: Entry) -> Iterator[Finding]:
+    """M2: a completed run has learnt every task to its end."""
+    for seed, record in entry.records.items():
+        ends, stream = record.tasks["end"], record.stream
+        file = run_place(entry, seed)
+        if ends and ends[-1] > stream["experiences"]:
+            yield error("M2", file, "tasks.end goes beyond stream.experiences: run it anew")
+        if record.status != "completed":
+            continue
+        limits = [n for n in (stream["n_tasks"], record.config.get("max_tasks")) if n is not None]
+        if len(ends) != min(limits, default=len(ends)) or not ends or ends[-1] != stream["experiences"]:
+            wrong = f"has {len(ends)} of {min(limits, default=0)} tasks but says completed: run it anew"
+            yield error("M2", file, wrong)
+
+
+def runs_have_one_shape(board: Board, entry: Entry) -> Iterator[Finding]:
+    """M2: the world and the length of the stream do not depend on the seed."""
+    done = [(s, r) for s, r in entry.records.items() if r.status == "completed"]
+    for seed, record in done[1:]:
+        if _shape(record) != _shape(done[0][1]):
+            wrong = f"has other cells, classes or tasks than seed {done[0][0]}: run both on the board"
+            yield error("M2", run_place(entry, seed), wrong)
+        elif _sizes(record) != _sizes(done[0][1]):
+            wrong = f"has test sets of other sizes than seed {done[0][0]}: the data may differ"
+            yield warning("M2", run_place(entry, seed), wrong)
+
+
+def _shape(record: Record) -> tuple[Any, ...]:
+    """What is equal for every seed (the number of experiences is not, where tasks are cut)."""
+    stream = record.stream
+    return (
+        len(record.counts["cells"]), len(record.tasks["end"]), stream["n_classes"],
+        stream["n_tasks"], stream["task_ids"], stream["disjoint_classes"],
+    )
+
+
+def _sizes(record: Record) -> list[int]:
+    return sorted(cell["size"] for cell in record.counts["cells"])
+
+
+def failed_runs_are_told(board: Board, entry: Entry) -> Iterator[Finding]:
+    """B1, M2: a run that did not complete scores 0; it is not dropped."""
+    for seed, record in entry.records.items():
+        if record.status != "completed":
+            rule = "B1" if record.status == "budget_exceeded" else "M2"
+            wrong = f"ended as {record.status}: it scores 0 on {board.primary}"
+            yield warning(rule, run_place(entry, seed), wrong)
+
+
+def budget_is_kept(board: Board, entry: Entry) -> Iterator[Finding]:
+    """B1: no more samples and operations than the protocol allows."""
+    limits = {"samples_delivered": board.budget.samples, "train_flops": board.budget.train_flops}
+    uncounted: set[str] = set()
+    for seed, record in entry.records.items():
+        uncounted |= set(record.cost["flops_uncounted"])
+        for name, limit in limits.items():
+            if limit is not None and record.cost[name] > limit and record.status == "completed":
+                wrong = f"cost.{name} is {record.cost[name]}, the budget {limit}: train less"
+                yield error("B1", run_place(entry, seed), wrong)
+    if uncounted:
+        names = ", ".join(sorted(uncounted)[:5])
+        yield warning("B1", place(entry), f"no FLOPs rank: no formula covers {names}")
+
+
+def costs_are_possible(board: Board, entry: Entry) -> Iterator[Finding]:
+    """B2: every experience delivered a sample, time ran forwards and held all that was timed."""
+    for seed, record in entry.records.items():
+        file, cost = run_place(entry, seed), record.cost
+        if cost["samples_delivered"] < record.stream["experiences"]:
+            yield error("B2", file, "cost.samples_delivered is less than one for each experience")
+        started, finished = (_time(text) for text in (record.started, record.finished))
+        elapsed = (finished - started).total_seconds()
+        if elapsed < 0:
+            yield error("B2", file, "finished is before started: never edit a record; run it anew")
+        timed = cost["train_seconds"] + cost["predict_seconds"] + cost["harness_seconds"]
+        if elapsed >= 0 and timed > elapsed + 1:  # both stamps are cut to whole seconds
+            wrong = f"cost tells of {timed:.1f} s between stamps {elapsed:.0f} s apart: run it anew"
+            yield error("B2", file, wrong)
+        if cost["memory_bytes"] > cost["state_bytes"]:
+            yield error("B2", file, "cost.memory_bytes exceeds state_bytes, which it is a part of")
+
+
+def _time(text: str) -> datetime:
+    return datetime.strptime(text, "%Y-%m-%dT%H:%M:%SZ")  # noqa: DTZ007 - both are UTC
+
+
+def nothing_is_too_good(board: Board, entry: Entry) -> Iterator[Finding]:
+    """P1: better than the ceiling, or good at next to no cost: somebody has to run it again."""
+    values = score(board, entry)
+    mean = math.fsum(values.values()) / len(values)
+    ceiling, naive = board.ceiling, board.naive
+    if mean > ceiling.mean + 3 * ceiling.sd + SLACK:
+        wrong = f"{board.primary} {mean:.4f} is above the ceiling of {ceiling.mean:.4f}"
+        yield review("P1", place(entry), f"{wrong}: needs reproduction (clbench verify)")
+    flops = [r.cost["train_flops"] for r in entry.records.values() if r.status == "completed"]
+    cheap = flops and min(flops) < CHEAP * naive.train_flops
+    if cheap and mean > naive.mean + 3 * naive.sd + FAR:
+        wrong = f"trains on {min(flops):.2g} operations, naive on {naive.train_flops:.2g}"
+        yield review("P1", place(entry), f"{wrong}: needs reproduction (clbench verify)")

@@ -1,0 +1,194 @@
+"""Rules C1 to C4 and T1: the runs are of this board, of one strategy, and of the source given."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from clbench.leaderboard.board import Board
+from clbench.leaderboard.checks_sources import config_sha256, own_sha256, tree_sha256
+from clbench.leaderboard.entry import Entry
+from clbench.leaderboard.findings import Finding, error, place, run_place, warning
+from clbench.record import Record
+
+SHOWN = 5
+"""Settings named of one record; a record of another board differs in all."""
+
+
+def runs_are_of_the_board(board: Board, entry: Entry) -> Iterator[Finding]:
+    """C1: made with ``board=``, in this version and in the division that entry.yaml says."""
+    for seed, record in entry.records.items():
+        division = entry.meta.division if entry.meta else (record.board or {}).get("division")
+        wanted = {"name": board.name, "protocol": board.protocol, "division": division}
+        if record.board != wanted:
+            found = record.board and " ".join(record.board.values())
+            wrong = f"is of {found or 'no board'}, not of {' '.join(map(str, wanted.values()))}"
+            fix = f"run it with board={board.name} division={division}"
+            yield error("C1", run_place(entry, seed), f"{wrong}: {fix}")
+
+
+def settings_are_the_boards(board: Board, entry: Entry) -> Iterator[Finding]:
+    """C1, B1: what the protocol fixes has its value; nothing beside it in the groups it fixes."""
+    for seed, record in entry.records.items():
+        division = (record.board or {}).get("division", "closed")
+        fixed = {**board.fixed(division), **_budget(board, record)}
+        missing = object()
+        for key, value in [*fixed.items()][:1000]:
+            found = _setting(record.config, key, missing)
+            if found != value or isinstance(found, bool) != isinstance(value, bool):
+                said = "missing" if found is missing else repr(found)[:60]
+                rule = "B1" if key.startswith("strategy.") else "C1"
+                yield error(rule, run_place(entry, seed), f"{key} is {said}; the board fixes {value!r}")
+        for group in {key.partition(".")[0] for key in fixed} - {"strategy"}:
+            settings = record.config.get(group)
+            if isinstance(settings, Mapping):
+                known = {k.partition(".")[2] for k in fixed if k.startswith(f"{group}.")} | {"name"}
+                for key in sorted(set(settings) - known)[:SHOWN]:
+                    wrong = f"{group}.{key} is no setting of this board: run it anew"
+                    yield error("C1", run_place(entry, seed), wrong)
+
+
+def _budget(board: Board, record: Record) -> dict[str, Any]:
+    """The budget's settings, as far as the strategy has them."""
+    limits = {"epochs": board.budget.epochs, "batch_size": board.budget.batch_size}
+    has = record.config["strategy"]
+    return {f"strategy.{k}": v for k, v in limits.items() if v is not None and k in has}
+
+
+def _setting(config: Mapping[str, Any], key: str, missing: object) -> Any:
+    group, dot, name = key.partition(".")
+    found = config.get(group, missing)
+    if isinstance(found, Mapping):
+        return found.get(name if dot else "name", missing)
+    return missing if dot else found
+
+
+def streams_are_the_boards(board: Board, entry: Entry) -> Iterator[Finding]:
+    """C1: the same data in the same order, proved by hashes over what was delivered."""
+    for seed, record in entry.records.items():
+        file = run_place(entry, seed)
+        if record.pool_sha256 != board.pool_sha256:
+            yield error("C1", file, "pool_sha256 is not the board's: the data set differs; fetch it anew")
+        wanted = board.stream_sha256.get(record.seed)
+        if record.status == "completed" and record.stream_sha256 != wanted:
+            yield error("C1", file, "stream_sha256 is not the board's for this seed: run it anew")
+
+
+def closed_means_from_scratch(board: Board, entry: Entry) -> Iterator[Finding]:
+    """C1: what starts from weights of other data, or brings its model, is in the open division."""
+    for seed, record in entry.records.items():
+        closed = (record.board or {}).get("division") == "closed"
+        if closed and record.declares["pretrained"]:
+            yield error("C1", run_place(entry, seed), "declares.pretrained: enter division=open")
+    if entry.meta and entry.meta.division == "closed" and (entry.folder / "model.py").exists():
+        yield error("C1", place(entry, "model.py"), "the closed division fixes the model: remove it")
+
+
+def seeds_are_the_boards(board: Board, entry: Entry) -> Iterator[Finding]:
+    """C2: every seed of the board and no other; a run that was stopped is not done."""
+    for seed in board.seeds:
+        if seed not in entry.records:
+            wrong = f"is missing: clbench run board={board.name} seed={seed}, or submit again"
+            yield error("C2", run_place(entry, seed), wrong)
+    for seed, record in entry.records.items():
+        if seed not in board.seeds:
+            yield error("C2", run_place(entry, seed), "is of a seed that the board does not have")
+        if record.status == "interrupted":
+            yield error("C2", run_place(entry, seed), "was interrupted: finish it (clbench run --resume)")
+
+
+def seeds_ran_the_same(board: Board, entry: Entry) -> Iterator[Finding]:
+    """C2: settings, source, tuning and claims do not depend on the seed."""
+    records = list(entry.records.items())
+    for seed, record in records[1:]:
+        for name in ("config_sha256", "sources", "tuning", "declares"):
+            if getattr(record, name) != getattr(records[0][1], name):
+                wrong = f"{name} is not that of seed {records[0][0]}: run all seeds with one strategy"
+                yield error("C2", run_place(entry, seed), wrong)
+
+
+def settings_have_their_hash(board: Board, entry: Entry) -> Iterator[Finding]:
+    """C2: config_sha256 and source_sha256 are of the settings and sources that are shown."""
+    for seed, record in entry.records.items():
+        for name, wanted in config_sha256(entry, record).items():
+            if getattr(record, name) != wanted:
+                wrong = f"{name} is not that of what is shown: the record was edited; run it anew"
+                yield error("C2", run_place(entry, seed), wrong)
+
+
+def no_run_is_shown_twice(board: Board, entry: Entry) -> Iterator[Finding]:
+    """C2: no two seeds gave the very same answers."""
+    seen: dict[str, int] = {}
+    for seed, record in entry.records.items():
+        answers = record.predictions_sha256
+        if answers and answers in seen:
+            wrong = f"has the answers of seed {seen[answers]}: one run was copied; run it anew"
+            yield error("C2", run_place(entry, seed), wrong)
+        seen.setdefault(answers, seed)
+
+
+def source_is_what_ran(board: Board, entry: Entry) -> Iterator[Finding]:
+    """C3: strategy.py (and model.py) is the code that made the records; stale if the tree's differs."""
+    for group, file in (("strategy", "strategy.py"), ("model", "model.py")):
+        ran = {r.sources[group]: r.config[group]["name"] for r in entry.records.values()}
+        there = (entry.folder / file).exists()
+        own = own_sha256(entry.folder / file) if there else None
+        for sha, name in ran.items():
+            in_tree = tree_sha256(group, name)
+            if there and own != sha:
+                yield error("C3", place(entry, file), f"is not the source that ran: submit {name}.py again")
+            if in_tree is not None and in_tree != sha:
+                wrong = f"differs from {name!r} of this clbench: stale; run it anew, or rename yours"
+                yield warning("C3", place(entry, file), wrong)
+            if in_tree is None and not there and group == "model":
+                yield error("C3", place(entry, file), f"is missing: add the source of model {name!r}")
+
+
+def verification_is_of_these_runs(board: Board, entry: Entry) -> Iterator[Finding]:
+    """C3: what verified.json vouches for is what is here."""
+    if entry.verification is None:
+        return
+    sources = all(dict(entry.verification.sources) == r.sources for r in entry.records.values())
+    answers = all(
+        int(seed) in entry.records and entry.records[int(seed)].predictions_sha256 == sha
+        for seed, sha in entry.verification.predictions_sha256.items()
+    )
+    if not (sources and answers):
+        wrong = "is of other runs than these: the tier is lost; remove it, or clbench verify again"
+        yield warning("C3", place(entry, "verified.json"), wrong)
+
+
+def code_is_committed(board: Board, entry: Entry) -> Iterator[Finding]:
+    """C4: run by an unchanged clbench of a known commit."""
+    unknown = []
+    for seed, record in entry.records.items():
+        if record.code["dirty"] is True:
+            wrong = "code.dirty: clbench was changed when it ran; commit or undo, and run it anew"
+            yield error("C4", run_place(entry, seed), wrong)
+        if record.code["commit"] is None:
+            unknown.append(record.code["clbench"])
+    if unknown:
+        wrong = f"code.commit is unknown (an installed clbench {unknown[0]}); nothing to do"
+        yield warning("C4", place(entry), wrong)
+
+
+def tuning_follows_the_rules(board: Board, entry: Entry) -> Iterator[Finding]:
+    """T1: tuned by the board's tuning seeds alone, with the number of trials and their grid told."""
+    tuned_on = set(entry.meta.tuned_on) if entry.meta else set()
+    file = place(entry, "entry.yaml")
+    if tuned_on & set(board.seeds):
+        yield error("T1", file, "tuned_on names seeds that are scored: tune on the tuning seeds alone")
+    elif tuned_on - set(board.tuning_seeds):
+        allowed = ", ".join(map(str, board.tuning_seeds))
+        yield error("T1", file, f"tuned_on must be some of the board's tuning seeds ({allowed})")
+    for seed, record in entry.records.items():
+        tuning = record.tuning
+        told = tuning["trials"] >= 1 and tuning["grid_sha256"] is not None
+        if tuning["ruleset"] == "tuned" and not told:
+            wrong = "tuning: tuned without trials and grid_sha256; run with tuned= of clbench tune"
+            yield error("T1", run_place(entry, seed), wrong)
+        if tuning["ruleset"] == "fixed" and (tuning["trials"] or tuning["grid_sha256"]):
+            yield error("T1", run_place(entry, seed), "tuning: has trials, so the ruleset is tuned")
+        if tuning["ruleset"] == "tuned" and entry.meta and not tuned_on:
+            yield error("T1", file, "tuned_on is empty, but the runs were tuned: name the tuning seeds")
+            return

@@ -1,0 +1,145 @@
+"""Rules S1 to S3: what an entry consists of, before what it says."""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+import urllib.parse
+from collections.abc import Iterator
+from pathlib import Path
+
+from clbench.leaderboard.board import Board
+from clbench.leaderboard.entry import DECLARATIONS, RUN_FILE, SLUG, Entry
+from clbench.leaderboard.files import MAX_BYTES
+from clbench.leaderboard.findings import Finding, error, place, run_place
+from clbench.registry import did_you_mean
+
+FILES = ("entry.yaml", "strategy.py", "model.py", "verified.json")
+MAX_SOURCE_BYTES = 1 << 17
+"""Of strategy.py and model.py: parsing takes a thousand times their size."""
+MAX_ENTRY_BYTES = 16 << 20
+MAX_FILES = 120
+RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
+"""Names that Windows takes for devices; a checkout with such a folder fails there."""
+
+
+def folder_name(board: Board, entry: Entry) -> Iterator[Finding]:
+    """S1: the folder has a name that is the same on every system."""
+    if not SLUG.fullmatch(entry.slug):
+        yield error("S1", place(entry), "rename the folder: a-z, 0-9, - and _ only, at most 60")
+    elif RESERVED.fullmatch(entry.slug):
+        yield error("S1", place(entry), "rename the folder: Windows reserves this name for a device")
+
+
+def folder_shape(board: Board, entry: Entry) -> Iterator[Finding]:
+    """S1: there is nothing but the files of an entry, none of them a link or too large."""
+    total = count = 0
+    names: set[str] = set()
+    for name, status in walk(entry.folder):
+        count += 1
+        if count > MAX_FILES:
+            yield error("S1", place(entry), f"holds more than {MAX_FILES} files: submit records only")
+            return
+        names.add(name)
+        fault = _fault(name, status)
+        if fault:
+            yield error("S1", place(entry, name), fault)
+        elif stat.S_ISREG(status.st_mode):
+            total += status.st_size
+    if total > MAX_ENTRY_BYTES:
+        yield error("S1", place(entry), f"holds {total >> 20} MiB; at most {MAX_ENTRY_BYTES >> 20}")
+    if "strategy.py" not in names:
+        yield error("S1", place(entry, "strategy.py"), "is missing: clbench submit copies it")
+
+
+def walk(folder: Path) -> Iterator[tuple[str, os.stat_result]]:
+    """Everything in a folder and in its ``runs``, links not followed, as (relative name, status)."""
+    for prefix, here in (("", folder), ("runs/", folder / "runs")):
+        if here.is_symlink() or not here.is_dir():
+            continue
+        with os.scandir(here) as found:
+            for item in sorted(found, key=lambda f: f.name):
+                yield prefix + item.name, item.stat(follow_symlinks=False)
+
+
+def _fault(name: str, status: os.stat_result) -> str:
+    """What is wrong with a thing in an entry's folder; nothing where it belongs there."""
+    if stat.S_ISLNK(status.st_mode):
+        return "is a link: put the file itself here"
+    if stat.S_ISDIR(status.st_mode):
+        return "" if name == "runs" else "is a folder that does not belong here: remove it"
+    if not stat.S_ISREG(status.st_mode):
+        return "is a device, pipe or socket: remove it"
+    is_run = name.startswith("runs/") and RUN_FILE.fullmatch(name.removeprefix("runs/"))
+    if name not in FILES and not is_run:
+        return "does not belong here: remove it (entry.yaml, strategy.py, runs/seed<k>.json)"
+    limit = MAX_SOURCE_BYTES if name.endswith(".py") else MAX_BYTES
+    return f"is larger than {limit >> 10} KiB: submit records only" if status.st_size > limit else ""
+
+
+def file_names_tell_seeds(board: Board, entry: Entry) -> Iterator[Finding]:
+    """S1: ``runs/seed3.json`` is the record of seed 3."""
+    for seed, record in entry.records.items():
+        if record.seed != seed:
+            wrong = f"is the record of seed {record.seed}: copy each record under its own seed"
+            yield error("S1", run_place(entry, seed), wrong)
+
+
+def files_have_their_form(board: Board, entry: Entry) -> Iterator[Finding]:
+    """S2 of records, S3 of entry.yaml: every field is known, typed and in range."""
+    for problem in entry.problems:
+        inside = problem.file.is_relative_to(entry.folder) and problem.file != entry.folder
+        name = problem.file.relative_to(entry.folder).as_posix() if inside else ""
+        rule = {"": "S1", "entry.yaml": "S3"}.get(name, "S2")
+        yield error(rule, place(entry, name), problem.message)
+
+
+def entry_yaml_is_sound(board: Board, entry: Entry) -> Iterator[Finding]:
+    """S3: links are plain web addresses, the division exists, the declarations are made."""
+    meta = entry.meta
+    if meta is None:
+        return
+    file = place(entry, "entry.yaml")
+    if not meta.name.strip():
+        yield error("S3", file, "name is blank: say what is to be shown")
+    for key, value in (("url", meta.url), ("code", meta.code)):
+        if value and not is_web_address(value):
+            yield error("S3", file, f"{key} must be an http:// or https:// address without a password")
+    if meta.division not in board.divisions:
+        hint = did_you_mean(meta.division, board.divisions)
+        yield error("S3", file, f"division must be one of {', '.join(board.divisions)}{hint}")
+    for key in DECLARATIONS:
+        if meta.declaration.get(key) is not True:
+            yield error("S3", file, f"declaration.{key} must be true, else the entry is not comparable")
+    for key in set(meta.declaration) - set(DECLARATIONS):
+        hint = did_you_mean(key, DECLARATIONS)
+        yield error("S3", file, f"declaration has no {key!r}{hint}")
+    yield from _paper_reference(entry, file)
+    for seed, record in entry.records.items():
+        ran = record.config["strategy"]["name"]
+        if ran != meta.strategy:
+            yield error("S3", file, f"strategy is {meta.strategy!r} but the run of seed {seed} is of {ran!r}")
+
+
+def _paper_reference(entry: Entry, file: str) -> Iterator[Finding]:
+    assert entry.meta is not None
+    kinds = {"value": (int, float), "source": (str,), "comparable": (bool,)}
+    for key, value in entry.meta.paper_reference.items():
+        if key not in kinds:
+            yield error("S3", file, f"paper_reference has no {key!r}{did_you_mean(key, kinds)}")
+        elif type(value) not in kinds[key]:
+            yield error("S3", file, "paper_reference is {value: number, source: text, comparable: bool}")
+
+
+def is_web_address(text: str) -> bool:
+    """Whether a text is an http(s) address that is safe to link to: no password, no odd character."""
+    if not text.isascii() or not text.isprintable() or re.search(r"[\s\\<>\"'`{}|^]", text):
+        return False
+    try:
+        parts = urllib.parse.urlsplit(text)
+        _ = parts.port
+    except ValueError:
+        return False
+    plain = parts.username is None and parts.password is None
+    return parts.scheme in ("http", "https") and bool(parts.hostname) and plain

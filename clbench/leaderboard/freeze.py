@@ -1,0 +1,185 @@
+"""Making a board: a draft of settings, then a freeze that measures its scale and pins its streams."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from clbench.errors import ClbenchError, UsageError
+from clbench.execute import Options, run_all
+from clbench.hashing import sha256_of
+from clbench.leaderboard.board import DIVISIONS, MIN_SEEDS, Anchor, Board, Budget
+from clbench.leaderboard.entry import SLUG
+from clbench.leaderboard.files import FileError, read_yaml
+from clbench.record import Record, write_atomically
+from clbench.sweep import sweep
+
+MIN_SPREAD = 5.0
+"""A board must part joint from naive by so many standard deviations over seeds, or it cannot rank."""
+NOT_PROTOCOL = ("strategy", "model", "seed", "device", "max_tasks", "checkpoint_seconds")
+
+
+@dataclass(frozen=True)
+class Draft:
+    """``draft.yaml``: what a person decides. Edit it, then freeze."""
+
+    words: list[str]
+    """``key=value`` of scenario, data, model and the common settings."""
+    protocol: str = "1.0"
+    title: str = ""
+    description: str = ""
+    seeds: list[int] = field(default_factory=lambda: [0, 1, 2, 3, 4])
+    tuning_seeds: list[int] = field(default_factory=lambda: [100, 101])
+    primary: str = "anytime_world_accuracy"
+    epochs: int | None = 1
+    batch_size: int | None = 32
+    samples: int | None = None
+    train_flops: int | None = None
+    divisions: list[str] = field(default_factory=lambda: list(DIVISIONS))
+
+
+def new(name: str, words: list[str], root: Path) -> Path:
+    """Write a draft into a new folder; returns its path.
+
+    Raises:
+        UsageError: the name or the words are wrong, or the board exists.
+    """
+    if not SLUG.fullmatch(name):
+        raise UsageError(f"board name {name!r}: use a-z, 0-9, - and _, at most 60 characters")
+    for word in words:
+        if word.split("=")[0].split(".")[0] in ("strategy", "seed", "device", "board"):
+            raise UsageError(f"{word}: is not a board's to fix")
+    sweep([*words, "strategy=naive"])
+    folder = root / name
+    if (folder / "board.yaml").exists() or (folder / "draft.yaml").exists():
+        raise UsageError(f"{folder}: exists")
+    folder.mkdir(parents=True, exist_ok=True)
+    draft = dataclasses.asdict(Draft(words=words, title=name))
+    text = "# A draft: edit it, then clbench board freeze " + name + "\n"
+    path = folder / "draft.yaml"
+    write_atomically(path, (text + yaml.safe_dump(draft, sort_keys=False)).encode())
+    return path
+
+
+def freeze(name: str, root: Path, options: Options, tell: Callable[[str], None]) -> Board:
+    """Run naive and joint on all seeds, measure the scale, and write ``board.yaml``.
+
+    Raises:
+        UsageError: the draft is malformed, or the board could not tell strategies apart.
+        ClbenchError: one of the runs failed.
+    """
+    folder = root / name
+    if (folder / "board.yaml").exists():
+        raise UsageError(f"{folder}: is frozen; a changed protocol is another board or version")
+    draft = _read_draft(folder / "draft.yaml")
+    budget = Budget(draft.epochs, draft.batch_size, draft.samples, draft.train_flops)
+    limits = [f"strategy.{k}={v}" for k, v in (("epochs", draft.epochs), ("batch_size", draft.batch_size)) if v]
+    seeds = "seed=" + ",".join(map(str, draft.seeds))
+    words = [*draft.words, "strategy=naive,joint", *limits, seeds]
+    found: dict[str, dict[int, Record]] = {"naive": {}, "joint": {}}
+    for done in run_all(sweep(words), dataclasses.replace(options, resume=True)):
+        record = done.record
+        tell(f"{done.folder}: {record.status}")
+        if record.status != "completed":
+            raise ClbenchError(f"{done.folder}: {record.status}; the board was not frozen")
+        found[record.config["strategy"]["name"]][record.seed] = record
+    some = found["naive"][draft.seeds[0]]
+    board = _board(folder, draft, budget, some, found)
+    _refuse_flat(board)
+    data = {**board.content(), "sha256": board.sha256}
+    header = "# A frozen protocol, written by clbench board freeze. It is final: do not edit.\n"
+    text = header + yaml.safe_dump(data, sort_keys=False, allow_unicode=True)
+    write_atomically(folder / "board.yaml", text.encode())
+    (folder / "draft.yaml").unlink()
+    return board
+
+
+def _board(
+    folder: Path, draft: Draft, budget: Budget, some: Record, found: dict[str, dict[int, Record]]
+) -> Board:
+    settings = {k: v for k, v in some.config.items() if k not in NOT_PROTOCOL}
+    chance = 0.0
+    if draft.primary.endswith("accuracy"):
+        per_task = len(some.counts["views"][0]) if some.stream["task_ids"] else some.stream["n_classes"]
+        chance = 1 / per_task
+    board = Board(
+        name=folder.name,
+        folder=folder,
+        protocol=draft.protocol,
+        title=draft.title,
+        description=draft.description,
+        settings=settings,
+        model=some.config["model"],
+        seeds=tuple(draft.seeds),
+        tuning_seeds=tuple(draft.tuning_seeds),
+        pool_sha256=some.pool_sha256,
+        stream_sha256={seed: r.stream_sha256 for seed, r in sorted(found["naive"].items())},
+        budget=budget,
+        primary=draft.primary,
+        floor=Anchor("chance", chance, 0.0),
+        naive=_anchor("naive", draft.primary, found),
+        ceiling=_anchor("joint", draft.primary, found),
+        divisions=tuple(draft.divisions),
+        sha256="",
+    )
+    return dataclasses.replace(board, sha256=sha256_of(board.content()))
+
+
+def _anchor(strategy: str, primary: str, found: dict[str, dict[int, Record]]) -> Anchor:
+    values = [r.metric(primary) for r in found[strategy].values()]
+    known = [v for v in values if v is not None]
+    if len(known) < len(values):
+        raise UsageError(f"primary {primary}: is undefined for {strategy} on this stream")
+    mean = math.fsum(known) / len(known)
+    sd = math.sqrt(math.fsum((v - mean) ** 2 for v in known) / (len(known) - 1))
+    flops = [r.cost["train_flops"] for r in found[strategy].values()]
+    return Anchor(strategy, round(mean, 6), round(sd, 6), round(sum(flops) / len(flops)))
+
+
+def _refuse_flat(board: Board) -> None:
+    """A board on which naive is within the noise of joint cannot rank anything."""
+    sd = max(board.naive.sd, board.ceiling.sd)
+    apart = board.ceiling.mean - board.naive.mean
+    if apart < MIN_SPREAD * sd:
+        raise UsageError(
+            f"{board.folder}: cannot rank: joint {board.ceiling.mean:.4f} and naive "
+            f"{board.naive.mean:.4f} are {apart:.4f} apart, less than {MIN_SPREAD:g} standard "
+            f"deviations over seeds ({sd:.4f}); choose another primary, fewer tasks, or more classes"
+        )
+
+
+def _read_draft(path: Path) -> Draft:
+    from clbench.metrics import METRICS
+
+    try:
+        data = read_yaml(path)
+    except FileError as error:
+        raise UsageError(f"{error} (clbench board new)") from error
+    known = {f.name for f in dataclasses.fields(Draft)}
+    if set(data) - known or "words" not in data:
+        wrong = ", ".join(sorted(set(data) - known)) or "words is missing"
+        raise UsageError(f"{path}: unknown keys: {wrong}")
+    draft = Draft(**data)
+    lists = (draft.words, draft.seeds, draft.tuning_seeds, draft.divisions)
+    if not all(isinstance(v, list) for v in lists):
+        raise UsageError(f"{path}: words, seeds, tuning_seeds and divisions must be lists")
+    if not re.fullmatch(r"\d+\.\d+", str(draft.protocol)):
+        raise UsageError(f"{path}: protocol must be major.minor, such as \"1.0\"")
+    if len(set(draft.seeds)) < MIN_SEEDS:
+        raise UsageError(f"{path}: a board needs at least {MIN_SEEDS} seeds")
+    if not draft.tuning_seeds or set(draft.seeds) & set(draft.tuning_seeds):
+        raise UsageError(f"{path}: tuning_seeds must be other seeds than seeds, at least one")
+    if draft.primary not in METRICS or draft.primary == "forgetting":
+        raise UsageError(f"{path}: primary must be a metric where higher is better")
+    if not draft.divisions or set(draft.divisions) - set(DIVISIONS):
+        raise UsageError(f"{path}: divisions are {', '.join(DIVISIONS)}")
+    if not any((draft.epochs, draft.batch_size, draft.samples, draft.train_flops)):
+        raise UsageError(f"{path}: needs a budget: epochs and batch_size, samples, or train_flops")
+    return draft

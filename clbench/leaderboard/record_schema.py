@@ -1,0 +1,215 @@
+"""What a record that comes from others must look like before anything is computed from it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any, get_args
+
+from clbench.leaderboard.schema import (
+    Rule,
+    fields,
+    flag,
+    integer,
+    integers,
+    items,
+    maybe,
+    number,
+    numbers_or_null,
+    one_of,
+    plain,
+    rows_of_integers,
+    sha256,
+    table,
+    text,
+    timestamp,
+)
+from clbench.metrics import METRICS
+from clbench.record import SCHEMA, Status
+
+MAX_WORK = 10**9
+"""Of evaluations x cells x views: what recomputing the metrics of one record multiplies."""
+MAX_TABLE = 10**7
+"""Of any two of tasks, cells, views and classes: what recomputing them holds."""
+MOST = 10**6
+NAME = r"[A-Za-z0-9][\w.-]*"
+SECONDS = number(0, 1e9)
+SHARE = number(-1.001, 1.001)
+"""With room for rounding; M1 recomputes them all."""
+
+RECORD = fields(
+    schema=integer(SCHEMA, SCHEMA),
+    status=one_of(*get_args(Status)),
+    error=maybe(fields(type=text(100), message=text(700))),
+    config=table(plain, key=NAME),
+    config_sha256=sha256,
+    overrides=items(text(1000), 200),
+    board=maybe(fields(name=text(60), protocol=text(20), division=text(20))),
+    tuning=fields(ruleset=one_of("fixed", "tuned"), trials=integer(), grid_sha256=maybe(sha256)),
+    declares=fields(pretrained=flag, grows=flag, resumable=flag),
+    sources=fields(strategy=sha256, model=sha256, scenario=sha256, engine=sha256),
+    source_sha256=sha256,
+    pool_sha256=sha256,
+    stream_sha256=sha256,
+    seed=integer(),
+    stream=fields(
+        n_classes=integer(1, 10**5),
+        n_tasks=maybe(integer(1)),
+        experiences=integer(0, 10**6),
+        task_ids=flag,
+        disjoint_classes=flag,
+    ),
+    counts=fields(
+        evaluated_after=integers(MOST),
+        cells=items(
+            fields(
+                label=integer(0, 10**5),
+                domain=integer(),
+                task_id=maybe(integer()),
+                size=integer(1, 10**9),
+            ),
+            MOST,
+        ),
+        views=rows_of_integers(MOST),
+        correct=rows_of_integers(MOST),
+    ),
+    tasks=fields(view=integers(MOST, low=-1), end=integers(MOST, low=1)),
+    metrics=fields(
+        **dict.fromkeys(METRICS, fields(value=maybe(SHARE), n_terms=integer()))
+    ),
+    retention=items(
+        fields(since=integer(), to=integer(), accuracy=SHARE, n_terms=integer(1)), 64
+    ),
+    frequency=items(
+        fields(label=integer(), frequency=SHARE, accuracy=SHARE, n_terms=integer(1)), MOST
+    ),
+    diagnostics=table(numbers_or_null(MOST), key=r"[\w.() /%-]+"),
+    cost=fields(
+        train_seconds=SECONDS,
+        predict_seconds=SECONDS,
+        harness_seconds=SECONDS,
+        train_flops=integer(),
+        predict_flops=integer(),
+        flops_method=text(),
+        flops_uncounted=items(text(100), 100),
+        samples_delivered=integer(),
+        updates=integer(),
+        state_bytes=integer(),
+        state_bytes_method=text(),
+        memory_bytes=integer(),
+        frozen_bytes=integer(),
+        peak_rss_bytes=maybe(integer()),
+    ),
+    predictions_sha256=text(64, r"([0-9a-f]{64})?"),
+    environment=fields(
+        python=text(100),
+        torch=text(100),
+        numpy=text(100),
+        system=text(100),
+        machine=text(100),
+        cpu_capability=text(100),
+        cores=maybe(integer(1)),
+        threads=integer(1),
+        device=text(20),
+        accelerator=maybe(text(100)),
+        hardware_class=text(200),
+    ),
+    code=fields(
+        clbench=text(100), commit=maybe(text(64, "[0-9a-f]{40,64}")), dirty=maybe(flag)
+    ),
+    started=timestamp,
+    finished=timestamp,
+)
+GROUP = fields(name=text(100, NAME, least=1))
+
+
+def faults(data: Any) -> list[str]:
+    """All that is wrong with the form of a record; an empty list means every field can be trusted
+    to have its type and range, and recomputing the metrics to be cheap."""
+    if not isinstance(data, Mapping) or data.get("schema") != SCHEMA:
+        found = data.get("schema") if isinstance(data, Mapping) else None
+        return [f"schema {str(found)[:40]!r} is unknown; this clbench reads {SCHEMA}: run it anew"]
+    found = list(RECORD(data, ""))
+    return found or [*_config(data), *_sizes(data), *_places(data)]
+
+
+def _config(data: Mapping[str, Any]) -> Iterator[str]:
+    """Each group of settings has a name, and the settings repeat the record's seed."""
+    for group in ("scenario", "strategy", "data", "model"):
+        settings = data["config"].get(group)
+        if not isinstance(settings, Mapping) or not isinstance(settings.get("name"), str):
+            yield f"config.{group} must be a mapping with a name"
+        else:
+            yield from text(100, NAME)(settings["name"], f"config.{group}.name")
+    if data["config"].get("seed") != data["seed"]:
+        yield f"config.seed is {str(data['config'].get('seed'))[:20]} but seed is {data['seed']}"
+    if not re.fullmatch(r"log|[1-9]\d{0,8}", str(data["config"].get("eval_every"))):
+        yield "config.eval_every must be a number or log"
+    yield from maybe(integer(1))(data["config"].get("max_tasks"), "config.max_tasks")
+
+
+def _sizes(data: Mapping[str, Any]) -> Iterator[str]:
+    """The counts have the same shape throughout, and no more than can be worked through."""
+    counts, tasks, stream = data["counts"], data["tasks"], data["stream"]
+    n, n_tasks = len(counts["cells"]), len(tasks["end"])
+    n_evaluations, n_views = len(counts["evaluated_after"]), len(counts["views"])
+    if n == 0:
+        yield "counts.cells is empty"
+    if len(counts["correct"]) != n_evaluations or not set(map(len, counts["correct"])) <= {n}:
+        yield "counts.correct must have a row for each evaluation and a column for each cell"
+    if len(tasks["view"]) != n_tasks:
+        yield "tasks.view and tasks.end differ in length"
+    if max(tasks["view"], default=-1) >= n_views or (n_tasks and not n_views):
+        yield "tasks.view names a view that counts.views does not have"
+    for view in counts["views"]:
+        if not view or max(view) >= n or len(set(view)) < len(view):
+            yield "counts.views must hold numbers of cells, at least one each and none twice"
+            break
+    if any(cell["label"] >= stream["n_classes"] for cell in counts["cells"]):
+        yield "counts.cells has a label that is not below stream.n_classes"
+    if len({(c["label"], c["domain"], c["task_id"]) for c in counts["cells"]}) != n:
+        yield "counts.cells has a cell twice"
+    for name, series in data["diagnostics"].items():
+        if len(series) != n_evaluations:
+            yield f"diagnostics.{name} must have a value for each evaluation"
+    n_classes = len({cell["label"] for cell in counts["cells"]})
+    largest = max(n_views, n_tasks, n_classes) * max(n, 1)
+    if n_evaluations * n * max(n_views, 1) > MAX_WORK or max(
+        largest, n_evaluations * max(n_views, n), n_views * n_tasks if n_views > n_tasks else 0
+    ) > MAX_TABLE:
+        yield "counts are too many to recompute the metrics: evaluate less often (eval_every=log)"
+
+
+_PLACE = re.compile(
+    r"(?<![\w.:/\\-])(?:/[\w.~+-]+/|[A-Za-z]:[\\/]|\\\\\w|~\w*/|file:)"
+    r"|[\w.+-]+@[\w-]+\.[a-z]{2,}\b"
+)
+
+
+def _places(data: Mapping[str, Any]) -> Iterator[str]:
+    """Nothing tells where the run was made: no absolute path, no address of a person."""
+    for name in ("error", "config", "overrides", "cost", "environment", "code"):
+        for found in _texts(data[name]):
+            place = _PLACE.search(found)
+            if place:
+                yield f"{name} tells where it was run ({place[0][:40]!r}): it must not leave home"
+
+
+def _texts(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping):
+        for item in value.values():
+            yield from _texts(item)
+    elif isinstance(value, list):
+        for item in value:
+            yield from _texts(item)
+
+
+VERIFICATION: Rule = fields(
+    tier=one_of("reproduced", "held-out"),
+    sources=fields(strategy=sha256, model=sha256, scenario=sha256, engine=sha256),
+    predictions_sha256=table(sha256, key=r"0|[1-9]\d{0,8}", most=1000),
+    detail=table(plain, key=NAME),
+)
+"""``verified.json``."""

@@ -1,0 +1,25 @@
+"""What an entry scores: its primary on each of the board's seeds, from the counts alone."""
+
+from __future__ import annotations
+
+from clbench.leaderboard.board import Board
+from clbench.leaderboard.entry import Entry
+from clbench.metrics import METRICS
+from clbench.record import Record
+
+
+def score(board: Board, entry: Entry) -> dict[int, float]:
+    """The primary on each seed of the board; 0 where the run is missing or did not complete.
+
+    Recomputed from the counts: what a record says of its own metrics is not looked at.
+    """
+    return {seed: score_run(board, entry.records.get(seed)) for seed in board.seeds}
+
+
+def score_run(board: Board, record: Record | None) -> float:
+    """The primary of one run; 0 where it did not complete, or the primary is undefined."""
+    if record is None or record.status != "completed":
+        return 0.0
+    counts = record.to_counts()
+    value = METRICS[board.primary](counts).value if len(counts.evaluated_after) else None
+    return 0.0 if value is None else value
