@@ -69,14 +69,14 @@ def _table(board: Board, rows: Sequence[EntryRow], others: Sequence[Column]) -> 
     lines = [head, [":---" if title in left else "---:" for title in head]]
     for row in rows:
         score = columns.with_interval(row.primary, primary)
-        flags = "".join(f", {flag}" for flag in row.flags)
+        tier = as_markdown(", ".join((row.tier, *row.flags)))
         lines.append(
             [
                 columns.places(row),
                 _name(row),
                 f"**{score}**" if columns.leads(row) else score,
                 _n(row),
-                row.tier + flags,
+                tier,
                 as_markdown(row.division),
                 *(columns.cost(row, key) for key in COSTS),
                 "★" if row.on_front else "",

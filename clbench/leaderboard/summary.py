@@ -14,8 +14,8 @@ from clbench.leaderboard.board import Board
 from clbench.leaderboard.entry import TIERS, Entry, Verification, iter_entries
 from clbench.leaderboard.findings import Finding
 from clbench.leaderboard.ranking import pareto_front, rank_ranges
+from clbench.leaderboard.scores import score_run
 from clbench.leaderboard.text import clean
-from clbench.metrics import METRICS
 from clbench.record import Record
 from clbench.tables import COLUMNS, Interval, t_interval
 
@@ -165,11 +165,11 @@ def rank(board: Board, rows: Iterator[EntryRow] | Sequence[EntryRow]) -> list[En
     ordered: list[EntryRow] = []
     for division in board.divisions:
         members = [row for row in rows if row.ranked and row.division == division]
-        scores = np.array([[s.score for s in row.seeds] for row in members])
+        scores = np.array([[s.score for s in row.seeds] for row in members], dtype=np.float64)
         costs = [[_cost(row, "train_flops"), _cost(row, "state_bytes")] for row in members]
         gains = np.array([row.primary.mean for row in members], dtype=np.float64)
         front = pareto_front(gains, np.array(costs).reshape(-1, 2))
-        ranges = rank_ranges(scores.reshape(len(members), -1))
+        ranges = rank_ranges(scores.reshape(len(members), len(board.seeds)))
         ordered += [
             dataclasses.replace(row, rank_range=places, on_front=bool(star))
             for row, places, star in zip(members, ranges, front, strict=True)
@@ -215,9 +215,8 @@ def _with_results(
 ) -> EntryRow:
     completed = [record for record in records if record.status == "completed"]
     first = (completed or records)[0]
-    seeds = tuple(_seed_score(board.primary, seed, by_seed.get(seed)) for seed in board.seeds)
-    values = {c.key: _interval([_value(r, c.key) for r in completed]) for c in COLUMNS}
-    config = _mapping(first.config)
+    seeds = tuple(_seed_score(board, seed, by_seed.get(seed)) for seed in board.seeds)
+    values = {c.key: _interval([r.metric(c.key) for r in completed]) for c in COLUMNS}
     return dataclasses.replace(
         row,
         seeds=seeds,
@@ -226,57 +225,28 @@ def _with_results(
         comparable_cost=bool(completed) and all(_is_comparable(r) for r in completed),
         curve=_mean_curve(completed),
         test_images=int(first.to_counts().size.sum()),
-        settings={
-            g: config[g] for g in ("strategy", "model") if isinstance(config.get(g), Mapping)
-        },
-        environment=_mapping(first.environment),
-        sources=_mapping(first.sources),
-        source_sha256=str(first.source_sha256),
-        version=_mapping(first.code),
-        tuning=_mapping(first.tuning),
-        declares=_mapping(first.declares),
+        settings={group: first.config[group] for group in ("strategy", "model")},
+        environment=first.environment,
+        sources=first.sources,
+        source_sha256=first.source_sha256,
+        version=first.code,
+        tuning=first.tuning,
+        declares=first.declares,
     )
 
 
-def _seed_score(primary: str, seed: int, record: Record | None) -> SeedScore:
-    """The primary, recomputed from the counts: what a record says of itself is not believed."""
-    if record is None:
-        return SeedScore(seed, 0.0, MISSING)
-    counts = record.to_counts()
-    if record.status != "completed" or len(counts.evaluated_after) == 0:
-        return SeedScore(seed, 0.0, record.status if record.status != "completed" else "error")
-    with np.errstate(all="ignore"):
-        value = _number(METRICS[primary](counts).value)
-    return SeedScore(seed, value or 0.0, "completed")
-
-
-def _value(record: Record, key: str) -> float | None:
-    if key in METRICS:
-        return _number(_mapping(_mapping(record.metrics).get(key)).get("value"))
-    return _number(_mapping(record.cost).get(key))
+def _seed_score(board: Board, seed: int, record: Record | None) -> SeedScore:
+    status = MISSING if record is None else record.status
+    return SeedScore(seed, score_run(board, record), status)
 
 
 def _is_comparable(record: Record) -> bool:
-    cost = _mapping(record.cost)
-    return (
-        not cost.get("flops_uncounted")
-        and cost.get("state_bytes_method") == "state_dict"
-        and all(_value(record, key) is not None for key in ("train_flops", "state_bytes"))
-    )
+    """Whether nothing of its cost was left out."""
+    return not record.cost["flops_uncounted"] and record.cost["state_bytes_method"] == "state_dict"
 
 
 def _interval(values: Sequence[float | None]) -> Interval:
     return t_interval([v for v in values if v is not None])
-
-
-def _number(value: Any) -> float | None:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        return None
-    return float(value)
-
-
-def _mapping(value: Any) -> Mapping[str, Any]:
-    return value if isinstance(value, Mapping) else {}
 
 
 def _mean_curve(records: Sequence[Record]) -> tuple[tuple[int, float], ...]:
