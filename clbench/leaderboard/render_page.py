@@ -203,8 +203,8 @@ def _row(
     first = ' class="first"' if columns.leads(row) else ""
     half = columns.number(row.primary.half_width, primary)
     strip = svg.strip(row.seeds, row.primary.mean or 0.0, row.primary.half_width or 0.0, *scale)
-    done = len(row.seeds) - len(row.failed)
-    failed = f' <span class="tag bad">{len(row.failed)} failed</span>' if row.failed else ""
+    n, done = len(row.seeds), len(row.seeds) - len(row.failed)
+    shown = f'<span class="failed">{done} of {n}</span>' if row.failed else str(n)
     star = (
         '<span class="star" role="img" aria-label="on the front">★</span>' if row.on_front else ""
     )
@@ -213,8 +213,8 @@ def _row(
         _name(row),
         f'<td class="score">{columns.number(row.primary.mean, primary)} <small>± {half}</small></td>',
         f'<td class="left">{strip}</td>',
-        f"<td>{done}{failed}</td>",
-        f'<td class="left">{tier_tag(row)}</td>',
+        f"<td>{shown}</td>",
+        f'<td class="left tier">{tier_tag(row)}</td>',
         *(f"<td>{columns.cost(row, key)}</td>" for key in COSTS),
         f'<td class="middle">{star}</td>',
         *(f"<td>{columns.number(row.values[c.key].mean, c)}</td>" for c in others),

@@ -224,7 +224,7 @@ def _with_results(
         values=values,
         comparable_cost=bool(completed) and all(_is_comparable(r) for r in completed),
         curve=_mean_curve(completed),
-        test_images=int(first.to_counts().size.sum()),
+        test_images=sum(cell["size"] for cell in first.counts["cells"]),
         settings={group: first.config[group] for group in ("strategy", "model")},
         environment=first.environment,
         sources=first.sources,

@@ -103,9 +103,13 @@ def pareto(
     y = Axis(low, high, height - 46, 14)
     parts = _grid(x, y, f"{cost.title} (log)", gain.title, lambda v: f"{v:g}")
     for name, value in anchors:
+        # A ceiling is rarely cheap and a floor rarely dear: there is room at these ends.
+        left = value > (low + high) / 2
+        at, side = (x.start + 4, "start") if left else (x.stop - 4, "end")
         parts.append(
             f'<line class="anchor" x1="{x.start}" x2="{x.stop}" y1="{y(value)}" y2="{y(value)}"/>'
-            f'<text class="note" x="{x.stop - 3}" y="{y(value) - 4:g}" text-anchor="end">{as_html(name)}</text>'
+            f'<text class="note" x="{at}" y="{y(value) - 4:g}" text-anchor="{side}">'
+            f"{as_html(name)}</text>"
         )
     for division in sorted({row.division for row, _, _ in points}):
         members = [(c * cost.scale, p) for row, c, p in points if row.division == division]

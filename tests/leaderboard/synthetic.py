@@ -241,12 +241,12 @@ RECIPES = (
 
 
 def showcase(
-    folder: Path, seeds: Sequence[int] = SEEDS, n_tasks: int = 400, copies: int = 1
+    folder: Path, seeds: Sequence[int] = SEEDS, n_tasks: int = 400, copies: int = 1, most: int = 1000
 ) -> Board:
-    """A board of about a dozen entries (times ``copies``), on disk."""
+    """A board of about a dozen entries (times ``copies``, at most ``most``), on disk."""
     made = write_board(board(folder, seeds))
     for copy in range(copies):
-        for recipe in RECIPES:
+        for recipe in RECIPES[: max(0, most - copy * len(RECIPES))]:
             slug = recipe.slug if copy == 0 else f"{recipe.slug}-{copy}"
             cost = {
                 "train_flops": round(recipe.gflop * 1e9),
