@@ -49,6 +49,8 @@ OPTIONS = {
     "show": ("--json",),
     "check": ("--json",),
     "results": ("--format", "--plot"),
+    "compare": ("--board", "--boards", "--metric", "--json"),
+    "leaderboard": ("--boards", "--check"),
     "board": ("--boards", "--out", "--jobs", "--json"),
     "tune": ("--out", "--jobs", "--resume"),
     "verify": ("--seeds", "--prefix", "--isolate", "--held-out", "--json"),
