@@ -75,7 +75,7 @@ class _Uncounted(TorchDispatchMode):
     """Notes operators of linear algebra that no formula covers."""
 
     def __init__(self, covered: set[Any]) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.covered = covered
         self.seen: set[str] = set()
 

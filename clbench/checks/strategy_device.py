@@ -65,7 +65,7 @@ class _Made(TorchDispatchMode):
     """Notes where the first tensor of the default device, ``meta``, is made."""
 
     def __init__(self, path: Path) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.path = path
         self.where: str | None = None
 
@@ -171,7 +171,7 @@ class _Waits:
 
 class _Operations(TorchDispatchMode):
     def __init__(self, waits: _Waits) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.waits = waits
 
     def __torch_dispatch__(

@@ -12,6 +12,7 @@ from clbench.leaderboard.render_page import index_html, to_html
 from clbench.leaderboard.summary import EntryRow, Validate, summarise
 from clbench.record import write_atomically
 
+
 def board_files(board: Board, rows: Sequence[EntryRow]) -> dict[Path, str]:
     """README.md, leaderboard.csv and index.html of one board."""
     return {

@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 import torch
+from small import go, run
 
 from clbench.errors import ClbenchError, UsageError
 from clbench.leaderboard import isolate
@@ -22,7 +23,6 @@ from clbench.leaderboard.child import Child, one_line
 from clbench.leaderboard.hygiene import Limits, hygiene
 from clbench.leaderboard.isolate import RemoteStrategy, isolated, job_of, source_of
 from clbench.registry import Plugin
-from small import go, run
 
 NAIVE = ("scenario=scole", "strategy=naive", "max_tasks=2")
 
