@@ -102,13 +102,13 @@ class Count:
         self._watch = _Uncounted(set(self._counter.flop_registry))
 
     def __enter__(self) -> Count:
-        self._watch.__enter__()
+        self._watch.__enter__()  # type: ignore[no-untyped-call]
         self._counter.__enter__()
         return self
 
     def __exit__(self, *error: Any) -> None:
         self._counter.__exit__(*error)
-        self._watch.__exit__(*error)
+        self._watch.__exit__(*error)  # type: ignore[no-untyped-call]
 
     @property
     def total(self) -> int:

@@ -82,19 +82,20 @@ def preserved(threads: int) -> Iterator[None]:
     results never depend on what ran before and nothing after depends on the run.
     """
     states = torch.get_rng_state(), np.random.get_state(), random.getstate()  # noqa: NPY002
-    n_threads, deterministic = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
+    n_threads, deterministic = torch.get_num_threads(), torch.get_deterministic_debug_mode()
     deterministic_settings: Any = torch.utils.deterministic
     fill = deterministic_settings.fill_uninitialized_memory
     try:
         if threads:
             torch.set_num_threads(threads)
-        torch.use_deterministic_algorithms(True)
+        # What use_deterministic_algorithms sets, without the second it takes to import a compiler.
+        torch.set_deterministic_debug_mode("error")
         # It guards against reading memory never written and costs a pass over every new tensor.
         deterministic_settings.fill_uninitialized_memory = False
         with torch.random.fork_rng(enabled=torch.cuda.is_available()):
             yield
     finally:
-        torch.use_deterministic_algorithms(deterministic)
+        torch.set_deterministic_debug_mode(deterministic)
         deterministic_settings.fill_uninitialized_memory = fill
         torch.set_num_threads(n_threads)
         torch.set_rng_state(states[0])

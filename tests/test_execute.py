@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -52,7 +53,7 @@ def refused(npz: Path, out: Path, *words: str, **changes: Any) -> str:
 
 def bits(record: Record) -> dict[str, Any]:
     """All of a record but times and memory."""
-    data = {k: v for k, v in vars(record).items() if k not in ("started", "finished")}
+    data = {k: v for k, v in asdict(record).items() if k not in ("started", "finished")}
     data["cost"] = {
         k: v for k, v in record.cost.items() if not k.endswith("_seconds") and k != "peak_rss_bytes"
     }

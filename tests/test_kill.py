@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from clbench.record import Record
 ROOT = Path(__file__).parent.parent
 WORKER = """
 import sys
+from dataclasses import asdict
 from pathlib import Path
 import clbench.plots
 clbench.plots.save_curve = lambda records, path: None
@@ -52,7 +54,7 @@ def finish(process: subprocess.Popen[str]) -> Path:
 
 
 def bits(folder: Path) -> dict[str, Any]:
-    record = vars(Record.load(folder / "record.json"))
+    record = asdict(Record.load(folder / "record.json"))
     cost = {
         k: v
         for k, v in record["cost"].items()

@@ -158,7 +158,7 @@ def costs_are_possible(board: Board, entry: Entry) -> Iterator[Finding]:
         elapsed = (finished - started).total_seconds()
         if elapsed < 0:
             yield error("B2", file, "finished is before started: never edit a record; run it anew")
-        timed = cost["train_seconds"] + cost["predict_seconds"] + cost["harness_seconds"]
+        timed = (cost["train_seconds"] or 0) + cost["predict_seconds"] + cost["harness_seconds"]
         if elapsed >= 0 and timed > elapsed + 1:  # both stamps are cut to whole seconds
             wrong = f"cost tells of {timed:.1f} s between stamps {elapsed:.0f} s apart: run it anew"
             yield error("B2", file, wrong)

@@ -13,11 +13,13 @@ import hashlib
 import hmac
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
 import torch
 
+from clbench.assemble import assemble
 from clbench.build import prepare
 from clbench.config import resolve_point
 from clbench.data.pool import Arrays, Pool, TensorPool
@@ -25,8 +27,7 @@ from clbench.errors import ClbenchError, UsageError
 from clbench.harness import run_stream, start_ledger
 from clbench.leaderboard.board import Board
 from clbench.leaderboard.entry import Entry
-from clbench.leaderboard.verify import point_of, run_isolated
-from clbench.record import Record
+from clbench.leaderboard.verify import isolated_run, point_of
 from clbench.registry import find
 
 SLACK = 0.25
@@ -73,7 +74,7 @@ def held_out(
     if not entry.records:
         raise UsageError(f"{entry.folder}: has no records")
     some = next(iter(entry.records.values()))
-    arms = {"entry": point_of(board, entry, some)}
+    arms: dict[str, dict[str, Any]] = {"entry": point_of(board, entry, some)}
     for name in ("naive", "joint"):
         point = {"board": str(board.folder), "strategy": str(find("strategy", name).path)}
         arms[name] = {**point, "device": arms["entry"]["device"]}
@@ -83,11 +84,13 @@ def held_out(
         values = []
         for seed in seeds:
             tell(f"held-out: {name} seed {seed}")
-            config = resolve_point({**point, "seed": seed})
-            key = (config.data, torch.device(some.environment["device"]), "test")
-            if key not in pools:
+            point = {**point, "seed": seed}
+            if not pools:
+                # Of the built-in arm: the entry's own source is not to be imported for this.
+                config = resolve_point({**arms["naive"], "seed": seed})
+                key = (config.data, torch.device(some.environment["device"]), "test")
                 pools[key] = warped(config.data.arrays(), secret, key[1])
-            values.append(_primary(board, prepare(config, pools), isolate and name == "entry"))
+            values.append(_primary(board, point, pools, isolate and name == "entry"))
         means[name] = float(np.mean(values))
     claims = [r.metric(board.primary) or 0.0 for r in entry.records.values()]
     claimed = _place(float(np.mean(claims)), board.naive.mean, board.ceiling.mean)
@@ -95,14 +98,11 @@ def held_out(
     return HeldOut(found >= claimed - SLACK, claimed, found, means, commitment(board, secret))
 
 
-def _primary(board: Board, run: Any, isolate: bool) -> float:
+def _primary(board: Board, point: dict[str, Any], pools: dict[Any, Pool], isolate: bool) -> float:
     if isolate:
-        record: Record = run_isolated(run)
+        record = isolated_run(point, pools)
     else:
-        from datetime import UTC, datetime
-
-        from clbench.assemble import assemble
-
+        run = prepare(resolve_point(point), pools)
         strategy = run.strategy()
         outcome = run_stream(run, strategy, start_ledger(run))
         record = assemble(run, strategy, outcome, datetime.now(UTC))

@@ -80,8 +80,9 @@ RECORD = fields(
         fields(label=integer(), frequency=SHARE, accuracy=SHARE, n_terms=integer(1)), MOST
     ),
     diagnostics=table(numbers_or_null(MOST), key=r"[\w.() /%-]+"),
+    warnings=items(text(500), 50),
     cost=fields(
-        train_seconds=SECONDS,
+        train_seconds=maybe(SECONDS),
         predict_seconds=SECONDS,
         harness_seconds=SECONDS,
         train_flops=integer(),

@@ -11,20 +11,27 @@ import random
 import tempfile
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from clbench.build import Run, prepare
+from clbench.assemble import assemble
+from clbench.build import prepare
 from clbench.config import resolve_point
+from clbench.data.pool import Pool
 from clbench.errors import ClbenchError, UsageError
 from clbench.execute import Options, execute
+from clbench.harness import run_stream, start_ledger
 from clbench.leaderboard.board import Board
 from clbench.leaderboard.entry import Entry
+from clbench.leaderboard.isolate import isolated
+from clbench.leaderboard.job import job_of, source_of
 from clbench.record import Record
+from clbench.registry import Plugin
 
 PLATFORM = ("torch", "system", "machine", "cpu_capability", "threads", "device", "accelerator")
 """Where these agree, bits must; elsewhere the tolerance holds."""
@@ -98,7 +105,7 @@ def reproduce(
         if prefix is not None:
             # Experiences of a stream with hidden boundaries are not tasks; enough tasks hold them.
             point["max_tasks"] = prefix
-        again = _isolated(point) if isolate else _rebuilt(point, record)
+        again = isolated_run(point) if isolate else _rebuilt(point, record)
         if again.status not in ("completed", "diverged", "budget_exceeded"):
             reason = again.error["message"] if again.error else again.status
             found.append(Reproduction(seed, False, False, f"the run ended in an error: {reason}"))
@@ -132,25 +139,34 @@ def _work(point: dict[str, Any], options: Options) -> Record:
     return execute(prepare(resolve_point(point)), options)[0]
 
 
-def _isolated(point: dict[str, Any]) -> Record:
-    """Run in one isolated process; no rebuilding there."""
-    return run_isolated(prepare(resolve_point(point)))
+def isolated_run(point: dict[str, Any], pools: dict[Any, Pool] | None = None) -> Record:
+    """Run an entry's strategy in a process of its own, in one go; labels stay in this one.
 
+    Nothing of the entry is imported here: a built-in strategy and model stand in for its own while
+    the stream is made. Its operations and bytes are not counted; only its answers are compared.
 
-def run_isolated(run: Run) -> Record:
-    """A run whose strategy lives in another process; labels of the world stay in this one."""
-    from datetime import UTC, datetime
-
-    from clbench.assemble import assemble
-    from clbench.harness import run_stream, start_ledger
-    from clbench.leaderboard.isolate import isolated
-
+    Raises:
+        ClbenchError: the process failed.
+    """
+    own = {k.partition(".")[2]: v for k, v in point.items() if k.startswith("strategy.")}
+    stand_in = {k: v for k, v in point.items() if not k.startswith("strategy.")}
+    stand_in["strategy"] = "naive"
+    models = {k.partition(".")[2]: v for k, v in point.items() if k.startswith("model.")}
+    if "model" in point:  # the open division
+        stand_in = {k: v for k, v in stand_in.items() if not k.startswith("model.")}
+        stand_in["model"] = "linear"
+    run = prepare(resolve_point(stand_in), pools)
+    job = job_of(run)
+    strategy = Plugin("strategy", "strategy", Path(point["strategy"]))
+    job = replace(job, strategy=source_of(strategy, own))
+    if "model" in point:
+        job = replace(job, model=source_of(Plugin("model", "model", Path(point["model"])), models))
     started = datetime.now(UTC)
-    with isolated(run) as strategy:
-        outcome = run_stream(run, strategy, start_ledger(run))
-        if isinstance(outcome.error, ClbenchError) and outcome.status == "error":
+    with isolated(run, job=job) as remote:
+        outcome = run_stream(run, remote, start_ledger(run))
+        if outcome.status == "error" and isinstance(outcome.error, ClbenchError):
             raise outcome.error
-        return assemble(run, strategy, outcome, started)
+        return assemble(run, remote, outcome, started)
 
 
 def compare(board: Board, entry: Entry, record: Record, again: Record) -> Reproduction:

@@ -130,6 +130,7 @@ def record(
         retention=[],
         frequency=[],
         diagnostics={},
+        warnings=[],
         cost={
             "train_seconds": 5.6,
             "predict_seconds": 0.4,
