@@ -1,6 +1,6 @@
 """Time, page size and memory of a board's rendering.
 
-    python benchmarks/render.py --entries 200 --seeds 10 --tasks 1000
+python benchmarks/render.py --entries 200 --seeds 10 --tasks 1000
 """
 
 from __future__ import annotations

@@ -183,9 +183,11 @@ def _cost(row: EntryRow, key: str) -> float:
 
 
 def _told(entry: Entry, finding: Finding) -> str:
-    """``C1 runs/seed3.json: ...``"""
+    """``C1 runs/seed3.json: is of another stream``."""
     file = finding.file.removeprefix(f"entries/{entry.slug}").lstrip("/")
-    return f"{finding.rule} {file}: {finding.message}" if file else f"{finding.rule} {finding.message}"
+    return (
+        f"{finding.rule} {file}: {finding.message}" if file else f"{finding.rule} {finding.message}"
+    )
 
 
 def _flags(findings: Sequence[Finding]) -> tuple[str, ...]:

@@ -241,7 +241,11 @@ RECIPES = (
 
 
 def showcase(
-    folder: Path, seeds: Sequence[int] = SEEDS, n_tasks: int = 400, copies: int = 1, most: int = 1000
+    folder: Path,
+    seeds: Sequence[int] = SEEDS,
+    n_tasks: int = 400,
+    copies: int = 1,
+    most: int = 1000,
 ) -> Board:
     """A board of about a dozen entries (times ``copies``, at most ``most``), on disk."""
     made = write_board(board(folder, seeds))
@@ -282,7 +286,9 @@ def validate(board: Board, entry: Entry) -> list[Finding]:
     """A validator of opinions, to show each of them."""
     file = f"entries/{entry.slug}/runs/seed3.json"
     opinions = {
-        "si": Finding("C3", "warning", f"entries/{entry.slug}/strategy.py", "is stale; run it anew"),
+        "si": Finding(
+            "C3", "warning", f"entries/{entry.slug}/strategy.py", "is stale; run it anew"
+        ),
         "resnet-er": Finding("P1", "review", file, "is 3 standard deviations above the ceiling"),
         "agem": Finding("C1", "error", file, "stream_sha256 is not the board's; run it anew"),
     }

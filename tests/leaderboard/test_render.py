@@ -21,12 +21,16 @@ from clbench.leaderboard import render
 from clbench.leaderboard.board import Board
 from clbench.leaderboard.entry import Meta
 from clbench.leaderboard.render_csv import to_csv
+from clbench.leaderboard.render_index import index_html
 from clbench.leaderboard.render_markdown import GENERATED, to_markdown
-from clbench.leaderboard.render_page import index_html, to_html
+from clbench.leaderboard.render_page import to_html
 from clbench.leaderboard.summary import EntryRow, SeedScore, summarise
 from clbench.leaderboard.text import as_cell, as_html, as_json, as_markdown, clean, safe_link
 
-HOSTILE = "</script><img src=x onerror=alert(1)>\"'|`[x](javascript:alert(1))\u2028\u202e&amp;\nhttp://evil.test www.evil.test"
+HOSTILE = (
+    "</script><img src=x onerror=alert(1)>\"'|`[x](javascript:alert(1))\u2028\u202e&amp;\n"
+    "http://evil.test www.evil.test"
+)
 VOID = {"meta", "link", "input", "img", "br", "hr"}
 
 
@@ -76,20 +80,39 @@ def hostile(board: Board) -> list[EntryRow]:
     row = summarise(board)[0]
     evil = dict.fromkeys(("strategy", "lam", HOSTILE), HOSTILE)
     bad = dataclasses.replace(
-        row, slug=HOSTILE, name=HOSTILE, strategy=HOSTILE, authors=(HOSTILE,), affiliation=HOSTILE,
-        description=HOSTILE, url="javascript:alert(1)", code=f"https://x.test/{HOSTILE}",
-        notes=(HOSTILE,), flags=(HOSTILE,), settings={"strategy": evil, HOSTILE: evil},
-        environment=evil, sources=evil, source_sha256=HOSTILE, version=evil, tuning=evil,
-        declares=evil, paper_reference={"value": HOSTILE, "source": HOSTILE}, verification=evil,
+        row,
+        slug=HOSTILE,
+        name=HOSTILE,
+        strategy=HOSTILE,
+        authors=(HOSTILE,),
+        affiliation=HOSTILE,
+        description=HOSTILE,
+        url="javascript:alert(1)",
+        code=f"https://x.test/{HOSTILE}",
+        notes=(HOSTILE,),
+        flags=(HOSTILE,),
+        settings={"strategy": evil, HOSTILE: evil},
+        environment=evil,
+        sources=evil,
+        source_sha256=HOSTILE,
+        version=evil,
+        tuning=evil,
+        declares=evil,
+        paper_reference={"value": HOSTILE, "source": HOSTILE},
+        verification=evil,
         seeds=(*row.seeds[:-1], SeedScore(4, 0.0, HOSTILE)),
     )
-    lost = dataclasses.replace(bad, slug=HOSTILE + "2", errors=(HOSTILE,), division=HOSTILE, rank_range=None)
+    lost = dataclasses.replace(
+        bad, slug=HOSTILE + "2", errors=(HOSTILE,), division=HOSTILE, rank_range=None
+    )
     return [bad, lost]
 
 
 def test_same_bytes_twice(board: Board) -> None:
     root = board.folder.parent
-    assert render.render_all(root, synthetic.validate) == render.render_all(root, synthetic.validate)
+    assert render.render_all(root, synthetic.validate) == render.render_all(
+        root, synthetic.validate
+    )
 
 
 def test_written_once_then_up_to_date(tmp_path: Path) -> None:
@@ -128,7 +151,11 @@ def test_order_is_by_mean_within_divisions(board: Board, rows: list[EntryRow]) -
         means = [float(line["primary"]) for line in table if line["division"] == division]
         assert means == sorted(means, reverse=True)
         assert len(means) > 1
-    listed = [a["data-entry"] for tag, a in Page(to_html(board, rows)).tags if tag == "tr" and "data-entry" in a]
+    listed = [
+        a["data-entry"]
+        for tag, a in Page(to_html(board, rows)).tags
+        if tag == "tr" and "data-entry" in a
+    ]
     assert listed == [row.slug for row in rows]
 
 
@@ -141,7 +168,9 @@ def test_csv_has_the_numbers(board: Board, rows: list[EntryRow]) -> None:
         assert scores == pytest.approx([s.score for s in row.seeds])
         assert float(line["primary"]) == pytest.approx(sum(scores) / len(scores))
         scale = board.ceiling.mean - board.floor.mean
-        assert float(line["normalised"]) * scale + board.floor.mean == pytest.approx(float(line["primary"]))
+        assert float(line["normalised"]) * scale + board.floor.mean == pytest.approx(
+            float(line["primary"])
+        )
 
 
 def test_unranked_show_no_numbers(board: Board, rows: list[EntryRow]) -> None:
@@ -149,7 +178,9 @@ def test_unranked_show_no_numbers(board: Board, rows: list[EntryRow]) -> None:
     page = Page(to_html(board, rows))
     data = json.loads(page.scripts["application/json"])
     assert [e["values"] for e in data["entries"] if e["slug"] == lost.slug] == [{}]
-    assert not any(a.get("data-entry") == lost.slug for tag, a in page.tags if tag in ("polyline", "g"))
+    assert not any(
+        a.get("data-entry") == lost.slug for tag, a in page.tags if tag in ("polyline", "g")
+    )
 
 
 def test_page_has_no_outside_address_but_the_entries(board: Board, rows: list[EntryRow]) -> None:
@@ -194,7 +225,9 @@ def test_policy_allows_exactly_the_script_and_style(board: Board, rows: list[Ent
 
     text = to_html(board, rows)
     page = Page(text)
-    (policy,) = [a["content"] for _, a in page.tags if a.get("http-equiv") == "Content-Security-Policy"]
+    (policy,) = [
+        a["content"] for _, a in page.tags if a.get("http-equiv") == "Content-Security-Policy"
+    ]
     style = re.search(r"<style>(.*?)</style>", text, re.S)
     for code in (page.scripts[None], style and style[1]):
         digest = base64.b64encode(hashlib.sha256(str(code).encode()).digest()).decode()
@@ -287,7 +320,10 @@ def test_index_has_the_first_three_and_no_overall_rank(board: Board, rows: list[
 
 def test_page_of_many_entries_is_small(board: Board, rows: list[EntryRow]) -> None:
     many = [
-        dataclasses.replace(row, slug=f"{row.slug}-{k}") for k in range(18) for row in rows if row.ranked
+        dataclasses.replace(row, slug=f"{row.slug}-{k}")
+        for k in range(18)
+        for row in rows
+        if row.ranked
     ]
     page = to_html(board, many)
     assert len(many) > 200
