@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,9 @@ from clbench import seeding
 from clbench.config import RunConfig
 from clbench.data.augment import check_augment
 from clbench.data.pool import Pool
-from clbench.errors import UsageError
+from clbench.errors import ClbenchError, UsageError
 from clbench.hashing import sha256_of
+from clbench.registry import line_of
 from clbench.seeding import Axis
 from clbench.source import source_sha256
 from clbench.strategy import Strategy, StreamInfo
@@ -47,8 +49,16 @@ class Run:
 
     @cached_property
     def hash8(self) -> str:
-        """Names the folder: settings, source, pool and device type; not the seed."""
-        parts = (self.config_sha256, self.source_sha256, self.stream.pool.sha256, self.device.type)
+        """Names the folder: settings, source, pool, device type and board; not the seed."""
+        protocol = self.config.protocol
+        board = [protocol.as_dict(), protocol.tuning] if protocol else None
+        parts = (
+            self.config_sha256,
+            self.source_sha256,
+            self.stream.pool.sha256,
+            self.device.type,
+            sha256_of(board),
+        )
         return hashlib.sha256(" ".join(parts).encode()).hexdigest()[:8]
 
     def folder(self, out: Path) -> Path:
@@ -77,18 +87,31 @@ class Run:
         )
 
     def strategy(self) -> Strategy:
-        """A fresh strategy, its weights drawn from the seed's model axis."""
+        """A fresh strategy, its weights drawn from the seed's model axis.
+
+        Raises:
+            UsageError: its constructor or the model's raises.
+        """
         info = self.info()
-
-        def build_model() -> nn.Module:
-            built: nn.Module = self.config.model.build(
-                info.input_shape, info.n_classes, info.scale
-            )
-            return built
-
+        # Bound to the model's settings alone: a closure over the run would lead to the test data.
+        build_model: Callable[[], nn.Module] = partial(
+            self.config.model.build, info.input_shape, info.n_classes, info.scale
+        )
         with seeding.preserved(self.config.common.threads), torch.device(self.device):
             seeding.seed_all(self.config.common.seed, Axis.MODEL)
-            return self.strategy_class(info, self.config.strategy, build_model).to(self.device)
+            try:
+                built = self.strategy_class(info, self.config.strategy, build_model)
+            except ClbenchError:
+                raise
+            except Exception as error:  # a third party's constructor may raise anything
+                path = self.config.plugins["strategy"].path
+                line = line_of(error, path)
+                at = f" line {line}" if line else ""
+                reason = (str(error).splitlines() or [""])[0]
+                raise UsageError(
+                    f"{path.name}{at}: cannot be built: {type(error).__name__}: {reason}"
+                ) from error
+            return built.to(self.device)
 
 
 def prepare(config: RunConfig, pools: dict[Any, Pool] | None = None) -> Run:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import pickle
+import warnings
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -34,7 +35,8 @@ def load(path: Path, identity: str, device: torch.device) -> tuple[Ledger, dict[
         ClbenchError: the file is damaged, or of another run or format; it is left in place.
     """
     try:
-        data = torch.load(path, map_location=device, weights_only=True)
+        with warnings.catch_warnings(action="ignore"):  # torch wonders aloud at foreign files
+            data = torch.load(path, map_location=device, weights_only=True)
         if data["schema"] != SCHEMA or data["identity"] != identity:
             raise ClbenchError(
                 f"{path}: is a checkpoint of another run or version; move it away, or pass "
@@ -42,8 +44,16 @@ def load(path: Path, identity: str, device: torch.device) -> tuple[Ledger, dict[
             )
         return Ledger.from_dict(data["ledger"]), data["strategy"]
     except (
-        OSError, EOFError, RuntimeError, KeyError, TypeError, ValueError, IndexError,
-        AttributeError, pickle.UnpicklingError, zipfile.BadZipFile,
+        OSError,
+        EOFError,
+        RuntimeError,
+        KeyError,
+        TypeError,
+        ValueError,
+        IndexError,
+        AttributeError,
+        pickle.UnpicklingError,
+        zipfile.BadZipFile,
     ) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise ClbenchError(

@@ -11,6 +11,7 @@ import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
@@ -70,7 +71,10 @@ class Record:
     frequency: list[dict[str, Any]]
     diagnostics: dict[str, list[float | None]]
     """Name to one value per evaluation; never ranked."""
+    warnings: list[str]
+    """What the strategy warned of."""
     cost: dict[str, Any]
+    """Operations, bytes, samples, updates and seconds; see ``assemble``."""
     predictions_sha256: str
     """A chain over the answers of every evaluation in canonical order, starting from the stream's."""
     environment: dict[str, Any]
@@ -80,7 +84,11 @@ class Record:
     finished: str
 
     def to_counts(self) -> Counts:
-        """The counts as arrays."""
+        """The counts as arrays, made once."""
+        return self._counts
+
+    @cached_property
+    def _counts(self) -> Counts:
         cells, n = self.counts["cells"], len(self.counts["cells"])
         views = np.zeros((len(self.counts["views"]), n), dtype=bool)
         for row, members in zip(views, self.counts["views"], strict=True):
@@ -144,7 +152,9 @@ class Record:
         except OSError as error:
             raise ClbenchError(f"{path}: {error.strerror}") from error
         except (ValueError, RecursionError) as error:
-            raise ClbenchError(f"{path}: is not a record: {error}; move it away to run anew") from error
+            raise ClbenchError(
+                f"{path}: is not a record: {error}; move it away to run anew"
+            ) from error
         return cls.parse(data, path)
 
     @classmethod
@@ -165,7 +175,9 @@ class Record:
         try:
             record.check()
         except (LookupError, TypeError, ValueError, AttributeError, OverflowError) as error:
-            raise ClbenchError(f"{path}: is not a record: {error}; move it away to run anew") from error
+            raise ClbenchError(
+                f"{path}: is not a record: {error}; move it away to run anew"
+            ) from error
         return record
 
     def check(self) -> None:

@@ -63,9 +63,12 @@ def _locate(name: str, path: Path) -> tuple[ast.ClassDef, Path] | None:
     for node in tree.body:
         if isinstance(node, ast.ClassDef) and node.name == name:
             return node, path
-        if isinstance(node, ast.ImportFrom) and any((a.asname or a.name) == name for a in node.names):
-            target = module_path(node.module or "")
-            return _locate(name, target) if target else None
+        if not isinstance(node, ast.ImportFrom):
+            continue
+        for alias in node.names:
+            if (alias.asname or alias.name) == name:
+                target = module_path(node.module or "")
+                return _locate(alias.name, target) if target else None
     return None
 
 
@@ -98,7 +101,9 @@ def source_sha256(*paths: Path) -> dict[str, str]:
             continue
         digest, imported = _digest(file.read_bytes())
         (own if is_plugin else engine)[file] = digest
-        found = ((module_path(name), name.startswith(PLUGINS)) for name in imported)
+        # ``from clbench import x`` uses x, not all that the package's front door opens on.
+        used = [name for name in imported if name != "clbench"]
+        found = ((module_path(name), name.startswith(PLUGINS)) for name in used)
         todo.extend((path, plugin) for path, plugin in found if path is not None)
     # In an order independent of where anything lies: the plug-ins as given, then by content.
     first = [own.pop(path) for path in paths]

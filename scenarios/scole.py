@@ -24,7 +24,7 @@ from typing import Literal
 import numpy as np
 
 from clbench import seeding
-from clbench.data.corruptions import KINDS
+from clbench.data.corruptions import DETERMINISTIC, KINDS
 from clbench.data.pool import Pool
 from clbench.data.transforms import Corrupt
 from clbench.errors import UsageError
@@ -89,8 +89,13 @@ class Scole(Scenario):
             raise UsageError(f"scenario.severity={self.severity} must be in 1..5")
         if self.n_tasks is None and (self.forgetting or self.n_periods > 1):
             raise UsageError("scenario.n_tasks=null has no middle: drop forgetting and n_periods")
-        ways = [self.randomized_order is not None, self.randomized_couples is not None,
-                self.forgetting, self.n_periods > 1, self.prob_reduction > 1]
+        ways = [
+            self.randomized_order is not None,
+            self.randomized_couples is not None,
+            self.forgetting,
+            self.n_periods > 1,
+            self.prob_reduction > 1,
+        ]
         if sum(ways) > 1:
             raise UsageError(
                 "set at most one of scenario.randomized_order, randomized_couples, forgetting, "
@@ -145,9 +150,7 @@ class Scole(Scenario):
 class _Plan:
     """Task ``t`` as a function of ``t``: a draw of its own generator, or a fold over the draws."""
 
-    def __init__(
-        self, settings: Scole, n: int, per_task: int, p: np.ndarray, seed: int
-    ) -> None:
+    def __init__(self, settings: Scole, n: int, per_task: int, p: np.ndarray, seed: int) -> None:
         self.settings, self.n, self.per_task, self.p, self.seed = settings, n, per_task, p, seed
         self.folded: list[tuple[int, ...]] = []
         self.reduced = p
@@ -163,8 +166,9 @@ class _Plan:
         if self.settings.corruption == "none":
             return Task(classes)
         kind = int(rng.integers(len(KINDS)))
-        # The noise differs from task to task, so only uncorrupted samples are ever the same again.
-        return Task(classes, transform=kind, variant=t + 1 if kind else 0)
+        # Where there is noise it differs from task to task; without, samples may be the same again.
+        same = tuple(KINDS)[kind] in DETERMINISTIC
+        return Task(classes, transform=kind, variant=kind if same else len(KINDS) + t)
 
     def _classes(self, t: int, rng: np.random.Generator) -> np.ndarray | tuple[int, ...]:
         s = self.settings

@@ -20,6 +20,7 @@ from clbench.cli import (
     submit,
     tune,
     validate,
+    verify,
 )
 from clbench.errors import ClbenchError, UsageError
 
@@ -34,6 +35,7 @@ COMMANDS = (
     tune,
     submit,
     validate,
+    verify,
     leaderboard,
     completion,
 )

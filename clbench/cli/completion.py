@@ -34,8 +34,17 @@ complete -c clbench -f -a '(__clbench_complete)'
 """,
 }
 OPTIONS = {
-    "run": ("--config", "--out", "--cfg", "--dry-run", "--resume", "--overwrite", "--jobs", "--json",
-            "--quiet"),
+    "run": (
+        "--config",
+        "--out",
+        "--cfg",
+        "--dry-run",
+        "--resume",
+        "--overwrite",
+        "--jobs",
+        "--json",
+        "--quiet",
+    ),
     "list": ("--json",),
     "show": ("--json",),
     "check": ("--json",),
@@ -44,6 +53,7 @@ OPTIONS = {
     "leaderboard": ("--boards", "--check"),
     "board": ("--boards", "--out", "--jobs", "--json"),
     "tune": ("--out", "--jobs", "--resume"),
+    "verify": ("--seeds", "--prefix", "--isolate", "--held-out", "--json"),
     "submit": ("--entry", "--boards"),
     "validate": ("--boards", "--against", "--json"),
     "completion": (),
@@ -83,7 +93,6 @@ def answer(words: list[str]) -> int:
 
 def candidates(words: list[str]) -> list[str]:
     """Whole words that the last one may become."""
-    *before, last = words
     # bash parts words at "=": put them together again.
     joined = re.sub(r" ?= ?", "=", " ".join(words)).split(" ")
     command, last = joined[0], joined[-1]

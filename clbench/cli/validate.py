@@ -25,11 +25,22 @@ def add(commands: Any) -> None:
         epilog="examples: clbench validate    clbench validate leaderboards/scole-digits/entries/my-ewc"
         "    clbench validate --against ../main/leaderboards",
     )
-    parser.add_argument("folders", nargs="*", type=Path, metavar="FOLDER",
-                        help="of an entry, a board, or boards (all boards)")
-    parser.add_argument("--boards", type=Path, metavar="DIR", help="folder of boards (leaderboards)")
-    parser.add_argument("--against", type=Path, metavar="DIR",
-                        help="the boards (or the board) as they were: what changed needs a reason")
+    parser.add_argument(
+        "folders",
+        nargs="*",
+        type=Path,
+        metavar="FOLDER",
+        help="of an entry, a board, or boards (all boards)",
+    )
+    parser.add_argument(
+        "--boards", type=Path, metavar="DIR", help="folder of boards (leaderboards)"
+    )
+    parser.add_argument(
+        "--against",
+        type=Path,
+        metavar="DIR",
+        help="the boards (or the board) as they were: what changed needs a reason",
+    )
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.set_defaults(call=main)
 

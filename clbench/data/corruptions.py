@@ -269,3 +269,8 @@ KINDS: dict[str, Corruption] = {
         elastic,
     )
 }
+
+DETERMINISTIC = frozenset(
+    {"none", "gaussian_blur", "defocus_blur", "zoom_blur", "contrast", "brightness", "saturate"}
+)
+"""The kinds that draw nothing: an image comes out the same each time."""

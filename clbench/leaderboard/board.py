@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,20 @@ from typing import Any
 from clbench.errors import UsageError
 from clbench.hashing import sha256_of
 from clbench.leaderboard.files import FileError, read_yaml
+from clbench.leaderboard.schema import (
+    fields,
+    integer,
+    integers,
+    items,
+    maybe,
+    number,
+    one_of,
+    plain,
+    sha256,
+    table,
+    text,
+)
+from clbench.metrics import METRICS
 from clbench.registry import PACKAGE, did_you_mean
 
 MIN_SEEDS = 5
@@ -98,7 +112,9 @@ class Board:
         data = dataclasses.asdict(self)
         for name in ("name", "folder", "sha256"):
             del data[name]
-        data["settings"] = {k: dict(v) if isinstance(v, Mapping) else v for k, v in data["settings"].items()}
+        data["settings"] = {
+            k: dict(v) if isinstance(v, Mapping) else v for k, v in data["settings"].items()
+        }
         data["model"] = dict(data["model"])
         data["stream_sha256"] = {str(seed): sha for seed, sha in self.stream_sha256.items()}
         return {k: list(v) if isinstance(v, tuple) else v for k, v in data.items()}
@@ -148,7 +164,7 @@ def load_board(folder: Path) -> Board:
     except FileError as error:
         raise UsageError(str(error)) from error
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise UsageError(f"{path}: is not a frozen board: {type(error).__name__} {error}") from error
+        raise UsageError(f"{path}: is not a frozen board: {error}") from error
     if sha256_of(board.content()) != board.sha256:
         raise UsageError(
             f"{path}: was changed after it was frozen; a protocol is final: make a new version "
@@ -157,10 +173,47 @@ def load_board(folder: Path) -> Board:
     return board
 
 
+ANCHOR = fields(strategy=text(100), mean=number(), sd=number(0), train_flops=number(0))
+CONTENT = fields(
+    protocol=text(20, r"\d+\.\d+"),
+    title=text(200),
+    description=text(2000),
+    settings=table(plain, key=r"\w+"),
+    model=table(plain, key=r"\w+"),
+    seeds=integers(1000),
+    tuning_seeds=integers(1000),
+    pool_sha256=sha256,
+    stream_sha256=table(sha256, key=r"0|[1-9]\d*", most=1000),
+    budget=fields(**{f.name: maybe(integer(1)) for f in dataclasses.fields(Budget)}),
+    primary=one_of(*METRICS),
+    floor=ANCHOR,
+    naive=ANCHOR,
+    ceiling=ANCHOR,
+    divisions=items(one_of(*DIVISIONS), len(DIVISIONS)),
+    sha256=sha256,
+)
+"""Of ``board.yaml``, but for the names that its groups of settings have."""
+
+
+def _parts(data: Mapping[str, Any]) -> Iterator[str]:
+    """What the parts of a board must have beside their types."""
+    settings = data["settings"]
+    groups = {"scenario": settings.get("scenario"), "data": settings.get("data")}
+    for name, group in {**groups, "model": data["model"]}.items():
+        if not isinstance(group, Mapping) or not isinstance(group.get("name"), str):
+            yield f"{name} must be a mapping with a name"
+    if "eval_every" not in settings:
+        yield "settings.eval_every is missing"
+    if not data["seeds"] or set(data["seeds"]) != set(map(int, data["stream_sha256"])):
+        yield "stream_sha256 must have a hash for each of the seeds"
+    if not data["divisions"]:
+        yield "divisions is empty"
+
+
 def _from_content(folder: Path, data: Any) -> Board:
-    known = {f.name for f in dataclasses.fields(Board)} - {"name", "folder"}
-    if set(data) != known:
-        raise ValueError(f"missing or unknown keys: {', '.join(sorted(set(data) ^ known))}")
+    faults = [*CONTENT(data, "")] or [*_parts(data)]
+    if faults:
+        raise ValueError("; ".join(faults[:3]))
     return Board(
         name=folder.resolve().name,
         folder=folder,

@@ -105,7 +105,9 @@ def _stray_files(board: Board) -> Iterator[Finding]:
             yield error("S1", file, "is a file or link among the entries: remove it")
         other = folded.setdefault(name.casefold(), name)
         if other != name:
-            wrong = f"differs from {other!r} in case alone: many systems cannot hold both; rename it"
+            wrong = (
+                f"differs from {other!r} in case alone: many systems cannot hold both; rename it"
+            )
             yield error("S1", file, wrong)
 
 

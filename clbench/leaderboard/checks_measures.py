@@ -32,7 +32,9 @@ def metrics_follow_from_counts(board: Board, entry: Entry) -> Iterator[Finding]:
             said = record.metrics[name]
             if not (same(said["value"], metric.value) and said["n_terms"] == metric.n_terms):
                 wrong = f"metrics.{name} is {said['value']}, the counts give {metric.value}"
-                yield error("M1", run_place(entry, seed), f"{wrong}: never edit a record; run it anew")
+                yield error(
+                    "M1", run_place(entry, seed), f"{wrong}: never edit a record; run it anew"
+                )
         tables: tuple[tuple[str, list[dict[str, Any]], list[Any]], ...] = (
             ("retention", record.retention, metrics.retention(counts)),
             ("frequency", record.frequency, metrics.frequency(counts)),
@@ -80,8 +82,14 @@ def tasks_are_whole(board: Board, entry: Entry) -> Iterator[Finding]:
         if record.status != "completed":
             continue
         limits = [n for n in (stream["n_tasks"], record.config.get("max_tasks")) if n is not None]
-        if len(ends) != min(limits, default=len(ends)) or not ends or ends[-1] != stream["experiences"]:
-            wrong = f"has {len(ends)} of {min(limits, default=0)} tasks but says completed: run it anew"
+        if (
+            len(ends) != min(limits, default=len(ends))
+            or not ends
+            or ends[-1] != stream["experiences"]
+        ):
+            wrong = (
+                f"has {len(ends)} of {min(limits, default=0)} tasks but says completed: run it anew"
+            )
             yield error("M2", file, wrong)
 
 
@@ -90,7 +98,9 @@ def runs_have_one_shape(board: Board, entry: Entry) -> Iterator[Finding]:
     done = [(s, r) for s, r in entry.records.items() if r.status == "completed"]
     for seed, record in done[1:]:
         if _shape(record) != _shape(done[0][1]):
-            wrong = f"has other cells, classes or tasks than seed {done[0][0]}: run both on the board"
+            wrong = (
+                f"has other cells, classes or tasks than seed {done[0][0]}: run both on the board"
+            )
             yield error("M2", run_place(entry, seed), wrong)
         elif _sizes(record) != _sizes(done[0][1]):
             wrong = f"has test sets of other sizes than seed {done[0][0]}: the data may differ"
@@ -101,8 +111,12 @@ def _shape(record: Record) -> tuple[Any, ...]:
     """What is equal for every seed (the number of experiences is not, where tasks are cut)."""
     stream = record.stream
     return (
-        len(record.counts["cells"]), len(record.tasks["end"]), stream["n_classes"],
-        stream["n_tasks"], stream["task_ids"], stream["disjoint_classes"],
+        len(record.counts["cells"]),
+        len(record.tasks["end"]),
+        stream["n_classes"],
+        stream["n_tasks"],
+        stream["task_ids"],
+        stream["disjoint_classes"],
     )
 
 

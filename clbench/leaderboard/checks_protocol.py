@@ -38,7 +38,9 @@ def settings_are_the_boards(board: Board, entry: Entry) -> Iterator[Finding]:
             if found != value or isinstance(found, bool) != isinstance(value, bool):
                 said = "missing" if found is missing else repr(found)[:60]
                 rule = "B1" if key.startswith("strategy.") else "C1"
-                yield error(rule, run_place(entry, seed), f"{key} is {said}; the board fixes {value!r}")
+                yield error(
+                    rule, run_place(entry, seed), f"{key} is {said}; the board fixes {value!r}"
+                )
         for group in {key.partition(".")[0] for key in fixed} - {"strategy"}:
             settings = record.config.get(group)
             if isinstance(settings, Mapping):
@@ -68,7 +70,9 @@ def streams_are_the_boards(board: Board, entry: Entry) -> Iterator[Finding]:
     for seed, record in entry.records.items():
         file = run_place(entry, seed)
         if record.pool_sha256 != board.pool_sha256:
-            yield error("C1", file, "pool_sha256 is not the board's: the data set differs; fetch it anew")
+            yield error(
+                "C1", file, "pool_sha256 is not the board's: the data set differs; fetch it anew"
+            )
         wanted = board.stream_sha256.get(record.seed)
         if record.status == "completed" and record.stream_sha256 != wanted:
             yield error("C1", file, "stream_sha256 is not the board's for this seed: run it anew")
@@ -81,7 +85,9 @@ def closed_means_from_scratch(board: Board, entry: Entry) -> Iterator[Finding]:
         if closed and record.declares["pretrained"]:
             yield error("C1", run_place(entry, seed), "declares.pretrained: enter division=open")
     if entry.meta and entry.meta.division == "closed" and (entry.folder / "model.py").exists():
-        yield error("C1", place(entry, "model.py"), "the closed division fixes the model: remove it")
+        yield error(
+            "C1", place(entry, "model.py"), "the closed division fixes the model: remove it"
+        )
 
 
 def seeds_are_the_boards(board: Board, entry: Entry) -> Iterator[Finding]:
@@ -94,7 +100,9 @@ def seeds_are_the_boards(board: Board, entry: Entry) -> Iterator[Finding]:
         if seed not in board.seeds:
             yield error("C2", run_place(entry, seed), "is of a seed that the board does not have")
         if record.status == "interrupted":
-            yield error("C2", run_place(entry, seed), "was interrupted: finish it (clbench run --resume)")
+            yield error(
+                "C2", run_place(entry, seed), "was interrupted: finish it (clbench run --resume)"
+            )
 
 
 def seeds_ran_the_same(board: Board, entry: Entry) -> Iterator[Finding]:
@@ -103,7 +111,9 @@ def seeds_ran_the_same(board: Board, entry: Entry) -> Iterator[Finding]:
     for seed, record in records[1:]:
         for name in ("config_sha256", "sources", "tuning", "declares"):
             if getattr(record, name) != getattr(records[0][1], name):
-                wrong = f"{name} is not that of seed {records[0][0]}: run all seeds with one strategy"
+                wrong = (
+                    f"{name} is not that of seed {records[0][0]}: run all seeds with one strategy"
+                )
                 yield error("C2", run_place(entry, seed), wrong)
 
 
@@ -136,12 +146,18 @@ def source_is_what_ran(board: Board, entry: Entry) -> Iterator[Finding]:
         for sha, name in ran.items():
             in_tree = tree_sha256(group, name)
             if there and own != sha:
-                yield error("C3", place(entry, file), f"is not the source that ran: submit {name}.py again")
+                yield error(
+                    "C3", place(entry, file), f"is not the source that ran: submit {name}.py again"
+                )
             if in_tree is not None and in_tree != sha:
-                wrong = f"differs from {name!r} of this clbench: stale; run it anew, or rename yours"
+                wrong = (
+                    f"differs from {name!r} of this clbench: stale; run it anew, or rename yours"
+                )
                 yield warning("C3", place(entry, file), wrong)
             if in_tree is None and not there and group == "model":
-                yield error("C3", place(entry, file), f"is missing: add the source of model {name!r}")
+                yield error(
+                    "C3", place(entry, file), f"is missing: add the source of model {name!r}"
+                )
 
 
 def verification_is_of_these_runs(board: Board, entry: Entry) -> Iterator[Finding]:
@@ -177,7 +193,9 @@ def tuning_follows_the_rules(board: Board, entry: Entry) -> Iterator[Finding]:
     tuned_on = set(entry.meta.tuned_on) if entry.meta else set()
     file = place(entry, "entry.yaml")
     if tuned_on & set(board.seeds):
-        yield error("T1", file, "tuned_on names seeds that are scored: tune on the tuning seeds alone")
+        yield error(
+            "T1", file, "tuned_on names seeds that are scored: tune on the tuning seeds alone"
+        )
     elif tuned_on - set(board.tuning_seeds):
         allowed = ", ".join(map(str, board.tuning_seeds))
         yield error("T1", file, f"tuned_on must be some of the board's tuning seeds ({allowed})")
@@ -190,5 +208,7 @@ def tuning_follows_the_rules(board: Board, entry: Entry) -> Iterator[Finding]:
         if tuning["ruleset"] == "fixed" and (tuning["trials"] or tuning["grid_sha256"]):
             yield error("T1", run_place(entry, seed), "tuning: has trials, so the ruleset is tuned")
         if tuning["ruleset"] == "tuned" and entry.meta and not tuned_on:
-            yield error("T1", file, "tuned_on is empty, but the runs were tuned: name the tuning seeds")
+            yield error(
+                "T1", file, "tuned_on is empty, but the runs were tuned: name the tuning seeds"
+            )
             return

@@ -29,7 +29,9 @@ def folder_name(board: Board, entry: Entry) -> Iterator[Finding]:
     if not SLUG.fullmatch(entry.slug):
         yield error("S1", place(entry), "rename the folder: a-z, 0-9, - and _ only, at most 60")
     elif RESERVED.fullmatch(entry.slug):
-        yield error("S1", place(entry), "rename the folder: Windows reserves this name for a device")
+        yield error(
+            "S1", place(entry), "rename the folder: Windows reserves this name for a device"
+        )
 
 
 def folder_shape(board: Board, entry: Entry) -> Iterator[Finding]:
@@ -39,7 +41,9 @@ def folder_shape(board: Board, entry: Entry) -> Iterator[Finding]:
     for name, status in walk(entry.folder):
         count += 1
         if count > MAX_FILES:
-            yield error("S1", place(entry), f"holds more than {MAX_FILES} files: submit records only")
+            yield error(
+                "S1", place(entry), f"holds more than {MAX_FILES} files: submit records only"
+            )
             return
         names.add(name)
         fault = _fault(name, status)
@@ -75,7 +79,9 @@ def _fault(name: str, status: os.stat_result) -> str:
     if name not in FILES and not is_run:
         return "does not belong here: remove it (entry.yaml, strategy.py, runs/seed<k>.json)"
     limit = MAX_SOURCE_BYTES if name.endswith(".py") else MAX_BYTES
-    return f"is larger than {limit >> 10} KiB: submit records only" if status.st_size > limit else ""
+    return (
+        f"is larger than {limit >> 10} KiB: submit records only" if status.st_size > limit else ""
+    )
 
 
 def file_names_tell_seeds(board: Board, entry: Entry) -> Iterator[Finding]:
@@ -105,13 +111,17 @@ def entry_yaml_is_sound(board: Board, entry: Entry) -> Iterator[Finding]:
         yield error("S3", file, "name is blank: say what is to be shown")
     for key, value in (("url", meta.url), ("code", meta.code)):
         if value and not is_web_address(value):
-            yield error("S3", file, f"{key} must be an http:// or https:// address without a password")
+            yield error(
+                "S3", file, f"{key} must be an http:// or https:// address without a password"
+            )
     if meta.division not in board.divisions:
         hint = did_you_mean(meta.division, board.divisions)
         yield error("S3", file, f"division must be one of {', '.join(board.divisions)}{hint}")
     for key in DECLARATIONS:
         if meta.declaration.get(key) is not True:
-            yield error("S3", file, f"declaration.{key} must be true, else the entry is not comparable")
+            yield error(
+                "S3", file, f"declaration.{key} must be true, else the entry is not comparable"
+            )
     for key in set(meta.declaration) - set(DECLARATIONS):
         hint = did_you_mean(key, DECLARATIONS)
         yield error("S3", file, f"declaration has no {key!r}{hint}")
@@ -119,7 +129,11 @@ def entry_yaml_is_sound(board: Board, entry: Entry) -> Iterator[Finding]:
     for seed, record in entry.records.items():
         ran = record.config["strategy"]["name"]
         if ran != meta.strategy:
-            yield error("S3", file, f"strategy is {meta.strategy!r} but the run of seed {seed} is of {ran!r}")
+            yield error(
+                "S3",
+                file,
+                f"strategy is {meta.strategy!r} but the run of seed {seed} is of {ran!r}",
+            )
 
 
 def _paper_reference(entry: Entry, file: str) -> Iterator[Finding]:
@@ -129,7 +143,9 @@ def _paper_reference(entry: Entry, file: str) -> Iterator[Finding]:
         if key not in kinds:
             yield error("S3", file, f"paper_reference has no {key!r}{did_you_mean(key, kinds)}")
         elif type(value) not in kinds[key]:
-            yield error("S3", file, "paper_reference is {value: number, source: text, comparable: bool}")
+            yield error(
+                "S3", file, "paper_reference is {value: number, source: text, comparable: bool}"
+            )
 
 
 def is_web_address(text: str) -> bool:

@@ -158,7 +158,9 @@ def read_record(path: Path) -> Record:
     wrong = faults(data)
     if wrong:
         more = f" (and {len(wrong) - MOST_FAULTS} more)" if len(wrong) > MOST_FAULTS else ""
-        raise FileError(f"{path}: {'; '.join(wrong[:MOST_FAULTS])}{more}; copy the run's record again")
+        raise FileError(
+            f"{path}: {'; '.join(wrong[:MOST_FAULTS])}{more}; copy the run's record again"
+        )
     return Record.parse(data, path)
 
 

@@ -7,6 +7,7 @@ import json
 import math
 import os
 import stat
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +51,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
     """
     text = read_text(path, MAX_YAML_BYTES)
     try:
-        data = yaml.load(text, Loader=_StrictLoader)  # noqa: S506 - a subclass of SafeLoader
+        data = yaml.load(text, Loader=_StrictLoader)  # a subclass of SafeLoader
     except RecursionError as error:
         raise FileError(f"{path}: is nested deeper than {MAX_DEPTH}") from error
     # A date that does not exist is a ValueError, a malformed integer may be an IndexError.
@@ -105,44 +106,45 @@ def _check_values(path: Path, data: Any, depth: int = 0) -> None:
     """Refuse values that are too deep, long or large; a list of numbers is looked at as a whole."""
     if depth > MAX_DEPTH:
         raise FileError(f"{path}: is nested deeper than {MAX_DEPTH}")
+    values: Iterable[Any] = [data]
     if isinstance(data, dict):
-        for key, value in data.items():
+        for key in data:
             if not isinstance(key, str):
                 raise FileError(f"{path}: key {str(key)[:40]!r} must be a text: write it in quotes")
             _check_text(path, key)
-            _check_values(path, value, depth + 1)
+        values = data.values()
     elif isinstance(data, list):
-        kinds = set(map(type, data))
-        if kinds == {list}:  # the counts: thousands of short rows, looked at as one
-            flat = list(itertools.chain.from_iterable(data))
-            if set(map(type, flat)) <= _NUMBERS:
-                data, kinds = flat, set(map(type, flat))
-        if kinds <= _NUMBERS:
-            _check_numbers(path, data, kinds)
-            return
-        for value in data:
+        values = data
+    kinds = set(map(type, values))
+    if kinds == {list}:  # the counts: thousands of short rows, looked at as one
+        flat = list(itertools.chain.from_iterable(values))
+        inner = set(map(type, flat))
+        values, kinds = (flat, inner) if inner <= _NUMBERS else (values, kinds)
+    _check_numbers(path, values, kinds)
+    if kinds <= _NUMBERS:
+        return
+    for value in values:
+        if type(value) is str:
+            _check_text(path, value)
+        elif type(value) in (dict, list):
             _check_values(path, value, depth + 1)
-    elif isinstance(data, str):
-        _check_text(path, data)
-    elif type(data) in _NUMBERS:
-        _check_numbers(path, [data], {type(data)})
-    else:
-        raise FileError(f"{path}: {type(data).__name__} {str(data)[:40]!r}: write it in quotes")
+        elif type(value) not in _NUMBERS:
+            kind = type(value).__name__
+            raise FileError(f"{path}: {kind} {str(value)[:40]!r}: write it in quotes")
 
 
 _NUMBERS = {int, float, bool, type(None)}
 
 
-def _check_numbers(path: Path, values: list[Any], kinds: set[type]) -> None:
-    if type(None) in kinds:
-        values = [value for value in values if value is not None]
-    if not values:
-        return
-    limit = math.inf if int not in kinds and bool not in kinds else MAX_INTEGER
-    inside = -limit < min(values) and max(values) < limit
-    # Comparisons miss a NaN, which YAML can write; sums do not.
-    if not inside or (float in kinds and math.isnan(sum(values))):
-        raise FileError(f"{path}: holds a number that is too large or not finite")
+def _check_numbers(path: Path, values: Iterable[Any], kinds: set[type]) -> None:
+    for kind, limit in ((int, MAX_INTEGER), (float, math.inf)):
+        if kind not in kinds:
+            continue
+        some = values if kinds == {kind} else [v for v in values if type(v) is kind]
+        inside = -limit < min(some) and max(some) < limit
+        # Comparisons miss a NaN, which YAML can write; sums do not.
+        if not inside or (kind is float and math.isnan(sum(some))):
+            raise FileError(f"{path}: holds a number that is too large or not finite")
 
 
 def _check_text(path: Path, text: str) -> None:
@@ -160,7 +162,7 @@ class _StrictLoader(yaml.SafeLoader):
     def compose_node(self, parent: Any, index: Any) -> Any:
         if self.check_event(yaml.AliasEvent):
             raise yaml.YAMLError("aliases are not allowed")
-        event = self.peek_event()
+        event = self.peek_event()  # type: ignore[no-untyped-call]
         if getattr(event, "tag", None) is not None:
             raise yaml.YAMLError("tags are not allowed")
         if self.depth > MAX_DEPTH:

@@ -74,12 +74,8 @@ RECORD = fields(
         correct=rows_of_integers(MOST),
     ),
     tasks=fields(view=integers(MOST, low=-1), end=integers(MOST, low=1)),
-    metrics=fields(
-        **dict.fromkeys(METRICS, fields(value=maybe(SHARE), n_terms=integer()))
-    ),
-    retention=items(
-        fields(since=integer(), to=integer(), accuracy=SHARE, n_terms=integer(1)), 64
-    ),
+    metrics=fields(**dict.fromkeys(METRICS, fields(value=maybe(SHARE), n_terms=integer()))),
+    retention=items(fields(since=integer(), to=integer(), accuracy=SHARE, n_terms=integer(1)), 64),
     frequency=items(
         fields(label=integer(), frequency=SHARE, accuracy=SHARE, n_terms=integer(1)), MOST
     ),
@@ -114,9 +110,7 @@ RECORD = fields(
         accelerator=maybe(text(100)),
         hardware_class=text(200),
     ),
-    code=fields(
-        clbench=text(100), commit=maybe(text(64, "[0-9a-f]{40,64}")), dirty=maybe(flag)
-    ),
+    code=fields(clbench=text(100), commit=maybe(text(64, "[0-9a-f]{40,64}")), dirty=maybe(flag)),
     started=timestamp,
     finished=timestamp,
 )
@@ -125,7 +119,8 @@ GROUP = fields(name=text(100, NAME, least=1))
 
 def faults(data: Any) -> list[str]:
     """All that is wrong with the form of a record; an empty list means every field can be trusted
-    to have its type and range, and recomputing the metrics to be cheap."""
+    to have its type and range, and recomputing the metrics to be cheap.
+    """
     if not isinstance(data, Mapping) or data.get("schema") != SCHEMA:
         found = data.get("schema") if isinstance(data, Mapping) else None
         return [f"schema {str(found)[:40]!r} is unknown; this clbench reads {SCHEMA}: run it anew"]
@@ -162,7 +157,7 @@ def _sizes(data: Mapping[str, Any]) -> Iterator[str]:
     if max(tasks["view"], default=-1) >= n_views or (n_tasks and not n_views):
         yield "tasks.view names a view that counts.views does not have"
     for view in counts["views"]:
-        if not view or max(view) >= n or len(set(view)) < len(view):
+        if not view or min(view) < 0 or max(view) >= n or len(set(view)) < len(view):
             yield "counts.views must hold numbers of cells, at least one each and none twice"
             break
     if any(cell["label"] >= stream["n_classes"] for cell in counts["cells"]):
@@ -174,9 +169,13 @@ def _sizes(data: Mapping[str, Any]) -> Iterator[str]:
             yield f"diagnostics.{name} must have a value for each evaluation"
     n_classes = len({cell["label"] for cell in counts["cells"]})
     largest = max(n_views, n_tasks, n_classes) * max(n, 1)
-    if n_evaluations * n * max(n_views, 1) > MAX_WORK or max(
-        largest, n_evaluations * max(n_views, n), n_views * n_tasks if n_views > n_tasks else 0
-    ) > MAX_TABLE:
+    if (
+        n_evaluations * n * max(n_views, 1) > MAX_WORK
+        or max(
+            largest, n_evaluations * max(n_views, n), n_views * n_tasks if n_views > n_tasks else 0
+        )
+        > MAX_TABLE
+    ):
         yield "counts are too many to recompute the metrics: evaluate less often (eval_every=log)"
 
 

@@ -157,13 +157,15 @@ def integers(most: int, low: int = 0) -> Rule:
 
 
 def rows_of_integers(most: int) -> Rule:
-    """A list of lists of whole numbers, looked at as a whole."""
+    """A list of lists of whole numbers, looked at as a whole; their range is somebody else's."""
 
     def rule(value: Any, where: str) -> Iterator[str]:
         if not isinstance(value, list) or not set(map(type, value)) <= {list}:
             yield f"{where} must be a list of lists"
-        else:
-            yield from integers(most)(list(itertools.chain.from_iterable(value)), where)
+        elif sum(map(len, value)) > most:
+            yield f"{where} must hold at most {most} numbers"
+        elif not set(map(type, itertools.chain.from_iterable(value))) <= {int}:
+            yield f"{where} must hold whole numbers"
 
     return rule
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from clbench.data import filters
-from clbench.data.corruptions import KINDS, SEVERITIES, corrupt
+from clbench.data.corruptions import DETERMINISTIC, KINDS, SEVERITIES, corrupt
 
 BLURS = ["gaussian_blur", "defocus_blur", "motion_blur", "zoom_blur", "glass_blur", "elastic"]
 FREE_OF_CHANCE = ["none", "gaussian_blur", "defocus_blur", "zoom_blur", "contrast", "brightness"]
@@ -148,3 +148,12 @@ def test_plasma_spans_the_unit_range_and_roughens_with_small_decay():
         assert clouds.amin((1, 2)).tolist() == [0] * 32
         assert clouds.amax((1, 2)).tolist() == [1] * 32
     assert rough.diff(dim=2).abs().mean() > smooth.diff(dim=2).abs().mean()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_deterministic_kinds_are_those_that_draw_nothing(kind):
+    x = torch.rand(4, 3, 16, 16, generator=torch.Generator().manual_seed(0))
+    generator = torch.Generator().manual_seed(1)
+    before = generator.get_state()
+    corrupt(kind, x, 5, generator)
+    assert torch.equal(before, generator.get_state()) == (kind in DETERMINISTIC)

@@ -1,0 +1,53 @@
+"""The contract suite over every plug-in, ours and others': ``clbench check path/to/mine.py``.
+
+A suite is a list of small functions that all run; each returns, or says in one line what is wrong
+and how to mend it. It needs nothing but what clbench itself needs.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Iterator, Sequence
+
+from clbench.checks.finding import Check, Finding, attempt
+from clbench.errors import UsageError
+from clbench.registry import Plugin
+
+SUITES = {
+    "strategy": "clbench.checks.strategy",
+    "scenario": "clbench.checks.scenario",
+    "model": "clbench.checks.model",
+}
+
+__all__ = ["SUITES", "Check", "Finding", "attempt", "check", "suite"]
+
+
+def suite(group: str) -> Sequence[Check]:
+    """The checks of a group of plug-ins, in the order they run.
+
+    Raises:
+        UsageError: the group has none.
+    """
+    if group not in SUITES:
+        raise UsageError(f"check: no suite for {group}; there is one for {', '.join(SUITES)}")
+    checks: Sequence[Check] = importlib.import_module(SUITES[group]).CHECKS
+    return checks
+
+
+def check(plugin: Plugin) -> Iterator[Finding]:
+    """Run a plug-in through the suite of its group; a file that does not load ends it at once.
+
+    Raises:
+        UsageError: there is no suite for the group.
+    """
+    checks = suite(plugin.group)
+    loaded = attempt(loads, plugin)
+    yield loaded
+    if loaded.passed:
+        for one in checks:
+            yield attempt(one, plugin)
+
+
+def loads(plugin: Plugin) -> None:
+    """The file imports and defines exactly one plug-in class."""
+    plugin.load()

@@ -1,0 +1,105 @@
+"""The contract of models: networks for samples of any shape they do not refuse."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor, nn
+
+from clbench.checks.finding import Check, Failed
+from clbench.checks.rig import bits, differing
+from clbench.config import resolve_point
+from clbench.errors import UsageError
+from clbench.registry import Plugin
+
+SHAPES: tuple[tuple[int, ...], ...] = ((16,), (28, 28), (1, 28, 28), (3, 32, 32))
+N_CLASSES = 5
+
+
+def builds_for_some_shape_of_samples(plugin: Plugin) -> None:
+    """It takes vectors, grey or colour images, or several; what it does not take it refuses."""
+    if not list(_built(plugin)):
+        raise Failed("refuses vectors and images of 28 x 28 and 32 x 32 alike; build for one")
+
+
+def scores_every_class(plugin: Plugin) -> None:
+    """``(B, *input_shape)`` uint8 or floats to ``(B, n_classes)`` finite floats."""
+    for network, x in _built(plugin):
+        for raw in (x, x.float()):
+            scores = _scores(network, raw)
+            if scores.shape != (len(x), N_CLASSES) or not scores.is_floating_point():
+                raise Failed(
+                    f"scores of {tuple(x.shape)} samples are {scores.dtype} of shape "
+                    f"{tuple(scores.shape)}; return floats of shape ({len(x)}, {N_CLASSES})"
+                )
+            if not bool(scores.isfinite().all()):
+                raise Failed("scores of raw samples are not finite; scale them first with ToFloat")
+
+
+def scores_each_sample_by_itself(plugin: Plugin) -> None:
+    """In eval mode a sample's scores do not depend on its batch."""
+    for network, x in _built(plugin):
+        alone = torch.cat([_scores(network, row) for row in x.split(1)])
+        if not torch.allclose(alone, _scores(network, x), rtol=1e-4, atol=1e-4):
+            raise Failed("a sample's scores depend on its batch; use running statistics in eval()")
+
+
+def draws_its_weights_from_torchs_generator(plugin: Plugin) -> None:
+    """The same seed gives the same weights."""
+    first, second = (
+        [bits(network.state_dict()) for network, _ in _built(plugin)] for _ in range(2)
+    )
+    for a, b in zip(first, second, strict=True):
+        if differing(a, b):
+            raise Failed(f"{differing(a, b)[0]} differs under one seed; draw by torch's generator")
+
+
+def follows_double(plugin: Plugin) -> None:
+    """After ``.double()`` it scores in double precision, uint8 samples too."""
+    for network, x in _built(plugin):
+        if _scores(network.double(), x).dtype != torch.float64:
+            raise Failed("scores are not float64 after .double(); let ToFloat convert the samples")
+
+
+def refuses_unknown_settings(plugin: Plugin) -> None:
+    """A setting that it does not have is refused before anything runs."""
+    try:
+        _settings(plugin, {"model.no_such_setting": "1"})
+    except UsageError:
+        return
+    raise Failed("accepts a setting that it does not have; declare all settings as fields")
+
+
+def _settings(plugin: Plugin, given: dict[str, str]) -> object:
+    point = {"scenario": "scole", "strategy": "naive", "model": str(plugin.path), **given}
+    return resolve_point(point).model
+
+
+def _built(plugin: Plugin) -> Iterator[tuple[nn.Module, Tensor]]:
+    """A network and seven raw samples for every shape that the model takes."""
+    for shape in SHAPES:
+        torch.manual_seed(0)
+        try:
+            model = _settings(plugin, {})
+            network: nn.Module = model.build(shape, N_CLASSES, 1 / 255)  # type: ignore[attr-defined]
+        except UsageError:
+            continue
+        pixels = torch.Generator().manual_seed(1)
+        yield network, torch.randint(256, (7, *shape), generator=pixels, dtype=torch.uint8)
+
+
+def _scores(network: nn.Module, x: Tensor) -> Tensor:
+    with torch.inference_mode():
+        scores: Tensor = network.eval()(x)
+    return scores
+
+
+CHECKS: tuple[Check, ...] = (
+    builds_for_some_shape_of_samples,
+    scores_every_class,
+    scores_each_sample_by_itself,
+    draws_its_weights_from_torchs_generator,
+    follows_double,
+    refuses_unknown_settings,
+)

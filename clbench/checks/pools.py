@@ -1,0 +1,54 @@
+"""Small pools made on the spot: well separated blobs, every sample different from all others."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Literal
+
+import numpy as np
+import torch
+
+from clbench.data.pool import Arrays, TensorPool
+
+N_CLASSES = 6
+TRAIN_PER_CLASS = 96
+MANY_PER_CLASS = 320
+"""Of vectors, on which is checked how well something is learnt: slow learners need the steps."""
+TEST_PER_CLASS = 8
+
+Kind = Literal["images", "vectors", "doubles"]
+
+
+@cache
+def blobs(kind: Kind, order: tuple[int, ...] = tuple(range(N_CLASSES))) -> TensorPool:
+    """Six classes of 96 (vectors: 320) training and 8 test samples around one centre each.
+
+    Args:
+        kind: ``images``: uint8 ``(8, 8)``; ``vectors``: float32 ``(16,)``; ``doubles``: float64.
+        order: the label that class ``c`` goes by is ``order[c]``; the samples stay the same.
+    """
+    rng = np.random.default_rng(7)
+    shape = (8, 8) if kind == "images" else (16,)
+    # Dark and light for images, around zero for vectors: a few dozen steps of SGD are enough.
+    levels = (0.15, 0.85) if kind == "images" else (-1.0, 1.0)
+    centres = rng.choice(levels, (N_CLASSES, *shape))
+    parts = {}
+    n_train = MANY_PER_CLASS if kind == "vectors" else TRAIN_PER_CLASS
+    for split, n in (("train", n_train), ("test", TEST_PER_CLASS)):
+        labels = np.repeat(np.arange(N_CLASSES), n)
+        x = centres[labels] + rng.normal(0, 0.1, (len(labels), *shape))
+        mix = rng.permutation(len(labels))
+        parts[split] = _as(kind, x[mix]), np.asarray(order, dtype=np.int64)[labels[mix]]
+    arrays = Arrays(
+        *parts["train"], *parts["test"], N_CLASSES, scale=1 / 255 if kind == "images" else 1.0
+    )
+    return TensorPool(arrays, torch.device("cpu"))
+
+
+def _as(kind: Kind, x: np.ndarray) -> np.ndarray:
+    if kind == "images":
+        x = (np.clip(x, 0, 1) * 255).round()
+    dtype: type[np.generic] = np.float64
+    if kind != "doubles":
+        dtype = np.uint8 if kind == "images" else np.float32
+    return np.asarray(x, dtype=dtype)

@@ -1,0 +1,72 @@
+"""Checks on the world that a stream is scored on."""
+
+from __future__ import annotations
+
+import numpy as np
+from torch import Tensor
+
+from clbench.checks.finding import Failed
+from clbench.checks.scenario_settings import make_stream, variants
+from clbench.registry import Plugin
+from clbench.stream import Stream
+from clbench.world import World
+
+
+def cuts_the_test_samples_into_disjoint_cells(plugin: Plugin) -> None:
+    """Every test sample of every class is in one cell, in every domain, and nothing else is."""
+    for variant in variants(plugin):
+        stream = make_stream(plugin, variant.settings)
+        world, cells = stream.world(), stream.cells
+        if len(set(cells)) < len(cells) or {c.label for c in cells} != set(range(stream.n_classes)):
+            raise Failed(f"{variant}: cells repeat, or leave a class of the stream out")
+        of = stream.pool.labels("test")
+        sizes = np.array([(of == stream.labels[cell.label]).sum() for cell in cells])
+        counted = np.bincount(world.cell.numpy(), minlength=len(cells))
+        if not (np.array_equal(world.sizes.numpy(), sizes) and np.array_equal(counted, sizes)):
+            raise Failed(f"{variant}: a cell does not hold exactly the test samples of its class")
+        labels = np.array([cell.label for cell in cells])
+        if not np.array_equal(labels[world.cell.numpy()], world.y.numpy()):
+            raise Failed(f"{variant}: a sample is in a cell of another class")
+        _same_samples(stream, world, str(variant))
+
+
+def _same_samples(stream: Stream, world: World, variant: str) -> None:
+    """In the domain without a transform, the world is the pool's test split."""
+    if stream.transform is not None and stream.domains != (0,):
+        return
+    index = np.flatnonzero(np.isin(stream.pool.labels("test"), stream.labels))
+    if sorted(rows_of(world.x)) != sorted(rows_of(stream.pool.gather("test", index))):
+        raise Failed(f"{variant}: the world does not hold each test sample once")
+
+
+def measures_every_task_on_cells_of_the_world(plugin: Plugin) -> None:
+    """The view of a task is the cells of its classes, or None where its domain is left out."""
+    for variant in variants(plugin):
+        stream = make_stream(plugin, variant.settings)
+        n_tasks = 8 if stream.n_tasks is None else min(8, stream.n_tasks)
+        for t in range(n_tasks):
+            plan, view = stream.plan(t), stream.view(t)
+            if view is None:
+                if plan.domain in stream.domains:
+                    raise Failed(f"{variant}: task {t} has no view though its domain is evaluated")
+                continue
+            cells = [stream.cells[number] for number in view]
+            if tuple(cell.label for cell in cells) != plan.classes:
+                raise Failed(f"{variant}: the view of task {t} is not of the classes it has")
+            if any(cell.domain != plan.domain for cell in cells):
+                raise Failed(f"{variant}: the view of task {t} is in another domain than it is")
+
+
+def delivers_no_test_sample(plugin: Plugin) -> None:
+    """What is learnt from and what is scored have no sample in common."""
+    for variant in variants(plugin):
+        stream = make_stream(plugin, variant.settings)
+        scored = set(rows_of(stream.world().x))
+        for t in range(variant.experiences):
+            if scored & set(rows_of(stream.experience(t).x)):
+                raise Failed(f"{variant}: experience {t} delivers test samples; take 'train'")
+
+
+def rows_of(x: Tensor) -> list[bytes]:
+    """The bytes of each sample."""
+    return [row.tobytes() for row in x.numpy().reshape(len(x), -1)]

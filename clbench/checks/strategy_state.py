@@ -1,0 +1,240 @@
+"""Checks on what a strategy remembers: all of it in ``state_dict()``, none of it elsewhere."""
+
+from __future__ import annotations
+
+import random
+import tempfile
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
+from itertools import pairwise
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from clbench import checkpoint, seeding
+from clbench.build import Run
+from clbench.checks.finding import Failed, NotApplicable, explain
+from clbench.checks.reach import reachable
+from clbench.checks.rig import (
+    Trial,
+    bits,
+    differing,
+    everything,
+    fitting,
+    learn,
+    learnt,
+    leaves,
+    make_run,
+    predict,
+    trials,
+)
+from clbench.config import RunConfig
+from clbench.data.dataset import DataSet
+from clbench.data.pool import Pool
+from clbench.ledger import Ledger, refuse_hidden_memory
+from clbench.registry import Plugin, find
+from clbench.scenario import Scenario
+from clbench.strategy import GradientStrategy, Strategy
+from clbench.stream import Stream
+from clbench.world import World
+
+OUT_OF_REACH = (Stream, Pool, World, Run, RunConfig, Scenario, DataSet, Ledger)
+
+
+def predicts_without_changing_anything(plugin: Plugin) -> None:
+    """``forward`` and ``diagnostics`` change neither the state nor a random generator."""
+    for trial in fitting(plugin):
+        strategy, world = learnt(plugin, trial)
+        before, drawn = bits(strategy.state_dict()), _generators()
+        predict(strategy, world.x, world.task_id)
+        strategy.diagnostics()
+        changed = differing(before, bits(strategy.state_dict()))
+        if changed:
+            raise Failed(
+                f"{changed[0]} changes in forward() or diagnostics(); learn in learn() alone, and "
+                "let nothing count calls"
+            )
+        if _generators() != drawn:
+            raise Failed("forward() draws random numbers; predictions must not depend on chance")
+
+
+def _generators() -> tuple[bytes, bytes, Any]:
+    numpy_state: Any = np.random.get_state()  # noqa: NPY002 - the generator that is watched
+    position = numpy_state[1].tobytes() + bytes(str(numpy_state[2:]), "ascii")
+    return torch.get_rng_state().numpy().tobytes(), position, random.getstate()
+
+
+def continues_bit_for_bit_in_a_new_process(plugin: Plugin) -> None:
+    """Rebuilt from a checkpoint in a new process, it goes on as if nothing had happened."""
+    if not plugin.load().resumable:
+        raise NotApplicable("it declares resumable = False")
+    rng = np.random.default_rng()
+    with tempfile.TemporaryDirectory() as folder:
+        jobs: list[tuple[Plugin, str, str, int]] = []
+        ends: list[dict[str, str]] = []
+        for trial in fitting(plugin):
+            at = int(rng.integers(1, trial.experiences))
+            file = Path(folder) / f"{trial.name}.checkpoint"
+            run = make_run(plugin, trial.stream)
+            strategy = run.strategy()
+            learn(run, strategy, 0, at)
+            ledger = Ledger(stream_sha256="", predictions_sha256="", experiences=at)
+            checkpoint.save(file, trial.name, ledger, strategy.state_dict())
+            learn(run, strategy, at, trial.experiences)
+            ends.append(everything(strategy, trial.stream.world()))
+            jobs.append((plugin, trial.name, str(file), at))
+        with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as process:
+            found = list(process.map(_continued, jobs))
+    for (_, name, _, at), end, result in zip(jobs, ends, found, strict=True):
+        if isinstance(result, str):
+            raise Failed(f"{name}: rebuilt from its state_dict() after {at}: {result}")
+        wrong = differing(end, result)
+        if wrong:
+            raise Failed(
+                f"{name}: rebuilt from its state_dict() after experience {at}, {wrong[0]} comes "
+                "out otherwise; keep all that is remembered in buffers or get_extra_state()"
+            )
+
+
+def _continued(job: tuple[Plugin, str, str, int]) -> dict[str, str] | str:
+    """In the new process: from the checkpoint to the end of the trial; an error as one line."""
+    plugin, name, file, at = job
+    try:
+        with seeding.preserved(threads=1):
+            trial = next(t for t in trials() if t.name == name)
+            run = make_run(find(plugin.group, str(plugin.path)), trial.stream)
+            strategy = run.strategy()
+            _, state = checkpoint.load(Path(file), name, run.device)
+            strategy.load_state_dict(state)
+            learn(run, strategy, at, trial.experiences)
+            return everything(strategy, trial.stream.world())
+    except Exception as error:  # would lose its trace on the way back
+        return explain(error, plugin.path)
+
+
+def gives_the_same_bits_for_the_same_seed(plugin: Plugin) -> None:
+    """The result does not depend on what ran before in the process."""
+    for trial in fitting(plugin):
+        first = _from_scratch(plugin, trial)
+        _disturb(plugin, trial)
+        wrong = differing(first, _from_scratch(plugin, trial))
+        if wrong:
+            raise Failed(
+                f"{trial.name}: {wrong[0]} comes out otherwise when other runs went before; keep "
+                "nothing on the class or the module, and no generator of your own"
+            )
+
+
+def _from_scratch(plugin: Plugin, trial: Trial) -> dict[str, str]:
+    strategy, world = learnt(plugin, trial)
+    return everything(strategy, world)
+
+
+def _disturb(plugin: Plugin, trial: Trial) -> None:
+    """Another strategy's run, another run of the same, and draws from every global generator."""
+    run = make_run(plugin, trial.stream)
+    plain = replace(run.config, strategy=GradientStrategy.Config())
+    other = replace(run, config=plain, strategy_class=GradientStrategy)
+    for disturbing in (other, run):
+        learn(disturbing, disturbing.strategy(), 0, 2)
+    torch.manual_seed(999)
+    torch.randn(3)
+    np.random.rand(3)  # noqa: NPY002 - it is the global generator that is to be disturbed
+    random.random()
+
+
+def keeps_its_state_in_tensors_of_constant_size(plugin: Plugin) -> None:
+    """``state_dict()`` holds tensors of their final shape from the start, unless ``grows``."""
+    grows = plugin.load().grows
+    for trial in fitting(plugin):
+        run = make_run(plugin, trial.stream)
+        strategy = run.strategy()
+        shapes = _shapes(strategy, extra=False)
+        learn(run, strategy, 0, 1)
+        names = _shapes(strategy, extra=True)
+        learn(run, strategy, 1, trial.experiences)
+        refuse_hidden_memory(strategy.state_dict())
+        if grows:
+            continue
+        for before, after in (
+            (shapes, _shapes(strategy, extra=False)),
+            (names, _shapes(strategy, extra=True)),
+        ):
+            for name in {**before, **after}:
+                if before.get(name) != after.get(name):
+                    raise Failed(
+                        f"{trial.name}: {name} goes from {before.get(name, 'nothing')} to "
+                        f"{after.get(name, 'nothing')} over the stream; register buffers of their "
+                        "final shape in __init__, or declare grows = True"
+                    )
+
+
+def _shapes(strategy: Strategy, extra: bool) -> dict[str, str]:
+    """What each leaf of the state is; an optimizer's, the extra one, may come with a step."""
+    found = {}
+    for name, leaf in leaves(strategy.state_dict()).items():
+        if isinstance(leaf, Tensor):
+            kind = f"{leaf.dtype} of shape {tuple(leaf.shape)}".removeprefix("torch.")
+        elif leaf is None or isinstance(leaf, bool | int | float | str):
+            kind = type(leaf).__name__
+        else:
+            raise Failed(
+                f"state_dict() holds {name} of type {type(leaf).__name__}; keep tensors, numbers "
+                "and short strings in it"
+            )
+        if extra or "_extra_state" not in name:
+            found[name] = kind
+    return found
+
+
+def hides_no_growing_memory(plugin: Plugin) -> None:
+    """No tensors pile up in attributes, where no checkpoint and no count of bytes sees them."""
+    if plugin.load().grows:
+        raise NotApplicable("it declares grows = True")
+    for trial in fitting(plugin):
+        if trial.experiences < 8:  # too short to tell growth from settling in
+            continue
+        run = make_run(plugin, trial.stream)
+        strategy = run.strategy()
+        learn(run, strategy, 0, trial.experiences // 2)
+        held = [_held_bytes(strategy)]
+        for number in range(trial.experiences // 2, trial.experiences):
+            learn(run, strategy, number, number + 1)
+            held.append(_held_bytes(strategy))
+        if all(before < after for before, after in pairwise(held)):
+            raise Failed(
+                f"{trial.name}: the tensors it holds grow with every experience, to {held[-1]} "
+                "bytes, outside of state_dict(); use buffers of fixed size, or declare grows = True"
+            )
+
+
+def _held_bytes(strategy: Strategy) -> int:
+    """Bytes of all tensors and arrays that can be reached from a strategy, each storage once."""
+    storages: dict[int, int] = {}
+    for _, found in reachable(strategy, "self"):
+        if isinstance(found, Tensor):
+            storage = found.untyped_storage()
+            storages[storage.data_ptr()] = storage.nbytes()
+        elif isinstance(found, np.ndarray):
+            storages[found.__array_interface__["data"][0]] = found.nbytes
+    return sum(storages.values())
+
+
+def cannot_reach_the_stream(plugin: Plugin) -> None:
+    """From what it is given there is no way to the stream, to other tasks or to test data."""
+    for trial in fitting(plugin):
+        run = make_run(plugin, trial.stream)
+        strategy = run.strategy()
+        task = run.stream.experience(0)
+        strategy.learn(task)
+        for root, name in ((strategy, "self"), (task, "task")):
+            for path, found in reachable(root, name):
+                if isinstance(found, OUT_OF_REACH):
+                    raise Failed(
+                        f"{trial.name}: {path} is a {type(found).__name__}; a strategy learns from "
+                        "what learn() is given: keep no handle to where it comes from"
+                    )

@@ -1,0 +1,124 @@
+"""``clbench verify``: run an entry again and compare."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+NOTICE = (
+    "verify runs the entry's own code. --isolate gives it a process without network, home or "
+    "labels, with limits; that is hygiene, not a sandbox for hostile code."
+)
+
+
+def add(commands: Any) -> None:
+    """Add the subcommand."""
+    parser = commands.add_parser(
+        "verify",
+        help="run an entry again and compare",
+        description="Run seeds of an entry again, rebuilt from its state in a new process at random "
+        "tasks, and compare the answers: bit for bit on the same platform. " + NOTICE,
+        epilog="examples: clbench verify leaderboards/scole-digits/entries/ewc --seeds 0    "
+        "clbench verify leaderboards/scole-digits --prefix 50    "
+        "clbench verify ENTRY --held-out < secret",
+    )
+    parser.add_argument(
+        "folder", type=Path, metavar="ENTRY", help="an entry's folder, or a board's"
+    )
+    parser.add_argument("--seeds", default="0", metavar="LIST", help="0,1 or 0..4 or all (0)")
+    parser.add_argument("--prefix", type=int, metavar="N", help="only the first N tasks' rows")
+    parser.add_argument("--isolate", action="store_true", help="no network, home or labels; limits")
+    parser.add_argument("--held-out", action="store_true", help="fresh data; the secret on stdin")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.set_defaults(call=main)
+
+
+def main(arguments: argparse.Namespace) -> int:
+    """Verify one entry, or every entry of a board; 1 if any fails."""
+    from clbench.errors import UsageError
+    from clbench.leaderboard.board import load_board
+    from clbench.leaderboard.entry import load_entry
+
+    folder: Path = arguments.folder
+    if (folder / "board.yaml").is_file():
+        board, folders = (
+            load_board(folder),
+            sorted(p.parent for p in folder.glob("entries/*/entry.yaml")),
+        )
+    elif (folder / "entry.yaml").is_file():
+        board, folders = load_board(folder.resolve().parent.parent), [folder]
+    else:
+        raise UsageError(f"{folder}: holds neither entry.yaml nor board.yaml")
+    if arguments.prefix is not None and arguments.prefix < 2:
+        raise UsageError(f"--prefix {arguments.prefix}: must be at least 2")
+    if not arguments.isolate and not arguments.json:
+        print(NOTICE, file=sys.stderr)
+    secret = sys.stdin.buffer.read().strip() if arguments.held_out else b""
+    failed, told = 0, []
+    for path in folders:
+        lines, passed = _verify(board, load_entry(path), secret, arguments)
+        failed += not passed
+        told += lines
+    if arguments.json:
+        print(json.dumps(told, indent=2))
+    return 1 if failed else 0
+
+
+def _verify(
+    board: Any, entry: Any, secret: bytes, arguments: argparse.Namespace
+) -> tuple[list[Any], bool]:
+    from clbench.leaderboard.held_out import held_out
+    from clbench.leaderboard.verification import write_verification
+    from clbench.leaderboard.verify import reproduce
+
+    def tell(line: str) -> None:
+        print(line, file=sys.stderr)
+
+    seeds = _seeds(arguments.seeds, board.seeds)
+    if arguments.held_out:
+        result = held_out(board, entry, secret, seeds, isolate=arguments.isolate, tell=tell)
+        if not arguments.json:
+            print(
+                f"{entry.slug}: {'held out' if result.passed else 'FAILED held-out'}: place between "
+                f"naive (0) and joint (1) {result.claimed:.2f} on the board, {result.found:.2f} on "
+                f"fresh data; commitment {result.commitment}"
+            )
+        if result.passed:
+            write_verification(entry, "held-out", seeds, dataclasses.asdict(result))
+        return [{"entry": entry.slug, **dataclasses.asdict(result)}], result.passed
+    found = reproduce(
+        board, entry, seeds, prefix=arguments.prefix, isolate=arguments.isolate, tell=tell
+    )
+    for one in found:
+        if not arguments.json:
+            mark = "ok  " if one.passed else "FAIL"
+            print(f"{mark} {entry.slug} seed {one.seed}: {one.message}")
+    passed = all(one.passed for one in found)
+    if passed and arguments.prefix is None:
+        write_verification(
+            entry,
+            "reproduced",
+            seeds,
+            {
+                "bits": all(one.bits for one in found),
+                "isolated": arguments.isolate,
+                "messages": [f"seed {one.seed}: {one.message}" for one in found],
+            },
+        )
+    return [{"entry": entry.slug, **dataclasses.asdict(one)} for one in found], passed
+
+
+def _seeds(text: str, every: tuple[int, ...]) -> list[int]:
+    from clbench.errors import UsageError
+    from clbench.sweep import split_top
+
+    if text == "all":
+        return list(every)
+    try:
+        return [int(part) for part in split_top(text)]
+    except ValueError as error:
+        raise UsageError(f"--seeds {text}: write 0,1 or 0..4 or all") from error

@@ -1,0 +1,209 @@
+"""Running an entry again: the same bits on the same platform, a stated tolerance elsewhere.
+
+A run is broken off at random tasks and rebuilt from its state_dict in a new process each time, so a
+strategy that remembers anywhere else cannot pass.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+import tempfile
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from clbench.build import Run, prepare
+from clbench.config import resolve_point
+from clbench.errors import ClbenchError, UsageError
+from clbench.execute import Options, execute
+from clbench.leaderboard.board import Board
+from clbench.leaderboard.entry import Entry
+from clbench.record import Record
+
+PLATFORM = ("torch", "system", "machine", "cpu_capability", "threads", "device", "accelerator")
+"""Where these agree, bits must; elsewhere the tolerance holds."""
+TOLERANCE = 0.005
+"""Of the primary on another platform, or twice the entry's standard deviation over seeds if more."""
+PREFIX_TOLERANCE = 0.02
+"""Of the mean world accuracy over the first rows, where only those are run again."""
+CUTS = 2
+
+
+@dataclass(frozen=True)
+class Reproduction:
+    """One seed, run again."""
+
+    seed: int
+    passed: bool
+    bits: bool
+    """Whether every answer was the same."""
+    message: str
+
+
+def point_of(board: Board, entry: Entry, record: Record) -> dict[str, Any]:
+    """The configuration of a record, with the entry's own source."""
+    if entry.meta is None:
+        raise UsageError(f"{entry.folder}: entry.yaml cannot be read (clbench validate)")
+    settings = {f"strategy.{k}": v for k, v in record.config["strategy"].items() if k != "name"}
+    point = {
+        "board": str(board.folder),
+        "division": entry.meta.division,
+        "strategy": str(entry.source),
+        "seed": record.seed,
+        "device": record.environment["device"],
+        **settings,
+    }
+    if entry.meta.division == "open":
+        point["model"] = str(entry.folder / "model.py")
+        model = record.config["model"]
+        point |= {f"model.{k}": v for k, v in model.items() if k != "name"}
+    return point
+
+
+def reproduce(
+    board: Board,
+    entry: Entry,
+    seeds: Sequence[int],
+    *,
+    prefix: int | None = None,
+    isolate: bool = False,
+    tell: Callable[[str], None] = lambda line: None,
+) -> list[Reproduction]:
+    """Run seeds of an entry again and compare them with its records.
+
+    Args:
+        board: what it was entered on.
+        entry: whose source is run: anybody's code, see ``isolate``.
+        seeds: which of its records.
+        prefix: only the first so many experiences; compares the record's first rows.
+        isolate: run the strategy in a process of its own without network, home or labels.
+        tell: progress, a line at a time.
+
+    Raises:
+        UsageError: the entry has no record of a seed, or its source does not load.
+    """
+    found = []
+    for seed in seeds:
+        if seed not in entry.records:
+            raise UsageError(f"{entry.folder}: has no record of seed {seed}")
+        record = entry.records[seed]
+        tell(f"{entry.slug} seed {seed}: running again")
+        point = point_of(board, entry, record)
+        if prefix is not None:
+            # Experiences of a stream with hidden boundaries are not tasks; enough tasks hold them.
+            point["max_tasks"] = prefix
+        again = _isolated(point) if isolate else _rebuilt(point, record)
+        if again.status not in ("completed", "diverged", "budget_exceeded"):
+            reason = again.error["message"] if again.error else again.status
+            found.append(Reproduction(seed, False, False, f"the run ended in an error: {reason}"))
+        elif prefix is None:
+            found.append(compare(board, entry, record, again))
+        else:
+            found.append(compare_rows(record, again))
+    return found
+
+
+def _rebuilt(point: dict[str, Any], record: Record) -> Record:
+    """Run, broken off at random tasks, each part in a new process."""
+    n_tasks = len(record.tasks["end"])
+    last = min(n_tasks, point.get("max_tasks") or n_tasks)
+    cuts = sorted(random.SystemRandom().sample(range(1, last), min(CUTS, max(0, last - 1))))
+    if not record.declares["resumable"]:
+        cuts = []
+    done = None
+    with tempfile.TemporaryDirectory() as out:
+        options = Options(Path(out), resume=True, quiet=True, tensorboard=False)
+        for cut in [*cuts, last]:
+            with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+                done = pool.submit(_work, {**point, "max_tasks": cut}, options).result()
+            if done.status != "completed":
+                break
+    assert done is not None
+    return done
+
+
+def _work(point: dict[str, Any], options: Options) -> Record:
+    return execute(prepare(resolve_point(point)), options)[0]
+
+
+def _isolated(point: dict[str, Any]) -> Record:
+    """Run in one isolated process; no rebuilding there."""
+    return run_isolated(prepare(resolve_point(point)))
+
+
+def run_isolated(run: Run) -> Record:
+    """A run whose strategy lives in another process; labels of the world stay in this one."""
+    from datetime import UTC, datetime
+
+    from clbench.assemble import assemble
+    from clbench.harness import run_stream, start_ledger
+    from clbench.leaderboard.isolate import isolated
+
+    started = datetime.now(UTC)
+    with isolated(run) as strategy:
+        outcome = run_stream(run, strategy, start_ledger(run))
+        if isinstance(outcome.error, ClbenchError) and outcome.status == "error":
+            raise outcome.error
+        return assemble(run, strategy, outcome, started)
+
+
+def compare(board: Board, entry: Entry, record: Record, again: Record) -> Reproduction:
+    """A whole record against a whole re-run."""
+    if again.predictions_sha256 == record.predictions_sha256:
+        return Reproduction(record.seed, True, True, "bit for bit the same answers")
+    a, b = record.metric(board.primary) or 0.0, again.metric(board.primary) or 0.0
+    difference = abs(a - b)
+    if same_platform(record, again):
+        return Reproduction(
+            record.seed,
+            False,
+            False,
+            f"other answers on the same platform ({board.primary} {a:.4f}, now {b:.4f})",
+        )
+    allowed = max(
+        TOLERANCE, 2 * _sd([r.metric(board.primary) or 0.0 for r in entry.records.values()])
+    )
+    return Reproduction(
+        record.seed,
+        difference <= allowed,
+        False,
+        f"another platform: {board.primary} {a:.4f}, now {b:.4f}; allowed {allowed:.4f}",
+    )
+
+
+def compare_rows(record: Record, again: Record) -> Reproduction:
+    """The first rows of a record against a re-run of the first experiences."""
+    before, now = record.to_counts(), again.to_counts()
+    common, i, j = np.intersect1d(before.evaluated_after, now.evaluated_after, return_indices=True)
+    if len(common) < 2:
+        return Reproduction(record.seed, False, False, "no evaluation in common: a longer --prefix")
+    if np.array_equal(before.correct[i], now.correct[j]):
+        return Reproduction(record.seed, True, True, f"the first {len(common)} rows are the same")
+    difference = float(np.abs(before.world_accuracy[i] - now.world_accuracy[j]).mean())
+    if same_platform(record, again):
+        return Reproduction(record.seed, False, False, "other answers on the same platform")
+    return Reproduction(
+        record.seed,
+        difference <= PREFIX_TOLERANCE,
+        False,
+        f"another platform: world accuracy differs by {difference:.4f} on average over "
+        f"{len(common)} rows; allowed {PREFIX_TOLERANCE}",
+    )
+
+
+def same_platform(a: Record, b: Record) -> bool:
+    """Whether bits are promised to agree."""
+    return all(a.environment[key] == b.environment[key] for key in PLATFORM)
+
+
+def _sd(values: Sequence[float]) -> float:
+    if len(values) < 2:
+        return 0.0
+    mean = math.fsum(values) / len(values)
+    return math.sqrt(math.fsum((v - mean) ** 2 for v in values) / (len(values) - 1))

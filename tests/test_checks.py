@@ -1,0 +1,430 @@
+"""Each check catches the strategy or scenario that breaks just its rule."""
+
+from __future__ import annotations
+
+import textwrap
+from pathlib import Path
+
+import pytest
+
+from clbench.checks import attempt, check, suite
+from clbench.checks.finding import Finding
+from clbench.checks.reach import reachable
+from clbench.errors import UsageError
+from clbench.registry import find, plugins
+
+HEAD = """
+from dataclasses import dataclass, field
+import math, random
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import nn
+from clbench.strategy import GradientStrategy, Needs, Strategy
+
+"""
+
+
+def run_check(tmp_path: Path, name: str, body: str, group: str = "strategy") -> Finding:
+    file = tmp_path / "mine.py"
+    file.write_text(HEAD + textwrap.dedent(body), encoding="utf-8")
+    (one,) = [c for c in suite(group) if c.__name__ == name]
+    return attempt(one, find(group, str(file)))
+
+
+def strategy(body: str) -> str:
+    """A class whose methods are these, on top of plain gradient descent."""
+    return "class Mine(GradientStrategy):\n" + textwrap.indent(textwrap.dedent(body), "    ")
+
+
+CONSTANT = strategy("""
+    def learn(self, task):
+        pass
+    def forward(self, x, task_id=None):
+        return x.new_zeros(len(x), self.info.n_classes, dtype=torch.float32)
+""")
+
+REPLAY_FROM_A_LIST = strategy("""
+    def __init__(self, info, config, build_model):
+        super().__init__(info, config, build_model)
+        self.stored = []
+    def begin(self, task):
+        self.stored.append(task)
+        old = self.stored[0]
+        return type(task)(torch.cat([task.x, old.x]), torch.cat([task.y, old.y]), task.key,
+                          None if task.task_id is None else torch.cat([task.task_id, old.task_id]))
+""")
+
+PLAIN_ATTRIBUTE = strategy("""
+    def __init__(self, info, config, build_model):
+        super().__init__(info, config, build_model)
+        self.tasks_seen = 0
+    def begin(self, task):
+        self.tasks_seen += 1
+        self.optimizer.param_groups[0]["lr"] = 0.1 / self.tasks_seen
+        return task
+    def get_extra_state(self):
+        return {}
+    def set_extra_state(self, state):
+        pass
+""")
+
+UNUSED_LIST = strategy("""
+    def __init__(self, info, config, build_model):
+        super().__init__(info, config, build_model)
+        self.losses = []
+    def consolidate(self, task):
+        self.losses.append(task.x[:4].clone())
+""")
+
+CLASS_LEVEL_MEMORY = strategy("""
+    runs = []
+    def begin(self, task):
+        self.runs.append(1)
+        self.weights.mul_(1 - 0.001 * len(self.runs))
+        return task
+""")
+
+OWN_GENERATOR = strategy("""
+    def begin(self, task):
+        self.weights.add_(torch.from_numpy(np.random.default_rng().normal(size=len(self.weights)))
+                          * 0.01)
+        return task
+""")
+
+GROWING_BUFFER = strategy("""
+    def __init__(self, info, config, build_model):
+        super().__init__(info, config, build_model)
+        self.register_buffer("seen", torch.zeros(0, dtype=torch.int64))
+    def consolidate(self, task):
+        self.seen = torch.cat([self.seen, task.y])
+""")
+
+LONG_LIST_IN_STATE = strategy("""
+    def get_extra_state(self):
+        return {"optimizer": self.optimizer.state_dict(), "pixels": list(range(5000))}
+""")
+
+LONG_DICT_IN_STATE = strategy("""
+    def get_extra_state(self):
+        return {"optimizer": self.optimizer.state_dict(), "p": {str(i): i for i in range(5000)}}
+""")
+
+OBJECT_IN_STATE = strategy("""
+    def get_extra_state(self):
+        return {"optimizer": self.optimizer.state_dict(), "seen": {1, 2, 3}}
+""")
+
+BATCH_STATISTICS = strategy("""
+    def forward(self, x, task_id=None):
+        scores = self.model(x)
+        return scores - scores.mean(0)
+""")
+
+WRONG_SHAPE = strategy("""
+    def forward(self, x, task_id=None):
+        return self.model(x)[:, :2]
+""")
+
+COUNTS_CALLS = strategy("""
+    def __init__(self, info, config, build_model):
+        super().__init__(info, config, build_model)
+        self.register_buffer("calls", torch.zeros(()))
+    def forward(self, x, task_id=None):
+        self.calls += 1
+        return self.model(x)
+""")
+
+TRAINS_IN_FORWARD = strategy("""
+    def forward(self, x, task_id=None):
+        scores = self.model(x)
+        with torch.inference_mode(False), torch.enable_grad():
+            loss = -self.model(x.clone()).logsumexp(1).mean()
+            self.descend(self._flat.gradient(loss))
+        return scores
+""")
+
+NOISY_FORWARD = strategy("""
+    def forward(self, x, task_id=None):
+        scores = self.model(x)
+        return scores + 1e-9 * torch.randn(scores.shape)
+""")
+
+ORDER_OF_CLASSES = strategy("""
+    def __init__(self, info, config, build_model):
+        super().__init__(info, config, build_model)
+        self.register_buffer("seen", torch.zeros(info.n_classes, dtype=torch.bool))
+    def begin(self, task):
+        self.seen[task.y] = True
+        return task
+    def forward(self, x, task_id=None):
+        later = torch.arange(self.info.n_classes, device=x.device) >= self.seen.sum()
+        return self.model(x).masked_fill(later, -1e9)
+""")
+
+BATCHES_OF_ODD_SIZE = strategy("""
+    def loss(self, batch):
+        if len(batch.y) not in (32, 16):
+            raise ValueError("cannot reshape")
+        return super().loss(batch)
+""")
+
+SPREAD_OF_THE_TASK = strategy("""
+    def __init__(self, info, config, build_model):
+        super().__init__(info, config, build_model)
+        self.register_buffer("spread", torch.ones(()))
+    def consolidate(self, task):
+        self.spread.copy_(task.x.float().var(0, correction=0).mean())
+    def forward(self, x, task_id=None):
+        return self.model(x) / self.spread
+""")
+
+TWO_CLASSES_AT_LEAST = strategy("""
+    def consolidate(self, task):
+        if len(task.y) > 1:
+            first, second = task.y.unique()[:2]
+""")
+
+FIXED_DTYPE = strategy("""
+    def forward(self, x, task_id=None):
+        return self.model(x).float()
+""")
+
+LOOSE_SETTINGS = """
+class Mine(GradientStrategy):
+    @dataclass(frozen=True)
+    class Config(GradientStrategy.Config):
+        temperature: float = 1.0
+"""
+
+SKIPS_THE_CHECKS = """
+class Mine(GradientStrategy):
+    @dataclass(frozen=True)
+    class Config(GradientStrategy.Config):
+        def __post_init__(self):
+            pass
+"""
+
+DEFAULT_DEVICE = strategy("""
+    def loss(self, batch):
+        weight = torch.ones(self.info.n_classes)
+        return F.cross_entropy(self.scores(batch), batch.y, weight=weight)
+""")
+
+DEFAULT_DEVICE_UNUSED = strategy("""
+    def consolidate(self, task):
+        self.kept = torch.zeros(3)
+""")
+
+ITEM_IN_LOSS = strategy("""
+    def loss(self, batch):
+        loss = super().loss(batch)
+        self.last = loss.item()
+        return loss
+""")
+
+IF_IN_STEP = strategy("""
+    def step(self, batch):
+        if batch.y.max() > 0:
+            super().step(batch)
+""")
+
+MASK_IN_DRAW = strategy("""
+    def draw(self, batch):
+        keep = batch.y >= 0
+        return type(batch)(batch.x[keep], batch.y[keep],
+                           None if batch.task_id is None else batch.task_id[keep], batch.classes)
+""")
+
+NONZERO_IN_LOSS = strategy("""
+    def loss(self, batch):
+        rows = (batch.y >= 0).nonzero().squeeze(1)
+        return super().loss(batch) + 0.0 * rows.sum()
+""")
+
+TOLIST_IN_STEP = strategy("""
+    def step(self, batch):
+        self.labels = batch.y.tolist()
+        super().step(batch)
+""")
+
+ITEM_IN_LEARN = """
+class Mine(Strategy):
+    def __init__(self, info, config, build_model):
+        super().__init__(info, config, build_model)
+        self.register_buffer("sums", torch.zeros(info.n_classes, math.prod(info.input_shape)))
+    def learn(self, task):
+        for x, y in zip(task.x.flatten(1), task.y):
+            self.sums[int(y)] += x
+    def forward(self, x, task_id=None):
+        return -torch.cdist(x.flatten(1).float(), self.sums)
+"""
+
+HOLDS_A_POOL = """
+from clbench.checks.pools import blobs
+class Mine(GradientStrategy):
+    def begin(self, task):
+        self.source = lambda: held
+        held = {"pool": [blobs("images")]}
+        return task
+"""
+
+LOOKS_AT_ITS_CALLER = """
+import sys
+class Mine(GradientStrategy):
+    def learn(self, task):
+        self.run = sys._getframe(1).f_locals["run"]
+        super().learn(task)
+"""
+
+NEEDS_EVERYTHING = """
+class Mine(GradientStrategy):
+    needs = Needs(task_id=True, boundaries=True, disjoint_classes=True, n_tasks=True)
+"""
+
+UNDECLARED_BOUNDARIES = strategy("""
+    def consolidate(self, task):
+        self.mean_loss.add_(task.classes.sum())
+""")
+
+WRONG_MEMORY_BYTES = strategy("""
+    def memory_bytes(self):
+        return 10**9
+""")
+
+BROKEN = [
+    ("learns_above_chance", CONSTANT, "guessing"),
+    ("learns_above_chance", UNDECLARED_BOUNDARIES, "mine.py line"),
+    ("predicts_without_changing_anything", COUNTS_CALLS, "calls"),
+    ("predicts_without_changing_anything", TRAINS_IN_FORWARD, "model."),
+    ("predicts_without_changing_anything", NOISY_FORWARD, "random"),
+    ("gives_the_same_scores_in_any_batch", BATCH_STATISTICS, "batches of 1"),
+    ("gives_the_same_scores_in_any_batch", WRONG_SHAPE, "shape (48, 2)"),
+    ("continues_bit_for_bit_in_a_new_process", REPLAY_FROM_A_LIST, "state_dict()"),
+    ("continues_bit_for_bit_in_a_new_process", PLAIN_ATTRIBUTE, "state_dict()"),
+    ("gives_the_same_bits_for_the_same_seed", CLASS_LEVEL_MEMORY, "class"),
+    ("gives_the_same_bits_for_the_same_seed", OWN_GENERATOR, "generator"),
+    ("keeps_its_state_in_tensors_of_constant_size", GROWING_BUFFER, "seen goes from"),
+    ("keeps_its_state_in_tensors_of_constant_size", LONG_LIST_IN_STATE, "5000 numbers"),
+    ("keeps_its_state_in_tensors_of_constant_size", LONG_DICT_IN_STATE, "5000 numbers"),
+    ("keeps_its_state_in_tensors_of_constant_size", OBJECT_IN_STATE, "type set"),
+    ("hides_no_growing_memory", UNUSED_LIST, "grow"),
+    ("hides_no_growing_memory", REPLAY_FROM_A_LIST, "grow"),
+    ("works_under_permuted_class_ids", ORDER_OF_CLASSES, "renumbered"),
+    ("works_with_odd_batch_sizes", BATCHES_OF_ODD_SIZE, "mine.py line"),
+    ("works_with_a_single_sample", SPREAD_OF_THE_TASK, "NaN"),
+    ("works_with_one_class_at_a_time", TWO_CLASSES_AT_LEAST, "mine.py line"),
+    ("works_in_float64", FIXED_DTYPE, "torch.float32"),
+    ("refuses_senseless_settings", LOOSE_SETTINGS, "temperature=nan"),
+    ("refuses_senseless_settings", SKIPS_THE_CHECKS, "lr=nan"),
+    ("makes_tensors_on_the_device_of_its_data", DEFAULT_DEVICE, "mine.py line"),
+    ("makes_tensors_on_the_device_of_its_data", DEFAULT_DEVICE_UNUSED, "device=x.device"),
+    ("never_waits_for_the_device_in_its_inner_loop", ITEM_IN_LOSS, "_local_scalar_dense"),
+    ("never_waits_for_the_device_in_its_inner_loop", IF_IN_STEP, "step() waits"),
+    ("never_waits_for_the_device_in_its_inner_loop", MASK_IN_DRAW, "bool mask"),
+    ("never_waits_for_the_device_in_its_inner_loop", NONZERO_IN_LOSS, "nonzero"),
+    ("never_waits_for_the_device_in_its_inner_loop", TOLIST_IN_STEP, "tolist"),
+    ("never_waits_for_the_device_in_its_inner_loop", ITEM_IN_LEARN, "learn() waits"),
+    ("cannot_reach_the_stream", HOLDS_A_POOL, "TensorPool"),
+    ("cannot_reach_the_stream", LOOKS_AT_ITS_CALLER, "is a Run"),
+    ("reports_sane_diagnostics", WRONG_MEMORY_BYTES, "memory_bytes()"),
+]
+
+
+@pytest.mark.parametrize(("name", "body", "said"), BROKEN)
+def test_a_broken_strategy_is_caught(tmp_path: Path, name: str, body: str, said: str) -> None:
+    finding = run_check(tmp_path, name, body)
+    assert not finding.passed, f"{name} did not catch it"
+    assert said in finding.message
+    assert "\n" not in finding.message
+
+
+def test_every_check_of_strategies_has_an_example_that_it_catches() -> None:
+    # Unknown settings are refused by the engine: no strategy can accept one.
+    by_engine = {"refuses_unknown_settings", "refuses_streams_that_lack_what_it_needs"}
+    assert {c.__name__ for c in suite("strategy")} - by_engine == {name for name, _, _ in BROKEN}
+
+
+def test_an_error_names_the_line_of_the_users_file(tmp_path: Path) -> None:
+    body = strategy("""
+        def consolidate(self, task):
+            raise RuntimeError("no such thing")
+    """)
+    line = (HEAD + body).splitlines().index('        raise RuntimeError("no such thing")') + 1
+    finding = run_check(tmp_path, "learns_above_chance", body)
+    assert finding.message == f"RuntimeError: no such thing (mine.py line {line})"
+
+
+def test_a_check_that_watches_names_the_line_it_saw(tmp_path: Path) -> None:
+    line = (HEAD + ITEM_IN_LOSS).splitlines().index("        self.last = loss.item()") + 1
+    finding = run_check(tmp_path, "never_waits_for_the_device_in_its_inner_loop", ITEM_IN_LOSS)
+    assert f"mine.py line {line}" in finding.message
+
+
+def test_adam_is_not_blamed_for_what_torch_does(tmp_path: Path) -> None:
+    body = """
+    class Mine(GradientStrategy):
+        @dataclass(frozen=True)
+        class Config(GradientStrategy.Config):
+            optimizer: str = "adam"
+    """
+    file = tmp_path / "mine.py"
+    file.write_text(HEAD + textwrap.dedent(body), encoding="utf-8")
+    wrong = [f for f in check(find("strategy", str(file))) if not f.passed]
+    assert not wrong
+
+
+@pytest.mark.parametrize(("classes", "passes"), [(", self.info.n_classes", True), ("", False)])
+def test_one_hot_needs_its_size(tmp_path: Path, classes: str, passes: bool) -> None:
+    body = strategy(f"""
+        def loss(self, batch):
+            F.one_hot(batch.y{classes})
+            return super().loss(batch)
+    """)
+    name = "never_waits_for_the_device_in_its_inner_loop"
+    assert run_check(tmp_path, name, body).passed == passes
+
+
+def test_needs_restrict_the_streams_it_is_tried_on(tmp_path: Path) -> None:
+    assert run_check(tmp_path, "learns_above_chance", NEEDS_EVERYTHING).passed
+    name = "refuses_streams_that_lack_what_it_needs"
+    assert run_check(tmp_path, name, NEEDS_EVERYTHING).passed
+
+
+def test_a_file_that_does_not_import_is_one_finding(tmp_path: Path) -> None:
+    file = tmp_path / "mine.py"
+    file.write_text("import nothing_of_this_name\n", encoding="utf-8")
+    (finding,) = check(find("strategy", str(file)))
+    assert not finding.passed
+    assert "mine.py line 1" in finding.message
+
+
+def test_a_group_without_a_suite_is_refused() -> None:
+    with pytest.raises(UsageError, match="no suite for data"):
+        suite("data")
+
+
+def test_the_walk_goes_through_closures_partials_and_attributes() -> None:
+    from functools import partial
+
+    class Holder:
+        __slots__ = ("slot",)
+
+    target, holder = object(), Holder()
+    holder.slot = [partial(print, {"key": lambda: target})]
+    found = [path for path, value in reachable(holder, "root") if value is target]
+    assert len(found) == 1
+    assert "closes over target" in found[0]
+
+
+def test_the_suite_needs_no_development_tools() -> None:
+    # Imported in a process of its own: here pytest is there already.
+    import subprocess
+    import sys
+
+    code = (
+        "import sys; sys.modules.update(dict.fromkeys(('pytest', 'hypothesis'))); "
+        "from clbench.checks import SUITES, suite; [suite(g) for g in SUITES]"
+    )
+    assert plugins("strategy")
+    subprocess.run([sys.executable, "-W", "error", "-c", code], check=True)

@@ -1,0 +1,280 @@
+"""Records: what goes in comes out, nothing else comes in, and metrics follow from counts."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import random
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from small import go, record_of, run
+
+from clbench.assemble import with_metrics
+from clbench.errors import ClbenchError
+from clbench.metrics import METRICS
+from clbench.record import Record, write_atomically
+
+WORDS = {
+    "scole": ("scenario=scole", "scenario.n_tasks=8"),
+    "sparse": ("scenario=scole", "scenario.n_tasks=8", "scenario.chunk=5", "eval_every=7"),
+    "class": ("scenario=class_incremental",),
+    "task": ("scenario=task_incremental",),
+    "domain": ("scenario=domain_incremental", "scenario.n_tasks=34"),
+}
+
+
+def make(case: str = "scole", strategy: str = "naive") -> Record:
+    r = run(f"strategy={strategy}", *WORDS[case])
+    return record_of(r, *go(r))
+
+
+RECORD = make()
+DATA: dict[str, Any] = dataclasses.asdict(RECORD)
+
+
+@pytest.mark.parametrize("case", WORDS)
+def test_round_trip(case: str, tmp_path: Path):
+    record = make(case, "ewc")
+    record.save(tmp_path / "record.json")
+    assert Record.load(tmp_path / "record.json") == record
+    assert [p.name for p in tmp_path.iterdir()] == ["record.json"]
+
+
+@pytest.mark.parametrize("case", WORDS)
+def test_metrics_follow_from_the_counts_alone(case: str, tmp_path: Path):
+    record = make(case)
+    record.save(tmp_path / "record.json")
+    loaded = Record.load(tmp_path / "record.json")
+    bare = dataclasses.replace(loaded, metrics={}, retention=[], frequency=[])
+    assert with_metrics(bare, bare.to_counts()) == record
+    assert set(record.metrics) == set(METRICS)
+    assert all(set(m) == {"value", "n_terms"} for m in record.metrics.values())
+
+
+def test_which_metrics_are_defined_where():
+    defined = {
+        case: {name for name, m in make(case).metrics.items() if m["value"] is not None}
+        for case in WORDS
+    }
+    every = set(METRICS)
+    assert defined["class"] == every - {"forward_transfer"}
+    assert defined["task"] == every
+    assert defined["domain"] == every
+    assert defined["scole"] == every - {"forward_transfer"}
+
+
+def test_names_of_costs():
+    assert {
+        "train_seconds",
+        "predict_seconds",
+        "harness_seconds",
+        "train_flops",
+        "predict_flops",
+        "samples_delivered",
+        "updates",
+        "state_bytes",
+        "memory_bytes",
+        "frozen_bytes",
+        "peak_rss_bytes",
+    } <= set(RECORD.cost)
+    assert RECORD.metric("updates") == RECORD.cost["updates"] == 8
+    assert RECORD.metric("world_accuracy") == RECORD.metrics["world_accuracy"]["value"]
+
+
+def test_frame_has_a_row_for_each_evaluation():
+    frame = make("task").frame()
+    assert len(frame) == 3
+    assert frame["experiences"].tolist() == [0, 1, 2]
+    assert {c for c in frame.columns if c.startswith("class_")} == {
+        f"class_{c}/task_{t}" for t, c in zip((0, 0, 1, 1), frame_labels("task"), strict=True)
+    }
+    assert frame.drop(columns=["loss"]).iloc[:, 1:].to_numpy().max() <= 1
+
+
+def frame_labels(case: str) -> list[int]:
+    return [cell["label"] for cell in make(case).counts["cells"]]
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_nan_is_not_written(tmp_path: Path, value: float):
+    path = tmp_path / "record.json"
+    path.write_text("before")
+    bad = dataclasses.replace(RECORD, diagnostics={"loss": [value]})
+    with pytest.raises(ValueError, match="JSON"):
+        bad.save(path)
+    assert path.read_text() == "before"
+    assert [p.name for p in tmp_path.iterdir()] == ["record.json"]
+
+
+@pytest.mark.parametrize("word", ["NaN", "Infinity", "-Infinity"])
+def test_nan_is_not_read(tmp_path: Path, word: str):
+    path = tmp_path / "record.json"
+    path.write_text(json.dumps(DATA).replace(f'"seed": {RECORD.seed}', f'"seed": {word}'))
+    assert word in path.read_text()
+    assert word.strip("-") in refused(path)
+
+
+def refused(path: Path) -> str:
+    """The one line that a file which is not a record gets; it is left as it is."""
+    before = path.read_bytes()
+    with pytest.raises(ClbenchError) as caught:
+        Record.load(path)
+    assert path.name in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert path.read_bytes() == before
+    return str(caught.value)
+
+
+def test_missing_files_and_folders_are_named(tmp_path: Path):
+    for path in (tmp_path / "none.json", tmp_path):
+        with pytest.raises(ClbenchError, match=path.name):
+            Record.load(path)
+
+
+def wrong(**changes: Any) -> dict[str, Any]:
+    return {**DATA, **changes}
+
+
+COUNTS = DATA["counts"]
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        [],
+        3,
+        None,
+        "x",
+        {},
+        {"schema": 1},
+        wrong(schema=2),
+        wrong(schema="1"),
+        wrong(extra=1),
+        wrong(schema=None),
+        wrong(status="fine"),
+        wrong(counts=None),
+        wrong(counts={}),
+        wrong(counts={**COUNTS, "correct": COUNTS["correct"][:-1]}),
+        wrong(counts={**COUNTS, "correct": [[-1] * 4] * len(COUNTS["correct"])}),
+        wrong(counts={**COUNTS, "correct": [[99] * 4] * len(COUNTS["correct"])}),
+        wrong(counts={**COUNTS, "evaluated_after": COUNTS["evaluated_after"][::-1]}),
+        wrong(counts={**COUNTS, "views": [[0, 77]]}),
+        wrong(counts={**COUNTS, "cells": [1, 2]}),
+        wrong(counts={**COUNTS, "evaluated_after": ["a"] * len(COUNTS["evaluated_after"])}),
+        wrong(tasks=[]),
+        wrong(tasks={"view": [0], "end": []}),
+        wrong(stream=[]),
+        wrong(tasks={"view": [55] * 8, "end": list(range(1, 9))}),
+        wrong(tasks={"view": [0] * 8, "end": [2**70] * 8}),
+    ],
+    ids=lambda data: str(data)[:40],
+)
+def test_foreign_json_is_refused(tmp_path: Path, data: Any):
+    path = tmp_path / "record.json"
+    path.write_text(json.dumps(data))
+    refused(path)
+
+
+TEXT = json.dumps(DATA).encode()
+
+
+@settings(
+    max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(st.integers(0, len(TEXT)), st.binary(max_size=8), st.integers(0, 30))
+def test_whatever_a_file_holds_it_is_a_record_or_a_clbench_error(
+    tmp_path: Path, at: int, junk: bytes, cut: int
+):
+    path = tmp_path / "record.json"
+    path.write_bytes(TEXT[:at] + junk + TEXT[at + cut :])
+    try:
+        record = Record.load(path)
+    except ClbenchError as error:
+        assert "\n" not in str(error)  # noqa: PT017
+    else:
+        record.to_counts()
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=5),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3)
+    ),
+    max_leaves=8,
+)
+
+
+@settings(
+    max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(st.sampled_from(["counts", "tasks", "stream", "status"]), st.integers(0, 9), JSON)
+def test_whatever_a_field_holds_it_is_a_record_or_a_clbench_error(
+    tmp_path: Path, name: str, which: int, junk: Any
+):
+    data = json.loads(TEXT)
+    if isinstance(data[name], dict) and which < len(data[name]):
+        data[name][sorted(data[name])[which]] = junk
+    else:
+        data[name] = junk
+    path = tmp_path / "record.json"
+    path.write_text(json.dumps(data))
+    try:
+        record = Record.load(path)
+    except ClbenchError as error:
+        assert "\n" not in str(error)  # noqa: PT017
+    else:
+        record.to_counts()
+
+
+@pytest.mark.parametrize(
+    "cut", [0, 1, 100, len(TEXT) // 2, len(TEXT) - 1], ids=["0", "1", "100", "half", "last"]
+)
+def test_truncated_records_are_refused(tmp_path: Path, cut: int):
+    path = tmp_path / "record.json"
+    path.write_bytes(TEXT[:cut])
+    refused(path)
+
+
+@pytest.mark.parametrize("deep", ["[" * 100_000, '{"a":' * 100_000])
+def test_deep_nesting_is_refused(tmp_path: Path, deep: str):
+    path = tmp_path / "record.json"
+    path.write_text(deep)
+    refused(path)
+
+
+def test_a_write_is_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    path = tmp_path / "file"
+    write_atomically(path, b"old")
+
+    def killed(source: Any, target: Any) -> None:
+        assert Path(source).parent == tmp_path, "rename is atomic within one file system only"
+        assert Path(source).read_bytes() == b"new"
+        assert path.read_bytes() == b"old"
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):  # noqa: PT012
+        patch.setattr(os, "replace", killed)
+        write_atomically(path, b"new")
+    assert path.read_bytes() == b"old"
+    assert [p.name for p in tmp_path.iterdir()] == ["file"]
+    write_atomically(path, b"new")
+    assert path.read_bytes() == b"new"
+
+
+def test_records_hold_nothing_of_the_machine():
+    text = json.dumps(DATA)
+    assert os.uname().nodename not in text
+    assert str(Path.home()) + os.sep not in text
+    assert str(Path(__file__).parent.parent) not in text
+
+
+def test_the_global_generator_is_not_touched_by_making_records():
+    random.seed(2)
+    before = random.getstate()
+    make()
+    assert random.getstate() == before
