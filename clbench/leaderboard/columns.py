@@ -159,8 +159,9 @@ def reading(board: Board) -> list[str]:
 
 def submit_commands(board: Board) -> str:
     """How to take part, as shell lines."""
+    scenario = board.settings["scenario"]["name"]
     return (
         f"clbench run board={board.name} strategy=path/to/mine.py\n"
-        f"clbench submit runs/RUN_FOLDER --entry my-entry\n"
-        f"clbench validate\n"
+        f"clbench submit runs/{scenario}/mine-1a2b3c4d --entry my-entry   # the folder it told\n"
+        "clbench validate && clbench leaderboard\n"
     )
