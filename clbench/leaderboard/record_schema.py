@@ -167,14 +167,9 @@ def _sizes(data: Mapping[str, Any]) -> Iterator[str]:
         if len(series) != n_evaluations:
             yield f"diagnostics.{name} must have a value for each evaluation"
     n_classes = len({cell["label"] for cell in counts["cells"]})
-    largest = max(n_views, n_tasks, n_classes) * max(n, 1)
-    if (
-        n_evaluations * n * max(n_views, 1) > MAX_WORK
-        or max(
-            largest, n_evaluations * max(n_views, n), n_views * n_tasks if n_views > n_tasks else 0
-        )
-        > MAX_TABLE
-    ):
+    work = n_evaluations * n * n_views
+    largest = max(max(n_views, n_tasks, n_classes) * n, n_evaluations * max(n_views, n))
+    if work > MAX_WORK or largest > MAX_TABLE:
         yield "counts are too many to recompute the metrics: evaluate less often (eval_every=log)"
 
 
