@@ -91,8 +91,7 @@ def perturbed(record: dict[str, Any], seed: int, draw: random.Random) -> Record:
     sizes = [cell["size"] for cell in data["counts"]["cells"]]
     for row in data["counts"]["correct"]:
         row[:] = [
-            max(0, min(n, right + draw.randint(-1, 1)))
-            for n, right in zip(sizes, row, strict=True)
+            max(0, min(n, right + draw.randint(-1, 1))) for n, right in zip(sizes, row, strict=True)
         ]
     data["seed"] = data["config"]["seed"] = seed
     data["board"] = {"name": "benchmark", "protocol": "1.0", "division": "closed"}
@@ -123,9 +122,7 @@ def main() -> None:
             timed(name, measure, board)
 
 
-def make_in_process(
-    folder: Path, n_entries: int, n_seeds: int, n_tasks: int
-) -> tuple[Board, int]:
+def make_in_process(folder: Path, n_entries: int, n_seeds: int, n_tasks: int) -> tuple[Board, int]:
     """Make the entries in a process of its own, whose memory (and torch) does not count."""
     from multiprocessing import get_context
 

@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import statistics
 import time
-from pathlib import Path
 
 from clbench import seeding
 from clbench.build import prepare
@@ -30,7 +29,9 @@ ARMS = {
 
 def stepper(words: list[str]) -> _Loop:
     """A run that is taken on by hand, one task at a time."""
-    run = prepare(resolve(["scenario=scole", "scenario.n_tasks=null", "max_tasks=20000", *words])[0])
+    run = prepare(
+        resolve(["scenario=scole", "scenario.n_tasks=null", "max_tasks=20000", *words])[0]
+    )
     return _Loop(run, run.strategy(), start_ledger(run), lambda ledger: None, None)
 
 

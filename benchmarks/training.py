@@ -15,14 +15,17 @@ import time
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import nn
 
 from clbench.registry import find
 from clbench.strategy import Strategy, StreamInfo
 from clbench.stream import TaskData
 
 BATCH, EPOCHS = 64, 5  # five epochs, so that what is done once per task (a Fisher) hardly counts
-ARMS = (("digits MLP 64-64-10", "mlp", (8, 8), 1 / 16, 1280), ("scole_cnn", "scole_cnn", (28, 28), 1 / 255, 256))
+ARMS = (
+    ("digits MLP 64-64-10", "mlp", (8, 8), 1 / 16, 1280),
+    ("scole_cnn", "scole_cnn", (28, 28), 1 / 255, 256),
+)
 
 
 def hand_loop(model: nn.Module, optimizer: torch.optim.Optimizer, task: TaskData) -> None:
@@ -42,10 +45,16 @@ def hand_loop(model: nn.Module, optimizer: torch.optim.Optimizer, task: TaskData
 def strategy(name: str, info: StreamInfo, model: nn.Module, **settings: object) -> Strategy:
     """A strategy around a copy of a model."""
     cls = find("strategy", name).load()
-    return cls(info, cls.Config(batch_size=BATCH, epochs=EPOCHS, lr=0.01, **settings), lambda: copy.deepcopy(model))
+    return cls(
+        info,
+        cls.Config(batch_size=BATCH, epochs=EPOCHS, lr=0.01, **settings),
+        lambda: copy.deepcopy(model),
+    )
 
 
-def compare(title: str, name: str, shape: tuple[int, ...], scale: float, n: int, blocks: int) -> None:
+def compare(
+    title: str, name: str, shape: tuple[int, ...], scale: float, n: int, blocks: int
+) -> None:
     """Time one model."""
     torch.manual_seed(0)
     x = torch.randint(0, 16, (n, *shape), dtype=torch.uint8)

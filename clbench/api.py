@@ -43,19 +43,23 @@ def run(
         UsageError: the words are wrong; nothing was run.
         ClbenchError: a folder is in use or damaged.
     """
-    from clbench.sweep import sweep
+    from clbench.errors import ClbenchError
     from clbench.execute import Options, run_all
+    from clbench.sweep import sweep
 
     points = sweep(
         [*words, *(f"{key}={_word(value)}" for key, value in settings.items())],
         Path(config) if config is not None else None,
     )
     options = Options(Path(out), resume, overwrite, jobs, quiet)
-    records = []
+    ended = []
     for done in run_all(points, options):
-        records.append(done.record)
+        if done.record is None:
+            raise ClbenchError(done.error)
+        ended.append((done.number, done.record))
         if done.record.status == "interrupted":
             break
+    records = [record for _, record in sorted(ended, key=lambda pair: pair[0])]
     return records[0] if len(points) == 1 else records
 
 

@@ -68,6 +68,7 @@ def assemble(run: Run, strategy: Strategy, outcome: Outcome, started: datetime) 
         retention=[],
         frequency=[],
         diagnostics=ledger.diagnostics,
+        warnings=ledger.warnings,
         cost=_cost(ledger, strategy),
         predictions_sha256=ledger.predictions_sha256,
         environment=environment(run.device, run.config.common.threads),
@@ -108,8 +109,12 @@ def _views(run: Run, n_tasks: int) -> tuple[list[int], list[list[int]]]:
 
 def _cost(ledger: Ledger, strategy: Strategy) -> dict[str, Any]:
     frozen = sum(b.nbytes for b in strategy.buffers() if getattr(b, "frozen", False))
+    # Experiences whose operations were counted ran slower: they are taken to have gone at the pace
+    # of the others. Where there were no others, training was not timed.
+    timed = ledger.timed_samples > 0
+    seconds = ledger.train_seconds * ledger.samples / ledger.timed_samples if timed else None
     return {
-        "train_seconds": round(ledger.train_seconds, 4),
+        "train_seconds": None if seconds is None else round(seconds, 4),
         "predict_seconds": round(ledger.predict_seconds, 4),
         "harness_seconds": round(ledger.harness_seconds, 4),
         "train_flops": round(integrate(ledger.train_rate, ledger.samples)),

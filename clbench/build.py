@@ -17,8 +17,9 @@ from clbench import seeding
 from clbench.config import RunConfig
 from clbench.data.augment import check_augment
 from clbench.data.pool import Pool
-from clbench.errors import UsageError
+from clbench.errors import ClbenchError, UsageError
 from clbench.hashing import sha256_of
+from clbench.registry import line_of
 from clbench.seeding import Axis
 from clbench.source import source_sha256
 from clbench.strategy import Strategy, StreamInfo
@@ -86,7 +87,11 @@ class Run:
         )
 
     def strategy(self) -> Strategy:
-        """A fresh strategy, its weights drawn from the seed's model axis."""
+        """A fresh strategy, its weights drawn from the seed's model axis.
+
+        Raises:
+            UsageError: its constructor or the model's raises.
+        """
         info = self.info()
         # Bound to the model's settings alone: a closure over the run would lead to the test data.
         build_model: Callable[[], nn.Module] = partial(
@@ -94,7 +99,19 @@ class Run:
         )
         with seeding.preserved(self.config.common.threads), torch.device(self.device):
             seeding.seed_all(self.config.common.seed, Axis.MODEL)
-            return self.strategy_class(info, self.config.strategy, build_model).to(self.device)
+            try:
+                built = self.strategy_class(info, self.config.strategy, build_model)
+            except ClbenchError:
+                raise
+            except Exception as error:  # a third party's constructor may raise anything
+                path = self.config.plugins["strategy"].path
+                line = line_of(error, path)
+                at = f" line {line}" if line else ""
+                reason = (str(error).splitlines() or [""])[0]
+                raise UsageError(
+                    f"{path.name}{at}: cannot be built: {type(error).__name__}: {reason}"
+                ) from error
+            return built.to(self.device)
 
 
 def prepare(config: RunConfig, pools: dict[Any, Pool] | None = None) -> Run:

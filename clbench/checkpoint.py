@@ -44,8 +44,16 @@ def load(path: Path, identity: str, device: torch.device) -> tuple[Ledger, dict[
             )
         return Ledger.from_dict(data["ledger"]), data["strategy"]
     except (
-        OSError, EOFError, RuntimeError, KeyError, TypeError, ValueError, IndexError,
-        AttributeError, pickle.UnpicklingError, zipfile.BadZipFile,
+        OSError,
+        EOFError,
+        RuntimeError,
+        KeyError,
+        TypeError,
+        ValueError,
+        IndexError,
+        AttributeError,
+        pickle.UnpicklingError,
+        zipfile.BadZipFile,
     ) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise ClbenchError(

@@ -81,6 +81,18 @@ class RunConfig:
         }
         return {**groups, **_plain(self.common)}
 
+    def as_file(self) -> dict[str, Any]:
+        """Settings that ``--config`` takes back on this machine: paths are whole."""
+        settings = self.as_dict()
+        for group, plugin in self.plugins.items():
+            if plugin.given_as_path:
+                settings[group]["name"] = str(plugin.path)
+            for f in dataclasses.fields(getattr(self, group)):
+                value = getattr(getattr(self, group), f.name)
+                if isinstance(value, Path):
+                    settings[group][f.name] = str(value.absolute())
+        return settings
+
     def identity(self) -> dict[str, Any]:
         """The part of the settings that makes it this experiment: no seed, no path, no device.
 

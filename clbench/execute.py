@@ -48,14 +48,29 @@ class Options:
 class Done:
     """A run that has ended, and where it lies."""
 
-    record: Record
+    number: int
+    """Which of the sweep's runs, from 0."""
+    record: Record | None
+    """None where the run could not start or go on; then ``error`` says why."""
     folder: Path
-    skipped: bool
+    skipped: bool = False
     """It had been done before."""
+    error: str = ""
+
+
+def record_of(done: Done) -> Record:
+    """The record of a run that had to give one.
+
+    Raises:
+        ClbenchError: it gave none.
+    """
+    if done.record is None:
+        raise ClbenchError(done.error)
+    return done.record
 
 
 def run_all(points: list[dict[str, Any]], options: Options) -> Iterator[Done]:
-    """Run a sweep; everything is checked before anything is run.
+    """Run a sweep; everything is checked before anything is run, then what fails stops no other.
 
     Raises:
         UsageError: any of the runs cannot be done as asked; none was started.
@@ -69,15 +84,15 @@ def run_all(points: list[dict[str, Any]], options: Options) -> Iterator[Done]:
     if options.jobs > 1 and len(points) > 1:
         yield from _in_processes(points, options)
         return
-    for point in points:
-        yield execute(prepare(resolve_point(point), pools), options)
+    for number, point in enumerate(points):
+        yield _attempt(number, prepare(resolve_point(point), pools), options)
 
 
 def _in_processes(points: list[dict[str, Any]], options: Options) -> Iterator[Done]:
     """Spawned workers, one run at a time each; a run uses the threads that its settings say."""
     workers = min(options.jobs, len(points))
     with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        waiting = [pool.submit(_work, point, options) for point in points]
+        waiting = [pool.submit(_work, n, point, options) for n, point in enumerate(points)]
         try:
             for future in as_completed(waiting):
                 yield future.result()
@@ -85,8 +100,16 @@ def _in_processes(points: list[dict[str, Any]], options: Options) -> Iterator[Do
             pool.shutdown(wait=False, cancel_futures=True)
 
 
-def _work(point: dict[str, Any], options: Options) -> Done:
-    return execute(prepare(resolve_point(point)), options)
+def _work(number: int, point: dict[str, Any], options: Options) -> Done:
+    return _attempt(number, prepare(resolve_point(point)), options)
+
+
+def _attempt(number: int, run: Run, options: Options) -> Done:
+    try:
+        record, skipped = execute(run, options)
+    except ClbenchError as error:
+        return Done(number, None, run.folder(options.out), error=str(error))
+    return Done(number, record, run.folder(options.out), skipped)
 
 
 def _check_end(run: Run) -> None:
@@ -156,8 +179,8 @@ def _identity(run: Run) -> str:
     return f"{run.hash8} seed {run.config.common.seed}"
 
 
-def execute(run: Run, options: Options) -> Done:
-    """One run in its folder.
+def execute(run: Run, options: Options) -> tuple[Record, bool]:
+    """One run in its folder; returns its record, and whether it had been done before.
 
     Raises:
         ClbenchError: the folder is in use, or its checkpoint is damaged; nothing was overwritten.
@@ -168,8 +191,8 @@ def execute(run: Run, options: Options) -> Done:
     try:
         with FileLock(folder / ".lock", timeout=0):
             if _is_done(run, folder) and not options.overwrite:
-                return Done(Record.load(folder / "record.json"), folder, skipped=True)
-            return Done(_run(run, strategy, folder, options), folder, skipped=False)
+                return Record.load(folder / "record.json"), True
+            return _run(run, strategy, folder, options), False
     except Timeout as error:
         raise ClbenchError(f"{folder}: another process is running this run") from error
 
@@ -185,7 +208,7 @@ def _run(run: Run, strategy: Any, folder: Path, options: Options) -> Record:
             stale.unlink(missing_ok=True)
         shutil.rmtree(folder / "tensorboard", ignore_errors=True)
     ledger.started = ledger.started or datetime.now(UTC).isoformat()
-    settings = yaml.safe_dump(run.config.as_dict(), sort_keys=False)
+    settings = yaml.safe_dump(run.config.as_file(), sort_keys=False)
     write_atomically(folder / "config.yaml", settings.encode())
     for group in ("strategy", "model"):  # what ran, for whoever submits it
         source = run.config.plugins[group].path.read_bytes()
@@ -203,7 +226,7 @@ def _run(run: Run, strategy: Any, folder: Path, options: Options) -> Record:
             run,
             strategy,
             ledger,
-            report=lambda books: [r(books) for r in reports] and None,
+            report=tracking.together(reports),
             save=lambda books, state: checkpoint.save(saved, _identity(run), books, state),
         )
     record = assemble(run, strategy, outcome, datetime.fromisoformat(ledger.started))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -74,7 +75,7 @@ class _Uncounted(TorchDispatchMode):
     """Notes operators of linear algebra that no formula covers."""
 
     def __init__(self, covered: set[Any]) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.covered = covered
         self.seen: set[str] = set()
 
@@ -128,6 +129,6 @@ def integrate(points: list[tuple[int, float]], until: int) -> float:
     if not points:
         return 0.0
     total = points[0][1] * points[0][0]
-    for (a, low), (b, high) in zip(points, points[1:], strict=False):
+    for (a, low), (b, high) in pairwise(points):
         total += (b - a) * (low + high) / 2
     return total + (until - points[-1][0]) * points[-1][1]

@@ -5,23 +5,20 @@ The harness owns data, clocks, evaluation and metrics; a strategy only learns an
 
 from __future__ import annotations
 
-import signal
-import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
-from types import FrameType
 from typing import Any
 
 import torch
-from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from clbench import seeding
 from clbench.build import Run
 from clbench.errors import Diverged
 from clbench.flops import Count, integrate
-from clbench.ledger import Ledger, state_bytes
+from clbench.guards import counting_updates, deferred_interrupt
+from clbench.ledger import Ledger, refuse_hidden_memory, state_bytes
 from clbench.record import Status
 from clbench.schedule import is_due
 from clbench.seeding import Axis
@@ -31,8 +28,6 @@ from clbench.world import World, evaluate
 
 BATCH_SIZE = 512
 """Test samples predicted at once. Part of the protocol: float sums may depend on it."""
-LARGEST_LEAF = 1024
-"""Bytes a non-tensor leaf of a state dict may have; memory belongs into tensors, where it counts."""
 
 
 @dataclass
@@ -72,8 +67,8 @@ def run_stream(
     loop = _Loop(run, strategy, ledger, report, save)
     with (
         seeding.preserved(run.config.common.threads),
-        _counting_updates(ledger),
-        _deferred_interrupt() as interrupted,
+        counting_updates(ledger),
+        deferred_interrupt() as interrupted,
     ):
         try:
             status: Status = loop.go(interrupted)
@@ -106,10 +101,13 @@ class _Loop:
         end = None if run.n_tasks is None else run.stream.n_experiences(run.n_tasks)
         if ledger.experiences == 0 and not ledger.evaluated_after:
             self._evaluate()
-        while end is None or ledger.experiences < end:
+        while True:
+            # Asked after the last experience too, or a sweep would go on over the Ctrl-C.
             if interrupted():
                 self._checkpoint()
                 return "interrupted"
+            if end is not None and ledger.experiences >= end:
+                break
             self._learn(run.stream.draw(ledger.experiences))
             if self._spent():
                 self._checkpoint()
@@ -120,12 +118,11 @@ class _Loop:
             if time.perf_counter() - self.saved_at >= run.config.common.checkpoint_seconds:
                 self._checkpoint()
         # Before the evaluation that only the end calls for: an extended run would not make it.
+        self._measure_state()
         self._checkpoint()
         if ledger.evaluated_after[-1] != ledger.experiences:
             seeding.seed_all(run.config.common.seed, Axis.LEARN, ledger.experiences, 1)
-            ledger.harness_seconds += self._lap()
             self.strategy.prepare()
-            ledger.train_seconds += self._lap()
             self._evaluate()
             self.report(ledger)
         return "completed"
@@ -142,8 +139,11 @@ class _Loop:
             strategy.learn(task)
             if evaluates:
                 strategy.prepare()
-        ledger.train_seconds += self._lap()
-        if count is not None:
+        seconds = self._lap()
+        if count is None:  # counting slows a step down; its seconds would not be the strategy's
+            ledger.train_seconds += seconds
+            ledger.timed_samples += len(task)
+        else:
             ledger.train_rate.append((ledger.samples, count.total / len(task)))
             self._enter_uncounted(count)
             self._measure_state()
@@ -182,7 +182,9 @@ class _Loop:
         right = correct.tolist()
         accuracy = sum(right) / len(self.world.y)
         small = answers.to("cpu", torch.int32).numpy().tobytes()
-        ledger.evaluated(right, small, accuracy, dict(zip(values, told[1:], strict=True)))
+        diagnostics = dict(zip(values, told[1:], strict=True))
+        ledger.evaluated(right, small, accuracy, diagnostics)
+        ledger.warn(self.strategy.warning(diagnostics))
 
     def _enter_uncounted(self, count: Count) -> None:
         self.ledger.uncounted = sorted({*self.ledger.uncounted, *count.uncounted})
@@ -195,7 +197,6 @@ class _Loop:
         self.ledger.memory_bytes = max(self.ledger.memory_bytes, memory)
 
     def _checkpoint(self) -> None:
-        self._measure_state()
         if self.save is not None and self.strategy.resumable:
             self.ledger.harness_seconds += self._lap()
             self.save(self.ledger, self.strategy.state_dict())
@@ -209,59 +210,3 @@ class _Loop:
             torch.mps.synchronize()
         before, self.clock = self.clock, time.perf_counter()
         return self.clock - before
-
-
-def refuse_hidden_memory(state: Any) -> None:
-    """Refuse state that hides from the count of bytes.
-
-    Raises:
-        TypeError: what is not a tensor is larger than settings would be.
-    """
-    if isinstance(state, dict | list | tuple):
-        values = list(state.values()) if isinstance(state, dict) else list(state)
-        numbers = [v for v in values if isinstance(v, int | float | complex)]
-        if len(numbers) > LARGEST_LEAF // 8:
-            raise TypeError(f"state_dict() holds {len(numbers)} numbers: keep memory in tensors")
-        for value in values:
-            refuse_hidden_memory(value)
-    elif isinstance(state, str | bytes) and len(state) > LARGEST_LEAF:
-        raise TypeError(f"state_dict() holds {len(state)} bytes of text: keep memory in tensors")
-
-
-@contextmanager
-def _counting_updates(ledger: Ledger) -> Iterator[None]:
-    """Count the steps of every optimizer of torch, whoever owns it."""
-
-    def count(*_: Any) -> None:
-        ledger.updates += 1
-
-    handle = register_optimizer_step_post_hook(count)
-    try:
-        yield
-    finally:
-        handle.remove()
-
-
-@contextmanager
-def _deferred_interrupt() -> Iterator[Callable[[], bool]]:
-    """The first Ctrl-C (or SIGTERM) waits for the experience to end; a second one does not.
-
-    Handlers belong to the main thread; elsewhere an interrupt is what it always is.
-    """
-    wanted = False
-
-    def handle(number: int, frame: FrameType | None) -> None:
-        nonlocal wanted
-        if wanted:
-            raise KeyboardInterrupt
-        wanted = True
-
-    if threading.current_thread() is not threading.main_thread():
-        yield lambda: False
-        return
-    before = {s: signal.signal(s, handle) for s in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield lambda: wanted
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

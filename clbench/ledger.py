@@ -10,6 +10,9 @@ from typing import Any
 import numpy as np
 import torch
 
+LARGEST_LEAF = 1024
+"""Bytes a non-tensor leaf of a state dict may have; memory belongs into tensors, where it counts."""
+
 
 @dataclass
 class Ledger:
@@ -34,6 +37,9 @@ class Ledger:
     updates: int = 0
     """Optimizer steps."""
     train_seconds: float = 0.0
+    """Of the experiences whose operations were not being counted."""
+    timed_samples: int = 0
+    """Samples of those experiences."""
     predict_seconds: float = 0.0
     harness_seconds: float = 0.0
     train_rate: list[tuple[int, float]] = field(default_factory=list)
@@ -44,6 +50,13 @@ class Ledger:
     """Heavy operators that no FLOP formula covers."""
     state_bytes: int = 0
     memory_bytes: int = 0
+    warnings: list[str] = field(default_factory=list)
+    """What the strategy warned of, once each."""
+
+    def warn(self, message: str | None) -> None:
+        """Enter a warning, if it is one and new."""
+        if message is not None and message not in self.warnings:
+            self.warnings.append(message)
 
     def evaluated(
         self, correct: list[int], answers: bytes, accuracy: float, diagnostics: dict[str, float]
@@ -83,3 +96,20 @@ def tensors_of(state: Any) -> list[torch.Tensor]:
 def state_bytes(state: Any) -> int:
     """Bytes of all tensors in a nested state dict, optimizer state included."""
     return sum(t.numel() * t.element_size() for t in tensors_of(state))
+
+
+def refuse_hidden_memory(state: Any) -> None:
+    """Refuse state that hides from the count of bytes.
+
+    Raises:
+        TypeError: what is not a tensor is larger than settings would be.
+    """
+    if isinstance(state, dict | list | tuple):
+        values = list(state.values()) if isinstance(state, dict) else list(state)
+        numbers = [v for v in values if isinstance(v, int | float | complex)]
+        if len(numbers) > LARGEST_LEAF // 8:
+            raise TypeError(f"state_dict() holds {len(numbers)} numbers: keep memory in tensors")
+        for value in values:
+            refuse_hidden_memory(value)
+    elif isinstance(state, str | bytes) and len(state) > LARGEST_LEAF:
+        raise TypeError(f"state_dict() holds {len(state)} bytes of text: keep memory in tensors")

@@ -64,7 +64,7 @@ class Counts:
     @cached_property
     def weight(self) -> np.ndarray:
         """``(E,)``: experiences that each evaluation stands for; 0 for the one before the first."""
-        return np.diff(self.evaluated_after, prepend=0)
+        return np.asarray(np.diff(self.evaluated_after, prepend=0))
 
     @cached_property
     def right_after(self) -> np.ndarray:
@@ -76,7 +76,8 @@ class Counts:
         """``(T,)`` bool: tasks with a view that ended before the last evaluation or at it."""
         if len(self.evaluated_after) == 0:
             return np.zeros(len(self.task_end), dtype=bool)
-        return (self.view_of_task >= 0) & (self.task_end <= self.evaluated_after[-1])
+        ended = self.task_end <= self.evaluated_after[-1]
+        return np.asarray((self.view_of_task >= 0) & ended)
 
     def accuracy_matrix(self) -> np.ndarray:
         """``(E, T)`` in [0, 1]: accuracy on each task at each evaluation; NaN where not measured."""
@@ -201,7 +202,7 @@ class Retention(NamedTuple):
 
 
 def retention(counts: Counts) -> list[Retention]:
-    """Accuracy of a class against the tasks since it was last seen, in bins 0, 1, 2, 3-4, 5-8, …"""
+    """Accuracy of a class against the tasks since it was last seen (0, 1, 2, 3-4, 5-8, and so on)."""
     ended = np.searchsorted(counts.task_end, counts.evaluated_after, side="right")
     if not (ended > 0).any():
         return []
@@ -232,9 +233,7 @@ def frequency(counts: Counts) -> list[Frequency]:
     """Accuracy of each cell at the end against how often it came."""
     if len(counts.evaluated_after) == 0:
         return []
-    tasks = np.bincount(
-        counts.view_of_task[counts.view_of_task >= 0], minlength=len(counts.views)
-    )
+    tasks = np.bincount(counts.view_of_task[counts.view_of_task >= 0], minlength=len(counts.views))
     share = tasks @ counts.views / max(1, len(counts.view_of_task))
     accuracy = counts.correct[-1] / counts.size
     return [
@@ -253,8 +252,10 @@ def _lookup(ascending: np.ndarray, wanted: np.ndarray) -> np.ndarray:
 
 def _earlier(counts: Counts) -> np.ndarray:
     """``(T,)`` bool: tasks evaluated right after they were learnt, and again later."""
-    return counts.measured & (counts.right_after >= 0) & (
-        counts.right_after < len(counts.evaluated_after) - 1
+    return (
+        counts.measured
+        & (counts.right_after >= 0)
+        & (counts.right_after < len(counts.evaluated_after) - 1)
     )
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from itertools import chain
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -92,7 +93,9 @@ class SGD(torch.optim.Optimizer):
                         state["momentum_buffer"].mul_(group["momentum"]).add_(update)
                     update = state["momentum_buffer"]
                 weights.add_(update, alpha=-group["lr"])
-        for hook in chain(self._optimizer_step_post_hooks.values(), _global_optimizer_post_hooks.values()):
+        for hook in chain(
+            self._optimizer_step_post_hooks.values(), _global_optimizer_post_hooks.values()
+        ):
             hook(self, (), {})
 
     # Torch wraps every step in a profiler range, which takes a sixth of a small network's training
@@ -129,7 +132,7 @@ def build_optimizer(
     cls = optimizer_class(name)
     if cls is SGD:
         return SGD([weights.vector], lr, momentum, weight_decay)
-    settings: dict[str, float] = {"lr": lr}
+    settings: dict[str, Any] = {"lr": lr}
     if "momentum" in cls.__init__.__code__.co_varnames:
         settings["momentum"] = momentum
     elif momentum:
@@ -140,7 +143,7 @@ def build_optimizer(
         raise UsageError(f"strategy.weight_decay is not a setting of optimizer {name!r}")
     params = weights.parameters if name.lower() in SHAPE_AWARE else [weights.vector]
     try:
-        return cls(params, **settings)  # type: ignore[call-arg]
+        return cls(params, **settings)
     except (TypeError, ValueError) as error:
         reason = str(error).splitlines()[0]
         raise UsageError(f"strategy.optimizer={name} refuses this model: {reason}") from error

@@ -71,7 +71,10 @@ class Record:
     frequency: list[dict[str, Any]]
     diagnostics: dict[str, list[float | None]]
     """Name to one value per evaluation; never ranked."""
+    warnings: list[str]
+    """What the strategy warned of."""
     cost: dict[str, Any]
+    """Operations, bytes, samples, updates and seconds; see ``assemble``."""
     predictions_sha256: str
     """A chain over the answers of every evaluation in canonical order, starting from the stream's."""
     environment: dict[str, Any]
@@ -149,7 +152,9 @@ class Record:
         except OSError as error:
             raise ClbenchError(f"{path}: {error.strerror}") from error
         except (ValueError, RecursionError) as error:
-            raise ClbenchError(f"{path}: is not a record: {error}; move it away to run anew") from error
+            raise ClbenchError(
+                f"{path}: is not a record: {error}; move it away to run anew"
+            ) from error
         return cls.parse(data, path)
 
     @classmethod
@@ -170,7 +175,9 @@ class Record:
         try:
             record.check()
         except (LookupError, TypeError, ValueError, AttributeError, OverflowError) as error:
-            raise ClbenchError(f"{path}: is not a record: {error}; move it away to run anew") from error
+            raise ClbenchError(
+                f"{path}: is not a record: {error}; move it away to run anew"
+            ) from error
         return record
 
     def check(self) -> None:

@@ -49,6 +49,7 @@ class Plugin:
     group: str
     name: str
     path: Path
+    given_as_path: bool = False
 
     def summary(self) -> str:
         """The first line of the file's docstring."""
@@ -125,7 +126,7 @@ def find(group: str, value: str) -> Plugin:
         path = Path(value)
         if not path.is_file():
             raise UsageError(f"{group}={value}: no such file")
-        return Plugin(group, path.stem, path.resolve())
+        return Plugin(group, path.stem, path.resolve(), given_as_path=True)
     options = plugins(group)
     if value not in options:
         hint = did_you_mean(value, options)
@@ -133,7 +134,12 @@ def find(group: str, value: str) -> Plugin:
     return options[value]
 
 
-FOLDERS_WORD = {"scenario": "scenarios", "strategy": "strategies", "data": "data", "model": "models"}
+FOLDERS_WORD = {
+    "scenario": "scenarios",
+    "strategy": "strategies",
+    "data": "data",
+    "model": "models",
+}
 
 
 def did_you_mean(word: str, known: Any) -> str:
@@ -157,7 +163,7 @@ def _import(plugin: Plugin) -> Any:
         spec.loader.exec_module(module)
     except Exception as error:
         del sys.modules[name]
-        line = _line_of(error, plugin.path)
+        line = line_of(error, plugin.path)
         at = f" line {line}" if line else ""
         raise UsageError(
             f"{plugin.path.name}{at}: does not import: {type(error).__name__}: "
@@ -166,7 +172,7 @@ def _import(plugin: Plugin) -> Any:
     return module
 
 
-def _line_of(error: Exception, path: Path) -> int | None:
+def line_of(error: Exception, path: Path) -> int | None:
     """The last line of the plug-in itself in an error's trace."""
     if isinstance(error, SyntaxError) and error.filename == str(path):
         return error.lineno

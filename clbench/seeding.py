@@ -11,9 +11,11 @@ import random
 from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import IntEnum
+from typing import Any
 
 import numpy as np
 import torch
+import torch.utils.deterministic
 
 
 class Axis(IntEnum):
@@ -81,18 +83,19 @@ def preserved(threads: int) -> Iterator[None]:
     """
     states = torch.get_rng_state(), np.random.get_state(), random.getstate()  # noqa: NPY002
     n_threads, deterministic = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
-    fill = torch.utils.deterministic.fill_uninitialized_memory
+    deterministic_settings: Any = torch.utils.deterministic
+    fill = deterministic_settings.fill_uninitialized_memory
     try:
         if threads:
             torch.set_num_threads(threads)
         torch.use_deterministic_algorithms(True)
         # It guards against reading memory never written and costs a pass over every new tensor.
-        torch.utils.deterministic.fill_uninitialized_memory = False
+        deterministic_settings.fill_uninitialized_memory = False
         with torch.random.fork_rng(enabled=torch.cuda.is_available()):
             yield
     finally:
         torch.use_deterministic_algorithms(deterministic)
-        torch.utils.deterministic.fill_uninitialized_memory = fill
+        deterministic_settings.fill_uninitialized_memory = fill
         torch.set_num_threads(n_threads)
         torch.set_rng_state(states[0])
         np.random.set_state(states[1])  # noqa: NPY002

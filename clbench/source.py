@@ -63,7 +63,9 @@ def _locate(name: str, path: Path) -> tuple[ast.ClassDef, Path] | None:
     for node in tree.body:
         if isinstance(node, ast.ClassDef) and node.name == name:
             return node, path
-        for alias in node.names if isinstance(node, ast.ImportFrom) else []:
+        if not isinstance(node, ast.ImportFrom):
+            continue
+        for alias in node.names:
             if (alias.asname or alias.name) == name:
                 target = module_path(node.module or "")
                 return _locate(alias.name, target) if target else None

@@ -7,7 +7,7 @@ bit-exact resume, ``.to(device)`` and the memory column of the boards; ``clbench
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
@@ -86,6 +86,10 @@ class Strategy(nn.Module):
     def diagnostics(self) -> dict[str, Tensor]:
         """0-d tensors to be recorded at evaluations; never ranked."""
         return {}
+
+    def warning(self, diagnostics: Mapping[str, float]) -> str | None:
+        """One line for the user where the values of ``diagnostics`` mean trouble, else None."""
+        return None
 
     def memory_bytes(self) -> int:
         """Bytes of ``state_dict()`` that hold stored samples or a memory of them."""
@@ -201,7 +205,10 @@ class GradientStrategy(Strategy):
             if self.config.schedule == "cosine":
                 lr = self.config.base_lr * (1 + math.cos(math.pi * step / n_steps)) / 2
                 self.optimizer.param_groups[0]["lr"] = lr
-            self.step(self.draw(batch))
+            batch = self.draw(batch)
+            if self.info.augment != "none":
+                batch.x = augment(self.info.augment, batch.x)
+            self.step(batch)
         self.mean_loss.div_(n_steps)
         self.consolidate(task)
 
@@ -224,8 +231,8 @@ class GradientStrategy(Strategy):
         return batch
 
     def scores(self, batch: Batch) -> Tensor:
-        """``(B, n_classes)`` logits for training: of augmented samples, masked to each one's task."""
-        scores: Tensor = self.model(augment(self.info.augment, batch.x))
+        """``(B, n_classes)`` logits for training, masked to the classes of each sample's task."""
+        scores: Tensor = self.model(batch.x)
         if batch.task_id is None:
             return scores
         return scores.masked_fill(~self.classes_of_task[batch.task_id], -torch.inf)

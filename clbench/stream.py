@@ -259,7 +259,10 @@ class Stream:
     def world(self) -> World:
         """The test samples of every cell, on the device, in one fixed mixed order."""
         return build_world(
-            self.pool, self.cells, self.labels, self.transform if self.domains != (0,) else None,
+            self.pool,
+            self.cells,
+            self.labels,
+            self.transform if self.domains != (0,) else None,
             self.seed,
         )
 

@@ -122,4 +122,8 @@ def _read_file(path: Path) -> dict[str, Any]:
 def _without_folder(word: str) -> str:
     """A word with the folder of a path taken off: it goes into the record."""
     key, _, text = word.partition("=")
-    return f"{key}={','.join(Path(part).name for part in text.split(','))}" if "/" in text or "\\" in text else word
+    return (
+        f"{key}={','.join(Path(part).name for part in text.split(','))}"
+        if "/" in text or "\\" in text
+        else word
+    )

@@ -71,7 +71,7 @@ class Row:
 
 
 def t_interval(values: Sequence[float]) -> Interval:
-    """Mean ± 95 % Student-t half width. (A bootstrap covers only 73 % at n = 3, 84 % at n = 5.)"""
+    """Mean ± 95 % Student-t half width; a bootstrap covers only 73 % at n = 3, 84 % at n = 5."""
     n = len(values)
     if n == 0:
         return Interval(None, None, 0)
@@ -139,7 +139,12 @@ def summarise(records: Iterable[Record]) -> list[Row]:
 def _names(configs: Sequence[dict[str, Any]]) -> list[str]:
     """Each arm's strategy, with the settings in which arms of that name differ."""
     flat = [
-        {f"{g}.{k}": v for g, group in c.items() if isinstance(group, dict) for k, v in group.items()}
+        {
+            f"{g}.{k}": v
+            for g, group in c.items()
+            if isinstance(group, dict)
+            for k, v in group.items()
+        }
         for c in configs
     ]
     out = []
@@ -201,14 +206,27 @@ def to_latex(rows: Sequence[Row]) -> str:
     lines = [" & ".join(_escape_latex(t) for t in line) + r" \\" for line in (head, *body)]
     spec = "l" * 2 + "r" * (len(head) - 2)
     return "\n".join(
-        [rf"\begin{{tabular}}{{{spec}}}", r"\toprule", lines[0], r"\midrule", *lines[1:],
-         r"\bottomrule", r"\end{tabular}", ""]
+        [
+            rf"\begin{{tabular}}{{{spec}}}",
+            r"\toprule",
+            lines[0],
+            r"\midrule",
+            *lines[1:],
+            r"\bottomrule",
+            r"\end{tabular}",
+            "",
+        ]
     )
 
 
 def _escape_latex(text: str) -> str:
-    special = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
-               "±": r"$\pm$", "–": "--"}
+    special = {
+        "\\": r"\textbackslash{}",
+        "~": r"\textasciitilde{}",
+        "^": r"\textasciicircum{}",
+        "±": r"$\pm$",
+        "–": "--",
+    }
     return "".join(special.get(c, f"\\{c}" if c in "&%$#_{}" else c) for c in text)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -15,6 +15,16 @@ BAR_SECONDS = 0.1
 """A terminal's bar is drawn anew at most so often; an experience may take a millisecond."""
 QUIET_SECONDS = 10.0
 """Where stderr is not a terminal, a line of progress at most so often."""
+
+
+def together(reports: Sequence[Report]) -> Report:
+    """One report that makes all of them."""
+
+    def report(ledger: Ledger) -> None:
+        for one in reports:
+            one(ledger)
+
+    return report
 
 
 @contextmanager

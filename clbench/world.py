@@ -103,7 +103,9 @@ def build_world(
 
 
 @torch.inference_mode()
-def evaluate(strategy: torch.nn.Module, world: World, batch_size: int) -> tuple[Tensor, Tensor, Tensor]:
+def evaluate(
+    strategy: torch.nn.Module, world: World, batch_size: int
+) -> tuple[Tensor, Tensor, Tensor]:
     """One pass over the world, in mixed batches of fixed size.
 
     Returns:

@@ -55,9 +55,7 @@ class DomainIncremental(Scenario):
         if self.n_tasks is None and self.transform != "permuted":
             raise UsageError("scenario.n_tasks=null: only scenario.transform=permuted is endless")
         if self.transform == "corrupted" and (self.n_tasks or 0) > len(KINDS):
-            raise UsageError(
-                f"scenario.n_tasks={self.n_tasks}: corrupted has {len(KINDS)} domains"
-            )
+            raise UsageError(f"scenario.n_tasks={self.n_tasks}: corrupted has {len(KINDS)} domains")
 
     def stream(self, pool: Pool, seed: int) -> Stream:
         """The stream over a pool; task t is domain t."""

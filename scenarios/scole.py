@@ -89,8 +89,13 @@ class Scole(Scenario):
             raise UsageError(f"scenario.severity={self.severity} must be in 1..5")
         if self.n_tasks is None and (self.forgetting or self.n_periods > 1):
             raise UsageError("scenario.n_tasks=null has no middle: drop forgetting and n_periods")
-        ways = [self.randomized_order is not None, self.randomized_couples is not None,
-                self.forgetting, self.n_periods > 1, self.prob_reduction > 1]
+        ways = [
+            self.randomized_order is not None,
+            self.randomized_couples is not None,
+            self.forgetting,
+            self.n_periods > 1,
+            self.prob_reduction > 1,
+        ]
         if sum(ways) > 1:
             raise UsageError(
                 "set at most one of scenario.randomized_order, randomized_couples, forgetting, "
@@ -145,9 +150,7 @@ class Scole(Scenario):
 class _Plan:
     """Task ``t`` as a function of ``t``: a draw of its own generator, or a fold over the draws."""
 
-    def __init__(
-        self, settings: Scole, n: int, per_task: int, p: np.ndarray, seed: int
-    ) -> None:
+    def __init__(self, settings: Scole, n: int, per_task: int, p: np.ndarray, seed: int) -> None:
         self.settings, self.n, self.per_task, self.p, self.seed = settings, n, per_task, p, seed
         self.folded: list[tuple[int, ...]] = []
         self.reduced = p

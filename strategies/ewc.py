@@ -20,7 +20,7 @@ on long streams F grows past that and accuracy is lost without a NaN to tell.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -126,7 +126,11 @@ class EWC(GradientStrategy):
             return self.scores(Batch(x, task.y[:0], ids))
 
         found = fisher.estimate(
-            self.model, task.x[:n], task.y[:n], self.config.fisher, logits=logits,
+            self.model,
+            task.x[:n],
+            task.y[:n],
+            self.config.fisher,
+            logits=logits,
             batch_size=self.config.batch_size,
         )
         return torch.cat([f.reshape(-1) for f in found.values()])
@@ -135,3 +139,12 @@ class EWC(GradientStrategy):
         """``stiffness`` = lr lam max(F): from 1 the explicit step overshoots, from 2 it diverges."""
         stiffness = self.lr / (1 - self.config.momentum) * self.config.lam * self.fisher.max()
         return {**super().diagnostics(), "stiffness": stiffness}
+
+    def warning(self, diagnostics: Mapping[str, float]) -> str | None:
+        """From 1 on, an explicit step overshoots the anchor it is pulled to."""
+        if self.config.penalty_step == "proximal" or diagnostics["stiffness"] < 1:
+            return None
+        return (
+            "ewc: lr * lam * max(Fisher) has passed 1, and from 2 the explicit penalty diverges: "
+            "lower strategy.lam or strategy.gamma, or set strategy.penalty_step=proximal"
+        )

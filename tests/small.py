@@ -13,11 +13,11 @@ import torch
 from clbench.assemble import assemble
 from clbench.build import Run, prepare
 from clbench.config import resolve_point
-from clbench.sweep import sweep
 from clbench.data.pool import Arrays, TensorPool
 from clbench.harness import Outcome, run_stream, start_ledger
 from clbench.record import Record
 from clbench.strategy import Strategy
+from clbench.sweep import sweep
 
 CPU = torch.device("cpu")
 

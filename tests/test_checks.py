@@ -13,7 +13,7 @@ from clbench.checks.reach import reachable
 from clbench.errors import UsageError
 from clbench.registry import find, plugins
 
-HEAD = '''
+HEAD = """
 from dataclasses import dataclass, field
 import math, random
 import numpy as np
@@ -22,7 +22,7 @@ import torch.nn.functional as F
 from torch import nn
 from clbench.strategy import GradientStrategy, Needs, Strategy
 
-'''
+"""
 
 
 def run_check(tmp_path: Path, name: str, body: str, group: str = "strategy") -> Finding:
@@ -372,6 +372,17 @@ def test_adam_is_not_blamed_for_what_torch_does(tmp_path: Path) -> None:
     file.write_text(HEAD + textwrap.dedent(body), encoding="utf-8")
     wrong = [f for f in check(find("strategy", str(file))) if not f.passed]
     assert not wrong
+
+
+@pytest.mark.parametrize(("classes", "passes"), [(", self.info.n_classes", True), ("", False)])
+def test_one_hot_needs_its_size(tmp_path: Path, classes: str, passes: bool) -> None:
+    body = strategy(f"""
+        def loss(self, batch):
+            F.one_hot(batch.y{classes})
+            return super().loss(batch)
+    """)
+    name = "never_waits_for_the_device_in_its_inner_loop"
+    assert run_check(tmp_path, name, body).passed == passes
 
 
 def test_needs_restrict_the_streams_it_is_tried_on(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 from clbench.checks import Finding, attempt, suite
 from clbench.registry import find
 
-HEAD = '''
+HEAD = """
 import itertools
 from dataclasses import dataclass, replace
 import numpy as np
@@ -24,8 +24,8 @@ from clbench.scenario import Scenario, at_least
 from clbench.seeding import Axis
 from clbench.stream import Stream, Task, TaskData
 
-'''
-GOOD = '''
+"""
+GOOD = """
 @dataclass(frozen=True)
 class Mine(Scenario):
     n_tasks: int | None = 8
@@ -44,13 +44,13 @@ class Mine(Scenario):
             return Task(tuple(sorted(drawn.tolist())))
         return KindOfStream(pool=pool, seed=seed, plan=plan, n_tasks=self.n_tasks,
                       labels=tuple(range(pool.n_classes)), chunk=self.chunk)
-'''
+"""
 
 
 class Shift:
     """Source of a transform that adds its number to every pixel, under one description."""
 
-    SOURCE = '''
+    SOURCE = """
 @dataclass(frozen=True)
 class Shift(Transform):
     by: int = 1
@@ -59,7 +59,7 @@ class Shift(Transform):
         return x + self.by * domain
     def describe(self, domain):
         return "shift"
-'''
+"""
 
 
 def broken(change: tuple[str, str] | None = None, stream: str = "") -> str:
@@ -97,83 +97,111 @@ HISTORY = broken(("rng = seeding.generator(seed, Axis.STREAM, t)", "rng = shared
 SAME_FOR_ALL_SEEDS = broken(("seed=seed, plan", "seed=0, plan")).replace(
     "generator(seed,", "generator(0,"
 )
-KEYS_BY_POSITION = broken(stream='''
+KEYS_BY_POSITION = broken(
+    stream="""
 def draw(self, number):
     draw = super().draw(number)
     return replace(draw, keys=np.arange(len(draw.index)))
-''')
-LABELS_OF_ANOTHER = broken(stream='''
+"""
+)
+LABELS_OF_ANOTHER = broken(
+    stream="""
 def draw(self, number):
     draw = super().draw(number)
     return replace(draw, labels=draw.labels[::-1].copy())
-''')
-CHANGES_SAMPLES = broken(stream='''
+"""
+)
+CHANGES_SAMPLES = broken(
+    stream="""
 def gather(self, draw):
     task = super().gather(draw)
     return replace(task, x=task.x + 1)
-''')
+"""
+)
 SAYS_DISJOINT = broken(("chunk=self.chunk)", "chunk=self.chunk, disjoint=True)"))
-SHOWS_BOUNDARIES = broken(stream='''
+SHOWS_BOUNDARIES = broken(
+    stream="""
 def gather(self, draw):
     return replace(super().gather(draw), ends_task=draw.ends_task)
-''')
-LOSES_THE_REST = broken(stream='''
+"""
+)
+LOSES_THE_REST = broken(
+    stream="""
 def draw(self, number):
     draw = super().draw(number)
     short = self.chunk is not None and len(draw.index) < self.chunk
     keep = slice(0, 1) if short else slice(None)
     return replace(draw, index=draw.index[keep], labels=draw.labels[keep], keys=draw.keys[keep])
-''')
-CELL_TWICE = broken(stream='''
+"""
+)
+CELL_TWICE = broken(
+    stream="""
 @property
 def cells(self):
     return super().cells + super().cells[:1]
-''')
-WORLD_OF_TRAIN = broken(stream='''
+"""
+)
+WORLD_OF_TRAIN = broken(
+    stream="""
 def world(self):
     world = super().world()
     return replace(world, x=self.pool.gather("train", np.arange(len(world.y))))
-''')
-VIEW_OF_ALL = broken(stream='''
+"""
+)
+VIEW_OF_ALL = broken(
+    stream="""
 def view(self, t):
     return tuple(range(len(self.cells)))
-''')
-DELIVERS_TEST = broken(stream='''
+"""
+)
+DELIVERS_TEST = broken(
+    stream="""
 def gather(self, draw):
     task = super().gather(draw)
     task.x[0] = self.pool.gather("test", np.arange(1))[0]
     return task
-''')
-ONE_HASH = broken(stream='''
+"""
+)
+ONE_HASH = broken(
+    stream="""
 def extend(self, sha256, draw):
     return sha256
-''')
-RANDOM_HASH = broken(stream='''
+"""
+)
+RANDOM_HASH = broken(
+    stream="""
 def extend(self, sha256, draw):
     return sha256[:32] + np.random.default_rng().bytes(16).hex()
-''')
+"""
+)
 LISTS_ALL = broken(
     (
         "rng = seeding.generator(seed, Axis.STREAM, t)",
         "rng = [seeding.generator(seed, Axis.STREAM, s) for s in range(t + 1)][-1]",
     )
 )
-SHARED_STORAGE = broken(stream='''
+SHARED_STORAGE = broken(
+    stream="""
 def gather(self, draw):
     task = super().gather(draw)
     return replace(task, x=torch.cat([task.x, task.x])[: len(task.x)])
-''')
-HANDLE = broken(stream='''
+"""
+)
+HANDLE = broken(
+    stream="""
 def gather(self, draw):
     task = super().gather(draw)
     object.__setattr__(task, "source", lambda: self)
     return task
-''')
-IMAGES_ONLY = broken(stream='''
+"""
+)
+IMAGES_ONLY = broken(
+    stream="""
 def world(self):
     height, width = self.pool.input_shape
     return super().world()
-''')
+"""
+)
 NAN = broken().replace("    chunk: int", "    share: float = 1.0\n    chunk: int")
 ZERO_TASKS = broken(('"n_tasks", ', ""))
 CUTS_TO_FIT = broken(("if self.classes_per_task > pool.n_classes", "if False")).replace(
@@ -207,13 +235,13 @@ BROKEN = [
 
 
 def network(layers: str) -> str:
-    return f'''
+    return f"""
 @dataclass(frozen=True)
 class Mine(Model):
     def build(self, input_shape, n_classes, scale):
         d = int(np.prod(input_shape))
         {layers}
-'''
+"""
 
 
 BROKEN_MODELS = [
@@ -270,9 +298,7 @@ def test_the_scenario_that_the_broken_ones_are_made_from_is_good(tmp_path: Path,
     assert finding.passed, finding.message
 
 
-@pytest.mark.parametrize(
-    ("group", "examples"), [("scenario", BROKEN), ("model", BROKEN_MODELS)]
-)
+@pytest.mark.parametrize(("group", "examples"), [("scenario", BROKEN), ("model", BROKEN_MODELS)])
 def test_every_check_has_an_example_that_it_catches(group: str, examples: list) -> None:
     by_engine = {"refuses_unknown_settings"}
     assert {c.__name__ for c in suite(group)} - by_engine == {name for name, _, _ in examples}

@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from clbench.config import RunConfig, resolve
-from clbench.sweep import split_top, sweep
 from clbench.errors import UsageError
 from clbench.hashing import sha256_of
+from clbench.sweep import split_top, sweep
 
 BASE = ("scenario=scole", "strategy=ewc")
 
@@ -49,18 +49,54 @@ def test_scalars_are_taken_as_written():
 @pytest.mark.parametrize(
     "word",
     [
-        "device=no", "device=gpu", "device=cuda:x", "seed=12:30", "seed=1.5", "seed=true", "seed=x",
-        "seed=-1", "seed=null", "strategy.lam=12:30", "strategy.lam=yes", "strategy.mode=offline",
-        "scenario.n_tasks=1e3", "scenario.n_tasks=2.0", "scenario.forgetting=maybe",
-        "strategy.batch_size=[1]", "strategy.lr=[", "strategy.lr={a: 1}", "eval_every=0",
-        "eval_every=often", "eval_every=-1", "eval_every=1.5", "threads=-1", "max_tasks=0",
-        "checkpoint_seconds=nan", "checkpoint_seconds=-1", "evaluate_on=train",
-        "strategy.lr=nan", "strategy.lr=-0.1", "strategy.lr=0", "strategy.lr=inf",
-        "strategy.momentum=nan", "strategy.momentum=1", "strategy.momentum=-0.1",
-        "strategy.weight_decay=nan", "strategy.weight_decay=-1", "strategy.clip_norm=nan",
-        "strategy.clip_norm=0", "strategy.batch_size=0", "strategy.epochs=0", "strategy.lam=nan",
-        "strategy.lam=-1", "strategy.lam=inf", "strategy.gamma=1.1", "strategy.gamma=nan",
-        "strategy.fisher_samples=0", "scenario.share=nan", "scenario.n_tasks=-3",
+        "device=no",
+        "device=gpu",
+        "device=cuda:x",
+        "seed=12:30",
+        "seed=1.5",
+        "seed=true",
+        "seed=x",
+        "seed=-1",
+        "seed=null",
+        "strategy.lam=12:30",
+        "strategy.lam=yes",
+        "strategy.mode=offline",
+        "scenario.n_tasks=1e3",
+        "scenario.n_tasks=2.0",
+        "scenario.forgetting=maybe",
+        "strategy.batch_size=[1]",
+        "strategy.lr=[",
+        "strategy.lr={a: 1}",
+        "eval_every=0",
+        "eval_every=often",
+        "eval_every=-1",
+        "eval_every=1.5",
+        "threads=-1",
+        "max_tasks=0",
+        "checkpoint_seconds=nan",
+        "checkpoint_seconds=-1",
+        "evaluate_on=train",
+        "strategy.lr=nan",
+        "strategy.lr=-0.1",
+        "strategy.lr=0",
+        "strategy.lr=inf",
+        "strategy.momentum=nan",
+        "strategy.momentum=1",
+        "strategy.momentum=-0.1",
+        "strategy.weight_decay=nan",
+        "strategy.weight_decay=-1",
+        "strategy.clip_norm=nan",
+        "strategy.clip_norm=0",
+        "strategy.batch_size=0",
+        "strategy.epochs=0",
+        "strategy.lam=nan",
+        "strategy.lam=-1",
+        "strategy.lam=inf",
+        "strategy.gamma=1.1",
+        "strategy.gamma=nan",
+        "strategy.fisher_samples=0",
+        "scenario.share=nan",
+        "scenario.n_tasks=-3",
     ],
 )
 def test_wrong_values_are_refused_naming_the_setting(word: str):
@@ -94,9 +130,15 @@ def test_the_environment_is_out_of_reach(monkeypatch: pytest.MonkeyPatch, tmp_pa
 @pytest.mark.parametrize(
     ("word", "hint"),
     [
-        ("strategy=ewd", "'ewc'"), ("scenario=scol", "'scole'"), ("data=digit", "'digits'"),
-        ("model=mpl", "'mlp'"), ("strategy.lamm=3", "'lam'"), ("scenario.n_task=3", "'n_tasks'"),
-        ("sead=1", "'seed'"), ("strateg.lam=1", "'strategy'"), ("devise=cpu", "'device'"),
+        ("strategy=ewd", "'ewc'"),
+        ("scenario=scol", "'scole'"),
+        ("data=digit", "'digits'"),
+        ("model=mpl", "'mlp'"),
+        ("strategy.lamm=3", "'lam'"),
+        ("scenario.n_task=3", "'n_tasks'"),
+        ("sead=1", "'seed'"),
+        ("strateg.lam=1", "'strategy'"),
+        ("devise=cpu", "'device'"),
         ("model.hiden=[3]", "'hidden'"),
     ],
 )
@@ -155,7 +197,9 @@ def test_one_arm_is_addressed_by_name():
     assert points[1].strategy.lam == 3
     points = resolve(["strategy=naive,ewc", "ewc.lam=1,3", "scenario=scole"])
     assert [(c.plugins["strategy"].name, getattr(c.strategy, "lam", None)) for c in points] == [
-        ("naive", None), ("ewc", 1), ("ewc", 3),
+        ("naive", None),
+        ("ewc", 1),
+        ("ewc", 3),
     ]
 
 
@@ -208,8 +252,19 @@ def test_a_setting_given_before_its_group_counts(file: Path):
 
 
 @pytest.mark.parametrize(
-    "text", ["- a\n", "", "3\n", "a: [\n", "\x00", "sead: 1\n", "strategy: {lam: .nan}\n",
-             "strategy: {lr: [1, 2]}\n", "seed: 1.5\n", "scenario: {name: scole, foo: 1}\n"],
+    "text",
+    [
+        "- a\n",
+        "",
+        "3\n",
+        "a: [\n",
+        "\x00",
+        "sead: 1\n",
+        "strategy: {lam: .nan}\n",
+        "strategy: {lr: [1, 2]}\n",
+        "seed: 1.5\n",
+        "scenario: {name: scole, foo: 1}\n",
+    ],
 )
 def test_bad_files_are_refused(tmp_path: Path, text: str):
     path = tmp_path / "bad.yaml"
@@ -226,7 +281,7 @@ def test_files_that_cannot_be_read_are_named(tmp_path: Path):
     assert "latin" in message(file=tmp_path / "latin")
 
 
-# --- what names a run ------------------------------------------------------------------------------
+# --- what names a run ----------------------------------------------------------------------------
 
 
 def test_identity_leaves_out_what_changes_no_result():
@@ -260,7 +315,9 @@ def test_the_hash_does_not_depend_on_the_order_of_keys():
 @pytest.mark.parametrize(
     "words",
     [
-        (), ("scenario=domain_incremental", "strategy=joint"), ("scenario=class_incremental",),
+        (),
+        ("scenario=domain_incremental", "strategy=joint"),
+        ("scenario=class_incremental",),
         ("strategy.lam=2", "model=mlp", "model.hidden=[3,4]", "scenario.n_tasks=null", "seed=5"),
         ("strategy.clip_norm=null", "strategy.lr=1e-5", "eval_every=log", "device=cpu"),
         ("model=mlp", "model.hidden=[]"),

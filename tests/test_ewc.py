@@ -30,7 +30,9 @@ def learnt(r: Run, strategy: Any, n: int) -> list[tuple[Tensor, Tensor]]:
         task = r.stream.experience(t)
         strategy.learn(task)
         found = fisher.estimate(strategy.model, task.x)
-        history.append((torch.cat([f.reshape(-1) for f in found.values()]), strategy.weights.clone()))
+        history.append(
+            (torch.cat([f.reshape(-1) for f in found.values()]), strategy.weights.clone())
+        )
     return history
 
 
@@ -73,7 +75,7 @@ def test_fisher_samples_are_the_first_of_the_task():
 
 @pytest.mark.parametrize("momentum", [0.0, 0.9])
 def test_proximal_step_is_the_minimum_of_penalty_plus_distance(momentum: float):
-    """w = argmin 1/(2 lr') |w - v|^2 + lam/2 F (w - a)^2, v the weights after the plain step."""
+    """W = argmin 1/(2 lr') |w - v|^2 + lam/2 F (w - a)^2, v the weights after the plain step."""
     r, strategy = ewc("strategy.lam=30", f"strategy.momentum={momentum}")
     plain = run(*LONG, f"strategy.momentum={momentum}", "strategy.lam=0").strategy().double()
     learnt(r, strategy, 3)
@@ -182,8 +184,15 @@ def test_the_explicit_step_fails_on_a_long_stream_where_the_proximal_does_not():
     """The same gamma = 1, lam = 10: F grows until lr lam max(F) > 2 (blobs: within 150 tasks)."""
     found = {}
     for step in ("proximal", "explicit"):
-        r = run("strategy=ewc", "scenario=scole", "scenario.n_tasks=300", "strategy.lam=10",
-                f"strategy.penalty_step={step}", "eval_every=100", on=pool(n_classes=6, n_train=30))
+        r = run(
+            "strategy=ewc",
+            "scenario=scole",
+            "scenario.n_tasks=300",
+            "strategy.lam=10",
+            f"strategy.penalty_step={step}",
+            "eval_every=100",
+            on=pool(n_classes=6, n_train=30),
+        )
         _, outcome = go(r)
         assert outcome.error is None
         found[step] = outcome.ledger
@@ -196,8 +205,11 @@ def test_the_explicit_step_fails_on_a_long_stream_where_the_proximal_does_not():
 @pytest.mark.parametrize(
     "words",
     [
-        ("strategy.mode=separate", "strategy.gamma=0.9"), ("strategy.optimizer=adam",),
-        ("strategy.gamma=-0.1",), ("strategy.lam=-1",), ("strategy.fisher_samples=0",),
+        ("strategy.mode=separate", "strategy.gamma=0.9"),
+        ("strategy.optimizer=adam",),
+        ("strategy.gamma=-0.1",),
+        ("strategy.lam=-1",),
+        ("strategy.fisher_samples=0",),
     ],
 )
 def test_refusals(words: tuple[str, ...]):

@@ -63,8 +63,13 @@ CASES = [
     ("strategy=ewc", *SCOLE, "strategy.momentum=0.5"),
     ("strategy=ewc", *SCOLE, "strategy.mode=separate"),
     ("strategy=ewc", *SCOLE, "strategy.penalty_step=explicit", "strategy.fisher=sampled"),
-    ("strategy=ewc", *SCOLE, "strategy.mode=separate", "strategy.penalty_step=explicit",
-     "strategy.optimizer=adam"),
+    (
+        "strategy=ewc",
+        *SCOLE,
+        "strategy.mode=separate",
+        "strategy.penalty_step=explicit",
+        "strategy.optimizer=adam",
+    ),
     ("strategy=joint", *SCOLE),
     ("strategy=joint", *SCOLE, "strategy.budget=full", "strategy.optimizer=adam"),
     ("strategy=joint", *SCOLE, "strategy.budget=scratch", "strategy.momentum=0.9"),
@@ -76,8 +81,14 @@ CASES = [
         for s in ("naive", "ewc", "joint")
         for name in ("class_incremental", "task_incremental", "domain_incremental")
     ],
-    ("strategy=ewc", "scenario=domain_incremental", "scenario.n_tasks=40", "scenario.chunk=30",
-     "max_tasks=3", "eval_every=log"),
+    (
+        "strategy=ewc",
+        "scenario=domain_incremental",
+        "scenario.n_tasks=40",
+        "scenario.chunk=30",
+        "max_tasks=3",
+        "eval_every=log",
+    ),
 ]
 
 
@@ -125,7 +136,7 @@ def test_the_stream_does_not_depend_on_the_strategy():
 def test_extending_an_endless_run_gives_the_bits_of_a_single_one():
     words = ("strategy=ewc", "scenario=scole", "scenario.n_tasks=null", "eval_every=3")
     saved: list[tuple[dict[str, Any], bytes]] = []
-    short, first = go(
+    _short, first = go(
         run(*words, "max_tasks=5"), save=lambda ledger, state: saved.append(frozen(ledger, state))
     )
     assert first.ledger.evaluated_after == [0, 3, 5]
@@ -150,7 +161,12 @@ def test_log_schedule():
 
 @pytest.mark.parametrize(
     ("every", "after"),
-    [("1", [0, 1, 2, 3, 4, 5, 6]), ("4", [0, 4, 6]), ("100", [0, 6]), ("log", [0, 1, 2, 3, 4, 5, 6])],
+    [
+        ("1", [0, 1, 2, 3, 4, 5, 6]),
+        ("4", [0, 4, 6]),
+        ("100", [0, 6]),
+        ("log", [0, 1, 2, 3, 4, 5, 6]),
+    ],
 )
 def test_evaluations_are_before_the_first_when_due_and_after_the_last(every: str, after: list[int]):
     _, outcome = go(run("strategy=naive", *SCOLE, f"eval_every={every}"))
@@ -245,16 +261,17 @@ def interrupting(strategy: Strategy, at: int, signals: list[int]) -> Strategy:
     return strategy
 
 
+@pytest.mark.parametrize("at", [1, 3, 6])
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_ctrl_c_ends_at_an_experience_boundary_and_resumes_to_the_same_bits(number: int):
-    r = run("strategy=ewc", *SCOLE)
+def test_ctrl_c_ends_at_an_experience_boundary_and_resumes_to_the_same_bits(number: int, at: int):
+    r = run("strategy=ewc", *SCOLE, "eval_every=5")
     saved: list[tuple[dict[str, Any], bytes]] = []
     before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
     _, outcome = go(
-        r, interrupting(r.strategy(), 3, [number]), lambda b, s: saved.append(frozen(b, s))
+        r, interrupting(r.strategy(), at, [number]), lambda b, s: saved.append(frozen(b, s))
     )
     assert outcome.status == "interrupted"
-    assert outcome.ledger.experiences == 3
+    assert outcome.ledger.experiences == at
     assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == before
     again, ended = resumed(r, saved[-1])
     strategy, whole = go(r)
@@ -266,7 +283,8 @@ def test_a_second_ctrl_c_stops_at_once():
     r = run("strategy=ewc", *SCOLE)
     saved: list[Any] = []
     strategy, outcome = go(
-        r, interrupting(r.strategy(), 3, [signal.SIGINT, signal.SIGINT]),
+        r,
+        interrupting(r.strategy(), 3, [signal.SIGINT, signal.SIGINT]),
         lambda b, s: saved.append(frozen(b, s)),
     )
     assert outcome.status == "interrupted"
@@ -274,8 +292,12 @@ def test_a_second_ctrl_c_stops_at_once():
     assert saved == []
     record = record_of(r, strategy, outcome)
     assert record.error is None
-    assert record.stream_sha256 == go(run("strategy=naive", *SCOLE[:1], "scenario.n_tasks=6",
-                                          "max_tasks=2"))[1].ledger.stream_sha256
+    assert (
+        record.stream_sha256
+        == go(run("strategy=naive", *SCOLE[:1], "scenario.n_tasks=6", "max_tasks=2"))[
+            1
+        ].ledger.stream_sha256
+    )
 
 
 def test_divergence_is_a_status_and_never_a_nan(tmp_path: Any):
@@ -336,8 +358,10 @@ def test_what_a_run_changes_in_the_process_is_put_back():
 
 @pytest.mark.parametrize("epochs", [1, 3])
 def test_flops_of_naive_are_the_closed_form(epochs: int):
-    """Per sample and layer (a, b): 2ab forward, 2ab for the weights, 2ab for all inputs but data."""
-    r = run("strategy=naive", *SCOLE, "model=mlp", "model.hidden=[8,5]", f"strategy.epochs={epochs}")
+    """Per sample and layer (a, b): 2ab forward, 2ab for the weights, 2ab for inputs but data."""
+    r = run(
+        "strategy=naive", *SCOLE, "model=mlp", "model.hidden=[8,5]", f"strategy.epochs={epochs}"
+    )
     strategy, outcome = go(r)
     cost = record_of(r, strategy, outcome).cost
     layers = [(6, 8), (8, 5), (5, 4)]
@@ -372,6 +396,57 @@ def test_joint_stores_every_distinct_sample_once():
     strategy, outcome = go(r)
     per_sample = 6 * 4 + 8 + 8
     assert record_of(r, strategy, outcome).cost["memory_bytes"] == 48 * per_sample
+
+
+def test_joint_from_scratch_keeps_neither_weights_nor_momentum():
+    r = run(
+        "strategy=joint",
+        *SCOLE,
+        "strategy.budget=scratch",
+        "strategy.momentum=0.9",
+        "strategy.epochs=2",
+    )
+    strategy: Any = r.strategy()
+    strategy.learn(r.stream.experience(0))
+    before = strategy.weights.clone()
+    assert strategy.optimizer.state
+    task = strategy.begin(r.stream.experience(1))
+    assert not strategy.optimizer.state
+    assert not torch.allclose(strategy.weights, before)
+    assert len(task) == len(strategy.seen) == 36
+
+
+@pytest.mark.parametrize(("budget", "wanted"), [("matched", 24), ("full", 36)])
+def test_joint_trains_on_what_its_budget_says(budget: str, wanted: int):
+    r = run("strategy=joint", *SCOLE, f"strategy.budget={budget}", "seed=4")
+    assert [r.stream.plan(t).classes for t in range(2)] == [(0, 2), (1, 2)]
+    strategy: Any = r.strategy()
+    strategy.learn(r.stream.experience(0))
+    task = strategy.begin(r.stream.experience(1))
+    assert len(task) == wanted
+    assert len({tuple(x) for x in task.x.tolist()}) == wanted, "each distinct sample at most once"
+    assert 0 in task.y.tolist()
+
+
+def test_the_hash_of_predictions_covers_every_evaluation():
+    def after(*answers: bytes) -> str:
+        ledger = Ledger(stream_sha256="s", predictions_sha256="")
+        for answer in answers:
+            ledger.evaluated([1], answer, 0.5, {})
+        return ledger.predictions_sha256
+
+    assert (
+        len({after(b"a"), after(b"b"), after(b"a", b"b"), after(b"b", b"b"), after(b"b", b"a")})
+        == 5
+    )
+
+
+def test_diagnostics_that_come_late_or_are_no_numbers_are_null():
+    ledger = Ledger(stream_sha256="s", predictions_sha256="")
+    ledger.evaluated([1], b"", 0.5, {"a": 1.0})
+    ledger.evaluated([1], b"", 0.5, {"b": float("nan")})
+    ledger.evaluated([1], b"", 0.5, {"a": float("inf"), "b": 2.0})
+    assert ledger.diagnostics == {"a": [1.0, None, None], "b": [None, None, 2.0]}
 
 
 def test_memory_outside_of_tensors_is_refused():

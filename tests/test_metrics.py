@@ -63,9 +63,14 @@ def test_forgetting_and_transfer_by_hand():
 
 
 def test_forgetting_uses_the_best_since_learnt_not_only_right_after():
-    """Task 0 is at .5 when learnt, .9 after task 1, .6 at the end: forgotten .3, transferred +.1."""
-    c = counts([0, 1, 2, 3], [[0, 0, 0], [5, 0, 0], [9, 7, 0], [6, 7, 7]], [[0], [1], [2]],
-               [0, 1, 2], [1, 2, 3])
+    """Task 0 is at .5 when learnt, .9 after task 1, .6 at the end: forgot .3, BWT +.1."""
+    c = counts(
+        [0, 1, 2, 3],
+        [[0, 0, 0], [5, 0, 0], [9, 7, 0], [6, 7, 7]],
+        [[0], [1], [2]],
+        [0, 1, 2],
+        [1, 2, 3],
+    )
     assert metrics.forgetting(c) == pytest.approx(Metric((0.3 + 0.0) / 2, 2))
     assert metrics.backward_transfer(c) == pytest.approx(Metric((0.1 + 0.0) / 2, 2))
 
@@ -93,8 +98,14 @@ def test_forward_transfer_of_task_incremental():
 
 def test_forward_transfer_of_domain_incremental():
     """Two classes in two domains; the second domain's cells are new, its classes are not."""
-    c = counts([0, 1, 2], [[1, 1, 2, 1], [9, 9, 6, 5], [8, 8, 9, 9]], [[0, 1], [2, 3]], [0, 1],
-               [1, 2], label=[0, 1, 0, 1])
+    c = counts(
+        [0, 1, 2],
+        [[1, 1, 2, 1], [9, 9, 6, 5], [8, 8, 9, 9]],
+        [[0, 1], [2, 3]],
+        [0, 1],
+        [1, 2],
+        label=[0, 1, 0, 1],
+    )
     assert metrics.forward_transfer(c) == pytest.approx(Metric(11 / 20 - 3 / 20, 1))
 
 
@@ -107,9 +118,7 @@ def test_forward_transfer_leaves_out_tasks_whose_cells_came_before():
 
 def test_forward_transfer_needs_the_evaluation_before_anything():
     c = dataclasses.replace(THREE_TASKS, task_ids=True)
-    late = dataclasses.replace(
-        c, evaluated_after=c.evaluated_after[1:], correct=c.correct[1:]
-    )
+    late = dataclasses.replace(c, evaluated_after=c.evaluated_after[1:], correct=c.correct[1:])
     assert metrics.forward_transfer(late) == UNDEFINED
 
 
@@ -153,10 +162,19 @@ def test_retention_by_hand():
 def test_retention_bins_double():
     """One class, then another for 20 tasks: it was last seen 0, 1, ..., 20 tasks ago."""
     n = 21
-    c = counts(list(range(1, n + 1)), [[10, 0]] * n, [[0], [1]], [0] + [1] * 20,
-               list(range(1, n + 1)))
+    c = counts(
+        list(range(1, n + 1)), [[10, 0]] * n, [[0], [1]], [0] + [1] * 20, list(range(1, n + 1))
+    )
     rows = metrics.retention(c)
-    assert [(r.since, r.to) for r in rows] == [(0, 0), (1, 1), (2, 2), (3, 4), (5, 8), (9, 16), (17, 32)]
+    assert [(r.since, r.to) for r in rows] == [
+        (0, 0),
+        (1, 1),
+        (2, 2),
+        (3, 4),
+        (5, 8),
+        (9, 16),
+        (17, 32),
+    ]
     assert [r.n_terms for r in rows] == [1 + 20, 1, 1, 2, 4, 8, 4]
     assert [r.accuracy for r in rows[1:]] == [1.0] * 6
 
@@ -175,8 +193,11 @@ def any_counts(draw: st.DrawFn) -> Counts:
     """Chunked streams, sparse evaluations, unprobed domains, recurring classes, ended or not."""
     n_cells = draw(st.integers(1, 4))
     views = draw(
-        st.lists(st.sets(st.integers(0, n_cells - 1), min_size=1).map(sorted), max_size=4,
-                 unique_by=tuple)
+        st.lists(
+            st.sets(st.integers(0, n_cells - 1), min_size=1).map(sorted),
+            max_size=4,
+            unique_by=tuple,
+        )
     )
     n_tasks = draw(st.integers(0, 6)) if views else 0
     chunks = [draw(st.integers(1, 3)) for _ in range(n_tasks)]
@@ -221,8 +242,11 @@ class Oracle:
 
     def tasks_at(self, e: int) -> list[int]:
         """Tasks with a view that had ended at evaluation e."""
-        return [t for t, end in enumerate(self.ends)
-                if end <= self.times[e] and self.cells(t) is not None]
+        return [
+            t
+            for t, end in enumerate(self.ends)
+            if end <= self.times[e] and self.cells(t) is not None
+        ]
 
     def right_after(self, t: int) -> int | None:
         return self.times.index(self.ends[t]) if self.ends[t] in self.times else None
@@ -262,17 +286,17 @@ class Oracle:
             "average_accuracy": self.mean([self.on_task(last, t) for t in self.tasks_at(last)]),
             "anytime_average_accuracy": self.weighted(averages),
             "learning_accuracy": self.mean([self.on_task(a, t) for t, a in learnt.items()]),
-            "forgetting": self.mean([
-                max(self.on_task(e, t) for e in range(a, last)) - self.on_task(last, t)
-                for t, a in earlier.items()
-            ]),
-            "backward_transfer": self.mean([
-                self.on_task(last, t) - self.on_task(a, t) for t, a in earlier.items()
-            ]),
-            "forward_transfer": self.forward_transfer(),
-            "worst_cell_accuracy": Metric(
-                min(self.accuracy(last, [i]) for i in world), len(world)
+            "forgetting": self.mean(
+                [
+                    max(self.on_task(e, t) for e in range(a, last)) - self.on_task(last, t)
+                    for t, a in earlier.items()
+                ]
             ),
+            "backward_transfer": self.mean(
+                [self.on_task(last, t) - self.on_task(a, t) for t, a in earlier.items()]
+            ),
+            "forward_transfer": self.forward_transfer(),
+            "worst_cell_accuracy": Metric(min(self.accuracy(last, [i]) for i in world), len(world)),
         }
 
     def forward_transfer(self) -> Metric:
@@ -326,7 +350,9 @@ def test_every_metric_is_that_of_the_loops(c: Counts):
 def test_retention_is_that_of_the_loops(c: Counts):
     exact = Oracle(c).retention()
     for row in metrics.retention(c):
-        inside = [a for since, values in exact.items() if row.since <= since <= row.to for a in values]
+        inside = [
+            a for since, values in exact.items() if row.since <= since <= row.to for a in values
+        ]
         assert row.n_terms == len(inside)
         assert row.accuracy == pytest.approx(np.mean(inside))
     assert sum(row.n_terms for row in metrics.retention(c)) == sum(map(len, exact.values()))

@@ -34,7 +34,9 @@ def loss(net: nn.Module, step: int) -> Tensor:
     return nn.functional.cross_entropy(net(X[rows]), Y[rows])
 
 
-def flat_steps(name: str, n: int, lr: float, momentum: float = 0.0, decay: float = 0.0) -> nn.Module:
+def flat_steps(
+    name: str, n: int, lr: float, momentum: float = 0.0, decay: float = 0.0
+) -> nn.Module:
     net = model()
     flat = FlatWeights(net)
     optimizer = build_optimizer(name, flat, lr, momentum, decay)
@@ -72,7 +74,9 @@ def test_flat_sgd_is_that_of_torch(momentum: float, decay: float):
 
 
 @pytest.mark.parametrize("decay", [0.0, 0.01])
-@pytest.mark.parametrize("name", ["Adam", "AdamW", "RMSprop", "Adagrad", "Adamax", "Rprop", "NAdam"])
+@pytest.mark.parametrize(
+    "name", ["Adam", "AdamW", "RMSprop", "Adagrad", "Adamax", "Rprop", "NAdam"]
+)
 def test_elementwise_optimizers_over_the_vector_are_those_over_the_tensors(name: str, decay: float):
     if name == "Rprop" and decay:
         with pytest.raises(UsageError, match="weight_decay"):
@@ -161,9 +165,7 @@ def test_a_copied_strategy_goes_on_as_the_original(name: str, more: tuple[str, .
         original.learn(r.stream.experience(t))
         other.learn(r.stream.experience(t))
     assert other.weights.data_ptr() != original.weights.data_ptr()
-    for (key, a), b in zip(
-        original.state_dict().items(), other.state_dict().values(), strict=True
-    ):
+    for (key, a), b in zip(original.state_dict().items(), other.state_dict().values(), strict=True):
         if isinstance(a, Tensor):
             assert torch.equal(a, b), key
 
@@ -181,7 +183,9 @@ def test_double_precision_trains():
 
 
 def test_frozen_and_unused_parameters():
-    net = nn.ModuleDict({"used": nn.Linear(2, 2), "frozen": nn.Linear(2, 2), "unused": nn.Linear(2, 2)})
+    net = nn.ModuleDict(
+        {"used": nn.Linear(2, 2), "frozen": nn.Linear(2, 2), "unused": nn.Linear(2, 2)}
+    )
     net["frozen"].requires_grad_(False)
     flat = FlatWeights(net)
     assert flat.vector.numel() == 12
@@ -196,12 +200,14 @@ def test_frozen_and_unused_parameters():
 @pytest.mark.parametrize("name", NAMES)
 def test_every_optimizer_of_torch_trains_or_is_refused_with_one_line(name: str):
     try:
-        r = run("strategy=naive", "scenario=scole", "scenario.n_tasks=3", f"strategy.optimizer={name}")
+        r = run(
+            "strategy=naive", "scenario=scole", "scenario.n_tasks=3", f"strategy.optimizer={name}"
+        )
         start = r.strategy().weights.clone()
     except UsageError as error:
-        assert "\n" not in str(error)
-        assert name.lower() in str(error).lower()
-        assert name in ("LBFGS", "SparseAdam", "Muon"), error
+        assert "\n" not in str(error)  # noqa: PT017
+        assert name.lower() in str(error).lower()  # noqa: PT017
+        assert name in ("LBFGS", "SparseAdam", "Muon"), error  # noqa: PT017
         return
     strategy, outcome = go(r)
     assert outcome.error is None
@@ -212,7 +218,9 @@ def test_every_optimizer_of_torch_trains_or_is_refused_with_one_line(name: str):
 
 def test_muon_trains_a_model_that_it_takes():
     """Matrices only: a network without biases."""
-    net = nn.Sequential(nn.Linear(5, 7, bias=False), nn.Tanh(), nn.Linear(7, 3, bias=False)).double()
+    net = nn.Sequential(
+        nn.Linear(5, 7, bias=False), nn.Tanh(), nn.Linear(7, 3, bias=False)
+    ).double()
     flat = FlatWeights(net)
     optimizer = build_optimizer("muon", flat, 0.02, 0.0, 0.0)
     first = float(loss(net, 0).detach())

@@ -70,8 +70,16 @@ def test_which_metrics_are_defined_where():
 
 def test_names_of_costs():
     assert {
-        "train_seconds", "predict_seconds", "harness_seconds", "train_flops", "predict_flops",
-        "samples_delivered", "updates", "state_bytes", "memory_bytes", "frozen_bytes",
+        "train_seconds",
+        "predict_seconds",
+        "harness_seconds",
+        "train_flops",
+        "predict_flops",
+        "samples_delivered",
+        "updates",
+        "state_bytes",
+        "memory_bytes",
+        "frozen_bytes",
         "peak_rss_bytes",
     } <= set(RECORD.cost)
     assert RECORD.metric("updates") == RECORD.cost["updates"] == 8
@@ -138,15 +146,29 @@ COUNTS = DATA["counts"]
 @pytest.mark.parametrize(
     "data",
     [
-        [], 3, None, "x", {}, {"schema": 1}, wrong(schema=2), wrong(schema="1"), wrong(extra=1),
-        wrong(schema=None), wrong(status="fine"), wrong(counts=None), wrong(counts={}),
+        [],
+        3,
+        None,
+        "x",
+        {},
+        {"schema": 1},
+        wrong(schema=2),
+        wrong(schema="1"),
+        wrong(extra=1),
+        wrong(schema=None),
+        wrong(status="fine"),
+        wrong(counts=None),
+        wrong(counts={}),
         wrong(counts={**COUNTS, "correct": COUNTS["correct"][:-1]}),
         wrong(counts={**COUNTS, "correct": [[-1] * 4] * len(COUNTS["correct"])}),
         wrong(counts={**COUNTS, "correct": [[99] * 4] * len(COUNTS["correct"])}),
         wrong(counts={**COUNTS, "evaluated_after": COUNTS["evaluated_after"][::-1]}),
-        wrong(counts={**COUNTS, "views": [[0, 77]]}), wrong(counts={**COUNTS, "cells": [1, 2]}),
+        wrong(counts={**COUNTS, "views": [[0, 77]]}),
+        wrong(counts={**COUNTS, "cells": [1, 2]}),
         wrong(counts={**COUNTS, "evaluated_after": ["a"] * len(COUNTS["evaluated_after"])}),
-        wrong(tasks=[]), wrong(tasks={"view": [0], "end": []}), wrong(stream=[]),
+        wrong(tasks=[]),
+        wrong(tasks={"view": [0], "end": []}),
+        wrong(stream=[]),
         wrong(tasks={"view": [55] * 8, "end": list(range(1, 9))}),
         wrong(tasks={"view": [0] * 8, "end": [2**70] * 8}),
     ],
@@ -173,14 +195,16 @@ def test_whatever_a_file_holds_it_is_a_record_or_a_clbench_error(
     try:
         record = Record.load(path)
     except ClbenchError as error:
-        assert "\n" not in str(error)
+        assert "\n" not in str(error)  # noqa: PT017
     else:
         record.to_counts()
 
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=5),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3)
+    ),
     max_leaves=8,
 )
 
@@ -202,12 +226,14 @@ def test_whatever_a_field_holds_it_is_a_record_or_a_clbench_error(
     try:
         record = Record.load(path)
     except ClbenchError as error:
-        assert "\n" not in str(error)
+        assert "\n" not in str(error)  # noqa: PT017
     else:
         record.to_counts()
 
 
-@pytest.mark.parametrize("cut", [0, 1, 100, len(TEXT) // 2, len(TEXT) - 1])
+@pytest.mark.parametrize(
+    "cut", [0, 1, 100, len(TEXT) // 2, len(TEXT) - 1], ids=["0", "1", "100", "half", "last"]
+)
 def test_truncated_records_are_refused(tmp_path: Path, cut: int):
     path = tmp_path / "record.json"
     path.write_bytes(TEXT[:cut])
@@ -231,7 +257,7 @@ def test_a_write_is_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.Monk
         assert path.read_bytes() == b"old"
         raise KeyboardInterrupt
 
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):  # noqa: PT012
         patch.setattr(os, "replace", killed)
         write_atomically(path, b"new")
     assert path.read_bytes() == b"old"

@@ -13,7 +13,8 @@ from clbench import registry, source
 from clbench.source import settings, source_sha256
 
 PLUGINS = [
-    plugin for group in ("scenario", "strategy", "data", "model")
+    plugin
+    for group in ("scenario", "strategy", "data", "model")
     for plugin in registry.plugins(group).values()
 ]
 
@@ -56,7 +57,7 @@ def test_settings_of_a_users_strategy_include_those_it_inherits(tmp_path: Path):
 def test_settings_of_a_strategy_without_a_config_are_inherited(tmp_path: Path):
     path = tmp_path / "mine.py"
     path.write_text(
-        "from clbench.strategy import GradientStrategy\n\n\nclass Mine(GradientStrategy):\n    pass\n"
+        "from clbench.strategy import GradientStrategy\nclass Mine(GradientStrategy):\n    pass\n"
     )
     assert [s.name for s in settings(path)] == [
         s.name for s in settings(registry.find("strategy", "naive").path)
@@ -95,7 +96,11 @@ def test_comments_docstrings_and_layout_do_not_count(engine: Path):
     before = source_sha256(path)
     edit(path, '"""Elastic Weight Consolidation', '"""Rubber Weight Consolidation')
     edit(path, '"""Strength of the penalty (lambda)."""', '"""How strong."""')
-    edit(path, "gradient = self.gradient(batch)", "gradient = (  # a comment\n            self.gradient(batch)\n        )")
+    edit(
+        path,
+        "gradient = self.gradient(batch)",
+        "gradient = (  # a comment\n            self.gradient(batch)\n        )",
+    )
     edit(engine / "clbench" / "optim.py", '"""The optimizer under', '"""An optimizer under')
     assert source_sha256(path) == before
 
@@ -145,7 +150,7 @@ def test_a_strategy_that_extends_a_built_in_one_is_hashed_with_it(engine: Path, 
 
 
 def test_the_same_code_under_another_name_has_the_same_hash(tmp_path: Path):
-    text = "from clbench.strategy import GradientStrategy\n\n\nclass Mine(GradientStrategy):\n    pass\n"
+    text = "from clbench.strategy import GradientStrategy\nclass Mine(GradientStrategy): pass\n"
     (tmp_path / "a.py").write_text(text)
     (tmp_path / "zzz.py").write_text("\n\n" + text)
     assert source_sha256(tmp_path / "a.py") == source_sha256(tmp_path / "zzz.py")

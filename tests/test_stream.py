@@ -191,7 +191,14 @@ def test_views_name_the_cells_of_a_task():
 
 def test_task_ids_make_cells_of_their_own():
     s = stream(task_ids=True, n_tasks=3)
-    assert [(c.label, c.task_id) for c in s.cells] == [(0, 0), (1, 0), (2, 1), (3, 1), (0, 2), (2, 2)]
+    assert [(c.label, c.task_id) for c in s.cells] == [
+        (0, 0),
+        (1, 0),
+        (2, 1),
+        (3, 1),
+        (0, 2),
+        (2, 2),
+    ]
     assert s.view(2) == (4, 5)
     assert s.experience(1).task_id.tolist() == [1] * 24  # type: ignore[union-attr]
     with pytest.raises(ValueError, match="must have an end"):
@@ -200,9 +207,12 @@ def test_task_ids_make_cells_of_their_own():
 
 @settings(max_examples=200, deadline=None)
 @given(
-    st.integers(0, 2**70), st.lists(st.integers(0, 2**40), max_size=3),
-    st.integers(0, 2**70), st.lists(st.integers(0, 2**40), max_size=3),
-    st.sampled_from(list(Axis)), st.sampled_from(list(Axis)),
+    st.integers(0, 2**70),
+    st.lists(st.integers(0, 2**40), max_size=3),
+    st.integers(0, 2**70),
+    st.lists(st.integers(0, 2**40), max_size=3),
+    st.sampled_from(list(Axis)),
+    st.sampled_from(list(Axis)),
 )
 def test_axes_do_not_meet(s1: int, k1: list[int], s2: int, k2: list[int], a1: Axis, a2: Axis):
     """Also where keys differ only by zeros at their end (t=0 against no t)."""
@@ -227,7 +237,7 @@ def test_preserved_puts_everything_back():
         np.random.seed(3)  # noqa: NPY002
         random.seed(3)
         if run:
-            with pytest.raises(KeyError), seeding.preserved(threads + 1):
+            with pytest.raises(KeyError), seeding.preserved(threads + 1):  # noqa: PT012
                 assert torch.get_num_threads() == threads + 1
                 assert torch.are_deterministic_algorithms_enabled()
                 seeding.seed_all(1, Axis.LEARN)

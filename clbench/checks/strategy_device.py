@@ -23,6 +23,7 @@ from clbench.checks.trace import calling_line
 from clbench.registry import Plugin
 from clbench.strategy import GradientStrategy, Strategy
 
+UNKNOWN_SIZE = ("nonzero", "masked_select", "_unique2", "unique_dim", "bincount")
 INNER_LOOP = ("draw", "loss", "step")
 READS = {"tolist", "numpy", "cpu", "__array__"}
 """Methods of tensors that copy to the host, and that on a CPU no dispatcher sees."""
@@ -64,7 +65,7 @@ class _Made(TorchDispatchMode):
     """Notes where the first tensor of the default device, ``meta``, is made."""
 
     def __init__(self, path: Path) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.path = path
         self.where: str | None = None
 
@@ -170,7 +171,7 @@ class _Waits:
 
 class _Operations(TorchDispatchMode):
     def __init__(self, waits: _Waits) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.waits = waits
 
     def __torch_dispatch__(
@@ -181,7 +182,7 @@ class _Operations(TorchDispatchMode):
             self.waits.note(
                 f"aten.{name} reads a value", "no .item(), float() or if: keep it a tensor"
             )
-        elif name in ("nonzero", "masked_select", "_unique2", "unique_dim"):
+        elif name in UNKNOWN_SIZE:
             what = f"aten.{name} has a result of unknown size"
             self.waits.note(what, "use torch.where or weights")
         elif name.startswith(("index", "_index_put")) and _has_mask(args):
@@ -207,6 +208,11 @@ class _Reads(TorchFunctionMode):
         name = getattr(func, "__name__", "")
         if name in READS and args and isinstance(args[0], Tensor):
             self.waits.note(f".{name}() copies to the host", "stay in tensors on x.device")
-        return func(*args, **(kwargs or {}))
-
-
+        if name != "one_hot" or (len(args) < 2 and "num_classes" not in (kwargs or {})):
+            return func(*args, **(kwargs or {}))
+        # With its size given, it reads the labels to check them on a CPU alone.
+        self.waits.paused += 1
+        try:
+            return func(*args, **(kwargs or {}))
+        finally:
+            self.waits.paused -= 1

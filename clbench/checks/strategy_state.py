@@ -35,8 +35,7 @@ from clbench.checks.rig import (
 from clbench.config import RunConfig
 from clbench.data.dataset import DataSet
 from clbench.data.pool import Pool
-from clbench.harness import refuse_hidden_memory
-from clbench.ledger import Ledger
+from clbench.ledger import Ledger, refuse_hidden_memory
 from clbench.registry import Plugin, find
 from clbench.scenario import Scenario
 from clbench.strategy import GradientStrategy, Strategy
@@ -239,5 +238,3 @@ def cannot_reach_the_stream(plugin: Plugin) -> None:
                         f"{trial.name}: {path} is a {type(found).__name__}; a strategy learns from "
                         "what learn() is given: keep no handle to where it comes from"
                     )
-
-

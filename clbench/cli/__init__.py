@@ -10,7 +10,9 @@ from collections.abc import Sequence
 from clbench.cli import (
     board,
     check,
+    compare,
     completion,
+    leaderboard,
     list,
     results,
     run,
@@ -22,7 +24,21 @@ from clbench.cli import (
 )
 from clbench.errors import ClbenchError, UsageError
 
-COMMANDS = (run, list, show, check, results, board, tune, submit, validate, verify, completion)
+COMMANDS = (
+    run,
+    list,
+    show,
+    check,
+    results,
+    compare,
+    board,
+    tune,
+    submit,
+    validate,
+    verify,
+    leaderboard,
+    completion,
+)
 EXIT_CODES = "exit codes: 0 done, 1 a run or check failed, 2 usage, 130 interrupted"
 
 

@@ -22,8 +22,12 @@ def add(commands: Any) -> None:
     parser.add_argument("action", choices=("new", "freeze", "list"))
     parser.add_argument("name", nargs="?", help="the board")
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="what new fixes")
-    parser.add_argument("--boards", type=Path, metavar="DIR", help="folder of boards (leaderboards)")
-    parser.add_argument("--out", type=Path, default=Path("runs"), metavar="DIR", help="run folders (runs)")
+    parser.add_argument(
+        "--boards", type=Path, metavar="DIR", help="folder of boards (leaderboards)"
+    )
+    parser.add_argument(
+        "--out", type=Path, default=Path("runs"), metavar="DIR", help="run folders (runs)"
+    )
     parser.add_argument("--jobs", type=int, default=1, metavar="N", help="runs at a time (1)")
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.set_defaults(call=main)
@@ -42,7 +46,9 @@ def main(arguments: argparse.Namespace) -> int:
 
     if arguments.action == "new":
         path = freeze.new(arguments.name, arguments.overrides, root)
-        print(f"{path}: edit title, seeds, budget and primary, then clbench board freeze {arguments.name}")
+        print(
+            f"{path}: edit title, seeds, budget and primary, then clbench board freeze {arguments.name}"
+        )
         return 0
     from clbench.execute import Options
 
@@ -62,8 +68,15 @@ def _list(arguments: argparse.Namespace) -> int:
     roots = [arguments.boards] if arguments.boards else [Path("leaderboards"), builtin_boards()]
     boards = {b.name: b for root in reversed(roots) for b in list_boards(root)}
     if arguments.json:
-        print(json.dumps([{"name": b.name, "title": b.title, "protocol": b.protocol,
-                           "primary": b.primary} for b in boards.values()], indent=2))
+        print(
+            json.dumps(
+                [
+                    {"name": b.name, "title": b.title, "protocol": b.protocol, "primary": b.primary}
+                    for b in boards.values()
+                ],
+                indent=2,
+            )
+        )
         return 0
     for name in sorted(boards):
         board = boards[name]

@@ -36,8 +36,14 @@ def main(arguments: argparse.Namespace) -> int:
         for finding in check(plugin):
             failed += not finding.passed
             if arguments.json:
-                found.append({"plugin": plugin.name, "check": finding.check,
-                              "passed": finding.passed, "message": finding.message})
+                found.append(
+                    {
+                        "plugin": plugin.name,
+                        "check": finding.check,
+                        "passed": finding.passed,
+                        "message": finding.message,
+                    }
+                )
                 continue
             mark = "ok  " if finding.passed else "FAIL"
             text = f"  {finding.message}" if finding.message else ""

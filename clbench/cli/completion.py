@@ -34,12 +34,23 @@ complete -c clbench -f -a '(__clbench_complete)'
 """,
 }
 OPTIONS = {
-    "run": ("--config", "--out", "--cfg", "--dry-run", "--resume", "--overwrite", "--jobs", "--json",
-            "--quiet"),
+    "run": (
+        "--config",
+        "--out",
+        "--cfg",
+        "--dry-run",
+        "--resume",
+        "--overwrite",
+        "--jobs",
+        "--json",
+        "--quiet",
+    ),
     "list": ("--json",),
     "show": ("--json",),
     "check": ("--json",),
     "results": ("--format", "--plot"),
+    "compare": ("--board", "--boards", "--metric", "--json"),
+    "leaderboard": ("--boards", "--check"),
     "board": ("--boards", "--out", "--jobs", "--json"),
     "tune": ("--out", "--jobs", "--resume"),
     "verify": ("--seeds", "--prefix", "--isolate", "--held-out", "--json"),
@@ -82,7 +93,6 @@ def answer(words: list[str]) -> int:
 
 def candidates(words: list[str]) -> list[str]:
     """Whole words that the last one may become."""
-    *before, last = words
     # bash parts words at "=": put them together again.
     joined = re.sub(r" ?= ?", "=", " ".join(words)).split(" ")
     command, last = joined[0], joined[-1]

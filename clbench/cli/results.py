@@ -18,7 +18,9 @@ def add(commands: Any) -> None:
         "clbench results runs --plot curves.png",
     )
     parser.add_argument("folder", type=Path, metavar="DIR", help="a folder of runs")
-    parser.add_argument("--format", choices=("table", "md", "csv", "latex", "json"), default="table")
+    parser.add_argument(
+        "--format", choices=("table", "md", "csv", "latex", "json"), default="table"
+    )
     parser.add_argument("--plot", type=Path, metavar="FILE", help="write curves (png, pdf or svg)")
     parser.set_defaults(call=main)
 

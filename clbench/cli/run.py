@@ -32,12 +32,18 @@ def add(commands: Any) -> None:
     )
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="what to run")
     parser.add_argument("--config", type=Path, metavar="FILE", help="YAML file of settings")
-    parser.add_argument("--out", type=Path, default=Path("runs"), metavar="DIR", help="run folders go here (runs)")
+    parser.add_argument(
+        "--out", type=Path, default=Path("runs"), metavar="DIR", help="run folders go here (runs)"
+    )
     parser.add_argument("--cfg", action="store_true", help="print the resolved settings and exit")
-    parser.add_argument("--dry-run", action="store_true", help="list the runs and their folders; train nothing")
+    parser.add_argument(
+        "--dry-run", action="store_true", help="list the runs and their folders; train nothing"
+    )
     parser.add_argument("--resume", action="store_true", help="go on with interrupted runs")
     parser.add_argument("--overwrite", action="store_true", help="start again what is there")
-    parser.add_argument("--jobs", type=int, default=1, metavar="N", help="runs at a time, each in a process (1)")
+    parser.add_argument(
+        "--jobs", type=int, default=1, metavar="N", help="runs at a time, each in a process (1)"
+    )
     parser.add_argument("--json", action="store_true", help="print results as JSON")
     parser.add_argument("-q", "--quiet", action="store_true", help="no progress on stderr")
     parser.add_argument("--debug", action="store_true", help=argparse.SUPPRESS)
@@ -46,8 +52,8 @@ def add(commands: Any) -> None:
 
 def main(arguments: argparse.Namespace) -> int:
     """Run what the words ask for; stdout gets one table."""
-    from clbench.sweep import sweep
     from clbench.errors import UsageError
+    from clbench.sweep import sweep
 
     if arguments.jobs < 1:
         raise UsageError(f"--jobs {arguments.jobs}: must be at least 1")
@@ -65,36 +71,42 @@ def main(arguments: argparse.Namespace) -> int:
     )
     if arguments.dry_run:
         return _dry_run(points, options)
-    records = []
+    ended = []
     for done in run_all(points, options):
-        records.append(done.record)
-        if not arguments.quiet or done.record.status != "completed":
-            print(_line(done), file=sys.stderr)
-        if done.record.status == "interrupted":
+        ended.append(done)
+        for line in _lines(done):
+            if not arguments.quiet or done.record is None or done.record.status != "completed":
+                print(line, file=sys.stderr)
+        if done.record is not None and done.record.status == "interrupted":
             break
     from clbench.tables import print_table, summarise, to_json
 
+    ended.sort(key=lambda done: done.number)
+    records = [done.record for done in ended if done.record is not None]
     rows = summarise(records)
     if arguments.json:
         print(to_json(rows), end="")
-    else:
+    elif rows:
         print_table(rows)
-    statuses = {record.status for record in records}
+    statuses = {"error" if done.record is None else done.record.status for done in ended}
     if "interrupted" in statuses:
         return 130
     return 0 if statuses <= {"completed"} else 1
 
 
-def _line(done: Done) -> str:
-    """One line on how a run ended."""
+def _lines(done: Done) -> list[str]:
+    """How a run ended, and what its strategy warned of."""
     record = done.record
+    if record is None:
+        return [f"clbench: error: {' '.join(done.error.split())}"]
     accuracy = record.metrics["world_accuracy"]["value"]
     what = "already done" if done.skipped else str(record.status)
     if record.error:
         what += f": {record.error['type']}: {record.error['message']}"
     shown = "" if accuracy is None else f", world accuracy {accuracy:.1%}"
     again = " (--resume goes on)" if record.status == "interrupted" else ""
-    return f"{done.folder}: {what}{shown}{again}"
+    warnings = [f"clbench: warning: {text}" for text in record.warnings]
+    return [*warnings, f"{done.folder}: {what}{shown}{again}"]
 
 
 def _print_settings(points: list[dict[str, Any]]) -> int:

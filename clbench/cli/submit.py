@@ -18,8 +18,13 @@ def add(commands: Any) -> None:
     )
     parser.add_argument("folder", type=Path, metavar="RUN_DIR", help="holds seed*/record.json")
     parser.add_argument("--entry", required=True, metavar="NAME", help="the entry's folder name")
-    parser.add_argument("--boards", type=Path, default=Path("leaderboards"), metavar="DIR",
-                        help="folder of boards (leaderboards)")
+    parser.add_argument(
+        "--boards",
+        type=Path,
+        default=Path("leaderboards"),
+        metavar="DIR",
+        help="folder of boards (leaderboards)",
+    )
     parser.set_defaults(call=main)
 
 

@@ -26,7 +26,9 @@ def add(commands: Any) -> None:
         "clbench verify leaderboards/scole-digits --prefix 50    "
         "clbench verify ENTRY --held-out < secret",
     )
-    parser.add_argument("folder", type=Path, metavar="ENTRY", help="an entry's folder, or a board's")
+    parser.add_argument(
+        "folder", type=Path, metavar="ENTRY", help="an entry's folder, or a board's"
+    )
     parser.add_argument("--seeds", default="0", metavar="LIST", help="0,1 or 0..4 or all (0)")
     parser.add_argument("--prefix", type=int, metavar="N", help="only the first N tasks' rows")
     parser.add_argument("--isolate", action="store_true", help="no network, home or labels; limits")
@@ -43,7 +45,10 @@ def main(arguments: argparse.Namespace) -> int:
 
     folder: Path = arguments.folder
     if (folder / "board.yaml").is_file():
-        board, folders = load_board(folder), sorted(p.parent for p in folder.glob("entries/*/entry.yaml"))
+        board, folders = (
+            load_board(folder),
+            sorted(p.parent for p in folder.glob("entries/*/entry.yaml")),
+        )
     elif (folder / "entry.yaml").is_file():
         board, folders = load_board(folder.resolve().parent.parent), [folder]
     else:
@@ -63,7 +68,9 @@ def main(arguments: argparse.Namespace) -> int:
     return 1 if failed else 0
 
 
-def _verify(board: Any, entry: Any, secret: bytes, arguments: argparse.Namespace) -> tuple[list[Any], bool]:
+def _verify(
+    board: Any, entry: Any, secret: bytes, arguments: argparse.Namespace
+) -> tuple[list[Any], bool]:
     from clbench.leaderboard.held_out import held_out
     from clbench.leaderboard.verification import write_verification
     from clbench.leaderboard.verify import reproduce
@@ -93,9 +100,14 @@ def _verify(board: Any, entry: Any, secret: bytes, arguments: argparse.Namespace
     passed = all(one.passed for one in found)
     if passed and arguments.prefix is None:
         write_verification(
-            entry, "reproduced", seeds,
-            {"bits": all(one.bits for one in found), "isolated": arguments.isolate,
-             "messages": [f"seed {one.seed}: {one.message}" for one in found]},
+            entry,
+            "reproduced",
+            seeds,
+            {
+                "bits": all(one.bits for one in found),
+                "isolated": arguments.isolate,
+                "messages": [f"seed {one.seed}: {one.message}" for one in found],
+            },
         )
     return [{"entry": entry.slug, **dataclasses.asdict(one)} for one in found], passed
 

@@ -42,7 +42,9 @@ class Arrays:
             ("test", self.test_x, self.test_y),
         ):
             if len(x) != len(y) or len(x) == 0:
-                raise UsageError(f"{split}: {len(x)} samples and {len(y)} labels; need as many, >= 1")
+                raise UsageError(
+                    f"{split}: {len(x)} samples and {len(y)} labels; need as many, >= 1"
+                )
             if y.min() < 0 or y.max() >= self.n_classes:
                 raise UsageError(
                     f"{split}: labels run from {y.min()} to {y.max()}, "

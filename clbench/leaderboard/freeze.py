@@ -8,12 +8,11 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import yaml
 
 from clbench.errors import ClbenchError, UsageError
-from clbench.execute import Options, run_all
+from clbench.execute import Options, record_of, run_all
 from clbench.hashing import sha256_of
 from clbench.leaderboard.board import DIVISIONS, MIN_SEEDS, Anchor, Board, Budget
 from clbench.leaderboard.entry import SLUG
@@ -80,12 +79,16 @@ def freeze(name: str, root: Path, options: Options, tell: Callable[[str], None])
         raise UsageError(f"{folder}: is frozen; a changed protocol is another board or version")
     draft = _read_draft(folder / "draft.yaml")
     budget = Budget(draft.epochs, draft.batch_size, draft.samples, draft.train_flops)
-    limits = [f"strategy.{k}={v}" for k, v in (("epochs", draft.epochs), ("batch_size", draft.batch_size)) if v]
+    limits = [
+        f"strategy.{k}={v}"
+        for k, v in (("epochs", draft.epochs), ("batch_size", draft.batch_size))
+        if v
+    ]
     seeds = "seed=" + ",".join(map(str, draft.seeds))
     words = [*draft.words, "strategy=naive,joint", *limits, seeds]
     found: dict[str, dict[int, Record]] = {"naive": {}, "joint": {}}
     for done in run_all(sweep(words), dataclasses.replace(options, resume=True)):
-        record = done.record
+        record = record_of(done)
         tell(f"{done.folder}: {record.status}")
         if record.status != "completed":
             raise ClbenchError(f"{done.folder}: {record.status}; the board was not frozen")
@@ -107,7 +110,9 @@ def _board(
     settings = {k: v for k, v in some.config.items() if k not in NOT_PROTOCOL}
     chance = 0.0
     if draft.primary.endswith("accuracy"):
-        per_task = len(some.counts["views"][0]) if some.stream["task_ids"] else some.stream["n_classes"]
+        per_task = (
+            len(some.counts["views"][0]) if some.stream["task_ids"] else some.stream["n_classes"]
+        )
         chance = 1 / per_task
     board = Board(
         name=folder.name,
@@ -171,7 +176,7 @@ def _read_draft(path: Path) -> Draft:
     if not all(isinstance(v, list) for v in lists):
         raise UsageError(f"{path}: words, seeds, tuning_seeds and divisions must be lists")
     if not re.fullmatch(r"\d+\.\d+", str(draft.protocol)):
-        raise UsageError(f"{path}: protocol must be major.minor, such as \"1.0\"")
+        raise UsageError(f'{path}: protocol must be major.minor, such as "1.0"')
     if len(set(draft.seeds)) < MIN_SEEDS:
         raise UsageError(f"{path}: a board needs at least {MIN_SEEDS} seeds")
     if not draft.tuning_seeds or set(draft.seeds) & set(draft.tuning_seeds):

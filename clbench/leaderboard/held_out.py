@@ -170,6 +170,8 @@ def _warp_images(scale: float, rng: np.random.Generator) -> Callable[[np.ndarray
             moved = torch.nn.functional.grid_sample(part, grid, align_corners=False)
             parts.append((moved.clamp(0, 1) ** gamma / scale).numpy())
         out = np.concatenate(parts).reshape(x.shape)
-        return np.asarray(out.round().astype(x.dtype) if x.dtype == np.uint8 else out.astype(x.dtype))
+        return np.asarray(
+            out.round().astype(x.dtype) if x.dtype == np.uint8 else out.astype(x.dtype)
+        )
 
     return change

@@ -96,7 +96,9 @@ def protocol_of(point: Mapping[str, Any]) -> tuple[Protocol | None, dict[str, An
     board = find_board(str(point["board"]))
     division = str(point.get("division", DIVISIONS[0]))
     if division not in board.divisions:
-        raise UsageError(f"division={division}: board {board.name!r} has {', '.join(board.divisions)}")
+        raise UsageError(
+            f"division={division}: board {board.name!r} has {', '.join(board.divisions)}"
+        )
     fixed = board.fixed(division)
     for group in ("scenario", "data", "model"):
         # Another option of a group is refused by name, before its settings make no sense.
@@ -126,5 +128,12 @@ def _read_tuning(path: Path, board: Board, strategy: str) -> tuple[dict[str, Any
             "grid_sha256": str(data["grid_sha256"]),
         }
         return tuning, {str(k): str(v) for k, v in data["best"].items()}
-    except (FileError, KeyError, TypeError, AttributeError, ValueError, json.JSONDecodeError) as error:
+    except (
+        FileError,
+        KeyError,
+        TypeError,
+        AttributeError,
+        ValueError,
+        json.JSONDecodeError,
+    ) as error:
         raise UsageError(f"tuned={path}: is not what clbench tune writes: {error}") from error

@@ -119,7 +119,8 @@ GROUP = fields(name=text(100, NAME, least=1))
 
 def faults(data: Any) -> list[str]:
     """All that is wrong with the form of a record; an empty list means every field can be trusted
-    to have its type and range, and recomputing the metrics to be cheap."""
+    to have its type and range, and recomputing the metrics to be cheap.
+    """
     if not isinstance(data, Mapping) or data.get("schema") != SCHEMA:
         found = data.get("schema") if isinstance(data, Mapping) else None
         return [f"schema {str(found)[:40]!r} is unknown; this clbench reads {SCHEMA}: run it anew"]

@@ -31,7 +31,9 @@ def submit(arm: Path, slug: str, root: Path) -> tuple[Board, Entry]:
         raise UsageError(f"--entry {slug!r}: use a-z, 0-9, - and _, at most 60 characters")
     records = {path.parent: Record.load(path) for path in sorted(arm.glob("seed*/record.json"))}
     if not records:
-        raise UsageError(f"{arm}: holds no seed*/record.json (a folder such as runs/scole/ewc-1a2b3c4d)")
+        raise UsageError(
+            f"{arm}: holds no seed*/record.json (a folder such as runs/scole/ewc-1a2b3c4d)"
+        )
     boards = {str(r.board and r.board["name"]) for r in records.values()}
     first = next(iter(records.values()))
     if boards == {"None"} or first.board is None:
@@ -40,7 +42,9 @@ def submit(arm: Path, slug: str, root: Path) -> tuple[Board, Entry]:
         raise UsageError(f"{arm}: holds runs of several boards: {', '.join(sorted(boards))}")
     board = _board_below(root, first.board["name"])
     folder = board.entries / slug
-    if (folder / "entry.yaml").exists() and _strategy_of(folder) != first.config["strategy"]["name"]:
+    if (folder / "entry.yaml").exists() and _strategy_of(folder) != first.config["strategy"][
+        "name"
+    ]:
         raise UsageError(f"{folder}: is an entry of another strategy; choose another --entry")
     (folder / "runs").mkdir(parents=True, exist_ok=True)
     for stale in (folder / "runs").glob("seed*.json"):

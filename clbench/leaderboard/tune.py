@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from clbench.errors import ClbenchError, UsageError
-from clbench.execute import Options, run_all
+from clbench.execute import Options, record_of, run_all
 from clbench.hashing import sha256_of
 from clbench.leaderboard.board import Board, find_board
 from clbench.record import write_atomically
@@ -38,7 +38,9 @@ class Trial:
         return math.fsum(self.values) / len(self.values)
 
 
-def tune(words: list[str], options: Options, tell: Callable[[str], None]) -> tuple[list[Trial], Path]:
+def tune(
+    words: list[str], options: Options, tell: Callable[[str], None]
+) -> tuple[list[Trial], Path]:
     """Run the grid and write ``tuning.json``; returns the trials, best first, and its path.
 
     Raises:
@@ -50,7 +52,9 @@ def tune(words: list[str], options: Options, tell: Callable[[str], None]) -> tup
             raise UsageError(f"{key}= is required")
     for key in ("seed", "evaluate_on", "tuned"):
         if key in given:
-            raise UsageError(f"{key}= is not yours to set: tuning uses the board's tuning seeds and val")
+            raise UsageError(
+                f"{key}= is not yours to set: tuning uses the board's tuning seeds and val"
+            )
     board = find_board(given["board"])
     seeds = "seed=" + ",".join(map(str, board.tuning_seeds))
     points = sweep([*words, seeds, "evaluate_on=val"])
@@ -61,18 +65,18 @@ def tune(words: list[str], options: Options, tell: Callable[[str], None]) -> tup
     if len(distinct) > MAX_TRIALS:
         raise UsageError(f"{len(distinct)} trials: a board allows {MAX_TRIALS}")
     values: dict[str, list[float]] = {key: [] for key in distinct}
-    records = {}
     for done in run_all(points, options):
-        tell(f"{done.folder}: {done.record.status}")
-        if done.record.status == "interrupted":
+        record = record_of(done)
+        tell(f"{done.folder}: {record.status}")
+        if record.status == "interrupted":
             raise ClbenchError("tuning was interrupted; the same command with --resume goes on")
-        records[done.folder] = done.record
-        settings = {f"strategy.{k}": v for k, v in done.record.config["strategy"].items()}
+        settings = {f"strategy.{k}": v for k, v in record.config["strategy"].items()}
         key = next(
-            k for k, wanted in distinct.items()
+            k
+            for k, wanted in distinct.items()
             if all(_same(settings[name], text) for name, text in wanted.items())
         )
-        value = done.record.metric(board.primary) if done.record.status == "completed" else None
+        value = record.metric(board.primary) if record.status == "completed" else None
         values[key].append(0.0 if value is None else value)
     trials = [Trial(distinct[key], tuple(found)) for key, found in values.items()]
     trials.sort(key=lambda trial: -trial.mean)

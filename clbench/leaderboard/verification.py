@@ -18,7 +18,9 @@ def write_verification(
     if before is not None and TIERS.index(before.tier) > TIERS.index(tier) and is_current(entry):
         tier = before.tier
         detail = {**before.detail, **detail}
-    first = entry.records[seeds[0]] if seeds[0] in entry.records else next(iter(entry.records.values()))
+    first = (
+        entry.records[seeds[0]] if seeds[0] in entry.records else next(iter(entry.records.values()))
+    )
     data = {
         "tier": tier,
         "sources": {"strategy": first.sources["strategy"]},

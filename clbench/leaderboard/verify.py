@@ -129,7 +129,7 @@ def _rebuilt(point: dict[str, Any], record: Record) -> Record:
 
 
 def _work(point: dict[str, Any], options: Options) -> Record:
-    return execute(prepare(resolve_point(point)), options).record
+    return execute(prepare(resolve_point(point)), options)[0]
 
 
 def _isolated(point: dict[str, Any]) -> Record:
@@ -161,10 +161,14 @@ def compare(board: Board, entry: Entry, record: Record, again: Record) -> Reprod
     difference = abs(a - b)
     if same_platform(record, again):
         return Reproduction(
-            record.seed, False, False,
+            record.seed,
+            False,
+            False,
             f"other answers on the same platform ({board.primary} {a:.4f}, now {b:.4f})",
         )
-    allowed = max(TOLERANCE, 2 * _sd([r.metric(board.primary) or 0.0 for r in entry.records.values()]))
+    allowed = max(
+        TOLERANCE, 2 * _sd([r.metric(board.primary) or 0.0 for r in entry.records.values()])
+    )
     return Reproduction(
         record.seed,
         difference <= allowed,

@@ -52,9 +52,7 @@ class SampleStore(nn.Module):
         """Bytes of all buffers."""
         return sum(b.nbytes for b in (self.x, self.y, self.key, self.task_id))
 
-    def _load_from_state_dict(
-        self, state_dict: dict[str, Any], prefix: str, *args: Any
-    ) -> None:
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
         for name in ("x", "y", "key", "task_id"):
             saved = state_dict.get(prefix + name)
             if isinstance(saved, Tensor):

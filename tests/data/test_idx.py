@@ -122,8 +122,8 @@ IMAGES = encode(np.zeros((2, 28, 28), dtype=np.uint8))
         ("truncated", IMAGES[:-1]),
         ("too_long", IMAGES + b"\0"),
         ("not_gzip.gz", IMAGES),
-        ("truncated.gz", gzip.compress(IMAGES)[:-12]),
-        ("damaged.gz", gzip.compress(IMAGES)[:12] + b"\xff" * 20),
+        ("truncated.gz", gzip.compress(IMAGES, mtime=0)[:-12]),
+        ("damaged.gz", gzip.compress(IMAGES, mtime=0)[:12] + b"\xff" * 20),
     ],
 )
 def test_malformed_files_are_named(tmp_path, name, content):

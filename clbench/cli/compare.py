@@ -1,0 +1,100 @@
+"""``clbench compare``: is one better than the other, seed by seed."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from clbench.leaderboard.pairs import Pairing, Side
+
+DEFAULT = "anytime_world_accuracy"
+
+
+def add(commands: Any) -> None:
+    """Add the subcommand."""
+    parser = commands.add_parser(
+        "compare",
+        help="paired difference of two runs or entries",
+        description="Compare two on the seeds both have, with a 95 % interval of the difference.",
+        epilog="examples: clbench compare runs/scole/ewc-1a2b3c4d runs/scole/naive-5e6f7a8b    "
+        "clbench compare ewc naive --board scole-digits",
+    )
+    parser.add_argument("a", metavar="A", help="a run folder (of several seeds), or an entry")
+    parser.add_argument("b", metavar="B", help="another")
+    parser.add_argument(
+        "--board", metavar="BOARD", help="where slugs are looked up; its primary is compared"
+    )
+    parser.add_argument(
+        "--boards", type=Path, metavar="DIR", help="a folder of boards (leaderboards)"
+    )
+    parser.add_argument("--metric", metavar="NAME", help=f"a metric or cost ({DEFAULT})")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.set_defaults(call=main)
+
+
+def main(arguments: argparse.Namespace) -> int:
+    """Print the difference and each seed."""
+    from clbench.leaderboard.board import find_board
+    from clbench.leaderboard.pairs import find_side, pair
+
+    board = find_board(arguments.board, arguments.boards) if arguments.board else None
+    primary = board.primary if board else DEFAULT
+    metric = arguments.metric or primary
+    a, b = find_side(arguments.a, board), find_side(arguments.b, board)
+    found = pair(a, b, metric, failed_is_zero=metric == primary)
+    if arguments.json:
+        print(json.dumps(_plain(metric, a, b, found), indent=2))
+    else:
+        _print(metric, a, b, found)
+    return 0
+
+
+def _plain(metric: str, a: Side, b: Side, found: Pairing) -> dict[str, Any]:
+    difference = found.result.difference
+    return {
+        "metric": metric,
+        "a": a.name,
+        "b": b.name,
+        "difference": difference.mean,
+        "half_width": difference.half_width,
+        "p_value": found.result.p_value,
+        "n": difference.n,
+        "seeds": [pair._asdict() for pair in found.pairs],
+        "left_out": found.left_out,
+    }
+
+
+def _print(metric: str, a: Side, b: Side, found: Pairing) -> None:
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    from clbench.leaderboard.columns import BY_KEY, number, with_interval
+    from clbench.leaderboard.text import clean
+
+    column = BY_KEY[metric]._replace(digits=BY_KEY[metric].digits + 1)
+    table = Table(title=escape(column.title), title_justify="left")
+    for title in ("seed", clean(a.name, 40), clean(b.name, 40), "difference"):
+        table.add_column(escape(title), justify="right")
+    for one in found.pairs:
+        cells = (number(v, column) for v in (one.a, one.b, one.a - one.b))
+        table.add_row(str(one.seed), *cells)
+    console = Console(soft_wrap=True)
+    console.print(table)
+    difference = found.result.difference
+    print(f"difference {with_interval(difference, column)} (95 % interval), {_verdict(found)}")
+    for line in found.left_out:
+        print(f"left out: {line}", file=sys.stderr)
+
+
+def _verdict(found: Pairing) -> str:
+    n = found.result.difference.n
+    if n < 2:
+        return "one seed: nothing is known of its spread; run more"
+    p = found.result.p_value
+    told = "p < 0.0001" if p < 1e-4 else f"p = {p:.4f}"
+    return f"{told}, paired t-test over {n} seeds"

@@ -1,0 +1,69 @@
+"""``clbench leaderboard``: tables and pages, from the entries alone."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+
+def add(commands: Any) -> None:
+    """Add the subcommand."""
+    parser = commands.add_parser(
+        "leaderboard",
+        help="render the tables and pages of boards",
+        description="Check entries, rank them, and write README.md, leaderboard.csv and "
+        "index.html of boards, and the index over all.",
+        epilog="examples: clbench leaderboard    clbench leaderboard scole-digits    "
+        "clbench leaderboard --check (in CI: fails if anything is out of date)",
+    )
+    parser.add_argument(
+        "boards_named",
+        nargs="*",
+        metavar="BOARD",
+        help="names or folders of boards (all, and the index)",
+    )
+    parser.add_argument(
+        "--boards", type=Path, metavar="DIR", help="a folder of boards (leaderboards)"
+    )
+    parser.add_argument(
+        "--check", action="store_true", help="write nothing; 1 if a file is out of date"
+    )
+    parser.set_defaults(call=main)
+
+
+def main(arguments: argparse.Namespace) -> int:
+    """Render; stdout gets the files that were written, or are out of date."""
+    from clbench.leaderboard import render
+    from clbench.leaderboard.board import find_board
+    from clbench.leaderboard.checks import validate
+    from clbench.leaderboard.summary import summarise
+
+    if arguments.boards_named:
+        files: dict[Path, str] = {}
+        for name in arguments.boards_named:
+            board = find_board(name, arguments.boards)
+            files |= render.board_files(board, summarise(board, validate))
+        if not arguments.check:
+            print("clbench: the index over all boards is written without BOARD", file=sys.stderr)
+    else:
+        files = render.render_all(_root(arguments.boards), validate)
+    if arguments.check:
+        old = render.stale(files)
+        for path in old:
+            print(f"{path}: out of date; run clbench leaderboard")
+        return 1 if old else 0
+    for path in render.write(files):
+        print(path)
+    return 0
+
+
+def _root(given: Path | None) -> Path:
+    from clbench.errors import UsageError
+    from clbench.leaderboard.board import builtin_boards
+
+    root = given or (Path("leaderboards") if Path("leaderboards").is_dir() else builtin_boards())
+    if not root.is_dir():
+        raise UsageError(f"{root}: no such folder (--boards DIR)")
+    return root

@@ -1,0 +1,54 @@
+"""Contexts that the loop runs in: interrupts that wait, updates that are counted."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any
+
+from torch.optim.optimizer import register_optimizer_step_post_hook
+
+from clbench.ledger import Ledger
+
+
+@contextmanager
+def counting_updates(ledger: Ledger) -> Iterator[None]:
+    """Count the steps of every optimizer of torch, whoever owns it."""
+
+    def count(*_: Any) -> None:
+        ledger.updates += 1
+
+    handle = register_optimizer_step_post_hook(count)
+    try:
+        yield
+    finally:
+        handle.remove()
+
+
+@contextmanager
+def deferred_interrupt() -> Iterator[Callable[[], bool]]:
+    """The first Ctrl-C (or SIGTERM) waits for the experience to end; a second one does not.
+
+    Handlers belong to the main thread; elsewhere an interrupt is what it always is.
+    """
+    wanted = False
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        nonlocal wanted
+        if wanted:
+            raise KeyboardInterrupt
+        wanted = True
+
+    if threading.current_thread() is not threading.main_thread():
+        yield lambda: False
+        return
+    before = {s: signal.signal(s, handle) for s in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield lambda: wanted
+    finally:
+        for number, handler in before.items():
+            # None: a handler that was not set from Python cannot be put back from here.
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)

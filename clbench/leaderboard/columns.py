@@ -1,0 +1,165 @@
+"""Which columns a board shows, in which direction they are good, and how their numbers are written."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from clbench.leaderboard.board import Board
+from clbench.leaderboard.summary import EntryRow
+from clbench.metrics import METRICS
+from clbench.tables import COLUMNS, Column, Interval
+
+BY_KEY = {column.key: column for column in COLUMNS}
+COSTS = ("train_flops", "state_bytes")
+"""The costs that rank on the Pareto front and have columns of their own."""
+HELP = {
+    "train_flops": "Floating-point operations of training; no matter on what machine.",
+    "state_bytes": "Largest size of everything the strategy carries from one experience to the next.",
+}
+
+
+def primary(board: Board) -> Column:
+    """The column that ranks, with a digit more than elsewhere."""
+    return BY_KEY[board.primary]._replace(digits=2)
+
+
+def others(board: Board, rows: Sequence[EntryRow]) -> list[Column]:
+    """The other metrics of narrow tables, where any entry has a value."""
+    return [
+        column
+        for column in COLUMNS
+        if column.key in METRICS
+        and column.main
+        and column.key != board.primary
+        and any(row.ranked and row.values.get(column.key, (None,))[0] is not None for row in rows)
+    ]
+
+
+def lower_is_better(key: str) -> bool:
+    """Whether small values of a metric or cost are good."""
+    return key == "forgetting" or key not in METRICS
+
+
+def explain(key: str) -> str:
+    """One sentence on a metric or cost."""
+    if key in METRICS:
+        return (METRICS[key].__doc__ or "").splitlines()[0]
+    return HELP.get(key, "")
+
+
+def number(value: float | None, column: Column) -> str:
+    """``97.3``, in the column's unit; a dash where undefined."""
+    if value is None or not math.isfinite(value):
+        return "–"
+    scaled = value * column.scale
+    text = f"{scaled:.{column.digits}f}" if abs(scaled) < 1e12 else f"{scaled:.2e}"
+    return "0" + text[2:] if text.startswith("-0") and float(text) == 0 else text
+
+
+def with_interval(interval: Interval, column: Column) -> str:
+    """``97.32 ± 0.61``; a dash where undefined."""
+    text = number(interval.mean, column)
+    if interval.half_width is None:
+        return text
+    return f"{text} ± {number(interval.half_width, column)}"
+
+
+def cost(row: EntryRow, key: str) -> str:
+    """A cost that ranks; a dash where it was not counted in full."""
+    if not row.comparable_cost:
+        return "–"
+    return number(row.values[key].mean, BY_KEY[key])
+
+
+def leads(row: EntryRow) -> bool:
+    """Whether nothing is known to be better, on seeds that all were completed."""
+    return row.rank_range is not None and row.rank_range[0] == 1 and not row.failed
+
+
+def places(row: EntryRow) -> str:
+    """``1–2``, or ``3`` where nothing else is left open."""
+    if row.rank_range is None:
+        return "–"
+    low, high = row.rank_range
+    return str(low) if low == high else f"{low}–{high}"
+
+
+def test_set(board: Board, rows: Sequence[EntryRow]) -> str:
+    """Test-set size and what one image is worth in percentage points."""
+    sizes = sorted({row.test_images for row in rows if row.ranked and row.test_images})
+    if not sizes:
+        return "not known before the first entry"
+    points = ", ".join(f"{100 / size:.3g}" for size in sizes)
+    return f"{', '.join(f'{size:,}' for size in sizes)} images; one is worth {points} percentage points"
+
+
+def facts(board: Board, rows: Sequence[EntryRow]) -> list[tuple[str, str]]:
+    """What the protocol fixes, as pairs of a word and plain text."""
+    column = primary(board)
+    budget = {
+        "epochs": board.budget.epochs,
+        "batch size": board.budget.batch_size,
+        "training samples": board.budget.samples,
+        "training FLOPs": board.budget.train_flops,
+    }
+    spent = ", ".join(f"{k} {v:,}" for k, v in budget.items() if v is not None)
+    anchors = ", ".join(
+        f"{what} {anchor.mean * column.scale:.1f} ({anchor.strategy})"
+        for what, anchor in (
+            ("floor", board.floor),
+            ("naive", board.naive),
+            ("ceiling", board.ceiling),
+        )
+    )
+    return [
+        ("Scenario", _group(board.settings.get("scenario"))),
+        ("Data", _group(board.settings.get("data"))),
+        ("Network", f"{_group(board.model)} (closed division)"),
+        ("Budget", spent or "none but the stream"),
+        ("Primary", f"{column.title}: {explain(board.primary)}"),
+        ("Anchors", anchors),
+        ("Test set", test_set(board, rows)),
+        ("Seeds", " ".join(map(str, board.seeds))),
+        ("Tuning seeds", " ".join(map(str, board.tuning_seeds)) or "none"),
+        ("Protocol", f"{board.protocol}, {board.sha256[:12]}"),
+    ]
+
+
+def _group(value: object) -> str:
+    """``scole: n_tasks 1000, classes_per_task 2``, without what is unset."""
+    if not isinstance(value, dict):
+        return str(value)
+    rest = ", ".join(f"{k} {v}" for k, v in value.items() if k != "name" and v is not None)
+    return f"{value.get('name')}: {rest}" if rest else str(value.get("name"))
+
+
+def reading(board: Board) -> list[str]:
+    """Notes on how to read the table, as plain sentences."""
+    n = len(board.seeds)
+    return [
+        f"Scores are means over the board's {n} seeds ± the half width of a 95 % Student-t interval. "
+        "A failed or missing seed scores 0 on the primary; it is not dropped, and leaves a wide interval "
+        "and rank. Other columns average the seeds that were completed.",
+        "A rank is the range of places that the evidence leaves open: 1 + the entries significantly "
+        "better, to n − the entries significantly worse. Entries meet the same streams, so pairs are "
+        "compared seed by seed (paired t-test), and Holm's adjustment keeps the chance of any wrong "
+        "claim on the board at 5 %. Divisions are ranked apart.",
+        "★: on the Pareto front of its division: no entry is better on the primary, training FLOPs or "
+        "state bytes without being worse on another. An entry with operations that could not be "
+        "counted shows – and cannot be on the front.",
+        "Tiers: self-reported (not checked), validated (every rule passed, metrics recomputed from "
+        "counts), reproduced (run again with the same predictions), held-out (run on fresh data).",
+        "Closed: the board's network. Open: any network, also a pretrained one.",
+        "The anchors are fixed with the protocol: floor, naive fine-tuning and the ceiling of joint "
+        "training.",
+    ]
+
+
+def submit_commands(board: Board) -> str:
+    """How to take part, as shell lines."""
+    return (
+        f"clbench run board={board.name} strategy=path/to/mine.py\n"
+        f"clbench submit runs/RUN_FOLDER --entry my-entry\n"
+        f"clbench validate\n"
+    )

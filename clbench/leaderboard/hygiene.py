@@ -1,0 +1,202 @@
+"""What keeps an isolated strategy tidy: limits, a bare environment, no network; what works where.
+
+======================  ===========  ===================  =======
+measure                 Linux        macOS                Windows
+======================  ===========  ===================  =======
+environment, home,      yes          yes                  yes
+wall clock
+CPU, open files,        yes          yes                  no
+file size
+memory                  yes (CPU)    no                   no
+network, processes      yes, where   no                   no
+                        user name-
+                        spaces work
+files                   yes (CPU,    no                   no
+                        Landlock)
+======================  ===========  ===================  =======
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shutil
+import site
+import subprocess
+import sys
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from clbench.leaderboard import landlock
+from clbench.registry import FOLDERS, PACKAGE, builtin_folder
+
+NOTICE = (
+    "Isolation is hygiene, not a sandbox for hostile code: it keeps an honest mistake and a lazy "
+    "cheat from labels, caches, network and settings of the machine. It does not stop someone who "
+    "attacks the kernel, floods the machine with processes (RLIMIT_NPROC counts per user) or fills "
+    "its disk with many files; installed packages, and the data sets inside them, stay readable. "
+    "Run code that you do not trust in a virtual machine. All measures work on Linux (5.13 or "
+    "later, user namespaces allowed, on the CPU); macOS has no network namespace, no Landlock and "
+    "no limit on memory; Windows has none of these, nor limits on CPU time and files."
+)
+
+NAMESPACES = (
+    ("--user", "--map-root-user", "--net", "--pid", "--fork", "--kill-child", "--mount-proc"),
+    ("--user", "--map-root-user", "--net"),
+)
+"""Arguments of unshare(1), the best first."""
+
+
+DEPENDENCIES = ("clbench", "torch", "numpy", "safetensors", "omegaconf", "yaml")
+"""What the worker imports."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What an isolated strategy may use."""
+
+    cpu_seconds: int = 3600
+    """CPU time of the process, all its threads together."""
+    memory_bytes: int = 4 << 30
+    """Address space on top of what Python and torch take (0.7 GB, with CUDA many times that)."""
+    files: int = 256
+    """Files open at a time."""
+    file_bytes: int = 64 << 20
+    """The largest file it may write."""
+    wall_seconds: float = 7200.0
+    """From the start to the last answer."""
+
+
+def hygiene(device: str = "cpu") -> dict[str, bool | str]:
+    """Which measures are in force on this system: True, or what is lacking and why.
+
+    An isolated strategy that cannot be given a measure that this says is in force does not start.
+    """
+    unix = os.name == "posix"
+    no_limits = "no: this system has no rlimits"
+    namespaces, why = _namespaces()
+    tcp = landlock.abi() >= 4 and device == "cpu"
+    return {
+        "environment": True,
+        "home": True,
+        "wall_clock": True if unix else "partly: processes that the strategy starts outlive it",
+        "cpu": unix or no_limits,
+        "open_files": unix or no_limits,
+        "file_size": unix or no_limits,
+        "memory": _memory(device),
+        "network": bool(namespaces) or (f"partly: TCP only ({why})" if tcp else f"no: {why}"),
+        "processes": "--pid" in namespaces
+        or ("partly: own network namespace only" if namespaces else f"no: {why}"),
+        "files": _files(device),
+    }
+
+
+def _memory(device: str) -> bool | str:
+    if sys.platform != "linux":
+        return "no: this system does not enforce RLIMIT_AS"
+    return device == "cpu" or "no: the driver of an accelerator reserves address space without end"
+
+
+def _files(device: str) -> bool | str:
+    if not landlock.abi():
+        return "no: this system has no Landlock"
+    return device == "cpu" or "no: the driver of an accelerator needs files of its own"
+
+
+def namespace_command() -> list[str]:
+    """What to put before a command so that it has no network; nothing where that does not work."""
+    arguments, _ = _namespaces()
+    return ["unshare", *arguments, "--"] if arguments else []
+
+
+@cache
+def _namespaces() -> tuple[tuple[str, ...], str]:
+    """The best namespaces that can be had, found by trying once; else nothing and the reason."""
+    if sys.platform != "linux" or shutil.which("unshare") is None:
+        return (), "there is no unshare(1) here"
+    for arguments in NAMESPACES:
+        command = ["unshare", *arguments, "--", "true"]
+        if subprocess.run(command, capture_output=True, check=False, timeout=20).returncode == 0:
+            return arguments, ""
+    return (), "this system does not allow user namespaces"
+
+
+def environment(home: Path, threads: int) -> dict[str, str]:
+    """All the environment variables of the worker."""
+    found = {
+        "PATH": os.defpath,
+        "LANG": "C.UTF-8",
+        "PYTHONHASHSEED": "0",
+        "PYTHONDONTWRITEBYTECODE": "1",
+        **_where_packages_are(),
+    }
+    if os.name == "nt":  # neither Python nor sockets start without these
+        found |= {k: os.environ[k] for k in ("SYSTEMROOT", "PATH") if k in os.environ}
+    if threads:
+        libraries = ("OMP", "MKL", "OPENBLAS", "NUMEXPR", "VECLIB_MAXIMUM")
+        found |= {f"{name}_NUM_THREADS": str(threads) for name in libraries}
+    folders = ("HOME", "USERPROFILE", "TMPDIR", "TEMP", "TMP", "XDG_CACHE_HOME", "XDG_CONFIG_HOME",
+               "XDG_DATA_HOME", "XDG_STATE_HOME", "XDG_RUNTIME_DIR")  # fmt: skip
+    return found | {name: str(home) for name in folders}
+
+
+def _where_packages_are() -> dict[str, str]:
+    """Variables that let the worker find what we run, in the order of folders that we have.
+
+    Site-packages are found without. PYTHONPATH comes before them, so it has no more than it must.
+    """
+    specs = [importlib.util.find_spec(name) for name in DEPENDENCIES]
+    roots = {Path(spec.origin).resolve().parents[1] for spec in specs if spec and spec.origin}
+    given = [Path(p).resolve() for p in os.environ.get("PYTHONPATH", "").split(os.pathsep) if p]
+    needed = [*_checkout(), *(path for path in given if path in roots)]
+    found = {"PYTHONPATH": os.pathsep.join(str(path) for path in dict.fromkeys(needed))}
+    if site.ENABLE_USER_SITE and Path(site.getusersitepackages()).resolve() in roots:
+        found["PYTHONUSERBASE"] = site.getuserbase()
+    return found
+
+
+def _checkout() -> list[Path]:
+    """The folder above the package where it is no installed one; plug-ins are beside it then."""
+    return [PACKAGE.parent] if builtin_folder("strategy").parent == PACKAGE.parent else []
+
+
+def restrict_files(folder: Path) -> None:
+    """In the worker, before torch is imported: only code can be read, only ``folder`` written.
+
+    Raises:
+        OSError: the kernel refuses.
+    """
+    prefixes = {Path(p) for p in (sys.prefix, sys.base_prefix, "/usr", "/usr/local", "/")}
+    libraries = [prefix / name for prefix in sorted(prefixes) for name in ("lib", "lib64")]
+    files = ("ld.so.cache", "localtime", "nsswitch.conf", "passwd")
+    system = ["/proc", "/sys/devices", "/dev/urandom", *(f"/etc/{name}" for name in files)]
+    plugins = [builtin_folder(group) for group in FOLDERS]
+    # A checkout may hold data and runs beside the code.
+    installed = [path for path in map(Path, sys.path) if path not in _checkout()]
+    readable = [*libraries, *map(Path, system), *installed, PACKAGE, *plugins]
+    landlock.restrict(readable, [folder, Path("/dev/null")])
+
+
+def restrict_resources(limits: Limits, memory: bool) -> None:
+    """In the worker, after torch is imported: the limits of the operating system.
+
+    Raises:
+        OSError: the system refuses.
+        ValueError: likewise (a hard limit is lower).
+    """
+    import resource
+
+    wanted = {
+        resource.RLIMIT_CORE: 0,
+        resource.RLIMIT_CPU: limits.cpu_seconds,
+        resource.RLIMIT_NOFILE: limits.files,
+        resource.RLIMIT_FSIZE: limits.file_bytes,
+    }
+    if memory:
+        taken = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+        wanted[resource.RLIMIT_AS] = taken + limits.memory_bytes
+    for kind, value in wanted.items():
+        hard = resource.getrlimit(kind)[1]
+        value = value if hard == resource.RLIM_INFINITY else min(value, hard)
+        resource.setrlimit(kind, (value, value))

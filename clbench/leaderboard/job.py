@@ -1,0 +1,91 @@
+"""What to build in another process, as plain data: source texts, settings, shapes and a seed."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from clbench import seeding
+from clbench.build import Run
+from clbench.errors import UsageError
+from clbench.registry import Plugin
+from clbench.seeding import Axis
+from clbench.strategy import StreamInfo
+
+
+@dataclass(frozen=True)
+class Source:
+    """A plug-in as data."""
+
+    name: str
+    text: str
+    settings: Mapping[str, Any]
+    """Plain data."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """All that the process of an isolated strategy is told before the first experience."""
+
+    strategy: Source
+    model: Source
+    info: StreamInfo
+    seed: int
+    """Of the model axis: the root seed, which the stream follows from, is not told."""
+    threads: int
+    device: str
+
+
+def job_of(run: Run) -> Job:
+    """The strategy and the model of a run, as data.
+
+    Raises:
+        UsageError: a setting is a path, which another process could not follow, or not plain.
+    """
+    config = run.config
+    return Job(
+        strategy=source_of(config.plugins["strategy"], config.strategy),
+        model=source_of(config.plugins["model"], config.model),
+        info=run.info(),
+        seed=seeding.integer(config.common.seed, Axis.MODEL),
+        threads=config.common.threads,
+        device=str(run.device),
+    )
+
+
+def source_of(plugin: Plugin, settings: Any) -> Source:
+    """A plug-in as data: its file is read, not imported.
+
+    Args:
+        plugin: where it is.
+        settings: a dataclass, or its values by name as a record has them.
+
+    Raises:
+        UsageError: the file cannot be read as UTF-8, or a setting is a path or not plain data.
+    """
+    if not isinstance(settings, Mapping):
+        names = [f.name for f in dataclasses.fields(settings) if f.init]
+        settings = {name: getattr(settings, name) for name in names}
+    try:
+        text = plugin.path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"{plugin.path.name}: cannot be read as UTF-8 text") from error
+    plain = {name: _plain(value) for name, value in settings.items()}
+    try:
+        json.dumps(plain)
+    except (TypeError, ValueError) as error:
+        raise UsageError(
+            f"{plugin.group} {plugin.name!r}: a setting is not plain data (a path, say), which a "
+            f"strategy in another process cannot be given"
+        ) from error
+    return Source(plugin.name, text, plain)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, float) and not math.isfinite(value):
+        return repr(value)  # JSON has no word for it; the typed setting reads the text
+    return [_plain(v) for v in value] if isinstance(value, list | tuple) else value

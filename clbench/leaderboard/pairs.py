@@ -1,0 +1,140 @@
+"""Two sets of runs, compared seed by seed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+from clbench.errors import UsageError
+from clbench.leaderboard.board import Board
+from clbench.leaderboard.entry import load_entry
+from clbench.leaderboard.ranking import Comparison, compare
+from clbench.record import Record
+from clbench.registry import did_you_mean
+from clbench.tables import COLUMNS
+
+
+@dataclass(frozen=True)
+class Side:
+    """One of the two: a name and the record of each seed."""
+
+    name: str
+    records: Mapping[int, Record]
+
+
+class SeedPair(NamedTuple):
+    """Both values on one seed; a failed run counts 0 where the metric is the board's primary."""
+
+    seed: int
+    a: float
+    b: float
+
+
+class Pairing(NamedTuple):
+    """What is left to compare."""
+
+    pairs: list[SeedPair]
+    left_out: list[str]
+    """Seeds that do not count, with the reason."""
+    result: Comparison
+
+
+def find_side(word: str, board: Board | None) -> Side:
+    """Runs by run folder (``seed*/record.json``), entry folder, or an entry's slug on a board.
+
+    Raises:
+        UsageError: there is nothing of the kind, or what is there cannot be read.
+    """
+    folder = Path(word)
+    records = {}
+    for path in sorted(folder.glob("seed*/record.json")):
+        record = Record.load(path)
+        records[record.seed] = record
+    if records:
+        return Side(folder.name or folder.resolve().name, records)
+    if not (folder / "runs").is_dir() and board is not None:
+        folder = board.entries / word
+    if not (folder / "runs").is_dir() or folder.is_symlink() or ".." in Path(word).parts[1:]:
+        names = (
+            [p.name for p in board.entries.glob("*")] if board and board.entries.is_dir() else []
+        )
+        hint = did_you_mean(word, names)
+        where = (
+            f"an entry of {board.name}{hint}"
+            if board
+            else "an entry's folder (or a slug with --board)"
+        )
+        raise UsageError(f"{word}: is neither a run folder with seed*/record.json nor {where}")
+    entry = load_entry(folder)
+    if not entry.records:
+        problem = entry.problems[0] if entry.problems else "no runs/seed<k>.json"
+        raise UsageError(f"{word}: holds no record: {problem}")
+    return Side(entry.meta.name if entry.meta else entry.slug, entry.records)
+
+
+def pair(a: Side, b: Side, metric: str, *, failed_is_zero: bool) -> Pairing:
+    """Compare on the seeds that both have.
+
+    Args:
+        a: the first; the difference is a less b.
+        b: the second.
+        metric: a metric or cost.
+        failed_is_zero: whether a run that was not completed counts 0, else it is left out.
+
+    Raises:
+        UsageError: no common seeds, or the two did not meet the same streams.
+    """
+    known = {column.key for column in COLUMNS}
+    if metric not in known:
+        raise UsageError(f"unknown metric {metric!r}{did_you_mean(metric, known)}")
+    common = sorted(set(a.records) & set(b.records))
+    if not common:
+        raise UsageError(
+            f"no common seeds: {a.name} has {_list(a)}, {b.name} has {_list(b)}; run the missing ones"
+        )
+    pairs, left_out = [], []
+    for seed in common:
+        x, y = a.records[seed], b.records[seed]
+        _refuse_other_streams(seed, x, y)
+        values = [_value(record, metric, failed_is_zero) for record in (x, y)]
+        if values[0] is None or values[1] is None:
+            left_out.append(f"seed {seed}: {_why(x, metric)} and {_why(y, metric)}")
+        else:
+            pairs.append(SeedPair(seed, values[0], values[1]))
+    for side, other in ((a, b), (b, a)):
+        alone = sorted(set(side.records) - set(other.records))
+        left_out += [f"seed {seed}: only {side.name} has it" for seed in alone]
+    if not pairs:
+        raise UsageError(f"{metric} is not defined on any common seed: {left_out[0]}")
+    result = compare([p.a for p in pairs], [p.b for p in pairs])
+    return Pairing(pairs, left_out, result)
+
+
+def _refuse_other_streams(seed: int, x: Record, y: Record) -> None:
+    """The chain over a stream goes as far as the run did: of runs that ended early only the pools tell."""
+    whole = x.status == y.status == "completed"
+    if x.pool_sha256 != y.pool_sha256 or (whole and x.stream_sha256 != y.stream_sha256):
+        raise UsageError(
+            f"seed {seed}: the two did not meet the same stream; compare runs of one scenario, data "
+            "set and version"
+        )
+
+
+def _value(record: Record, metric: str, failed_is_zero: bool) -> float | None:
+    if record.status != "completed":
+        return 0.0 if failed_is_zero else None
+    try:
+        value = record.metric(metric)
+    except (LookupError, TypeError):
+        return None
+    return float(value) if isinstance(value, int | float) else None
+
+
+def _why(record: Record, metric: str) -> str:
+    return f"{metric} undefined" if record.status == "completed" else str(record.status)
+
+
+def _list(side: Side) -> str:
+    return " ".join(map(str, sorted(side.records)))

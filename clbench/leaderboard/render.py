@@ -1,0 +1,59 @@
+"""Which files a leaderboard consists of, and what is to stand in them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from clbench.leaderboard.board import Board, list_boards
+from clbench.leaderboard.render_csv import to_csv
+from clbench.leaderboard.render_markdown import index_markdown, to_markdown
+from clbench.leaderboard.render_page import index_html, to_html
+from clbench.leaderboard.summary import EntryRow, Validate, summarise
+from clbench.record import write_atomically
+
+
+def board_files(board: Board, rows: Sequence[EntryRow]) -> dict[Path, str]:
+    """README.md, leaderboard.csv and index.html of one board."""
+    return {
+        board.folder / "README.md": to_markdown(board, rows),
+        board.folder / "leaderboard.csv": to_csv(board, rows),
+        board.folder / "index.html": to_html(board, rows),
+    }
+
+
+def index_files(root: Path, boards: Sequence[tuple[Board, Sequence[EntryRow]]]) -> dict[Path, str]:
+    """README.md and index.html over all boards."""
+    return {root / "README.md": index_markdown(boards), root / "index.html": index_html(boards)}
+
+
+def render_all(root: Path, validate: Validate | None = None) -> dict[Path, str]:
+    """Every generated file below a folder of boards, by path; nothing is written.
+
+    Args:
+        root: the folder of boards.
+        validate: checks each entry as it is read; None leaves all self-reported.
+    """
+    boards = [(board, summarise(board, validate)) for board in list_boards(root)]
+    files = {path: text for b, rows in boards for path, text in board_files(b, rows).items()}
+    return files | index_files(root, boards)
+
+
+def stale(files: Mapping[Path, str]) -> list[Path]:
+    """Those that are missing or differ from what they should be."""
+    return [path for path, text in files.items() if not _holds(path, text.encode())]
+
+
+def write(files: Mapping[Path, str]) -> list[Path]:
+    """Write what differs; returns what was written."""
+    written = stale(files)
+    for path in written:
+        write_atomically(path, files[path].encode())
+    return written
+
+
+def _holds(path: Path, data: bytes) -> bool:
+    try:
+        return path.read_bytes() == data
+    except FileNotFoundError:
+        return False

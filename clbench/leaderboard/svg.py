@@ -1,0 +1,236 @@
+"""Plots as inline SVG: colours are classes, so that the page's style decides; every text is escaped."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from clbench.leaderboard.columns import number
+from clbench.leaderboard.summary import EntryRow, SeedScore
+from clbench.leaderboard.text import as_html
+from clbench.tables import Column
+
+N_COLOURS = 8
+"""Colours of the page; entries beyond them are dashed, in the same order."""
+
+
+@dataclass(frozen=True)
+class Axis:
+    """A map from values to pixels."""
+
+    low: float
+    high: float
+    start: float
+    stop: float
+    log: bool = False
+
+    def __call__(self, value: float) -> float:
+        """Pixels, to a tenth."""
+        scale: Callable[[float], float] = math.log10 if self.log else float
+        share = (scale(value) - scale(self.low)) / (scale(self.high) - scale(self.low))
+        return round(self.start + share * (self.stop - self.start), 1)
+
+    def ticks(self, about: int = 5) -> list[float]:
+        """Round values inside the axis."""
+        if self.log:
+            steps = (1.0,) if self.high / self.low > 200 else (1.0, 2.0, 5.0)
+            decades = range(math.floor(math.log10(self.low)), math.ceil(math.log10(self.high)) + 1)
+            values = [s * 10.0**d for d in decades for s in steps]
+        else:
+            step = round_step((self.high - self.low) / about)
+            first = math.ceil(self.low / step - 1e-9)
+            values = [(first + k) * step for k in range(about * 3)]
+        return [v for v in values if self.low * (1 - 1e-9) <= v <= self.high * (1 + 1e-9)]
+
+
+def round_step(size: float) -> float:
+    """The nearest of 1, 2 or 5 times a power of ten that is at least ``size``."""
+    power = 10.0 ** math.floor(math.log10(size))
+    return next(m * power for m in (1, 2, 5, 10) if m * power >= size * (1 - 1e-9))
+
+
+def span(values: Sequence[float], margin: float = 0.06) -> tuple[float, float]:
+    """Low and high of a linear axis around values; of any width, also around a single value."""
+    low, high = (min(values), max(values)) if values else (0.0, 1.0)
+    pad = max((high - low) * margin, 1e-3)
+    return low - pad, high + pad
+
+
+def curves(rows: Sequence[EntryRow], style: dict[str, str], off: set[str]) -> str:
+    """World accuracy over the stream, one line per entry; those in ``off`` start hidden."""
+    rows = [row for row in rows if len(row.curve) > 1]
+    if not rows:
+        return ""
+    width, height = 920, 400
+    low, high = span([y for row in rows for _, y in row.curve])
+    x = Axis(0, max(row.curve[-1][0] for row in rows) or 1, 52, width - 12)
+    y = Axis(max(low, 0), min(high, 1), height - 46, 12)
+    parts = [*_grid(x, y, "experiences", "world accuracy %", lambda v: f"{v:,.0f}")]
+    for row in reversed(rows):
+        points = " ".join(f"{x(a):g},{y(b):g}" for a, b in row.curve)
+        hidden = ' display="none"' if row.slug in off else ""
+        parts.append(
+            f'<polyline class="line {style[row.slug]}" data-entry="{as_html(row.slug)}" '
+            f'points="{points}"{hidden}><title>{as_html(row.name, 60)}</title></polyline>'
+        )
+    summary = f"World accuracy over the stream of {len(rows)} entries; the legend names them"
+    return _svg("curves", width, height, summary, parts)
+
+
+def pareto(
+    rows: Sequence[EntryRow],
+    style: dict[str, str],
+    gain: Column,
+    cost: Column,
+    anchors: Sequence[tuple[str, float]],
+) -> str:
+    """Primary against a cost on a log axis, with 95 % bars and the front of each division."""
+    shown = [
+        (row, row.values[cost.key].mean, row.primary.mean) for row in rows if row.comparable_cost
+    ]
+    points = [(row, c, p) for row, c, p in shown if c and c > 0 and p is not None]
+    # A failed seed scores 0: such a mean would squeeze all the others into a line.
+    inside = [p for row, _, p in points if not row.failed] or [p for _, _, p in points]
+    if not points:
+        return ""
+    width, height = 520, 380
+    costs = [c for _, c, _ in points]
+    low, high = span(inside + [v for _, v in anchors])
+    x = Axis(min(costs) / 1.5 * cost.scale, max(costs) * 1.8 * cost.scale, 52, width - 12, log=True)
+    y = Axis(low, high, height - 46, 14)
+    parts = _grid(x, y, f"{cost.title} (log)", gain.title, lambda v: f"{v:g}")
+    for name, value in anchors:
+        # A ceiling is rarely cheap and a floor rarely dear: there is room at these ends.
+        left = value > (low + high) / 2
+        at, side = (x.start + 4, "start") if left else (x.stop - 4, "end")
+        parts.append(
+            f'<line class="anchor" x1="{x.start}" x2="{x.stop}" y1="{y(value)}" y2="{y(value)}"/>'
+            f'<text class="note" x="{at}" y="{y(value) - 4:g}" text-anchor="{side}">'
+            f"{as_html(name)}</text>"
+        )
+    for division in sorted({row.division for row, _, _ in points}):
+        members = [(c * cost.scale, p) for row, c, p in points if row.division == division]
+        parts.append(_staircase(division, [m for m in members if m[1] >= low], x, y))
+    spots = [(x(c * cost.scale), y(max(p, low))) for _, c, p in points]
+    placed = [(a - 6, a + 6, b + 4) for a, b in spots]
+    labels = []
+    for (row, c, p), (a, b) in zip(points, spots, strict=True):
+        half = 0.0 if row.failed else row.primary.half_width or 0.0
+        top, bottom = (max(y.stop, min(y.start, y(v))) for v in (p + half, p - half))
+        told = f"{row.name}: {gain.title} {number(p, gain)}, {cost.title} {number(c, cost)}"
+        parts.append(
+            f'<g class="point {style[row.slug]}" data-entry="{as_html(row.slug)}">'
+            f"<title>{as_html(told)}</title>"
+            f'<line x1="{a}" x2="{a}" y1="{top}" y2="{bottom}"/>'
+            f'<circle cx="{a}" cy="{b}" r="{5 if row.on_front else 4}"{"" if row.on_front else _HOLLOW}/></g>'
+        )
+        if len(points) <= 30 or row.on_front:
+            labels += _label(row, a, b, x, y, placed)
+    summary = (
+        f"{gain.title} against {cost.title} of {len(points)} entries; the table has the numbers"
+    )
+    return _svg("pareto", width, height, summary, parts + labels)
+
+
+_HOLLOW = ' class="hollow"'
+
+
+def strip(seeds: Sequence[SeedScore], mean: float, half: float, low: float, high: float) -> str:
+    """One entry's seeds as points on a common scale, under its mean and interval."""
+    x = Axis(low, high, 6, 114)
+    parts = []
+    if mean + half >= low and mean - half <= high:
+        left, right = x(max(low, mean - half)), x(min(high, mean + half))
+        parts.append(
+            f'<rect x="{left}" y="6" width="{max(1.0, right - left):.1f}" height="6" rx="3"/>'
+        )
+    for seed in seeds:
+        if seed.score < low:
+            parts.append('<path d="M1 6l6 6M7 6l-6 6"/>')
+        else:
+            parts.append(f'<circle cx="{x(seed.score)}" cy="9" r="2.6"/>')
+    told = ", ".join(
+        f"seed {s.seed} {100 * s.score:.1f}" + ("" if s.status == "completed" else f" {s.status}")
+        for s in seeds
+    )
+    return (
+        f'<svg class="strip" viewBox="0 0 120 18" width="120" height="18" role="img" '
+        f'aria-label="{as_html(told, 400)}"><title>{as_html(told, 400)}</title>{"".join(parts)}</svg>'
+    )
+
+
+def _grid(x: Axis, y: Axis, x_title: str, y_title: str, write: Callable[[float], str]) -> list[str]:
+    """Lines, ticks and titles; y is a share, shown in percent."""
+    parts = []
+    for value in y.ticks():
+        parts.append(
+            f'<line class="grid" x1="{x.start}" x2="{x.stop}" y1="{y(value)}" y2="{y(value)}"/>'
+        )
+        parts.append(
+            f'<text x="{x.start - 6}" y="{y(value) + 4:g}" text-anchor="end">{100 * value:.4g}</text>'
+        )
+    for value in x.ticks():
+        parts.append(
+            f'<line class="tick" x1="{x(value)}" x2="{x(value)}" y1="{y.start}" y2="{y.start + 4}"/>'
+        )
+        parts.append(
+            f'<text x="{x(value)}" y="{y.start + 18}" text-anchor="middle">{write(value)}</text>'
+        )
+    middle = (x.start + x.stop) / 2
+    parts.append(
+        f'<text class="title" x="{middle}" y="{y.start + 38}" text-anchor="middle">{as_html(x_title)}</text>'
+    )
+    across = (y.start + y.stop) / 2
+    parts.append(
+        f'<text class="title" transform="translate(13 {across:g}) rotate(-90)" text-anchor="middle">'
+        f"{as_html(y_title)}</text>"
+    )
+    return parts
+
+
+def _staircase(division: str, points: Sequence[tuple[float, float]], x: Axis, y: Axis) -> str:
+    """A division's front in these two dimensions, cheapest first."""
+    path, best = "", -math.inf
+    for cost, gain in sorted(points, key=lambda point: (point[0], -point[1])):
+        if gain > best:
+            path += f"M{x(cost)} {y(gain)}" if not path else f"H{x(cost)}V{y(gain)}"
+            best = gain
+    if not path:
+        return ""
+    return f'<path class="front" data-front="{as_html(division)}" d="{path}H{x.stop}"/>'
+
+
+def _label(
+    row: EntryRow, a: float, b: float, x: Axis, y: Axis, placed: list[tuple[float, float, float]]
+) -> list[str]:
+    """A point's name beside it where there is room; the tooltip has it in any case."""
+    text = row.slug if len(row.slug) <= 22 else row.slug[:21] + "…"
+    wide = 6.2 * len(text)
+    for dx, dy in ((8, 4), (-8, 4), (7, -7), (7, 15), (-7, -7), (-7, 15), (7, -18), (7, 26)):
+        left = a + dx if dx > 0 else a + dx - wide
+        top = b + dy
+        free = all(abs(top - t) > 11 or left > r or left + wide < le for le, r, t in placed)
+        if free and left > x.start and left + wide < x.stop + 8 and y.stop - 4 < top < y.start:
+            placed.append((left, left + wide, top))
+            anchor = "start" if dx > 0 else "end"
+            return [
+                f'<text class="name" data-entry="{as_html(row.slug)}" x="{a + dx:g}" y="{top:g}" '
+                f'text-anchor="{anchor}">{as_html(text)}</text>'
+            ]
+    return []
+
+
+def _svg(name: str, width: int, height: int, summary: str, parts: Sequence[str]) -> str:
+    return (
+        f'<svg class="plot {name}" viewBox="0 0 {width} {height}" role="img" '
+        f'aria-label="{as_html(summary)}">{"".join(parts)}</svg>'
+    )
+
+
+def domain(rows: Sequence[EntryRow]) -> tuple[float, float]:
+    """The common scale of the strips: all completed seeds of ranked entries."""
+    scores = [s.score for row in rows if row.ranked for s in row.seeds if s.status == "completed"]
+    return span([float(v) for v in np.array(scores)], margin=0.03)

@@ -1,0 +1,78 @@
+"""Strangers' texts, made safe to show: as Markdown, HTML, CSV cells and links."""
+
+from __future__ import annotations
+
+import html
+import json
+import re
+import unicodedata
+from typing import Any
+from urllib.parse import quote, urlsplit
+
+LONGEST = 200
+"""Characters of a text that are shown unless told."""
+_BIDI = set("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\ufeff")
+_MARKDOWN = re.compile(r"([\\`*_\[\]|~#@!$])")
+_AUTOLINK = re.compile(r"(?i)(?<=www)\.|(?<=http):|(?<=https):|(?<=ftp):|(?<=mailto):")
+
+
+def clean(value: Any, longest: int = LONGEST) -> str:
+    """One line without control characters, lone surrogates and reordering marks, cut if long.
+
+    A reordering mark would let a name rewrite the cells beside it.
+    """
+    text = " ".join(str(value)[: 4 * longest].split())
+    kept = "".join(
+        c
+        for c in text
+        if c not in _BIDI and unicodedata.category(c) not in ("Cc", "Cs", "Zl", "Zp")
+    )
+    return kept if len(kept) <= longest else kept[: longest - 1] + "…"
+
+
+def as_html(value: Any, longest: int = LONGEST) -> str:
+    """Text for HTML, also inside double-quoted attributes."""
+    return html.escape(clean(value, longest), quote=True)
+
+
+def as_markdown(value: Any, longest: int = LONGEST) -> str:
+    """Text for Markdown, also inside a table: no markup, no HTML, no link of its own."""
+    text = html.escape(clean(value, longest), quote=False)
+    text = _AUTOLINK.sub(lambda found: f"&#{ord(found[0])};", text)
+    return _MARKDOWN.sub(r"\\\1", text)
+
+
+def as_cell(value: Any, longest: int = LONGEST) -> str:
+    """Text for a CSV cell.
+
+    One that a spreadsheet would take for a formula (``= + - @`` first) gets a leading ``'``, as
+    OWASP advises; numbers of ours do not pass here.
+    """
+    text = clean(value, longest)
+    return "'" + text if text[:1] in ("=", "+", "-", "@") else text
+
+
+def as_json(data: Any) -> str:
+    """JSON that may stand inside ``<script type="application/json">``."""
+    text = json.dumps(data, sort_keys=True, allow_nan=False, separators=(",", ":"))
+    # ASCII only, so that U+2028 and U+2029 are escaped as well.
+    return text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
+
+
+def safe_link(value: Any) -> str | None:
+    """An http(s) address without anything that could end an attribute or a Markdown link; or None."""
+    text = str(value)
+    if len(text) > 500 or text != clean(text, 500) or " " in text:
+        return None
+    try:
+        parts = urlsplit(text)
+        known = (
+            parts.scheme in ("http", "https") and bool(parts.hostname) and "@" not in parts.netloc
+        )
+    except ValueError:
+        return None
+    return (
+        quote(text, safe=":/?#&=%~+,;@!$*-._[]").replace("[", "%5B").replace("]", "%5D")
+        if known
+        else None
+    )

@@ -1,0 +1,434 @@
+"""An isolated strategy: the same bits, and what it cannot do."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import struct
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from small import go, run
+
+from clbench.errors import ClbenchError, UsageError
+from clbench.leaderboard import isolate
+from clbench.leaderboard.child import Child, one_line
+from clbench.leaderboard.hygiene import Limits, hygiene
+from clbench.leaderboard.isolate import RemoteStrategy, isolated, job_of, source_of
+from clbench.registry import Plugin
+
+NAIVE = ("scenario=scole", "strategy=naive", "max_tasks=2")
+
+NOISY = '''
+"""Draws from every generator, remembers its mode, and writes to stdout."""
+import os, random, sys
+import numpy as np
+import torch
+from clbench.strategy import Strategy
+
+class Noisy(Strategy):
+    def __init__(self, info, config, build_model):
+        super().__init__(info, config, build_model)
+        self.model = build_model()
+        self.drop = torch.nn.Dropout(0.5)
+
+    def learn(self, task):
+        print("as large as a frame" * 5000)
+        os.write(1, b"garbage")
+        sys.__stdout__.write("more")
+        self.eval() if len(task) % 2 else self.train()
+        noise = random.random() + np.random.rand() + torch.rand(())
+        with torch.no_grad():
+            for p in self.model.parameters():
+                p += self.drop(torch.randn_like(p)) * noise
+
+    def prepare(self):
+        with torch.no_grad():
+            for p in self.model.parameters():
+                p += torch.randn_like(p) * (1 + self.training)
+
+    def forward(self, x, task_id=None):
+        return self.model(x) + self.training
+
+    def diagnostics(self):
+        return {"draw": torch.rand(()), "modes": torch.tensor(self.drop.training)}
+'''
+
+SPY = '''
+"""Tries what it should not be able to do, and tells through its diagnostics."""
+import gc, os, socket, sys
+from pathlib import Path
+import torch
+from clbench.strategy import Strategy
+
+PORT, HOME, SECRET, PARENT = {port}, {home!r}, {secret!r}, {parent}
+
+def attempt(call):
+    try:
+        return float(bool(call()))
+    except OSError:
+        return 0.0
+
+def connect():
+    socket.create_connection(("127.0.0.1", PORT), timeout=2).close()
+    return True
+
+class Spy(Strategy):
+    def learn(self, task):
+        self.seen = len(task)
+
+    def forward(self, x, task_id=None):
+        frame, found = sys._getframe(), []
+        while frame:
+            found += list(frame.f_locals.values())
+            frame = frame.f_back
+        things = [*gc.get_objects(), *found]
+        self.inputs = len(x)
+        tensors = [t for t in things if type(t) is torch.Tensor and t.dtype == torch.int64]
+        self.labels = len([t for t in tensors if t.shape == x.shape[:1]])
+        return torch.zeros(len(x), self.info.n_classes)
+
+    def diagnostics(self):
+        home = Path(HOME)
+        found = dict(
+            connects=attempt(connect),
+            environment=any(SECRET in part for item in os.environ.items() for part in item),
+            parent_environment=attempt(lambda: b"PYTHONHASHSEED=0" not in
+                                       Path(f"/proc/{{PARENT}}/environ").read_bytes()),
+            signals_parent=attempt(lambda: os.kill(PARENT, 0) is None),
+            labels=self.labels,
+            inputs=self.inputs,
+            own_home=Path.home() == home,
+            writes=attempt(lambda: (home / "written").write_text("x")),
+            reads=attempt(lambda: (home / "labels").read_text()),
+            lists=attempt(lambda: os.listdir(home)),
+            writes_own=attempt(lambda: (Path.home() / "mine").write_text("x")),
+            large_file=attempt(lambda: Path("large").write_bytes(bytes(2 << 20))),
+            bytecode=not sys.dont_write_bytecode,
+            hash_seed=hash("clbench"),
+            executes=attempt(lambda: os.spawnv(os.P_WAIT, "/bin/true", ["true"]) == 0),
+        )
+        return {{name: torch.tensor(float(value)) for name, value in found.items()}}
+'''
+
+MISBEHAVING = '''
+"""Does what its setting says."""
+import dataclasses, os
+import torch
+from clbench.strategy import Strategy
+
+class Misbehaving(Strategy):
+    pretrained = True
+
+    @dataclasses.dataclass(frozen=True)
+    class Config(Strategy.Config):
+        how: str = ""
+
+    def learn(self, task):
+        if self.config.how == "raise":
+            raise KeyError("no\\nsuch \\x1b[31mthing")
+        if self.config.how == "spin":
+            while True:
+                pass
+
+    def prepare(self):
+        torch.zeros(3 << 28)
+
+    def forward(self, x, task_id=None):
+        if len(x) == 1:
+            os._exit(7)
+        return torch.zeros(len(x), 2)
+
+    def diagnostics(self):
+        return {"pair": torch.zeros(2)}
+'''
+
+
+@pytest.fixture
+def plugin(tmp_path: Path) -> Any:
+    def write(text: str, name: str = "mine") -> Path:
+        path = tmp_path / f"{name}.py"
+        path.write_text(text)
+        return path
+
+    return write
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("scenario=scole", "strategy=naive"),
+        ("scenario=scole", "strategy=ewc", "strategy.lam=0.3", "strategy.penalty_step=explicit"),
+        ("scenario=scole", "strategy=joint", "strategy.epochs=2", "strategy.budget=scratch"),
+    ],
+)
+def test_bits_are_those_of_an_ordinary_run(words: tuple[str, ...]) -> None:
+    this = run(*words, "max_tasks=5", "eval_every=2", "seed=3")
+    _, here = go(this)
+    with isolated(this) as strategy:
+        assert strategy.state_dict() == {}
+        _, there = go(this, strategy)
+    assert (here.status, there.status) == ("completed", "completed")
+    assert there.ledger.predictions_sha256 == here.ledger.predictions_sha256
+    assert there.ledger.diagnostics == here.ledger.diagnostics
+
+
+def test_bits_of_a_strategy_that_draws_and_prints(plugin: Any) -> None:
+    this = run("scenario=class_incremental", f"strategy={plugin(NOISY)}", "eval_every=2")
+    torch.manual_seed(0)  # the evaluation before the first experience draws from what is there
+    _, here = go(this)
+    torch.manual_seed(0)
+    with isolated(this) as strategy:
+        _, there = go(this, strategy)
+    assert there.ledger.correct == here.ledger.correct
+    assert there.ledger.predictions_sha256 == here.ledger.predictions_sha256
+    assert there.ledger.diagnostics["draw"][1:] == here.ledger.diagnostics["draw"][1:]
+    assert there.ledger.diagnostics["modes"] == here.ledger.diagnostics["modes"]
+
+
+@contextmanager
+def _server() -> Iterator[int]:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield server.getsockname()[1]
+
+
+@pytest.fixture(scope="module")
+def finds(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, float]]:
+    """What a spy finds, isolated and then in the parent, where there is something to find."""
+    home = tmp_path_factory.mktemp("home")
+    (home / "labels").write_text("0123")
+    secret = "clbench-test-secret"
+    with pytest.MonkeyPatch.context() as patch, _server() as port:
+        patch.setenv("HOME", str(home))
+        patch.setenv("CLBENCH_DATA", secret)
+        patch.chdir(tmp_path_factory.mktemp("current"))
+        path = tmp_path_factory.mktemp("plugin") / "spy.py"
+        text = SPY.format(port=port, home=str(home), secret=secret, parent=os.getpid())
+        path.write_text(text)
+        this = run(*NAIVE)
+        job = replace(job_of(this), strategy=source_of(Plugin("strategy", "spy", path), {}))
+        with isolated(this, Limits(file_bytes=1 << 20), job) as strategy:
+            _, alone = go(this, strategy)
+        if hygiene()["files"] is True:
+            assert not (home / "written").exists()
+        assert not [name for name in sys.modules if "strategy_spy" in name], (
+            "the parent imported it"
+        )
+        _, ordinary = go(run(*NAIVE[::2], f"strategy={path}"))
+    assert alone.error is None
+    assert ordinary.error is None
+    return [
+        {name: values[-1] or 0.0 for name, values in outcome.ledger.diagnostics.items()}
+        for outcome in (alone, ordinary)
+    ]
+
+
+@pytest.fixture
+def spied(finds: list[dict[str, float]]) -> dict[str, float]:
+    return finds[0]
+
+
+def test_the_spy_finds_what_is_not_kept_from_it(finds: list[dict[str, float]]) -> None:
+    found = finds[1]
+    on_linux = {"parent_environment"} if sys.platform == "linux" else set()
+    expected = {"connects", "environment", "labels", "own_home", "writes", "reads", "lists"}
+    expected |= {"signals_parent", "large_file", "executes"} | on_linux
+    assert {name for name in expected if not found[name]} == set()
+
+
+def _skip_without(measure: str) -> None:
+    if hygiene()[measure] is not True:
+        pytest.skip(f"{measure}: {hygiene()[measure]}")
+
+
+def test_it_receives_inputs_and_no_labels(spied: dict[str, float]) -> None:
+    assert spied["inputs"] == 20
+    assert spied["labels"] == 0
+
+
+def test_it_has_an_environment_and_a_home_of_its_own(spied: dict[str, float]) -> None:
+    assert not spied["environment"]
+    assert not spied["own_home"]
+    assert spied["writes_own"]
+    assert not spied["bytecode"]
+
+
+def test_it_has_no_network(spied: dict[str, float]) -> None:
+    if str(hygiene()["network"]).startswith("no"):
+        pytest.skip(str(hygiene()["network"]))
+    assert not spied["connects"]
+
+
+def test_it_does_not_see_the_processes_outside(spied: dict[str, float]) -> None:
+    _skip_without("processes")
+    if os.getpid() < 100:
+        pytest.skip("in its namespace the number of this process may be another's")
+    assert not spied["parent_environment"]
+    assert not spied["signals_parent"]
+
+
+def test_it_neither_reads_nor_writes_files_of_others(spied: dict[str, float]) -> None:
+    _skip_without("files")
+    for what in ("writes", "reads", "lists", "executes"):
+        assert not spied[what], what
+
+
+def test_it_writes_no_large_file(spied: dict[str, float]) -> None:
+    _skip_without("file_size")
+    assert not spied["large_file"]
+
+
+def test_errors_say_what_happened_and_the_process_goes_on(plugin: Any) -> None:
+    path = plugin(MISBEHAVING)
+    this = run("scenario=scole", f"strategy={path}", "strategy.how=raise", "max_tasks=2")
+    line = MISBEHAVING[: MISBEHAVING.index("raise KeyError")].count("\n") + 1
+    with isolated(this, Limits(memory_bytes=1 << 30)) as strategy:
+        assert strategy.pretrained
+        with pytest.raises(ClbenchError, match=rf"'mine' raised KeyError at line {line}: .*thing"):
+            strategy.learn(this.stream.experience(0))
+        with pytest.raises(ClbenchError, match=r"must answer with floats of shape \(3, 4\)"):
+            strategy(torch.zeros(3, 6))
+        with pytest.raises(ClbenchError, match="0-d"):
+            strategy.diagnostics()
+        if hygiene()["memory"] is True:
+            with pytest.raises(ClbenchError, match=r"raised RuntimeError .*allocate"):
+                strategy.prepare()
+        outcome = go(this, strategy)[1]
+        for _ in range(2):
+            with pytest.raises(ClbenchError, match="'mine' ended with exit code 7"):
+                strategy(torch.zeros(1, 6))
+    assert outcome.status == "error"
+
+
+def test_a_process_that_spins_is_an_error(plugin: Any) -> None:
+    _skip_without("cpu")
+    words = ("scenario=scole", f"strategy={plugin(MISBEHAVING)}", "strategy.how=spin")
+    this = run(*words, "max_tasks=2")
+    with (
+        pytest.raises(ClbenchError, match="'mine' used more than cpu_seconds=4"),
+        isolated(this, Limits(cpu_seconds=4)) as strategy,
+    ):
+        strategy.learn(this.stream.experience(0))
+
+
+def test_what_cannot_be_built_is_a_usage_error(plugin: Any) -> None:
+    this = run(*NAIVE)
+    source = source_of(Plugin("strategy", "mine", plugin("x = 1\nimport nothing_such\n")), {})
+    with (
+        pytest.raises(UsageError, match=r"mine\.py line 2: does not import: ModuleNotFoundError"),
+        isolated(this, job=replace(job_of(this), strategy=source)),
+    ):
+        pass
+
+
+@pytest.mark.parametrize("name", ["../mine", "", "a/b", ".hidden", "C:x", "a\n"])
+def test_a_name_is_not_a_path(name: str) -> None:
+    this = run(*NAIVE)
+    job = job_of(this)
+    with (
+        pytest.raises(UsageError, match="cannot be the name"),
+        isolated(this, job=replace(job, strategy=replace(job.strategy, name=name))),
+    ):
+        pass
+
+
+def test_settings_have_to_be_plain(plugin: Any) -> None:
+    naive = Plugin("strategy", "mine", plugin("pass"))
+    with pytest.raises(UsageError, match="not plain data"):
+        source_of(naive, {"weights": Path("weights.pt")})
+    assert source_of(naive, {"a": (1, float("inf"))}).settings == {"a": [1, "inf"]}
+
+
+def _fake(tmp_path: Path, answer: str, limits: Limits = isolate.DEFAULT_LIMITS) -> Child:
+    """A worker that comes up well and then answers each call with what ``answer`` evaluates to."""
+    code = f"""
+import json, struct, sys, time
+source, sink = sys.stdin.buffer, sys.stdout.buffer
+def frame(header, payload=b"", n=None):
+    text = header if isinstance(header, bytes) else json.dumps(header).encode()
+    return struct.pack("<IQ", len(text), len(payload) if n is None else n) + text + payload
+told = {{"id": 0}}
+while True:
+    lengths = source.read(12)
+    if not lengths: break
+    source.read(sum(struct.unpack("<IQ", lengths)))
+    sink.write(frame(told) if told["id"] == 0 else {answer})
+    sink.flush()
+    told = {{"id": told["id"] + 1, "training": True}}
+"""
+    return Child("fake", tmp_path, 1, limits, command=(sys.executable, "-c", code))
+
+
+def _floats(rows: int, columns: int, name: str = "scores") -> str:
+    end = rows * columns * 4
+    head = {name: {"dtype": "F32", "shape": [rows, columns], "data_offsets": [0, end]}}
+    text = json.dumps(head).encode()
+    return f"frame(told, {struct.pack('<Q', len(text)) + text!r} + bytes({end}))"
+
+
+def _ask(child: Child) -> torch.Tensor:
+    job = job_of(run(*NAIVE))
+    try:
+        return RemoteStrategy(job, child, {})(torch.zeros(3, 6))
+    finally:
+        child.stop()
+
+
+def test_the_fake_worker_can_answer_well(tmp_path: Path) -> None:
+    assert torch.equal(_ask(_fake(tmp_path, _floats(3, 4))), torch.zeros(3, 4))
+
+
+@pytest.mark.parametrize(
+    ("answer", "message"),
+    [
+        ("frame(told, n=1 << 62)", "a frame of"),
+        ("struct.pack('<IQ', 1 << 31, 0)", "a frame of"),
+        ("b'x' * 100", "a frame of"),
+        ("frame(told, bytes(100))", "not safetensors"),
+        ("frame(b'[' * 60000)", "not JSON"),
+        ("frame(b'NaN')", "not JSON"),
+        ("frame([])", "not a JSON object"),
+        ("frame({**told, 'id': 7})", "another call"),
+        ("frame({**told, 'error': 5})", "raised None"),
+        ("frame({**told, 'error': {'type': 'x' * 9000, 'message': '\\ud800'}})", r"x\.\.\."),
+        (_floats(4, 3), "floats of shape"),
+        (_floats(3, 4, "score"), "floats of shape"),
+        (_floats(300, 4000), "a frame of"),
+        ("sys.exit('my last words')", "exit code 1; its last words: my last words"),
+        ("b'' if sys.stdout.close() else b''", "ended with|closed"),
+    ],
+)
+def test_an_answer_that_breaks_the_protocol_is_an_error(
+    answer: str, message: str, tmp_path: Path
+) -> None:
+    with pytest.raises(ClbenchError, match=message) as caught:
+        _ask(_fake(tmp_path, answer))
+    text = str(caught.value)
+    assert text.isprintable()
+    assert len(text) < 800
+
+
+def test_the_wall_clock_is_watched_while_it_is_silent(tmp_path: Path) -> None:
+    child = _fake(tmp_path, "time.sleep(60)", Limits(wall_seconds=1.0))
+    with pytest.raises(ClbenchError, match="longer than wall_seconds=1"):
+        _ask(child)
+    assert child.process.poll() is not None
+
+
+def test_every_measure_is_in_force_or_says_why() -> None:
+    for device in ("cpu", "cuda"):
+        for name, works in hygiene(device).items():
+            assert works is True or str(works).startswith(("no: ", "partly: ")), name
+    assert isinstance(hygiene("cuda")["memory"], str)
+
+
+def test_one_line() -> None:
+    assert one_line("a\n\x1b[31m b\ud800", 100) == "a [31m b"
+    assert one_line("x" * 1000, 10) == "xxxxxxx..."
