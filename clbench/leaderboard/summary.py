@@ -79,6 +79,8 @@ class EntryRow:
     source_sha256: str = ""
     version: Mapping[str, Any] = field(default_factory=dict)
     """Of clbench: ``{clbench, commit, dirty}``."""
+    warnings: tuple[str, ...] = ()
+    """What its runs warned of, each once."""
     tuning: Mapping[str, Any] = field(default_factory=dict)
     tuned_on: tuple[int, ...] = ()
     declares: Mapping[str, Any] = field(default_factory=dict)
@@ -232,6 +234,7 @@ def _with_results(
         sources=first.sources,
         source_sha256=first.source_sha256,
         version=first.code,
+        warnings=tuple(dict.fromkeys(text for record in records for text in record.warnings)),
         tuning=first.tuning,
         declares=first.declares,
     )

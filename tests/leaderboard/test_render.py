@@ -90,6 +90,7 @@ def hostile(board: Board) -> list[EntryRow]:
         url="javascript:alert(1)",
         code=f"https://x.test/{HOSTILE}",
         notes=(HOSTILE,),
+        warnings=(HOSTILE,),
         flags=(HOSTILE,),
         settings={"strategy": evil, HOSTILE: evil},
         environment=evil,
