@@ -40,15 +40,17 @@ def main(arguments: argparse.Namespace) -> int:
     from clbench.leaderboard.checks import validate
     from clbench.leaderboard.summary import summarise
 
+    root = arguments.boards or Path("leaderboards")
     if arguments.boards_named:
         files: dict[Path, str] = {}
         for name in arguments.boards_named:
-            board = find_board(name, arguments.boards)
+            board = find_board(name, root)
             files |= render.board_files(board, summarise(board, validate))
         if not arguments.check:
             print("clbench: the index over all boards is written without BOARD", file=sys.stderr)
     else:
-        files = render.render_all(_root(arguments.boards), validate)
+        _refuse_none(root)
+        files = render.render_all(root, validate)
     if arguments.check:
         old = render.stale(files)
         for path in old:
@@ -59,11 +61,13 @@ def main(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _root(given: Path | None) -> Path:
-    from clbench.errors import UsageError
-    from clbench.leaderboard.board import builtin_boards
+def _refuse_none(root: Path) -> None:
+    """Never, unless told so, the boards of the installed package.
 
-    root = given or (Path("leaderboards") if Path("leaderboards").is_dir() else builtin_boards())
-    if not root.is_dir():
-        raise UsageError(f"{root}: no such folder (--boards DIR)")
-    return root
+    Raises:
+        UsageError: the folder holds no board.
+    """
+    from clbench.errors import UsageError
+
+    if not any(root.glob("*/board.yaml")):
+        raise UsageError(f"{root}: holds no board; go where your boards are, or give --boards DIR")

@@ -9,6 +9,7 @@ from clbench.leaderboard.board import Board
 from clbench.leaderboard.checks_sources import config_sha256, own_sha256, tree_sha256
 from clbench.leaderboard.entry import Entry
 from clbench.leaderboard.findings import Finding, error, place, run_place, warning
+from clbench.leaderboard.verification import is_current
 from clbench.record import Record
 
 SHOWN = 5
@@ -162,14 +163,7 @@ def source_is_what_ran(board: Board, entry: Entry) -> Iterator[Finding]:
 
 def verification_is_of_these_runs(board: Board, entry: Entry) -> Iterator[Finding]:
     """C3: what verified.json vouches for is what is here."""
-    if entry.verification is None:
-        return
-    sources = all(dict(entry.verification.sources) == r.sources for r in entry.records.values())
-    answers = all(
-        int(seed) in entry.records and entry.records[int(seed)].predictions_sha256 == sha
-        for seed, sha in entry.verification.predictions_sha256.items()
-    )
-    if not (sources and answers):
+    if entry.verification is not None and not is_current(entry):
         wrong = "is of other runs than these: the tier is lost; remove it, or clbench verify again"
         yield warning("C3", place(entry, "verified.json"), wrong)
 

@@ -1,4 +1,4 @@
-"""Which columns a board shows, in which direction they are good, and how their numbers are written."""
+"""Which columns a board shows, which direction is good, and how their numbers are written."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ COSTS = ("train_flops", "state_bytes")
 """The costs that rank on the Pareto front and have columns of their own."""
 HELP = {
     "train_flops": "Floating-point operations of training; no matter on what machine.",
-    "state_bytes": "Largest size of everything the strategy carries from one experience to the next.",
+    "state_bytes": "Largest size of all that the strategy carries from one experience to the next.",
 }
 
 
@@ -91,7 +91,8 @@ def test_set(board: Board, rows: Sequence[EntryRow]) -> str:
     if not sizes:
         return "not known before the first entry"
     points = ", ".join(f"{100 / size:.3g}" for size in sizes)
-    return f"{', '.join(f'{size:,}' for size in sizes)} images; one is worth {points} percentage points"
+    counts = ", ".join(f"{size:,}" for size in sizes)
+    return f"{counts} images; one is worth {points} percentage points"
 
 
 def facts(board: Board, rows: Sequence[EntryRow]) -> list[tuple[str, str]]:
@@ -138,28 +139,29 @@ def reading(board: Board) -> list[str]:
     """Notes on how to read the table, as plain sentences."""
     n = len(board.seeds)
     return [
-        f"Scores are means over the board's {n} seeds ± the half width of a 95 % Student-t interval. "
-        "A failed or missing seed scores 0 on the primary; it is not dropped, and leaves a wide interval "
-        "and rank. Other columns average the seeds that were completed.",
-        "A rank is the range of places that the evidence leaves open: 1 + the entries significantly "
-        "better, to n − the entries significantly worse. Entries meet the same streams, so pairs are "
-        "compared seed by seed (paired t-test), and Holm's adjustment keeps the chance of any wrong "
-        "claim on the board at 5 %. Divisions are ranked apart.",
-        "★: on the Pareto front of its division: no entry is better on the primary, training FLOPs or "
-        "state bytes without being worse on another. An entry with operations that could not be "
+        f"Scores are means over the board's {n} seeds ± the half width of a 95 % Student-t "
+        "interval. A failed or missing seed scores 0 on the primary; it is not dropped, and "
+        "leaves a wide interval and rank. Other columns average the seeds that were completed.",
+        "A rank is the range of places that the evidence leaves open: 1 + the entries "
+        "significantly better, to n − the entries significantly worse. Entries meet the same "
+        "streams, so pairs are compared seed by seed (paired t-test), and Holm's adjustment keeps "
+        "the chance of any wrong claim on the board at 5 %. Divisions are ranked apart.",
+        "★: on the Pareto front of its division: no entry is better on the primary, training FLOPs "
+        "or state bytes without being worse on another. An entry with operations that could not be "
         "counted shows – and cannot be on the front.",
         "Tiers: self-reported (not checked), validated (every rule passed, metrics recomputed from "
         "counts), reproduced (run again with the same predictions), held-out (run on fresh data).",
         "Closed: the board's network. Open: any network, also a pretrained one.",
-        "The anchors are fixed with the protocol: floor, naive fine-tuning and the ceiling of joint "
-        "training.",
+        "The anchors are fixed with the protocol: floor, naive fine-tuning and the ceiling of "
+        "joint training.",
     ]
 
 
 def submit_commands(board: Board) -> str:
     """How to take part, as shell lines."""
+    scenario = board.settings["scenario"]["name"]
     return (
         f"clbench run board={board.name} strategy=path/to/mine.py\n"
-        f"clbench submit runs/RUN_FOLDER --entry my-entry\n"
-        f"clbench validate\n"
+        f"clbench submit runs/{scenario}/mine-1a2b3c4d --entry my-entry   # the folder it told\n"
+        "clbench validate && clbench leaderboard\n"
     )

@@ -92,7 +92,8 @@ def pair(a: Side, b: Side, metric: str, *, failed_is_zero: bool) -> Pairing:
     common = sorted(set(a.records) & set(b.records))
     if not common:
         raise UsageError(
-            f"no common seeds: {a.name} has {_list(a)}, {b.name} has {_list(b)}; run the missing ones"
+            f"no common seeds: {a.name} has {_list(a)}, {b.name} has {_list(b)}; "
+            "run the missing ones"
         )
     pairs, left_out = [], []
     for seed in common:
@@ -113,12 +114,12 @@ def pair(a: Side, b: Side, metric: str, *, failed_is_zero: bool) -> Pairing:
 
 
 def _refuse_other_streams(seed: int, x: Record, y: Record) -> None:
-    """The chain over a stream goes as far as the run did: of runs that ended early only the pools tell."""
+    """The chain goes as far as the run did: of runs that ended early only the pools tell."""
     whole = x.status == y.status == "completed"
     if x.pool_sha256 != y.pool_sha256 or (whole and x.stream_sha256 != y.stream_sha256):
         raise UsageError(
-            f"seed {seed}: the two did not meet the same stream; compare runs of one scenario, data "
-            "set and version"
+            f"seed {seed}: the two did not meet the same stream; compare runs of one scenario, "
+            "data set and version"
         )
 
 

@@ -26,6 +26,8 @@ def panel(board: Board, row: EntryRow) -> str:
         parts.append(_list("Not ranked", row.errors))
     if row.notes:
         parts.append(_list("What the checks say", row.notes))
+    if row.warnings:
+        parts.append(_list("What the runs warned of", row.warnings))
     if row.ranked:
         parts.append(f'<div class="cols">{"".join(_columns(board, row))}</div>')
     return (

@@ -80,7 +80,7 @@ RECORD = fields(
         fields(label=integer(), frequency=SHARE, accuracy=SHARE, n_terms=integer(1)), MOST
     ),
     diagnostics=table(numbers_or_null(MOST), key=r"[\w.() /%-]+"),
-    warnings=items(text(500), 50),
+    warnings=items(text(1000), 1000),
     cost=fields(
         train_seconds=maybe(SECONDS),
         predict_seconds=SECONDS,
@@ -169,14 +169,9 @@ def _sizes(data: Mapping[str, Any]) -> Iterator[str]:
         if len(series) != n_evaluations:
             yield f"diagnostics.{name} must have a value for each evaluation"
     n_classes = len({cell["label"] for cell in counts["cells"]})
-    largest = max(n_views, n_tasks, n_classes) * max(n, 1)
-    if (
-        n_evaluations * n * max(n_views, 1) > MAX_WORK
-        or max(
-            largest, n_evaluations * max(n_views, n), n_views * n_tasks if n_views > n_tasks else 0
-        )
-        > MAX_TABLE
-    ):
+    work = n_evaluations * n * n_views
+    largest = max(max(n_views, n_tasks, n_classes) * n, n_evaluations * max(n_views, n))
+    if work > MAX_WORK or largest > MAX_TABLE:
         yield "counts are too many to recompute the metrics: evaluate less often (eval_every=log)"
 
 
@@ -188,7 +183,7 @@ _PLACE = re.compile(
 
 def _places(data: Mapping[str, Any]) -> Iterator[str]:
     """Nothing tells where the run was made: no absolute path, no address of a person."""
-    for name in ("error", "config", "overrides", "cost", "environment", "code"):
+    for name in ("error", "config", "overrides", "warnings", "cost", "environment", "code"):
         for found in _texts(data[name]):
             place = _PLACE.search(found)
             if place:
@@ -208,7 +203,7 @@ def _texts(value: Any) -> Iterator[str]:
 
 VERIFICATION: Rule = fields(
     tier=one_of("reproduced", "held-out"),
-    sources=fields(strategy=sha256, model=sha256, scenario=sha256, engine=sha256),
+    sources=table(sha256, key=r"\w+", most=4),
     predictions_sha256=table(sha256, key=r"0|[1-9]\d{0,8}", most=1000),
     detail=table(plain, key=NAME),
 )

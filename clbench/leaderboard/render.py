@@ -7,8 +7,9 @@ from pathlib import Path
 
 from clbench.leaderboard.board import Board, list_boards
 from clbench.leaderboard.render_csv import to_csv
+from clbench.leaderboard.render_index import index_html
 from clbench.leaderboard.render_markdown import index_markdown, to_markdown
-from clbench.leaderboard.render_page import index_html, to_html
+from clbench.leaderboard.render_page import to_html
 from clbench.leaderboard.summary import EntryRow, Validate, summarise
 from clbench.record import write_atomically
 

@@ -16,9 +16,9 @@ def to_csv(board: Board, rows: Sequence[EntryRow]) -> str:
     """All entries and all numbers.
 
     Columns: who; ``rank_low``, ``rank_high``; ``primary`` over all seeds (failed ones as 0) and
-    ``normalised`` (0 at the floor, 1 at the ceiling); ``seed_<k>``; then for each metric and cost the
-    mean, half width of the 95 % interval and n over completed seeds. Texts that a spreadsheet would
-    run as formulas start with ``'``.
+    ``normalised`` (0 at the floor, 1 at the ceiling); ``seed_<k>``; then for each metric and cost
+    the mean, half width of the 95 % interval and n over completed seeds. Texts that a spreadsheet
+    would run as formulas start with ``'``.
     """
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")

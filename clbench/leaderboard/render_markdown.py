@@ -102,7 +102,8 @@ def _unranked(rows: Sequence[EntryRow]) -> str:
     if not rows:
         return ""
     lines = "".join(
-        f"- {as_markdown(row.name, 60)} ({as_markdown(row.slug, 60)}): {as_markdown('; '.join(row.errors))}\n"
+        f"- {as_markdown(row.name, 60)} ({as_markdown(row.slug, 60)}): "
+        f"{as_markdown('; '.join(row.errors))}\n"
         for row in rows
     )
     return f"Not ranked:\n\n{lines}"

@@ -1,24 +1,15 @@
-"""A board as one self-contained page: readable without scripts, no outside address but the entries'.
-
-The script and the style are files beside this module; the page's policy allows them by their hashes
-and nothing else, so that a text that slipped through the escaping would still not run.
-"""
+"""A board as one page: readable without scripts, sorted and filtered with them."""
 
 from __future__ import annotations
 
-import base64
-import hashlib
 from collections.abc import Sequence
-from functools import cache
-from importlib.resources import files
-from urllib.parse import quote
 
 from clbench.leaderboard import columns, svg
 from clbench.leaderboard.board import Board
 from clbench.leaderboard.columns import BY_KEY, COSTS
 from clbench.leaderboard.entry import TIERS
+from clbench.leaderboard.page import as_html_block, document, group
 from clbench.leaderboard.panels import panel, tier_tag
-from clbench.leaderboard.render_markdown import FEWEST_BOARDS, NO_OVERALL
 from clbench.leaderboard.summary import EntryRow
 from clbench.leaderboard.text import as_html, as_json, clean
 from clbench.tables import Column
@@ -48,60 +39,11 @@ def to_html(board: Board, rows: Sequence[EntryRow]) -> str:
         '<a href="leaderboard.csv">All numbers as CSV</a></footer>',
     ]
     data = f'<script type="application/json" id="data">{as_json(_data(board, rows))}</script>'
-    return _document(board.title, "\n".join(sections), data, script=True)
-
-
-def index_html(boards: Sequence[tuple[Board, Sequence[EntryRow]]]) -> str:
-    """The page over all boards: the first three of each division."""
-    parts = ["<h1>Leaderboards</h1>"]
-    if len(boards) < FEWEST_BOARDS:
-        parts.append(f'<p class="lead">{NO_OVERALL}</p>')
-    for board, rows in boards:
-        address = f"{quote(board.name)}/index.html"
-        ranked = [row for row in rows if row.ranked]
-        parts.append(
-            f'<section class="card"><h2><a href="{as_html(address)}">{as_html(board.title)}</a></h2>'
-            f"<p>{as_html(board.description, 600)}</p>{_top_three(board, ranked, address)}</section>"
-        )
-    return _document("Leaderboards", "\n".join(parts), "", script=False)
-
-
-def as_html_block(text: str) -> str:
-    """Escaped, with its lines."""
-    return "\n".join(as_html(line) for line in text.splitlines())
-
-
-@cache
-def _asset(name: str) -> str:
-    return (files("clbench.leaderboard") / "assets" / name).read_text(encoding="utf-8").strip()
-
-
-def _hash(text: str) -> str:
-    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
-
-
-def _document(title: str, body: str, data: str, *, script: bool) -> str:
-    css, js = _asset("page.css"), _asset("page.js")
-    allowed = f"script-src {_hash(js)}; " if script else ""
-    policy = (
-        f"default-src 'none'; style-src {_hash(css)}; {allowed}img-src data:; base-uri 'none'; "
-        "form-action 'none'"
-    )
-    code = f"{data}\n<script>{js}</script>\n" if script else ""
-    return (
-        '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        f'<meta http-equiv="Content-Security-Policy" content="{policy}">\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        '<meta name="color-scheme" content="light dark">\n'
-        f'<meta name="referrer" content="no-referrer">\n<title>{as_html(title)}</title>\n'
-        f'<link rel="icon" href="data:,">\n<style>{css}</style>\n</head>\n<body>\n'
-        f'<a class="skip" href="#{"ranking" if script else "boards"}">Skip to the ranking</a>\n'
-        f'<main id="boards">\n{body}\n</main>\n{code}</body>\n</html>\n'
-    )
+    return document(board.title, "\n".join(sections), data, script=True)
 
 
 def _styles(ranked: Sequence[EntryRow]) -> tuple[dict[str, str], set[str]]:
-    """Classes of colour and dash by slug, the best first; and the slugs whose curves start hidden."""
+    """Classes of colour and dash by slug, the best first; and whose curves start hidden."""
     order = sorted(ranked, key=lambda row: (-(row.primary.mean or 0.0), row.slug))
     style = {
         row.slug: f"k{i % svg.N_COLOURS} d{i // svg.N_COLOURS % 4}" for i, row in enumerate(order)
@@ -118,11 +60,13 @@ def _facts(board: Board, rows: Sequence[EntryRow]) -> str:
 def _controls(board: Board) -> str:
     def choice(name: str, label: str, values: Sequence[str]) -> str:
         options = "".join(f'<option value="{as_html(v)}">{as_html(v)}</option>' for v in values)
-        return f'<label>{label}<select name="{name}"><option value="">all</option>{options}</select></label>'
+        first = '<option value="">all</option>'
+        return f'<label>{label}<select name="{name}">{first}{options}</select></label>'
 
     return (
         '<form class="controls" id="controls" hidden>'
-        '<label>Find<input type="search" name="q" placeholder="name, author, strategy" autocomplete="off"></label>'
+        '<label>Find<input type="search" name="q" placeholder="name, author, strategy" '
+        'autocomplete="off"></label>'
         f"{choice('division', 'Division', board.divisions)}{choice('tier', 'Tier', TIERS)}"
         '<output name="count" aria-live="polite"></output></form>'
     )
@@ -139,20 +83,17 @@ def _table(board: Board, rows: Sequence[EntryRow]) -> str:
     for division in board.divisions:
         members = [row for row in rows if row.ranked and row.division == division]
         if members:
-            title = f"<b>{as_html(division.capitalize())}</b> division: {len(members)} entries"
             body = "".join(_row(row, primary, others, scale) for row in members)
-            groups.append(
-                f'<tbody><tr><th scope="rowgroup" colspan="{n}">{title}</th></tr>\n{body}</tbody>'
-            )
+            many = f" division: {len(members)} entries"
+            groups.append(group(division.capitalize(), many, n, body))
     unranked = "".join(_unranked(row, n) for row in rows if not row.ranked)
     if unranked:
-        groups.append(
-            f'<tbody><tr><th scope="rowgroup" colspan="{n}"><b>Not ranked</b></th></tr>\n{unranked}</tbody>'
-        )
+        groups.append(group("Not ranked", "", n, unranked))
     return (
         '<div class="scroll" role="region" aria-label="Ranking" tabindex="0"><table id="table">'
-        f"<caption>{as_html(board.title)}: ranks, scores with 95 % intervals and costs; the buttons in "
-        f"the header sort</caption>\n<thead><tr>{head}</tr></thead>\n{''.join(groups)}</table></div>"
+        f"<caption>{as_html(board.title)}: ranks, scores with 95 % intervals and costs; the "
+        f"buttons in the header sort</caption>\n<thead><tr>{head}</tr></thead>\n"
+        f"{''.join(groups)}</table></div>"
     )
 
 
@@ -164,8 +105,8 @@ def _head(board: Board, primary: Column, others: Sequence[Column]) -> str:
         now = "descending" if key == board.primary else "none"
         about = f' title="{as_html(told)}"' if told else ""
         return (
-            f'<th scope="col" class="{kind}" data-key="{key}" data-first="{first}" aria-sort="{now}">'
-            f'<button type="button"{about}>{as_html(title)}</button></th>'
+            f'<th scope="col" class="{kind}" data-key="{key}" data-first="{first}" '
+            f'aria-sort="{now}"><button type="button"{about}>{as_html(title)}</button></th>'
         )
 
     cells = [
@@ -211,7 +152,8 @@ def _row(
     cells = [
         f'<td class="rank">{columns.places(row)}</td>',
         _name(row),
-        f'<td class="score">{columns.number(row.primary.mean, primary)} <small>± {half}</small></td>',
+        f'<td class="score">{columns.number(row.primary.mean, primary)} '
+        f"<small>± {half}</small></td>",
         f'<td class="left">{strip}</td>',
         f"<td>{shown}</td>",
         f'<td class="left tier">{tier_tag(row)}</td>',
@@ -240,17 +182,19 @@ def _curves(ranked: Sequence[EntryRow], style: dict[str, str], off: set[str]) ->
     if not plot:
         return ""
     items = "".join(
-        f'<li><button type="button" data-entry="{as_html(row.slug)}" aria-pressed="{"false" if row.slug in off else "true"}">'
-        f'<svg viewBox="0 0 22 8" aria-hidden="true"><path class="line {style[row.slug]}" d="M0 4H22"/></svg>'
-        f"{as_html(row.name, 60)}</button></li>"
-        for row in ranked
+        f'<li><button type="button" data-entry="{as_html(row.slug)}" '
+        f'aria-pressed="{"false" if row.slug in off else "true"}">'
+        f'<svg viewBox="0 0 22 8" aria-hidden="true"><path class="line {style[row.slug]}" '
+        f'd="M0 4H22"/></svg>{as_html(row.name, 60)}</button></li>'
+        for row in sorted(ranked, key=lambda row: [*style].index(row.slug))
         if len(row.curve) > 1
     )
     return (
         f'<h2>Over the stream</h2><figure><div class="curves-box">{plot}</div>'
         f'<ul class="legend" aria-label="Curves: press to show or hide">{items}</ul>'
-        "<figcaption>Accuracy on the whole world while the stream is learnt; means over seeds and over "
-        "the evaluations since the last point. The best eight are shown at first.</figcaption></figure>"
+        "<figcaption>Accuracy on the whole world while the stream is learnt; means over seeds and "
+        "over the evaluations since the last point. The best eight are shown at first."
+        "</figcaption></figure>"
     )
 
 
@@ -264,42 +208,15 @@ def _costs(board: Board, ranked: Sequence[EntryRow], style: dict[str, str], prim
     figures = "".join(f"<figure>{plot}</figure>" for plot in plots)
     return (
         f'<h2>Score and cost</h2><div class="pair">{figures}</div>'
-        "<figcaption>Bars are 95 % intervals. The stair joins what no entry of the division beats in these "
-        "two; filled points are on the front of all three. Points on the lower edge are below it. Dotted: "
-        "the board's anchors.</figcaption>"
+        "<figcaption>Bars are 95 % intervals. The stair joins what no entry of the division beats "
+        "in these two; filled points are on the front of all three. Points on the lower edge are "
+        "below it. Dotted: the board's anchors.</figcaption>"
     )
 
 
 def _reading(board: Board) -> str:
     items = "".join(f"<li>{as_html(note, 600)}</li>" for note in columns.reading(board))
     return f'<h2>How to read this</h2><ul class="notes">{items}</ul>'
-
-
-def _top_three(board: Board, ranked: Sequence[EntryRow], address: str) -> str:
-    if not ranked:
-        return "<p>No entries yet.</p>"
-    primary = columns.primary(board)
-    groups = []
-    for division in board.divisions:
-        members = [row for row in ranked if row.division == division][:3]
-        body = "".join(
-            f'<tr><td class="rank">{columns.places(row)}</td><th scope="row" class="entry">'
-            f'<a href="{as_html(address)}#entry-{as_html(row.slug)}">{as_html(row.name, 60)}</a></th>'
-            f'<td class="score">{columns.with_interval(row.primary, primary)}</td>'
-            f'<td class="left">{tier_tag(row)}</td></tr>'
-            for row in members
-        )
-        if body:
-            groups.append(
-                f'<tbody><tr><th scope="rowgroup" colspan="4"><b>{as_html(division.capitalize())}</b> division</th></tr>{body}</tbody>'
-            )
-    return (
-        f'<div class="scroll" role="region" aria-label="{as_html(board.title)}" tabindex="0"><table>'
-        f"<caption>The first three of each division of {as_html(board.title)}</caption>"
-        f'<thead><tr><th scope="col">rank</th><th scope="col" class="entry">entry</th>'
-        f'<th scope="col">{as_html(primary.title)}</th><th scope="col" class="left">tier</th></tr></thead>'
-        f"{''.join(groups)}</table></div>"
-    )
 
 
 def _data(board: Board, rows: Sequence[EntryRow]) -> dict[str, object]:

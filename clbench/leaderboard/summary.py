@@ -79,6 +79,8 @@ class EntryRow:
     source_sha256: str = ""
     version: Mapping[str, Any] = field(default_factory=dict)
     """Of clbench: ``{clbench, commit, dirty}``."""
+    warnings: tuple[str, ...] = ()
+    """What its runs warned of, each once."""
     tuning: Mapping[str, Any] = field(default_factory=dict)
     tuned_on: tuple[int, ...] = ()
     declares: Mapping[str, Any] = field(default_factory=dict)
@@ -183,7 +185,7 @@ def _cost(row: EntryRow, key: str) -> float:
 
 
 def _told(entry: Entry, finding: Finding) -> str:
-    """``C1 runs/seed3.json: ...``"""
+    """``C1 runs/seed3.json: is of another stream``."""
     file = finding.file.removeprefix(f"entries/{entry.slug}").lstrip("/")
     return (
         f"{finding.rule} {file}: {finding.message}" if file else f"{finding.rule} {finding.message}"
@@ -232,6 +234,7 @@ def _with_results(
         sources=first.sources,
         source_sha256=first.source_sha256,
         version=first.code,
+        warnings=tuple(dict.fromkeys(text for record in records for text in record.warnings)),
         tuning=first.tuning,
         declares=first.declares,
     )

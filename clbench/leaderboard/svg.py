@@ -1,4 +1,4 @@
-"""Plots as inline SVG: colours are classes, so that the page's style decides; every text is escaped."""
+"""Plots as inline SVG; colours are classes, so the page's style decides; texts are escaped."""
 
 from __future__ import annotations
 
@@ -125,7 +125,7 @@ def pareto(
             f'<g class="point {style[row.slug]}" data-entry="{as_html(row.slug)}">'
             f"<title>{as_html(told)}</title>"
             f'<line x1="{a}" x2="{a}" y1="{top}" y2="{bottom}"/>'
-            f'<circle cx="{a}" cy="{b}" r="{5 if row.on_front else 4}"{"" if row.on_front else _HOLLOW}/></g>'
+            f'<circle cx="{a}" cy="{b}" {_FILLED if row.on_front else _HOLLOW}/></g>'
         )
         if len(points) <= 30 or row.on_front:
             labels += _label(row, a, b, x, y, placed)
@@ -135,7 +135,7 @@ def pareto(
     return _svg("pareto", width, height, summary, parts + labels)
 
 
-_HOLLOW = ' class="hollow"'
+_FILLED, _HOLLOW = 'r="5"', 'r="4" class="hollow"'
 
 
 def strip(seeds: Sequence[SeedScore], mean: float, half: float, low: float, high: float) -> str:
@@ -158,7 +158,8 @@ def strip(seeds: Sequence[SeedScore], mean: float, half: float, low: float, high
     )
     return (
         f'<svg class="strip" viewBox="0 0 120 18" width="120" height="18" role="img" '
-        f'aria-label="{as_html(told, 400)}"><title>{as_html(told, 400)}</title>{"".join(parts)}</svg>'
+        f'aria-label="{as_html(told, 400)}"><title>{as_html(told, 400)}</title>'
+        f"{''.join(parts)}</svg>"
     )
 
 
@@ -170,22 +171,26 @@ def _grid(x: Axis, y: Axis, x_title: str, y_title: str, write: Callable[[float],
             f'<line class="grid" x1="{x.start}" x2="{x.stop}" y1="{y(value)}" y2="{y(value)}"/>'
         )
         parts.append(
-            f'<text x="{x.start - 6}" y="{y(value) + 4:g}" text-anchor="end">{100 * value:.4g}</text>'
+            f'<text x="{x.start - 6}" y="{y(value) + 4:g}" text-anchor="end">'
+            f"{100 * value:.4g}</text>"
         )
     for value in x.ticks():
         parts.append(
-            f'<line class="tick" x1="{x(value)}" x2="{x(value)}" y1="{y.start}" y2="{y.start + 4}"/>'
+            f'<line class="tick" x1="{x(value)}" x2="{x(value)}" y1="{y.start}" '
+            f'y2="{y.start + 4}"/>'
         )
         parts.append(
             f'<text x="{x(value)}" y="{y.start + 18}" text-anchor="middle">{write(value)}</text>'
         )
     middle = (x.start + x.stop) / 2
     parts.append(
-        f'<text class="title" x="{middle}" y="{y.start + 38}" text-anchor="middle">{as_html(x_title)}</text>'
+        f'<text class="title" x="{middle}" y="{y.start + 38}" text-anchor="middle">'
+        f"{as_html(x_title)}</text>"
     )
     across = (y.start + y.stop) / 2
     parts.append(
-        f'<text class="title" transform="translate(13 {across:g}) rotate(-90)" text-anchor="middle">'
+        f'<text class="title" transform="translate(13 {across:g}) rotate(-90)" '
+        f'text-anchor="middle">'
         f"{as_html(y_title)}</text>"
     )
     return parts

@@ -60,7 +60,7 @@ def as_json(data: Any) -> str:
 
 
 def safe_link(value: Any) -> str | None:
-    """An http(s) address without anything that could end an attribute or a Markdown link; or None."""
+    """An http(s) address with nothing that could end an attribute or a Markdown link, or None."""
     text = str(value)
     if len(text) > 500 or text != clean(text, 500) or " " in text:
         return None

@@ -73,7 +73,8 @@ def run_on(board: Board, out: Path, *words: str) -> Path:
 
     points = sweep([f"board={board.folder}", "device=cpu", *words])
     options = Options(out=out, quiet=True, tensorboard=False)
-    return [done.folder for done in run_all(points, options)][0].parent
+    folders = [done.folder for done in run_all(points, options)]
+    return folders[0].parent
 
 
 def edit(path: Path, change: Callable[[dict[str, Any]], Any]) -> None:

@@ -127,6 +127,7 @@ def record(
             "end": list(range(1, n_tasks + 1)),
         },
         metrics={},
+        warnings=[],
         retention=[],
         frequency=[],
         diagnostics={},

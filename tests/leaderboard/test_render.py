@@ -21,12 +21,16 @@ from clbench.leaderboard import render
 from clbench.leaderboard.board import Board
 from clbench.leaderboard.entry import Meta
 from clbench.leaderboard.render_csv import to_csv
+from clbench.leaderboard.render_index import index_html
 from clbench.leaderboard.render_markdown import GENERATED, to_markdown
-from clbench.leaderboard.render_page import index_html, to_html
+from clbench.leaderboard.render_page import to_html
 from clbench.leaderboard.summary import EntryRow, SeedScore, summarise
 from clbench.leaderboard.text import as_cell, as_html, as_json, as_markdown, clean, safe_link
 
-HOSTILE = "</script><img src=x onerror=alert(1)>\"'|`[x](javascript:alert(1))\u2028\u202e&amp;\nhttp://evil.test www.evil.test"
+HOSTILE = (
+    "</script><img src=x onerror=alert(1)>\"'|`[x](javascript:alert(1))\u2028\u202e&amp;\n"
+    "http://evil.test www.evil.test"
+)
 VOID = {"meta", "link", "input", "img", "br", "hr"}
 
 
@@ -86,6 +90,7 @@ def hostile(board: Board) -> list[EntryRow]:
         url="javascript:alert(1)",
         code=f"https://x.test/{HOSTILE}",
         notes=(HOSTILE,),
+        warnings=(HOSTILE,),
         flags=(HOSTILE,),
         settings={"strategy": evil, HOSTILE: evil},
         environment=evil,

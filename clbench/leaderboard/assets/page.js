@@ -65,9 +65,11 @@
   }
 
   function keep() {
-    const changed = Object.entries(state).filter(([key, v]) => v !== first[key]);
-    if (changed.some(([key]) => key === "dir") && !changed.some(([key]) => key === "sort")) changed.unshift(["sort", state.sort]);
-    history.replaceState(null, "", changed.length ? "#" + new URLSearchParams(changed) : location.pathname + location.search);
+    const resorted = state.sort !== first.sort || state.dir !== first.dir;
+    const kept = Object.entries(state).filter(([key, v]) =>
+      key === "sort" || key === "dir" ? resorted : v !== first[key]);
+    const address = kept.length ? "#" + new URLSearchParams(kept) : location.pathname + location.search;
+    history.replaceState(null, "", address);
   }
 
   function reveal() {

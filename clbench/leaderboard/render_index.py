@@ -1,0 +1,56 @@
+"""The page over all boards."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from urllib.parse import quote
+
+from clbench.leaderboard import columns
+from clbench.leaderboard.board import Board
+from clbench.leaderboard.page import document, group
+from clbench.leaderboard.panels import tier_tag
+from clbench.leaderboard.render_markdown import FEWEST_BOARDS, NO_OVERALL
+from clbench.leaderboard.summary import EntryRow
+from clbench.leaderboard.text import as_html
+
+
+def index_html(boards: Sequence[tuple[Board, Sequence[EntryRow]]]) -> str:
+    """The first three of each division of each board."""
+    parts = ["<h1>Leaderboards</h1>"]
+    if len(boards) < FEWEST_BOARDS:
+        parts.append(f'<p class="lead">{NO_OVERALL}</p>')
+    for board, rows in boards:
+        address = f"{quote(board.name)}/index.html"
+        ranked = [row for row in rows if row.ranked]
+        parts.append(
+            f'<section class="card"><h2><a href="{as_html(address)}">{as_html(board.title)}</a>'
+            f"</h2><p>{as_html(board.description, 600)}</p>"
+            f"{_top_three(board, ranked, address)}</section>"
+        )
+    return document("Leaderboards", "\n".join(parts), "", script=False)
+
+
+def _top_three(board: Board, ranked: Sequence[EntryRow], address: str) -> str:
+    if not ranked:
+        return "<p>No entries yet.</p>"
+    primary = columns.primary(board)
+    groups = []
+    for division in board.divisions:
+        members = [row for row in ranked if row.division == division][:3]
+        body = "".join(
+            f'<tr><td class="rank">{columns.places(row)}</td><th scope="row" class="entry">'
+            f'<a href="{as_html(f"{address}#entry-{row.slug}")}">{as_html(row.name, 60)}</a></th>'
+            f'<td class="score">{columns.with_interval(row.primary, primary)}</td>'
+            f'<td class="left">{tier_tag(row)}</td></tr>'
+            for row in members
+        )
+        if body:
+            groups.append(group(division.capitalize(), " division", 4, body))
+    title = as_html(board.title)
+    return (
+        f'<div class="scroll" role="region" aria-label="{title}" tabindex="0"><table>'
+        f"<caption>The first three of each division of {title}</caption>"
+        '<thead><tr><th scope="col">rank</th><th scope="col" class="entry">entry</th>'
+        f'<th scope="col">{as_html(primary.title)}</th>'
+        f'<th scope="col" class="left">tier</th></tr></thead>{"".join(groups)}</table></div>'
+    )
