@@ -207,16 +207,26 @@ def retention(counts: Counts) -> list[Retention]:
     if not (ended > 0).any():
         return []
     last = _last_task(counts.views, counts.view_of_task)[ended[ended > 0] - 1]
-    since = (ended[ended > 0] - 1)[:, None] - last
-    accuracy = (counts.correct / counts.size)[ended > 0]
-    rows, low = [], 0
-    while low <= since[last >= 0].max(initial=-1):
-        high = low if low < 3 else 2 * (low - 1)
-        inside = (last >= 0) & (since >= low) & (since <= high)
-        if inside.any():
-            rows.append(Retention(low, high, float(accuracy[inside].mean()), int(inside.sum())))
-        low = high + 1
-    return rows
+    seen = last >= 0
+    since = ((ended[ended > 0] - 1)[:, None] - last)[seen]
+    accuracy = (counts.correct / counts.size)[ended > 0][seen]
+    longest = since.max(initial=-1)
+    lows = [0]
+    while lows[-1] <= longest:
+        lows.append(_last_of_bin(lows[-1]) + 1)
+    number = (np.searchsorted(lows, np.arange(longest + 1), side="right") - 1)[since]
+    terms = np.bincount(number, minlength=len(lows)).tolist()
+    total = np.bincount(number, weights=accuracy, minlength=len(lows)).tolist()
+    return [
+        Retention(low, _last_of_bin(low), part / n, n)
+        for low, part, n in zip(lows, total, terms, strict=True)
+        if n
+    ]
+
+
+def _last_of_bin(low: int) -> int:
+    """The last number of tasks in the bin that begins with ``low``."""
+    return low if low < 3 else 2 * (low - 1)
 
 
 class Frequency(NamedTuple):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
+import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -68,9 +69,10 @@ def _findings(arguments: argparse.Namespace) -> Iterator[tuple[Board, Finding]]:
     from clbench.leaderboard.entry import load_entry
 
     for folder in arguments.folders or [_boards(arguments.boards)]:
-        owner = folder.absolute().parent.parent
+        short = len(folder.parts) < 3 or ".." in folder.parts
+        owner = (Path(os.path.abspath(folder)) if short else folder).parent.parent
         if not (folder / "board.yaml").is_file() and (owner / "board.yaml").is_file():
-            board = load_board(owner if folder.is_absolute() else folder / ".." / "..")
+            board = load_board(owner)
             entry = load_entry(folder)
             for finding in validate(board, entry):
                 yield board, finding

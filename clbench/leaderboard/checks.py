@@ -11,7 +11,7 @@ from clbench.leaderboard import checks_measures as measures
 from clbench.leaderboard import checks_protocol as protocol
 from clbench.leaderboard import checks_structure as structure
 from clbench.leaderboard.board import Board
-from clbench.leaderboard.entry import Entry, iter_entries, load_entry
+from clbench.leaderboard.entry import MAX_ENTRIES, Entry, iter_entries, load_entry
 from clbench.leaderboard.findings import Check, Finding, error, place, warning
 from clbench.leaderboard.scores import score
 
@@ -45,7 +45,6 @@ CHECKS: tuple[Check, ...] = (
 """Of one entry. P2 needs the entry as it was (``changes``); R1, that the generated pages are those
 of a fresh rendering, is of a whole board (``clbench leaderboard --check``)."""
 
-MAX_ENTRIES = 1000
 FILES = ("board.yaml", "draft.yaml", "README.md", "leaderboard.csv", "index.html", "entries")
 
 

@@ -36,11 +36,10 @@ def folder_name(board: Board, entry: Entry) -> Iterator[Finding]:
 
 def folder_shape(board: Board, entry: Entry) -> Iterator[Finding]:
     """S1: there is nothing but the files of an entry, none of them a link or too large."""
-    total = count = 0
+    total = 0
     names: set[str] = set()
-    for name, status in walk(entry.folder):
-        count += 1
-        if count > MAX_FILES:
+    for number, (name, status) in enumerate(walk(entry.folder)):
+        if number >= MAX_FILES:
             yield error(
                 "S1", place(entry), f"holds more than {MAX_FILES} files: submit records only"
             )

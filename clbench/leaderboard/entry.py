@@ -24,6 +24,8 @@ from clbench.registry import did_you_mean
 T = TypeVar("T")
 SLUG = re.compile(r"[a-z0-9][a-z0-9_-]{0,59}")
 RUN_FILE = re.compile(r"seed(0|[1-9]\d{0,8})\.json")
+MAX_ENTRIES = 1000
+"""Of one board; more are not read."""
 MAX_RUNS = 100
 """Of one entry; more are not read."""
 MOST_FAULTS = 5
@@ -133,7 +135,7 @@ def iter_entries(board: Board) -> Iterator[Entry]:
     """A board's entries by name, one at a time: the records of all would fill the memory."""
     if board.entries.is_symlink() or not board.entries.is_dir():
         return
-    for folder in sorted(board.entries.iterdir()):
+    for folder in sorted(board.entries.iterdir())[:MAX_ENTRIES]:
         if folder.is_dir() and not folder.is_symlink():
             yield load_entry(folder)
 

@@ -115,12 +115,13 @@ RECORD = fields(
     started=timestamp,
     finished=timestamp,
 )
-GROUP = fields(name=text(100, NAME, least=1))
 
 
 def faults(data: Any) -> list[str]:
-    """All that is wrong with the form of a record; an empty list means every field can be trusted
-    to have its type and range, and recomputing the metrics to be cheap.
+    """All that is wrong with the form of a record.
+
+    An empty list means that every field can be trusted to have its type and range, and recomputing
+    the metrics to be cheap.
     """
     if not isinstance(data, Mapping) or data.get("schema") != SCHEMA:
         found = data.get("schema") if isinstance(data, Mapping) else None

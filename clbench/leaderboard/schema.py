@@ -183,7 +183,7 @@ def numbers_or_null(most: int) -> Rule:
 
 
 def timestamp(value: Any, where: str) -> Iterator[str]:
-    """``2026-01-31T23:59:59Z``"""
+    """A time in UTC, as ``2026-01-31T23:59:59Z``."""
     try:
         datetime.strptime(value, "%Y-%m-%dT%H:%M:%SZ")  # noqa: DTZ007 - only compared with its like
     except (TypeError, ValueError):

@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 import yaml
-from conftest import edit_yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tiny import edit_yaml
 
 from clbench import metrics
 from clbench.leaderboard.board import Board

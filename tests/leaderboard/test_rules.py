@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import edit, edit_yaml, run_on, write_board
+from tiny import edit, edit_yaml, run_on, write_board
 
 from clbench.cli import main
 from clbench.hashing import sha256_of
@@ -222,6 +222,7 @@ FOLDERS: dict[str, tuple[Callable[[Path], Any], str]] = {
     "a device's name": (lambda d: d.rename(d.with_name("con")), "S1"),
     "a name with dots": (lambda d: d.rename(d.with_name("..naive")), "S1"),
     "a name that obeys": (lambda d: d.rename(d.with_name("a\n\x1b[2J")), "S1"),
+    "a name of odd bytes": (lambda d: d.rename(d.with_name(os.fsdecode(b"a\xff"))), "S1"),
     "names that differ in case": (lambda d: shutil.copytree(d, d.with_name("NAIVE")), "S1"),
     "a forged verification": (lambda d: (d / "verified.json").write_text('{"tier": "gold"}'), "S2"),
     "no entry.yaml": (lambda d: (d / "entry.yaml").unlink(), "S3"),
@@ -400,6 +401,29 @@ def test_an_open_entry_brings_its_model(board: Board, tmp_path: Path) -> None:
     assert "C3" in {f.rule for f in validate(board, load_entry(entry.folder)) if f.level == "error"}
 
 
+def test_the_hash_of_settings_leaves_paths_out(tmp_path: Path, naive: Path) -> None:
+    """Recomputed from the record alone, it is the one that the harness took of typed settings."""
+    import numpy as np
+
+    from clbench.build import prepare
+    from clbench.config import resolve_point
+    from clbench.leaderboard.checks_sources import config_sha256
+    from clbench.sweep import sweep
+
+    x, y = np.zeros((20, 4), np.float32), np.arange(20) % 2
+    np.savez(tmp_path / "a.npz", train_x=x, train_y=y, test_x=x, test_y=y)
+    words = ["scenario=scole", "strategy=naive", "data=npz", f"data.path={tmp_path / 'a.npz'}"]
+    [point] = sweep([*words, "model=mlp", "device=cpu"])
+    run = prepare(resolve_point(point))
+    entry = load_entry(naive)
+    record = dataclasses.replace(entry.records[0], config=run.config.as_dict())
+    assert record.config["data"]["path"] == "a.npz"
+    assert config_sha256(entry, record)["config_sha256"] == run.config_sha256
+    elsewhere = {**record.config, "data": {**record.config["data"], "name": "of-another-package"}}
+    unknown = dataclasses.replace(record, config=elsewhere)
+    assert "config_sha256" not in config_sha256(entry, unknown)
+
+
 def test_the_command_tells_every_finding(
     board: Board, naive: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -421,12 +445,21 @@ def test_the_command_tells_every_finding(
 
 
 def test_a_relative_entry_folder_is_found(
-    board: Board, naive: Path, monkeypatch: pytest.MonkeyPatch
+    board: Board,
+    naive: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(naive)
     assert main(["validate", "."]) == 0
     monkeypatch.chdir(naive.parent)
     assert main(["validate", "naive"]) == 0
+    assert main(["validate", "../entries/naive/"]) == 0
+    edit_yaml(naive / "entry.yaml", url="javascript:x")
+    monkeypatch.chdir(board.folder.parent)
+    capsys.readouterr()
+    assert main(["validate", "tiny/entries/naive"]) == 1
+    assert capsys.readouterr().out.startswith("error   S3 tiny/entries/naive/entry.yaml: url ")
 
 
 def test_a_changed_board_is_refused(board: Board, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,0 +1,86 @@
+"""What the tests of leaderboards build on: a small real board, real runs on it, edits of files."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from clbench.hashing import sha256_of
+from clbench.leaderboard.board import Anchor, Board, Budget, load_board
+
+SEEDS = (0, 1, 2, 3, 4)
+WORDS = ("scenario=scole", "scenario.n_tasks=20", "data=digits", "eval_every=log", "device=cpu")
+MODEL = ("model=mlp", "model.hidden=[8]")
+
+
+def make_board(folder: Path, *words: str) -> Board:
+    """Write a frozen ``board.yaml`` with the streams' real hashes; the anchors are made up."""
+    from clbench.build import prepare
+    from clbench.config import resolve_point
+    from clbench.leaderboard.freeze import NOT_PROTOCOL
+    from clbench.sweep import sweep
+
+    streams, pools = {}, {}
+    for seed in SEEDS:
+        [point] = sweep([*WORDS, *MODEL, *words, "strategy=naive", f"seed={seed}"])
+        run = prepare(resolve_point(point), pools)
+        sha = run.stream.sha256
+        for number in range(20):
+            sha = run.stream.extend(sha, run.stream.draw(number))
+        streams[seed] = sha
+    config = run.config.as_dict()
+    board = Board(
+        name=folder.name,
+        folder=folder,
+        protocol="1.0",
+        title="tiny",
+        description="",
+        settings={k: v for k, v in config.items() if k not in NOT_PROTOCOL},
+        model=config["model"],
+        seeds=SEEDS,
+        tuning_seeds=(100, 101),
+        pool_sha256=run.stream.pool.sha256,
+        stream_sha256=streams,
+        budget=Budget(epochs=1, batch_size=32, samples=20_000),
+        primary="anytime_world_accuracy",
+        floor=Anchor("chance", 0.1, 0.0),
+        naive=Anchor("naive", 0.3, 0.03, 10**6),
+        ceiling=Anchor("joint", 0.9, 0.01, 10**8),
+        divisions=("closed", "open"),
+        sha256="",
+    )
+    write_board(board)
+    return load_board(folder)
+
+
+def write_board(board: Board) -> None:
+    data = {**board.content(), "sha256": sha256_of(board.content())}
+    board.folder.mkdir(parents=True, exist_ok=True)
+    (board.folder / "board.yaml").write_text(yaml.safe_dump(data, sort_keys=False))
+
+
+def run_on(board: Board, out: Path, *words: str) -> Path:
+    """Run a strategy on all seeds of a board; returns the folder of the seeds."""
+    from clbench.execute import Options, run_all
+    from clbench.sweep import sweep
+
+    points = sweep([f"board={board.folder}", "device=cpu", *words])
+    options = Options(out=out, quiet=True, tensorboard=False)
+    folders = [done.folder for done in run_all(points, options)]
+    return folders[0].parent
+
+
+def edit(path: Path, change: Callable[[dict[str, Any]], Any]) -> None:
+    """Change a JSON file in place."""
+    data = json.loads(path.read_text())
+    change(data)
+    path.write_text(json.dumps(data))
+
+
+def edit_yaml(path: Path, **values: Any) -> None:
+    """Set keys of an entry.yaml."""
+    path.write_text(yaml.safe_dump({**yaml.safe_load(path.read_text()), **values}))
