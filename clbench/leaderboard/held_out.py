@@ -76,8 +76,11 @@ def held_out(
     some = next(iter(entry.records.values()))
     arms: dict[str, dict[str, Any]] = {"entry": point_of(board, entry, some)}
     for name in ("naive", "joint"):
-        point = {"board": str(board.folder), "strategy": str(find("strategy", name).path)}
-        arms[name] = {**point, "device": arms["entry"]["device"]}
+        arms[name] = {
+            "board": str(board.folder),
+            "strategy": str(find("strategy", name).path),
+            "device": arms["entry"]["device"],
+        }
     pools: dict[Any, Pool] = {}
     means = {}
     for name, point in arms.items():

@@ -131,7 +131,6 @@ def record(
         retention=[],
         frequency=[],
         diagnostics={},
-        warnings=[],
         cost={
             "train_seconds": 5.6,
             "predict_seconds": 0.4,
