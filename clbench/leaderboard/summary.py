@@ -11,11 +11,12 @@ from typing import Any
 import numpy as np
 
 from clbench.leaderboard.board import Board
-from clbench.leaderboard.entry import TIERS, Entry, Verification, iter_entries
+from clbench.leaderboard.entry import TIERS, Entry, iter_entries
 from clbench.leaderboard.findings import Finding
 from clbench.leaderboard.ranking import pareto_front, rank_ranges
 from clbench.leaderboard.scores import score_run
 from clbench.leaderboard.text import clean
+from clbench.leaderboard.verification import is_current
 from clbench.record import Record
 from clbench.tables import COLUMNS, Interval, t_interval
 
@@ -137,7 +138,7 @@ def summarise_entry(
     if not records:
         errors.append("has no run on the board's seeds")
     vouched = None
-    if findings is not None and not errors and _still_holds(entry.verification, entry.records):
+    if findings is not None and not errors and is_current(entry):
         vouched = entry.verification
     tier = TIERS[0] if findings is None or errors else TIERS[1]
     row = EntryRow(
@@ -199,19 +200,6 @@ def _flags(findings: Sequence[Finding]) -> tuple[str, ...]:
     )
     review = any(f.level == "review" for f in findings)
     return (*((STALE,) if stale else ()), *((REVIEW,) if review else ()))
-
-
-def _still_holds(verification: Verification | None, records: Mapping[int, Record]) -> bool:
-    """Whether what was reproduced is what the entry holds now."""
-    if verification is None or verification.tier not in TIERS[2:] or not records:
-        return False
-    compared = verification.predictions_sha256
-    own = {str(seed): record.predictions_sha256 for seed, record in records.items()}
-    return (
-        bool(compared)
-        and all(own.get(str(seed)) == sha for seed, sha in compared.items())
-        and all(record.sources == verification.sources for record in records.values())
-    )
 
 
 def _with_results(

@@ -23,7 +23,7 @@ def write_verification(
     )
     data = {
         "tier": tier,
-        "sources": {"strategy": first.sources["strategy"]},
+        "sources": dict(first.sources),
         "predictions_sha256": {
             str(seed): entry.records[seed].predictions_sha256
             for seed in seeds
@@ -36,14 +36,13 @@ def write_verification(
 
 
 def is_current(entry: Entry) -> bool:
-    """Whether the verification is of the records and the source that are there now."""
+    """Whether what was verified is what the entry holds now: its records and their sources."""
     found = entry.verification
-    if found is None or not entry.records or not found.predictions_sha256:
+    if found is None or found.tier not in TIERS[2:] or not entry.records:
         return False
-    for seed, sha in found.predictions_sha256.items():
-        record = entry.records.get(int(seed)) if seed.isdigit() else None
-        if record is None or record.predictions_sha256 != sha:
-            return False
-        if record.sources.get("strategy") != found.sources.get("strategy"):
-            return False
-    return True
+    own = {str(seed): record.predictions_sha256 for seed, record in entry.records.items()}
+    return (
+        bool(found.predictions_sha256)
+        and all(own.get(str(seed)) == sha for seed, sha in found.predictions_sha256.items())
+        and all(record.sources == found.sources for record in entry.records.values())
+    )
