@@ -53,16 +53,16 @@ def _topk(shape: torch.Size, k: int, *_: Any, **__: Any) -> int:
 
 # torch counts zero for these; leading-order counts of the textbook algorithms (Golub & Van Loan,
 # Matrix Computations, 4th ed., sections 3.2, 4.2, 8.3), one comparison an element for topk.
-FORMULAS: dict[Any, Callable[..., int]] = {
-    aten.linalg_cholesky_ex: _cholesky,
-    aten.cholesky: _cholesky,
-    aten._linalg_solve_ex: _solve,
-    aten.linalg_solve_triangular: _triangular,
-    aten.cholesky_solve: _cholesky_solve,
-    aten._linalg_eigh: _eigh,
-    aten.linalg_inv_ex: _inverse,
-    aten._cdist_forward: _cdist,
-    aten.topk: _topk,
+FORMULAS: dict[str, Callable[..., int]] = {
+    "linalg_cholesky_ex": _cholesky,
+    "cholesky": _cholesky,
+    "_linalg_solve_ex": _solve,
+    "linalg_solve_triangular": _triangular,
+    "cholesky_solve": _cholesky_solve,
+    "_linalg_eigh": _eigh,
+    "linalg_inv_ex": _inverse,
+    "_cdist_forward": _cdist,
+    "topk": _topk,
 }
 
 
@@ -98,7 +98,10 @@ class Count:
     """
 
     def __init__(self) -> None:
-        self._counter = FlopCounterMode(display=False, custom_mapping=FORMULAS)
+        # Operators come and go with torch's releases.
+        there = {name: formula for name, formula in FORMULAS.items() if hasattr(aten, name)}
+        mapping = {getattr(aten, name): formula for name, formula in there.items()}
+        self._counter = FlopCounterMode(display=False, custom_mapping=mapping)
         self._watch = _Uncounted(set(self._counter.flop_registry))
 
     def __enter__(self) -> Count:
