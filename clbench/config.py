@@ -6,6 +6,7 @@ Precedence: dataclass defaults < the scenario's recommendation < file < command 
 from __future__ import annotations
 
 import dataclasses
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -197,6 +198,10 @@ def _build(cls: type[Any], given: Mapping[str, Any], prefix: str) -> Any:
         except (OmegaConfBaseException, yaml.YAMLError) as error:
             reason = str(error).splitlines()[0]
             raise UsageError(f"{prefix}{name}={value}: {reason}") from error
+    for name in given:
+        value = OmegaConf.select(node, name)
+        if isinstance(value, float) and math.isnan(value):
+            raise UsageError(f"{prefix}{name}=nan: is not a number")
     return OmegaConf.to_object(node)
 
 

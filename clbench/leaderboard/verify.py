@@ -120,7 +120,8 @@ def _rebuilt(point: dict[str, Any], record: Record) -> Record:
     """Run, broken off at random tasks, each part in a new process."""
     n_tasks = len(record.tasks["end"])
     last = min(n_tasks, point.get("max_tasks") or n_tasks)
-    cuts = sorted(random.SystemRandom().sample(range(1, last), min(CUTS, max(0, last - 1))))
+    wanted = CUTS if "max_tasks" not in point else 1
+    cuts = sorted(random.SystemRandom().sample(range(1, last), min(wanted, max(0, last - 1))))
     if not record.declares["resumable"]:
         cuts = []
     done = None

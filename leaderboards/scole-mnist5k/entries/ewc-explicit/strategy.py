@@ -1,0 +1,150 @@
+"""Elastic Weight Consolidation: weights that earlier tasks need are held by a quadratic penalty.
+
+Kirkpatrick et al. 2017 (PNAS 114:3521): after a task, the penalty ``lam/2 * sum_i F_i (w_i - a_i)^2``
+with the diagonal Fisher information F at the anchor a is added to the loss of all later ones.
+
+Conventions (eight public code bases have eight others): the penalty has the factor 1/2; ``F_t`` is a
+mean over samples, of the logits that the loss sees, from the training data of task t; ``gamma`` acts
+once, ``F <- gamma F + F_t`` (Schwarz et al. 2018, Progress & Compress, without its normalisation).
+
+- ``mode=online`` keeps one F and anchors at the newest weights (Huszar 2018).
+- ``mode=separate`` is the published sum of one penalty per task. Up to a constant that sum is one
+  quadratic, with ``F = sum_t F_t`` and the F-weighted mean of the anchors, so it costs no more.
+
+``penalty_step=proximal`` deviates from the paper: after each optimizer step the weights move to the
+minimum of penalty plus distance, ``w += r/(1+r) (a - w)`` with ``r = lr/(1-momentum) lam F``. The
+explicit step (penalty in the gradient, before clipping) is stable only while ``lr lam max(F) < 2``;
+on long streams F grows past that and accuracy is lost without a NaN to tell.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from clbench import fisher
+from clbench.errors import UsageError
+from clbench.strategy import Batch, GradientStrategy, StreamInfo
+from clbench.stream import TaskData
+
+
+class EWC(GradientStrategy):
+    """Quadratic penalties weighted by the diagonal Fisher information."""
+
+    @dataclass(frozen=True)
+    class Config(GradientStrategy.Config):
+        """Settings of EWC."""
+
+        lam: float = 1.0
+        """Strength of the penalty (lambda)."""
+        gamma: float = 1.0
+        """Decay of the running Fisher per task; only mode=online may have it below 1."""
+        mode: Literal["online", "separate"] = "online"
+        """online: one penalty at the newest weights; separate: the exact sum of all penalties."""
+        fisher: Literal["exact", "sampled", "empirical", "batched"] = "exact"
+        """Estimator of the Fisher diagonal; lambda does not carry over from one to another."""
+        fisher_samples: int = 256
+        """Training samples of each task that the Fisher is estimated on."""
+        penalty_step: Literal["proximal", "explicit"] = "proximal"
+        """proximal: implicit, stable for every lambda, SGD only; explicit: in the gradient."""
+
+        def __post_init__(self) -> None:
+            super().__post_init__()
+            if not (math.isfinite(self.lam) and self.lam >= 0):
+                raise UsageError(f"strategy.lam={self.lam} must be finite and >= 0")
+            if not 0 <= self.gamma <= 1:
+                raise UsageError(f"strategy.gamma={self.gamma} must be in [0, 1]")
+            if self.mode == "separate" and self.gamma != 1:
+                raise UsageError("strategy.mode=separate takes no strategy.gamma: set it to 1")
+            if self.fisher_samples < 1:
+                raise UsageError(f"strategy.fisher_samples={self.fisher_samples} must be >= 1")
+            if self.penalty_step == "proximal" and self.optimizer.lower() != "sgd":
+                raise UsageError(
+                    f"strategy.penalty_step=proximal is exact for SGD only; with "
+                    f"strategy.optimizer={self.optimizer} set strategy.penalty_step=explicit"
+                )
+
+    def __init__(
+        self, info: StreamInfo, config: Config, build_model: Callable[[], nn.Module]
+    ) -> None:
+        super().__init__(info, config, build_model)
+        self.register_buffer("fisher", torch.zeros_like(self.weights))
+        self.register_buffer("anchor", torch.zeros_like(self.weights))
+        self.fisher: Tensor
+        self.anchor: Tensor
+        self._pull = torch.zeros_like(self.weights), math.nan
+
+    def step(self, batch: Batch) -> None:
+        """One update, with the penalty in the gradient or applied to the result."""
+        gradient = self.gradient(batch)
+        if self.config.penalty_step == "explicit":
+            gradient.add_(self.fisher * (self.weights - self.anchor), alpha=self.config.lam)
+            self.descend(gradient)
+        else:
+            self.descend(gradient)
+            self.weights.lerp_(self.anchor, self._pull_at(self.lr))
+
+    def _pull_at(self, lr: float) -> Tensor:
+        """``(P,)``: the share of the way to the anchor; the same until the rate or F changes."""
+        pull, of = self._pull
+        if lr != of:
+            rate = lr / (1 - self.config.momentum) * self.config.lam * self.fisher
+            pull = rate / (1 + rate)
+            self._pull = pull, lr
+        return pull
+
+    def begin(self, task: TaskData) -> TaskData:
+        """Forget the pull of the last experience: F has changed since."""
+        self._pull = self._pull[0], math.nan
+        return task
+
+    @torch.no_grad()
+    def consolidate(self, task: TaskData) -> None:
+        """Add the task's Fisher and move the anchor."""
+        new = self._estimate(task)
+        if self.config.mode == "online":
+            self.fisher.mul_(self.config.gamma).add_(new)
+            self.anchor.copy_(self.weights)
+        else:
+            self.fisher.add_(new)
+            # Running F-weighted mean of the anchors; where all F are 0 any anchor does.
+            share = torch.where(self.fisher > 0, new / self.fisher.clamp_min(1e-38), 1.0)
+            self.anchor.lerp_(self.weights, share)
+
+    def _estimate(self, task: TaskData) -> Tensor:
+        """``(P,)``: the Fisher of the first samples, which were delivered in random order."""
+        n = min(self.config.fisher_samples, len(task))
+        task_id = None if task.task_id is None else task.task_id[:1]
+
+        def logits(x: Tensor) -> Tensor:
+            ids = None if task_id is None else task_id.expand(len(x))
+            return self.scores(Batch(x, task.y[:0], ids))
+
+        found = fisher.estimate(
+            self.model,
+            task.x[:n],
+            task.y[:n],
+            self.config.fisher,
+            logits=logits,
+            batch_size=self.config.batch_size,
+        )
+        return torch.cat([f.reshape(-1) for f in found.values()])
+
+    def diagnostics(self) -> dict[str, Tensor]:
+        """``stiffness`` = lr lam max(F): from 1 the explicit step overshoots, from 2 it diverges."""
+        stiffness = self.lr / (1 - self.config.momentum) * self.config.lam * self.fisher.max()
+        return {**super().diagnostics(), "stiffness": stiffness}
+
+    def warning(self, diagnostics: Mapping[str, float]) -> str | None:
+        """From 1 on, an explicit step overshoots the anchor it is pulled to."""
+        if self.config.penalty_step == "proximal" or diagnostics["stiffness"] < 1:
+            return None
+        return (
+            "ewc: lr * lam * max(Fisher) has passed 1, and from 2 the explicit penalty diverges: "
+            "lower strategy.lam or strategy.gamma, or set strategy.penalty_step=proximal"
+        )
