@@ -149,11 +149,17 @@ def _names(configs: Sequence[dict[str, Any]]) -> list[str]:
     ]
     out = []
     for mine in flat:
-        same = [f for f in flat if f["strategy.name"] == mine["strategy.name"]]
-        differing = [k for k in mine if any(f.get(k) != mine[k] for f in same)]
+        same = [f for f in flat if all(f[k] == mine[k] for k in ("strategy.name", "scenario.name"))]
+        differing = {k for k in mine if any(f.get(k) != mine[k] for f in same)}
+        # Where groups differ by name, their settings have nothing to be compared with.
+        shown = [
+            k
+            for k in mine
+            if k in differing
+            and (k.endswith(".name") or f"{k.partition('.')[0]}.name" not in differing)
+        ]
         settings = [
-            f"{k.removeprefix('strategy.').removesuffix('.name')}={_short(mine[k])}"
-            for k in differing
+            f"{k.removeprefix('strategy.').removesuffix('.name')}={_short(mine[k])}" for k in shown
         ]
         out.append(" ".join([str(mine["strategy.name"]), *settings]))
     return out
