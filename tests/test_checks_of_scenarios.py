@@ -202,6 +202,44 @@ def world(self):
     return super().world()
 """
 )
+ZERO_TASKS = broken(('"n_tasks", ', ""))
+CUTS_TO_FIT = broken(("if self.classes_per_task > pool.n_classes", "if False")).replace(
+    "self.classes_per_task, replace", "min(self.classes_per_task, pool.n_classes), replace"
+)
+
+BROKEN = [
+    ("draws_each_experience_from_settings_seed_and_number_alone", HISTORY, "Axis.STREAM"),
+    ("gives_another_stream_for_another_seed", SAME_FOR_ALL_SEEDS, "three seeds"),
+    ("gives_equal_keys_to_equal_samples_only", KEYS_BY_POSITION, "one key"),
+    ("gives_equal_keys_to_equal_samples_only", shifted(""), "one key"),
+    ("labels_samples_as_the_pool_does", LABELS_OF_ANOTHER, "not those"),
+    ("labels_samples_as_the_pool_does", CHANGES_SAMPLES, "names no transform"),
+    ("declares_what_its_tasks_are", SAYS_DISJOINT, "two tasks"),
+    ("declares_what_its_tasks_are", SHOWS_BOUNDARIES, "chunks must hide"),
+    ("delivers_whole_tasks_in_chunks", LOSES_THE_REST, "task 0"),
+    ("cuts_the_test_samples_into_disjoint_cells", CELL_TWICE, "cells repeat"),
+    ("cuts_the_test_samples_into_disjoint_cells", WORLD_OF_TRAIN, "each test sample once"),
+    ("measures_every_task_on_cells_of_the_world", VIEW_OF_ALL, "the view of task 0"),
+    ("delivers_no_test_sample", DELIVERS_TEST, "test samples"),
+    ("hashes_what_it_delivers", ONE_HASH, "one hash"),
+    ("hashes_what_it_delivers", RANDOM_HASH, "one reading"),
+    ("reaches_far_tasks_at_once", LISTS_ALL, "experience 10000 costs"),
+    ("gives_no_way_back_to_the_stream", SHARED_STORAGE, "larger tensor"),
+    ("gives_no_way_back_to_the_stream", HANDLE, "is a Other"),
+    ("works_on_vectors_or_refuses_them", IMAGES_ONLY, "mine.py line"),
+    ("refuses_senseless_settings", ZERO_TASKS, "n_tasks=0"),
+    ("refuses_more_classes_than_there_are", CUTS_TO_FIT, "classes_per_task=7"),
+]
+
+
+def network(layers: str) -> str:
+    return f"""
+@dataclass(frozen=True)
+class Mine(Model):
+    def build(self, input_shape, n_classes, scale):
+        d = int(np.prod(input_shape))
+        {layers}
+"""
 
 
 BROKEN_MODELS = [
