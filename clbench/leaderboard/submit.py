@@ -64,7 +64,9 @@ def _board_below(root: Path, name: str) -> Board:
     if not (root / name / "board.yaml").is_file():
         board = find_board(name)
         (root / name).mkdir(parents=True, exist_ok=True)
-        shutil.copytree(board.folder, root / name, dirs_exist_ok=True)
+        # pip compiles the sources of installed entries; that is not part of a board.
+        compiled = shutil.ignore_patterns("__pycache__")
+        shutil.copytree(board.folder, root / name, dirs_exist_ok=True, ignore=compiled)
     return find_board(name, root)
 
 
