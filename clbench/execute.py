@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sys
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
+import torch
 import yaml
 from filelock import FileLock, Timeout
 
@@ -89,9 +91,15 @@ def run_all(points: list[dict[str, Any]], options: Options) -> Iterator[Done]:
 
 
 def _in_processes(points: list[dict[str, Any]], options: Options) -> Iterator[Done]:
-    """Spawned workers, one run at a time each; a run uses the threads that its settings say."""
+    """Spawned workers, one run at a time each.
+
+    A run uses the threads that its settings say; where they say 0, its worker's share of the cores.
+    """
     workers = min(options.jobs, len(points))
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+    share = max(1, (os.cpu_count() or 1) // workers)
+    with ProcessPoolExecutor(
+        workers, get_context("spawn"), initializer=torch.set_num_threads, initargs=(share,)
+    ) as pool:
         waiting = [pool.submit(_work, n, point, options) for n, point in enumerate(points)]
         try:
             for future in as_completed(waiting):
@@ -142,8 +150,6 @@ def check_folder(run: Run, options: Options) -> None:
 
 
 def _writable(folder: Path) -> bool:
-    import os
-
     return os.access(folder, os.W_OK | os.X_OK)
 
 
