@@ -23,7 +23,7 @@ def plot_curves(records: Sequence[Record], axes: Axes | None = None) -> Axes:
         counts = record.to_counts()
         label = f"{record.config['strategy']['name']} seed {record.seed}"
         axes.plot(counts.evaluated_after, counts.world_accuracy, label=label)
-    axes.set(xlabel="experiences", ylabel="world accuracy", ylim=(0, 1))
+    axes.set(xlabel="experiences", ylabel="world accuracy", ylim=(0, 1.02))
     axes.grid(alpha=0.3)
     axes.legend()
     return axes
@@ -36,15 +36,19 @@ def save_curve(records: Sequence[Record], path: Path) -> None:
     figure = Figure(figsize=(13, 4), layout="constrained")
     curve, retention, frequency = figure.subplots(1, 3)
     plot_curves(records, curve)
+    bins: dict[int, str] = {}
     for record in records:
         rows = record.retention
-        retention.plot([r["since"] for r in rows], [r["accuracy"] for r in rows], "o-")
-        frequency.scatter(
-            [r["frequency"] for r in record.frequency], [r["accuracy"] for r in record.frequency]
-        )
-    retention.set(xlabel="tasks since the class was last seen", ylabel="accuracy", ylim=(0, 1))
-    retention.set_xscale("symlog", linthresh=1)
-    frequency.set(xlabel="share of tasks with the class", ylabel="final accuracy", ylim=(0, 1))
+        bins |= {r["since"]: f"{r['since']}" + ("+" if r["to"] > r["since"] else "") for r in rows}
+        # One step a bin: bins double in width.
+        at = [sorted(bins).index(r["since"]) for r in rows]
+        retention.plot(at, [r["accuracy"] for r in rows], "o-")
+        shares = [r["frequency"] for r in record.frequency]
+        frequency.scatter(shares, [r["accuracy"] for r in record.frequency])
+    retention.set_xticks(range(len(bins)), [bins[since] for since in sorted(bins)])
+    retention.set(xlabel="tasks since the class was last seen", ylabel="accuracy", ylim=(0, 1.02))
+    frequency.set(xlabel="share of tasks with the class", ylabel="final accuracy", ylim=(0, 1.02))
+    frequency.locator_params(axis="x", nbins=5)
     for axes in (retention, frequency):
         axes.grid(alpha=0.3)
     buffer = io.BytesIO()
@@ -74,7 +78,7 @@ def save_comparison(records: Sequence[Record], path: Path) -> None:
         lines = np.stack([np.interp(grid, c.evaluated_after, c.world_accuracy) for c in curves])
         axes.plot(grid, lines.mean(0), label=f"{name} (n={len(lines)})")
         axes.fill_between(grid, lines.min(0), lines.max(0), alpha=0.2)
-    axes.set(xlabel="experiences", ylabel="world accuracy", ylim=(0, 1))
+    axes.set(xlabel="experiences", ylabel="world accuracy", ylim=(0, 1.02))
     axes.grid(alpha=0.3)
     if axes.has_data():
         axes.legend()
