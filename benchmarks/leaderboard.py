@@ -41,7 +41,20 @@ def validate(board: Board) -> str:
     return f"{len(errors)} errors, {len(found) - len(errors)} other findings"
 
 
-MEASURES: dict[str, Callable[[Board], str]] = {"validate": validate}
+def validate_and_render(board: Board) -> str:
+    """Every rule over every entry as it is read, ranks, and all generated files."""
+    from clbench.leaderboard import checks
+    from clbench.leaderboard.render import render_all
+
+    files = render_all(board.folder.parent, checks.validate)
+    page = files[board.folder / "index.html"]
+    return f"page {len(page.encode()) / 1e6:.2f} MB"
+
+
+MEASURES: dict[str, Callable[[Board], str]] = {
+    "validate": validate,
+    "validate and render": validate_and_render,
+}
 
 
 def real_record(out: Path, n_tasks: int) -> Path:
