@@ -18,13 +18,27 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 import numpy as np
 
 from clbench.errors import ClbenchError
-from clbench.metrics import Counts
+from clbench.metrics import METRICS, Counts
+from clbench.registry import GROUPS
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
 
 SCHEMA = 1
+COSTS = (
+    "train_seconds",
+    "predict_seconds",
+    "harness_seconds",
+    "train_flops",
+    "predict_flops",
+    "samples_delivered",
+    "updates",
+    "state_bytes",
+    "memory_bytes",
+    "frozen_bytes",
+    "peak_rss_bytes",
+)
 Status = Literal["completed", "diverged", "budget_exceeded", "interrupted", "error"]
 
 
@@ -188,6 +202,13 @@ class Record:
         """
         if self.status not in get_args(Status):
             raise ValueError(f"status {self.status!r}")
+        names = [self.config[group]["name"] for group in GROUPS] + [self.environment["device"]]
+        if not all(isinstance(name, str) for name in names):
+            raise ValueError("config or environment has a name that is not text")
+        for name in METRICS:
+            _refuse_text(name, self.metrics[name]["value"])
+        for name in COSTS:
+            _refuse_text(name, self.cost[name])
         counts = self.to_counts()
         n_evaluations, n_tasks = len(counts.evaluated_after), len(counts.task_end)
         if counts.correct.shape != (n_evaluations, len(counts.size)):
@@ -201,6 +222,11 @@ class Record:
         for times in (counts.evaluated_after, counts.task_end):
             if (np.diff(times) <= 0).any():
                 raise ValueError("evaluations and tasks must be in ascending order")
+
+
+def _refuse_text(name: str, value: Any) -> None:
+    if value is not None and not isinstance(value, int | float):
+        raise TypeError(f"{name} is not a number")
 
 
 def _refuse_constant(name: str) -> None:

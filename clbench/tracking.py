@@ -97,8 +97,9 @@ def tensorboard(folder: Path, ledger: Ledger) -> Iterator[Report]:
     from torch.utils.tensorboard import SummaryWriter
 
     written = len(ledger.evaluated_after)
-    resumed = ledger.experiences or None
-    with SummaryWriter(str(folder), purge_step=resumed) as writer:
+    # Drops from the view what was written after the checkpoint: this step and all beyond.
+    lost = ledger.experiences + 1 if ledger.experiences else None
+    with SummaryWriter(str(folder), purge_step=lost) as writer:
 
         def report(ledger: Ledger) -> None:
             nonlocal written

@@ -6,6 +6,7 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
+from typing import NoReturn
 
 from clbench.cli import (
     board,
@@ -42,9 +43,17 @@ COMMANDS = (
 EXIT_CODES = "exit codes: 0 done, 1 a run or check failed, 2 usage, 130 interrupted"
 
 
+class Parser(argparse.ArgumentParser):
+    """Says what is wrong in one line, without the usage above it."""
+
+    def error(self, message: str) -> NoReturn:
+        """Exit with 2."""
+        self.exit(2, f"clbench: error: {' '.join(message.split())} (see {self.prog} --help)\n")
+
+
 def build_parser() -> argparse.ArgumentParser:
     """The parser with all subcommands."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="clbench",
         description="Continual-learning benchmarks: streams of thousands of tasks, honest records.",
         epilog="try: clbench run scenario=scole strategy=naive,ewc    " + EXIT_CODES,
@@ -63,7 +72,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if words[:1] == ["__complete"]:
         return completion.answer(words[1:])
     parser = build_parser()
-    arguments = parser.parse_args(words)
+    arguments = _parse(parser, words)
     if arguments.version:
         from importlib.metadata import version
 
@@ -80,6 +89,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         if arguments.debug or os.environ.get("CLBENCH_DEBUG"):
             raise
         return _explain(error)
+
+
+def _parse(parser: argparse.ArgumentParser, words: Sequence[str]) -> argparse.Namespace:
+    """Options may stand between the ``key=value`` words, which argparse alone does not allow."""
+    arguments, rest = parser.parse_known_args(words)
+    if not hasattr(arguments, "overrides") or any(word.startswith("-") for word in rest):
+        arguments = parser.parse_args(words)
+    else:
+        arguments.overrides = [*arguments.overrides, *rest]
+    return arguments
 
 
 def _explain(error: BaseException) -> int:

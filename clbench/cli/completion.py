@@ -7,6 +7,7 @@ import re
 from typing import Any
 
 from clbench import source
+from clbench.errors import ClbenchError
 from clbench.registry import FOLDERS, FOLDERS_WORD, find, plugins
 
 SCRIPTS = {
@@ -86,7 +87,11 @@ def answer(words: list[str]) -> int:
     """
     whole = words[:1] == ["--whole"]
     words = words[1:] if whole else words
-    for candidate in candidates(words or [""]):
+    try:
+        found = candidates(words or [""])
+    except ClbenchError:  # such as a strategy that is not there; a shell wants no explanation
+        return 0
+    for candidate in found:
         print(candidate if whole else re.sub(r"^.*=(?=.)", "", candidate))
     return 0
 

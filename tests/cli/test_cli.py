@@ -1,0 +1,140 @@
+"""Help, list and show: what the command line tells about itself, and without importing torch."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+from commands import clbench
+
+from clbench import cli, registry
+
+COMMANDS = [command.__name__.rpartition(".")[2] for command in cli.COMMANDS]
+PLUGINS = [p for group in registry.GROUPS for p in registry.plugins(group).values()]
+Capture = pytest.CaptureFixture[str]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_of_every_command_teaches_by_an_example(capsys: Capture, command: str):
+    code, out, err = clbench(capsys, command, "--help")
+    assert (code, err) == (0, "")
+    assert f"clbench {command} " in out.split("options:")[1]
+
+
+def test_help_names_every_command_and_the_exit_codes(capsys: Capture):
+    code, out, _ = clbench(capsys, "--help")
+    assert code == 0
+    assert all(f"\n    {command}" in out for command in COMMANDS)
+    assert "130 interrupted" in " ".join(out.split())
+    assert clbench(capsys).code == 2
+
+
+@pytest.mark.parametrize("word", ["rnu", "--nosuch"])
+def test_an_unknown_command_is_refused_in_one_line(capsys: Capture, word: str):
+    code, out, err = clbench(capsys, word)
+    assert (code, out) == (2, "")
+    assert err.count("\n") == 1
+    assert word in err
+
+
+def test_commands_that_tell_of_clbench_do_not_import_torch():
+    commands = [
+        ["--help"],
+        *([name, "--help"] for name in COMMANDS),
+        ["list"],
+        ["show", *(f"{p.group}={p.name}" for p in PLUGINS)],
+        ["completion", "bash"],
+        ["__complete", "run", "strategy=ewc", "strategy.la"],
+    ]
+    script = f"""
+import sys
+from clbench.cli import main
+for words in {commands!r}:
+    try:
+        code = main(words)
+    except SystemExit as error:
+        code = error.code
+    assert not code, words
+    found = {{"torch", "matplotlib", "pandas", "sklearn"}} & set(sys.modules)
+    assert not found, (words, found)
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_list_shows_every_plugin_with_a_line(capsys: Capture):
+    code, out, _ = clbench(capsys, "list")
+    assert code == 0
+    lines = [line.split(maxsplit=1) for line in out.splitlines() if line.startswith("  ")]
+    assert lines == [[p.name, p.summary()] for p in PLUGINS]
+
+
+def test_list_by_group_and_pattern(capsys: Capture):
+    code, out, _ = clbench(capsys, "list", "data", "cifar*")
+    assert code == 0
+    assert [line.split()[0] for line in out.splitlines()] == ["data:", "cifar10", "cifar100"]
+
+
+def test_list_as_json(capsys: Capture):
+    code, out, _ = clbench(capsys, "list", "--json")
+    found = json.loads(out)
+    assert code == 0
+    assert list(found) == ["scenarios", "strategies", "data", "models"]
+    assert set(found["strategies"]) == set(registry.plugins("strategy"))
+
+
+@pytest.mark.parametrize(
+    ("words", "hint"),
+    [
+        (("list", "strategeis"), "'strategies'"),
+        (("show", "strategy=naiv"), "'naive'"),
+        (("show", "strategie=naive"), "'strategy'"),
+    ],
+)
+def test_did_you_mean(capsys: Capture, words: tuple[str, ...], hint: str):
+    code, out, err = clbench(capsys, *words)
+    assert (code, out) == (2, "")
+    assert f"did you mean {hint}" in err
+    assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize("plugin", PLUGINS, ids=lambda p: f"{p.group}={p.name}")
+def test_show_has_a_sentence_on_every_setting(capsys: Capture, plugin: registry.Plugin):
+    word = f"{plugin.group}={plugin.name}"
+    code, out, _ = clbench(capsys, "show", word, "--json")
+    shown = json.loads(out)[word]
+    assert code == 0
+    assert shown["doc"]
+    for setting in shown["settings"]:
+        assert setting["help"].endswith("."), setting
+        assert setting["type"]
+    text = clbench(capsys, "show", word).out
+    heads = [line.split("=")[0] for line in text.splitlines() if f"  {plugin.group}." in line]
+    assert heads == [f"  {plugin.group}.{s['name']}" for s in shown["settings"]]
+
+
+def test_show_of_the_common_settings(capsys: Capture):
+    out = clbench(capsys, "show", "--json").out
+    [shown] = json.loads(out).values()
+    assert {"seed", "device", "eval_every"} <= {s["name"] for s in shown["settings"]}
+    assert all(s["help"].endswith(".") for s in shown["settings"])
+
+
+@pytest.mark.parametrize(
+    ("word", "line"),
+    [
+        ("model=mlp", "model.hidden=[64,64]"),
+        ("strategy=ewc", "strategy.optimizer=sgd"),
+        ("scenario=scole", "scenario.chunk=null"),
+    ],
+)
+def test_defaults_are_shown_as_one_types_them(capsys: Capture, word: str, line: str):
+    assert f"  {line}   (" in clbench(capsys, "show", word).out
+
+
+def test_version(capsys: Capture):
+    code, out, _ = clbench(capsys, "--version")
+    assert code == 0
+    assert out.startswith("clbench ")

@@ -1,0 +1,79 @@
+"""Checkpoints: what goes in comes out; of another run or version nothing does."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from clbench import checkpoint
+from clbench.errors import ClbenchError
+from clbench.ledger import Ledger
+
+CPU = torch.device("cpu")
+
+
+def ledger() -> Ledger:
+    books = Ledger("s" * 64, "p" * 64, experiences=3, samples=7)
+    books.evaluated([4, 2], b"answers", 0.6, {"loss": 0.5})
+    books.train_rate.append((7, 1e9))
+    return books
+
+
+def state() -> dict[str, object]:
+    return {
+        "weights": torch.arange(6.0, dtype=torch.float64).reshape(2, 3),
+        "seen": torch.tensor([True, False]),
+        "deep": {"steps": 3, "list": [torch.ones(2), 1.5], "none": None},
+    }
+
+
+def test_round_trip(tmp_path: Path):
+    checkpoint.save(tmp_path / "checkpoint", "me", ledger(), state())
+    books, back = checkpoint.load(tmp_path / "checkpoint", "me", CPU)
+    assert books.to_dict() == ledger().to_dict()
+    for name in ("weights", "seen"):
+        assert back[name].dtype == state()[name].dtype  # type: ignore[attr-defined]
+        assert torch.equal(back[name], state()[name])  # type: ignore[arg-type]
+    assert back["deep"]["steps"] == 3
+    assert back["deep"]["none"] is None
+    assert torch.equal(back["deep"]["list"][0], torch.ones(2))
+    assert [p.name for p in tmp_path.iterdir()] == ["checkpoint"]
+
+
+def test_of_another_run_or_version_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    path = tmp_path / "checkpoint"
+    checkpoint.save(path, "me", ledger(), state())
+    before = path.read_bytes()
+    with pytest.raises(ClbenchError, match="another run or version"):
+        checkpoint.load(path, "you", CPU)
+    monkeypatch.setattr(checkpoint, "SCHEMA", checkpoint.SCHEMA + 1)
+    with pytest.raises(ClbenchError, match="another run or version"):
+        checkpoint.load(path, "me", CPU)
+    assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize("data", [[], {}, {"schema": 1, "identity": "me", "ledger": {"x": 1}}])
+def test_a_file_of_torch_that_is_no_checkpoint_is_named(tmp_path: Path, data: object):
+    path = tmp_path / "checkpoint"
+    torch.save(data, path)
+    with pytest.raises(ClbenchError, match="is damaged") as caught:
+        checkpoint.load(path, "me", CPU)
+    assert str(path) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_write_that_fails_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    path = tmp_path / "checkpoint"
+    checkpoint.save(path, "me", ledger(), state())
+    before = path.read_bytes()
+
+    def full(descriptor: int) -> None:
+        raise OSError("no space left")
+
+    monkeypatch.setattr("os.fsync", full)
+    with pytest.raises(OSError, match="no space"):
+        checkpoint.save(path, "me", Ledger("a", "b"), {})
+    assert path.read_bytes() == before
+    assert [p.name for p in tmp_path.iterdir()] == ["checkpoint"]

@@ -1,0 +1,114 @@
+"""Operation counts against closed forms."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import nn
+
+from clbench.flops import Count, integrate
+
+rates = st.floats(0, 1e6)
+knots = st.lists(st.integers(0, 1000), min_size=1, max_size=8, unique=True).map(sorted)
+
+
+def test_no_points_no_area():
+    assert integrate([], 100) == 0
+
+
+@given(knots, rates, st.integers(0, 1000))
+def test_a_constant_rate_is_a_rectangle(at: list[int], rate: float, beyond: int):
+    until = at[-1] + beyond
+    assert integrate([(x, rate) for x in at], until) == pytest.approx(rate * until)
+
+
+@given(knots, rates, rates)
+def test_a_linear_rate_is_exact_between_the_points(at: list[int], slope: float, start: float):
+    low, high = at[0], at[-1]
+    area = slope * (high**2 - low**2) / 2 + start * (high - low)
+    before = (slope * low + start) * low
+    points = [(x, slope * x + start) for x in at]
+    assert integrate(points, high) == pytest.approx(before + area)
+
+
+def test_a_step_is_a_trapezoid():
+    assert integrate([(2, 1.0), (4, 3.0)], 10) == 2 * 1 + 2 * 2 + 6 * 3
+
+
+def test_forward_and_training_step_of_an_mlp():
+    n, d, h, c = 8, 6, 5, 3
+    model = nn.Sequential(nn.Linear(d, h), nn.ReLU(), nn.Linear(h, c))
+    x, y = torch.ones(n, d), torch.zeros(n, dtype=torch.long)
+    with Count() as count, torch.no_grad():
+        model(x)
+    forward = 2 * n * (d * h + h * c)
+    assert count.total == forward
+    with Count() as count:
+        nn.functional.cross_entropy(model(x), y).backward()
+    # Backward: the weights' gradients, and those of the inputs but the first.
+    assert count.total == forward + forward + 2 * n * h * c
+    assert not count.uncounted
+
+
+def test_convolution():
+    n, c_in, c_out, kernel, side = 2, 3, 4, 5, 12
+    layer = nn.Conv2d(c_in, c_out, kernel)
+    with Count() as count, torch.no_grad():
+        layer(torch.ones(n, c_in, side, side))
+    out = side - kernel + 1
+    assert count.total == 2 * n * c_out * out**2 * c_in * kernel**2
+
+
+A = torch.eye(6) * 2
+COUNTED = {
+    "cholesky": (lambda: torch.linalg.cholesky(A), 6**3 // 3),
+    "batched": (lambda: torch.linalg.cholesky(A.expand(4, 6, 6)), 4 * (6**3 // 3)),
+    "eigh": (lambda: torch.linalg.eigh(A), 9 * 6**3),
+    "solve": (lambda: torch.linalg.solve(A, torch.ones(6, 2)), 2 * 6**3 // 3 + 2 * 6**2 * 2),
+    "solve for a vector": (
+        lambda: torch.linalg.solve(A, torch.ones(6)),
+        2 * 6**3 // 3 + 2 * 6**2,
+    ),
+    "cholesky_solve": (lambda: torch.cholesky_solve(torch.ones(6, 2), A), 2 * 6**2 * 2),
+    "triangular": (
+        lambda: torch.linalg.solve_triangular(A, torch.ones(6, 2), upper=False),
+        6**2 * 2,
+    ),
+    "inverse": (lambda: torch.linalg.inv(A), 2 * 6**3),
+    "cdist": (
+        lambda: torch.cdist(
+            torch.ones(3, 6), torch.ones(5, 6), compute_mode="donot_use_mm_for_euclid_dist"
+        ),
+        3 * 3 * 5 * 6,
+    ),
+    "topk": (lambda: torch.topk(A, 2), 36),
+}
+
+
+@pytest.mark.parametrize("name", COUNTED)
+def test_decompositions_count(name: str):
+    call, flops = COUNTED[name]
+    with Count() as count:
+        call()
+    assert (count.total, count.uncounted) == (flops, set())
+
+
+@pytest.mark.parametrize(
+    "call",
+    [torch.linalg.svd, torch.linalg.qr, torch.linalg.eig, torch.fft.fft],
+    ids=["svd", "qr", "eig", "fft"],
+)
+def test_what_no_formula_covers_is_named(call):
+    with Count() as count:
+        call(A)
+    assert len(count.uncounted) == 1
+    assert count.total == 0
+
+
+def test_elementwise_operations_and_norms_are_free():
+    with Count() as count:
+        (A * 2 + A.exp()).sum()
+        torch.linalg.vector_norm(A)
+    assert (count.total, count.uncounted) == (0, set())

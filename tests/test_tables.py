@@ -1,0 +1,145 @@
+"""Tables: intervals against scipy, one row per arm, names, and text that breaks no format."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import io
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats
+from small import go, record_of, run
+
+from clbench import tables
+from clbench.record import Record
+
+
+def record(strategy: str = "naive", seed: int = 0, *words: str) -> Record:
+    one = run(
+        "scenario=scole", "scenario.n_tasks=2", f"strategy={strategy}", f"seed={seed}", *words
+    )
+    return record_of(one, *go(one))
+
+
+@pytest.fixture(scope="module")
+def records() -> list[Record]:
+    """Seeds 1 and 0 of naive, seed 0 of joint, seed 0 of naive with another rate."""
+    return [record(seed=1), record("joint"), record(), record("naive", 0, "strategy.lr=0.3")]
+
+
+@given(st.lists(st.floats(-1e3, 1e3), min_size=2, max_size=12))
+def test_t_interval_is_that_of_scipy(values: list[float]):
+    mean, half, n = tables.t_interval(values)
+    assert n == len(values)
+    assert mean == pytest.approx(sum(values) / n, abs=1e-9)
+    scale = stats.sem(values)
+    assert half is not None
+    assert mean is not None
+    if scale > 1e-9:
+        low, high = stats.t.interval(0.95, n - 1, loc=mean, scale=scale)
+        assert (mean - half, mean + half) == pytest.approx((low, high), rel=1e-6, abs=1e-9)
+    else:
+        assert half == pytest.approx(0, abs=1e-6)
+
+
+def test_intervals_of_no_and_of_one_value():
+    assert tables.t_interval([]) == (None, None, 0)
+    assert tables.t_interval([0.25]) == (0.25, None, 1)
+
+
+def test_cells():
+    column = tables.Column("x", "x %", 100)
+    assert tables.cell(column, tables.Interval(0.973, 0.006, 3)) == "97.3 ± 0.6"
+    assert tables.cell(column, tables.Interval(0.5, None, 1)) == "50.0"
+    assert tables.cell(column, tables.Interval(None, None, 0)) == "–"
+
+
+def test_an_arm_is_all_that_differs_in_its_seed_only(records: list[Record]):
+    arms = tables.by_arm(records)
+    assert [[r.seed for r in arm] for _, arm in arms] == [[0, 1], [0], [0]]
+    assert [arm[0].config["strategy"]["name"] for _, arm in arms] == ["naive", "joint", "naive"]
+
+
+def test_names_tell_the_settings_that_differ_among_arms_of_a_strategy(records: list[Record]):
+    assert records[0].config["strategy"]["lr"] is None
+    names = [name for name, _ in tables.by_arm(records)]
+    assert names == ["naive lr=null", "joint", "naive lr=0.3"]
+    assert [name for name, _ in tables.by_arm(records[:3])] == ["naive", "joint"]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"source_sha256": "0" * 64},
+        {"pool_sha256": "0" * 64},
+        {"board": {"name": "b", "protocol": "1.0", "division": "open"}},
+    ],
+    ids=lambda change: next(iter(change)),
+)
+def test_other_code_data_or_board_is_another_arm(records: list[Record], change: dict[str, Any]):
+    other = dataclasses.replace(records[0], **change)
+    assert len(tables.by_arm([records[2], records[0]])) == 1
+    assert len(tables.by_arm([records[2], other])) == 2
+
+
+def test_values_are_means_over_the_seeds(records: list[Record]):
+    [row] = tables.summarise([records[0], records[2]])
+    for column in tables.COLUMNS:
+        values = [r.metric(column.key) for r in (records[0], records[2])]
+        assert row.values[column.key] == tables.t_interval([v for v in values if v is not None])
+
+
+def test_failed_seeds_are_listed_and_not_averaged(records: list[Record]):
+    bad = dataclasses.replace(records[0], status="diverged")
+    [row] = tables.summarise([records[2], bad])
+    assert (row.seeds, row.failed) == ((0,), ("seed 1: diverged",))
+    assert row.values["world_accuracy"].n == 1
+    [only] = tables.summarise([bad])
+    assert only.values["world_accuracy"] == (None, None, 0)
+    stream = io.StringIO()
+    tables.print_table([only], stream)
+    assert "naive seed 1: diverged" in stream.getvalue()
+    assert json.loads(tables.to_json([only]))[0]["failed"] == ["seed 1: diverged"]
+    [shown] = csv.DictReader(io.StringIO(tables.to_csv([row])))
+    assert shown["failed"] == "seed 1: diverged"
+
+
+def row(name: str, scenario: str = "scole") -> tables.Row:
+    values = {c.key: tables.Interval(0.5, 0.1, 3) for c in tables.COLUMNS}
+    return tables.Row(name, scenario, (0, 1, 2), (), values)
+
+
+def test_markdown_is_escaped():
+    lines = tables.to_markdown([row("a|b\\|\nc")]).splitlines()
+    assert len(lines) == 3
+    assert lines[2].startswith(r"| a\|b\\\| c | 3 |")
+
+
+def test_latex_is_escaped():
+    line = tables.to_latex([row(r"a_b&c%$#{}~^\d")]).splitlines()[4]
+    name = line.split(" & ")[0]
+    assert name == (r"a\_b\&c\%\$\#\{\}\textasciitilde{}\textasciicircum{}\textbackslash{}d")
+    assert r"50.0 $\pm$ 10.0" in line
+
+
+def test_markup_in_names_is_shown_as_it_is():
+    stream = io.StringIO()
+    tables.print_table([row("mlp [red]x[/red]")], stream)
+    assert "[red]x[/red]" in stream.getvalue()
+
+
+@given(st.text(st.characters(exclude_categories=["Cs", "Cc"])))
+def test_csv_and_json_give_any_name_back(name: str):
+    [shown] = csv.DictReader(io.StringIO(tables.to_csv([row(name)])))
+    assert shown["strategy"] == name
+    assert json.loads(tables.to_json([row(name)]))[0]["strategy"] == name
+
+
+def test_the_scenario_is_a_column_where_there_are_several():
+    head = tables.to_markdown([row("a"), row("a", "class_incremental")]).splitlines()[0]
+    assert head.startswith("| scenario | strategy | n |")
+    assert tables.to_markdown([row("a")]).startswith("| strategy | n |")
