@@ -111,7 +111,7 @@ def test_a_division_that_the_board_lacks_is_refused(board: Board) -> None:
 
 
 def test_other_seeds_are_refused(tiny_board: Board) -> None:
-    with pytest.raises(UsageError, match="seed=7: .* has the seeds 0, 1, 2, 3, 4"):
+    with pytest.raises(UsageError, match=r"seed=7: .* has the seeds 0, 1, 2, 3, 4"):
         on(tiny_board, "seed=7")
 
 
@@ -149,7 +149,7 @@ def test_the_folder_is_another_than_without_a_board(tiny_board: Board) -> None:
 
 
 def test_an_unknown_board_is_refused_with_the_nearest(board: Board) -> None:
-    with pytest.raises(UsageError, match="unknown board 'tinyy'.*tiny"):
+    with pytest.raises(UsageError, match=r"unknown board 'tinyy'.*tiny"):
         find_board("tinyy", board.folder.parent)
 
 

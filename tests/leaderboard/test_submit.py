@@ -46,7 +46,11 @@ def test_records_and_source_are_copied(board: Board, arm: Path) -> None:
 def test_the_skeleton_declares_nothing_yet(board: Board, arm: Path) -> None:
     _, entry = submit(arm, "mine", board.folder.parent)
     assert entry.meta is not None
-    assert (entry.meta.name, entry.meta.strategy, entry.meta.division) == ("naive", "naive", "closed")
+    assert (entry.meta.name, entry.meta.strategy, entry.meta.division) == (
+        "naive",
+        "naive",
+        "closed",
+    )
     assert set(entry.meta.declaration.values()) == {False}
     assert entry.meta.authors == ()
 

@@ -48,9 +48,7 @@ def done(tiny_board: Board, tmp_path_factory: pytest.TempPathFactory) -> tuple[l
     return tuned(tiny_board, tmp_path_factory.mktemp("tuning"), GRID)
 
 
-def test_best_first_on_the_tuning_seeds(
-    done: tuple[list[Trial], Path], tiny_board: Board
-) -> None:
+def test_best_first_on_the_tuning_seeds(done: tuple[list[Trial], Path], tiny_board: Board) -> None:
     trials, path = done
     assert [trial.settings for trial in trials] == [{"strategy.lr": v} for v in ("0.1", "0.0001")]
     assert trials[0].mean > trials[1].mean
@@ -119,8 +117,8 @@ def test_board_and_strategy_are_required(tiny_board: Board, missing: str) -> Non
 
 
 def test_one_strategy_at_a_time(tiny_board: Board) -> None:
+    words = [f"board={tiny_board.folder}", "strategy=naive,ewc"]
     with pytest.raises(UsageError, match="one strategy at a time"):
-        words = [f"board={tiny_board.folder}", "strategy=naive,ewc"]
         tune(words, Options(), lambda line: None)
 
 
