@@ -173,6 +173,8 @@ def isolated_run(point: dict[str, Any], pools: dict[Any, Pool] | None = None) ->
 def compare(board: Board, entry: Entry, record: Record, again: Record) -> Reproduction:
     """A whole record against a whole re-run."""
     if again.predictions_sha256 == record.predictions_sha256:
+        if not _same_counts(record, again):
+            return Reproduction(record.seed, False, False, "the same answers, but other counts")
         return Reproduction(record.seed, True, True, "bit for bit the same answers")
     a, b = record.metric(board.primary) or 0.0, again.metric(board.primary) or 0.0
     difference = abs(a - b)
@@ -211,6 +213,14 @@ def compare_rows(record: Record, again: Record) -> Reproduction:
         False,
         f"another platform: world accuracy differs by {difference:.4f} on average over "
         f"{len(common)} rows; allowed {PREFIX_TOLERANCE}",
+    )
+
+
+def _same_counts(a: Record, b: Record) -> bool:
+    """Whether the counts agree: the scores come from them, and no hash ties them to the answers."""
+    before, now = a.to_counts(), b.to_counts()
+    return np.array_equal(before.evaluated_after, now.evaluated_after) and np.array_equal(
+        before.correct, now.correct
     )
 
 

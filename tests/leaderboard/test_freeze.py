@@ -1,0 +1,154 @@
+"""Making a board: a draft, and a freeze that refuses what cannot rank."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from tiny import edit_yaml
+
+from clbench.build import prepare
+from clbench.config import resolve
+from clbench.errors import UsageError
+from clbench.execute import Options
+from clbench.leaderboard.board import Board, load_board
+from clbench.leaderboard.freeze import MIN_SPREAD, freeze, new
+
+WORDS = ["scenario=scole", "data=digits", "eval_every=log", "model=mlp", "model.hidden=[8]"]
+
+
+def frozen(root: Path) -> Board:
+    options = Options(out=root / "runs", quiet=True, tensorboard=False)
+    return freeze("mine", root, options, lambda line: None)
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Board:
+    """A small board that was drafted and frozen."""
+    root = tmp_path_factory.mktemp("frozen")
+    new("mine", [*WORDS, "scenario.n_tasks=12"], root)
+    return frozen(root)
+
+
+def test_new_writes_a_draft(tmp_path: Path) -> None:
+    path = new("mine", [*WORDS, "scenario.n_tasks=12"], tmp_path)
+    assert path == tmp_path / "mine" / "draft.yaml"
+    draft = yaml.safe_load(path.read_text())
+    assert draft["words"] == [*WORDS, "scenario.n_tasks=12"]
+    assert not set(draft["seeds"]) & set(draft["tuning_seeds"])
+    with pytest.raises(UsageError, match="exists"):
+        new("mine", WORDS, tmp_path)
+
+
+@pytest.mark.parametrize(
+    "word", ["strategy=ewc", "strategy.lr=1", "seed=1", "device=cpu", "board=x"]
+)
+def test_new_refuses_what_is_the_entrants(tmp_path: Path, word: str) -> None:
+    with pytest.raises(UsageError, match="is not a board's to fix"):
+        new("mine", [*WORDS, word], tmp_path)
+    assert not (tmp_path / "mine").exists()
+
+
+@pytest.mark.parametrize("name", ["", "Mine", "../mine", "a/b", "a" * 61])
+def test_new_refuses_bad_names(tmp_path: Path, name: str) -> None:
+    with pytest.raises(UsageError, match="board name"):
+        new(name, WORDS, tmp_path)
+
+
+NO_BUDGET = {"epochs": None, "batch_size": None, "samples": None, "train_flops": None}
+
+
+@pytest.mark.parametrize(
+    ("values", "reason"),
+    [
+        ({"seeds": [0, 1, 2, 3]}, "at least 5 seeds"),
+        ({"seeds": [0, 1, 2, 3, 3]}, "at least 5 seeds"),
+        ({"seeds": 5}, "must be lists"),
+        ({"tuning_seeds": [4, 100]}, "other seeds than seeds"),
+        ({"tuning_seeds": []}, "other seeds than seeds"),
+        (NO_BUDGET, "needs a budget"),
+        ({"primary": "accuracy"}, "primary must be a metric"),
+        ({"primary": "forgetting"}, "higher is better"),
+        ({"protocol": "1"}, "major.minor"),
+        ({"divisions": ["half-open"]}, "divisions are closed, open"),
+        ({"divisions": []}, "divisions are closed, open"),
+        ({"colour": "red"}, "unknown keys: colour"),
+    ],
+)
+def test_a_draft_that_cannot_be_a_board_is_refused(
+    tmp_path: Path, values: dict[str, Any], reason: str
+) -> None:
+    edit_yaml(new("mine", WORDS, tmp_path), **values)
+    with pytest.raises(UsageError, match=reason):
+        frozen(tmp_path)
+    assert not (tmp_path / "runs").exists()
+    assert not (tmp_path / "mine" / "board.yaml").exists()
+
+
+def test_a_board_that_was_never_drafted_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="clbench board new"):
+        frozen(tmp_path)
+
+
+def test_a_board_on_which_naive_equals_joint_is_refused(tmp_path: Path) -> None:
+    new("mine", [*WORDS, "scenario.n_tasks=1"], tmp_path)
+    with pytest.raises(UsageError, match="cannot rank"):
+        frozen(tmp_path)
+    assert not (tmp_path / "mine" / "board.yaml").exists()
+    assert (tmp_path / "mine" / "draft.yaml").exists()
+
+
+def test_a_frozen_board_has_its_scale(made: Board) -> None:
+    assert made == load_board(made.folder)
+    assert not (made.folder / "draft.yaml").exists()
+    assert made.floor.mean == pytest.approx(0.1)  # ten classes
+    apart = made.ceiling.mean - made.naive.mean
+    assert apart >= MIN_SPREAD * max(made.naive.sd, made.ceiling.sd) > 0
+    assert made.ceiling.train_flops == made.naive.train_flops > 0  # joint gets as many steps
+
+
+def test_a_frozen_board_pins_its_streams(made: Board) -> None:
+    assert len(set(made.stream_sha256.values())) == len(made.seeds)
+    [config] = resolve([f"board={made.folder}", "strategy=naive", "device=cpu", "seed=3"])
+    stream = prepare(config).stream
+    sha = stream.sha256
+    for number in range(12):
+        sha = stream.extend(sha, stream.draw(number))
+    assert sha == made.stream_sha256[3]
+
+
+def test_frozen_is_final(made: Board) -> None:
+    root = made.folder.parent
+    with pytest.raises(UsageError, match="is frozen"):
+        frozen(root)
+    with pytest.raises(UsageError, match="exists"):
+        new("mine", WORDS, root)
+
+
+CHANGES = [f.name for f in dataclasses.fields(Board) if f.name not in ("name", "folder", "sha256")]
+
+
+@pytest.mark.parametrize("key", CHANGES)
+def test_any_change_of_a_frozen_board_is_refused(made: Board, tmp_path: Path, key: str) -> None:
+    path = tmp_path / "board.yaml"
+    path.write_bytes((made.folder / "board.yaml").read_bytes())
+    assert load_board(tmp_path).sha256 == made.sha256
+    edit_yaml(path, **{key: _other(yaml.safe_load(path.read_text())[key])})
+    with pytest.raises(UsageError, match=r"was changed after it was frozen"):
+        load_board(tmp_path)
+
+
+def _other(value: Any) -> Any:
+    """Another value of the same form."""
+    if isinstance(value, dict):
+        key = next(k for k in reversed(value) if value[k] is not None)
+        return {**value, key: _other(value[key])}
+    if isinstance(value, list):
+        return value[::-1] if len(value) > 1 else [*value, value[0] + 1]
+    if isinstance(value, str):
+        swap = {"1.0": "1.1", "anytime_world_accuracy": "world_accuracy"}
+        return swap.get(value, value[:-1] + ("0" if value[-1:] != "0" else "1"))
+    return value + 1

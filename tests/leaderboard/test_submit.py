@@ -1,0 +1,145 @@
+"""Submitting: what is copied where, and what is refused."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+import yaml
+from small import points, write_npz
+from tiny import edit, edit_yaml, run_on
+
+from clbench.errors import UsageError
+from clbench.execute import Options, run_all
+from clbench.leaderboard import submit as submitting
+from clbench.leaderboard.board import Board, load_board
+from clbench.leaderboard.submit import submit
+
+
+@pytest.fixture(scope="module")
+def finished(tiny_board: Board, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Runs of two seeds on the tiny board."""
+    out = tmp_path_factory.mktemp("runs")
+    return run_on(tiny_board, out, "strategy=naive", "seed=0,1")
+
+
+@pytest.fixture
+def arm(finished: Path, tmp_path: Path) -> Path:
+    """A copy of the runs, to be tampered with."""
+    return shutil.copytree(finished, tmp_path / "arm")
+
+
+def test_records_and_source_are_copied(board: Board, arm: Path) -> None:
+    found, entry = submit(arm, "mine", board.folder.parent)
+    assert found.folder == board.folder
+    assert entry.folder == board.entries / "mine"
+    assert sorted(entry.records) == [0, 1]
+    for seed in (0, 1):
+        copied = entry.folder / "runs" / f"seed{seed}.json"
+        assert copied.read_bytes() == (arm / f"seed{seed}" / "record.json").read_bytes()
+    assert entry.source.read_bytes() == (arm / "seed0" / "strategy.py").read_bytes()
+    assert not (entry.folder / "model.py").exists()
+    assert not entry.problems
+
+
+def test_the_skeleton_declares_nothing_yet(board: Board, arm: Path) -> None:
+    _, entry = submit(arm, "mine", board.folder.parent)
+    assert entry.meta is not None
+    assert (entry.meta.name, entry.meta.strategy, entry.meta.division) == (
+        "naive",
+        "naive",
+        "closed",
+    )
+    assert set(entry.meta.declaration.values()) == {False}
+    assert entry.meta.authors == ()
+
+
+def test_a_fresh_folder_gets_the_board(
+    board: Board, arm: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Somebody with an installed clbench has no leaderboards of their own."""
+    monkeypatch.setattr(submitting, "find_board", _comes_with(board))
+    root = tmp_path / "fresh" / "leaderboards"
+    found, entry = submit(arm, "mine", root)
+    assert found.folder == root / "tiny"
+    assert entry.folder == root / "tiny" / "entries" / "mine"
+    assert load_board(root / "tiny").sha256 == board.sha256
+    assert (root / "tiny" / "entries" / "naive" / "entry.yaml").is_file()
+    assert not (board.entries / "mine").exists()
+
+
+def _comes_with(board: Board):  # type: ignore[no-untyped-def]
+    def find(name: str, root: Path | None = None) -> Board:
+        assert name == board.name
+        return load_board(board.folder if root is None else root / name)
+
+    return find
+
+
+def test_an_open_entry_takes_its_model_along(board: Board, tmp_path: Path) -> None:
+    words = ("strategy=naive", "division=open", "model=linear", "seed=0")
+    _, entry = submit(run_on(board, tmp_path, *words), "mine", board.folder.parent)
+    assert "linear" in (entry.folder / "model.py").read_text().lower()
+    assert entry.meta is not None
+    assert entry.meta.division == "open"
+
+
+def test_submitting_again_replaces_records_and_keeps_what_was_written(
+    board: Board, arm: Path
+) -> None:
+    _, entry = submit(arm, "mine", board.folder.parent)
+    edit_yaml(entry.folder / "entry.yaml", authors=["A. Author"])
+    written = (entry.folder / "entry.yaml").read_bytes()
+    shutil.rmtree(arm / "seed1")
+    edit(arm / "seed0" / "record.json", lambda data: data["code"].update(commit="1" * 40))
+    _, again = submit(arm, "mine", board.folder.parent)
+    assert sorted(again.records) == [0]
+    assert again.records[0].code["commit"] == "1" * 40
+    assert (again.folder / "entry.yaml").read_bytes() == written
+
+
+def test_another_strategys_entry_is_not_overwritten(board: Board, arm: Path) -> None:
+    folder = board.entries / "naive"
+    edit_yaml(folder / "entry.yaml", strategy="ewc")
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    with pytest.raises(UsageError, match="entry of another strategy"):
+        submit(arm, "naive", board.folder.parent)
+    assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
+
+
+@pytest.mark.parametrize("slug", ["", "Mine", "a/b", "..", "-a", "a" * 61, "ä", "a b"])
+def test_bad_names_are_refused(board: Board, arm: Path, slug: str) -> None:
+    with pytest.raises(UsageError, match="--entry"):
+        submit(arm, slug, board.folder.parent)
+
+
+def test_a_folder_without_runs_is_refused(board: Board, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"holds no seed\*/record.json"):
+        submit(tmp_path, "mine", board.folder.parent)
+
+
+def test_runs_without_a_board_are_refused(board: Board, tmp_path: Path) -> None:
+    words = points(
+        "scenario=scole",
+        "scenario.n_tasks=2",
+        "strategy=naive",
+        npz=write_npz(tmp_path / "blobs.npz"),
+    )
+    [done] = run_all(words, Options(out=tmp_path, quiet=True, tensorboard=False))
+    with pytest.raises(UsageError, match="was not run on a board"):
+        submit(done.folder.parent, "mine", board.folder.parent)
+
+
+def test_runs_of_two_boards_are_refused(board: Board, arm: Path) -> None:
+    edit(arm / "seed1" / "record.json", lambda data: data["board"].update(name="other"))
+    with pytest.raises(UsageError, match="several boards: other, tiny"):
+        submit(arm, "mine", board.folder.parent)
+    assert not (board.entries / "mine").exists()
+
+
+def test_the_skeleton_is_yaml_with_hints(board: Board, arm: Path) -> None:
+    _, entry = submit(arm, "mine", board.folder.parent)
+    text = (entry.folder / "entry.yaml").read_text()
+    assert text.startswith("#")
+    assert yaml.safe_load(text)["tuned_on"] == []
