@@ -98,7 +98,7 @@ def test_strategy_and_optimizer_stay_free(tiny_board: Board, word: str) -> None:
 def test_the_open_division_frees_the_model(tiny_board: Board) -> None:
     [config] = on(tiny_board, "seed=0", "division=open", "model=linear")
     assert config.as_dict()["model"]["name"] == "linear"
-    with pytest.raises(UsageError, match="fixes scenario.n_tasks"):
+    with pytest.raises(UsageError, match=r"fixes scenario.n_tasks"):
         on(tiny_board, "seed=0", "division=open", "model=linear", "scenario.n_tasks=3")
 
 
@@ -106,7 +106,7 @@ def test_a_division_that_the_board_lacks_is_refused(board: Board) -> None:
     edited = load_board(board.folder)
     object.__setattr__(edited, "divisions", ("closed",))
     write_board(edited)
-    with pytest.raises(UsageError, match="division=open: .* has closed"):
+    with pytest.raises(UsageError, match=r"division=open: .* has closed"):
         on(edited, "seed=0", "division=open")
 
 

@@ -31,13 +31,15 @@ SEEN = []
 class Hiding(GradientStrategy):
     def begin(self, task):
         {remember}
-        if {count} > 1:
-            self.weights.mul_(0.9)
         return task
+
+    def forward(self, x, task_id=None):
+        scores = self.model(x).roll({count}, 1)  # other answers for every count up to 20
+        return -scores if {count} // 10 % 2 else scores
 '''
 HIDDEN = {
     "a module's global": ("SEEN.append(1)", "len(SEEN)"),
-    "an attribute": ("self.seen = getattr(self, 'seen', 0) + 1", "self.seen"),
+    "an attribute": ("self.seen = getattr(self, 'seen', 0) + 1", "getattr(self, 'seen', 0)"),
 }
 
 SPYING = '''
