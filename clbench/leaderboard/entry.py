@@ -69,8 +69,8 @@ class Verification:
     """``reproduced`` or ``held-out``"""
     sources: Mapping[str, str]
     """Of the records that were reproduced: an entry that changes loses its tier."""
-    predictions_sha256: Mapping[str, str]
-    """Seed to the predictions hash of the record that was compared."""
+    records_sha256: Mapping[str, str]
+    """Seed to the hash of the whole record that was compared."""
     detail: Mapping[str, Any]
     """How: seeds, prefix, bit-equal or the tolerance and difference, environment, commitment."""
 

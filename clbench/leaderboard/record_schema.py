@@ -205,7 +205,7 @@ def _texts(value: Any) -> Iterator[str]:
 VERIFICATION: Rule = fields(
     tier=one_of("reproduced", "held-out"),
     sources=table(sha256, key=r"\w+", most=4),
-    predictions_sha256=table(sha256, key=r"0|[1-9]\d{0,8}", most=1000),
+    records_sha256=table(sha256, key=r"0|[1-9]\d{0,8}", most=1000),
     detail=table(plain, key=NAME),
 )
 """``verified.json``."""

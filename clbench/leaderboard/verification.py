@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from clbench.hashing import sha256_of
 from clbench.leaderboard.entry import TIERS, Entry
-from clbench.record import write_atomically
+from clbench.record import Record, write_atomically
 
 
 def write_verification(
@@ -24,12 +26,10 @@ def write_verification(
     data = {
         "tier": tier,
         "sources": dict(first.sources),
-        "predictions_sha256": {
-            str(seed): entry.records[seed].predictions_sha256
-            for seed in seeds
-            if seed in entry.records
+        "records_sha256": {
+            str(seed): record_sha256(entry.records[seed]) for seed in seeds if seed in entry.records
         },
-        "detail": {"seeds": list(seeds), **detail},
+        "detail": {"seeds": [seed for seed in seeds if seed in entry.records], **detail},
     }
     text = json.dumps(data, indent=2, sort_keys=True, allow_nan=False) + "\n"
     write_atomically(entry.folder / "verified.json", text.encode())
@@ -40,9 +40,15 @@ def is_current(entry: Entry) -> bool:
     found = entry.verification
     if found is None or found.tier not in TIERS[2:] or not entry.records:
         return False
-    own = {str(seed): record.predictions_sha256 for seed, record in entry.records.items()}
-    return (
-        bool(found.predictions_sha256)
-        and all(own.get(str(seed)) == sha for seed, sha in found.predictions_sha256.items())
-        and all(record.sources == found.sources for record in entry.records.values())
-    )
+    if not found.records_sha256:
+        return False
+    for seed, sha in found.records_sha256.items():
+        record = entry.records.get(int(seed))
+        if record is None or record_sha256(record) != sha:
+            return False
+    return all(record.sources == found.sources for record in entry.records.values())
+
+
+def record_sha256(record: Record) -> str:
+    """Hash of everything that a record says."""
+    return sha256_of({f.name: getattr(record, f.name) for f in dataclasses.fields(record)})

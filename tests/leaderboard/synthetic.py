@@ -16,6 +16,7 @@ from clbench.hashing import sha256_of
 from clbench.leaderboard.board import Anchor, Board, Budget
 from clbench.leaderboard.entry import Entry, Meta
 from clbench.leaderboard.findings import Finding
+from clbench.leaderboard.verification import record_sha256
 from clbench.record import SCHEMA, Record
 
 SEEDS = (0, 1, 2, 3, 4)
@@ -189,13 +190,13 @@ def write_entry(
         one.save(folder / "runs" / f"seed{one.seed}.json")
     if verified:
         detail = {"seeds": [0], "equal": "bits"}
-        hashes = {str(r.seed): r.predictions_sha256 for r in records[:1]}
+        hashes = {str(r.seed): record_sha256(r) for r in records[:1]}
         (folder / "verified.json").write_text(
             json.dumps(
                 {
                     "tier": verified,
                     "sources": records[0].sources,
-                    "predictions_sha256": hashes,
+                    "records_sha256": hashes,
                     "detail": detail,
                 }
             )

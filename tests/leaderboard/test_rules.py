@@ -362,7 +362,7 @@ def test_a_verification_of_other_runs_is_told(board: Board, naive: Path) -> None
     }
     (naive / "verified.json").write_text(json.dumps(data))
     assert list(validate_board(board)) == []
-    data["predictions_sha256"] = {"0": "0" * 64}
+    data["records_sha256"] = {"0": "0" * 64}
     (naive / "verified.json").write_text(json.dumps(data))
     assert rules(board, "warning") == {"C3"}
 

@@ -133,7 +133,7 @@ def test_no_tier_without_validation_or_comparison(board: Board) -> None:
     folder = write_entry(board, "ewc", Meta("EWC", "ewc"), runs(), verified="reproduced")
     assert only(board, validated=False).tier == "self-reported"
     verified = json.loads((folder / "verified.json").read_text())
-    (folder / "verified.json").write_text(json.dumps({**verified, "predictions_sha256": {}}))
+    (folder / "verified.json").write_text(json.dumps({**verified, "records_sha256": {}}))
     assert only(board).tier == "validated"
 
 

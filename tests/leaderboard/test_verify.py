@@ -69,7 +69,7 @@ def test_a_reproduction_lifts_the_tier(naive: Path, capsys: pytest.CaptureFixtur
     assert entry.verification is not None
     assert entry.verification.tier == "reproduced"
     assert entry.verification.detail["bits"] is True
-    assert [*entry.verification.predictions_sha256] == ["1"]
+    assert [*entry.verification.records_sha256] == ["1"]
     assert is_current(entry)
 
 
