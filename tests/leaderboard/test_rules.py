@@ -21,6 +21,7 @@ from clbench.leaderboard.board import Anchor, Board, Budget, load_board
 from clbench.leaderboard.checks import validate, validate_board
 from clbench.leaderboard.entry import load_entry
 from clbench.leaderboard.scores import score
+from clbench.leaderboard.verification import record_sha256
 
 
 def rules(board: Board, level: str = "error") -> set[str]:
@@ -357,7 +358,7 @@ def test_a_verification_of_other_runs_is_told(board: Board, naive: Path) -> None
     data = {
         "tier": "reproduced",
         "sources": record.sources,
-        "predictions_sha256": {"0": record.predictions_sha256},
+        "records_sha256": {"0": record_sha256(record)},
         "detail": {"bit_equal": True},
     }
     (naive / "verified.json").write_text(json.dumps(data))

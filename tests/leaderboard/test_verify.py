@@ -174,6 +174,22 @@ def test_other_answers_end_a_verification(board: Board, naive: Path) -> None:
     assert any(f.file.endswith("verified.json") for f in validate(board, load_entry(naive)))
 
 
+@pytest.mark.parametrize("part", ["counts", "cost", "metrics"])
+def test_anything_else_that_is_edited_ends_a_verification(naive: Path, part: str) -> None:
+    _verified(naive)
+
+    def change(data: dict[str, Any]) -> None:
+        if part == "counts":
+            data["counts"]["correct"][-1][0] -= 1
+        elif part == "cost":
+            data["cost"]["train_flops"] -= 1
+        else:
+            data["metrics"]["world_accuracy"]["value"] = 1.0
+
+    edit(naive / "runs" / "seed0.json", change)
+    assert not is_current(load_entry(naive))
+
+
 def test_a_removed_record_ends_a_verification(naive: Path) -> None:
     _verified(naive)
     (naive / "runs" / "seed0.json").unlink()
