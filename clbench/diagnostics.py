@@ -63,14 +63,14 @@ def rankme(features: Tensor) -> Tensor:
 
 
 def _exp_entropy(p: Tensor) -> Tensor:
-    return torch.exp(torch.special.entr(p).sum())
+    return torch.special.entr(p).sum().exp()
 
 
 def _spectrum(features: Tensor) -> Tensor:
     """``(min(N, K),)`` float64 on the CPU: singular values over their sum."""
     if features.numel() == 0 or not features.isfinite().all():
         return torch.full((1,), torch.nan, dtype=torch.float64)
-    values = torch.linalg.svdvals(features.cpu().double())
+    values: Tensor = torch.linalg.svdvals(features.cpu().double())
     return values / values.sum()
 
 
