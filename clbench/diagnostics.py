@@ -63,7 +63,8 @@ def rankme(features: Tensor) -> Tensor:
 
 
 def _exp_entropy(p: Tensor) -> Tensor:
-    return torch.special.entr(p).sum().exp()
+    rank: Tensor = torch.special.entr(p).sum().exp()
+    return rank
 
 
 def _spectrum(features: Tensor) -> Tensor:

@@ -470,6 +470,22 @@ def npz(tmp_path: Path) -> Path:
     return write_npz(tmp_path / "blobs.npz")
 
 
+def test_what_is_plotted_is_what_was_measured():
+    from matplotlib.figure import Figure
+
+    from clbench.plots import MEASURED, plot_diagnostic
+
+    r = run("strategy=naive", *SCOLE, "model=linear", "diagnostics=[rank,dead_units]")
+    record = record_of(r, *go(r))
+    for name in MEASURED[:2]:
+        axes = Figure().subplots()
+        plot_diagnostic([record], name, axes)
+        [line] = axes.lines
+        assert list(line.get_xdata()) == record.counts["evaluated_after"]
+        values = [None if math.isnan(y) else y for y in np.asarray(line.get_ydata(), float)]
+        assert values == record.diagnostics[name]
+
+
 @pytest.mark.usefixtures("quick")
 def test_the_record_and_tensorboard_have_them(tmp_path: Path, npz: Path):
     import json
