@@ -11,7 +11,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_type_hints
 
 import yaml
 from omegaconf import OmegaConf
@@ -207,11 +207,11 @@ def _names(cls: type[Any]) -> set[str]:
 
 def _build(cls: type[Any], given: Mapping[str, Any], prefix: str) -> Any:
     """A settings dataclass with typed values, each checked on its own to name it in the error."""
-    node = OmegaConf.structured(cls)
+    node, kinds = OmegaConf.structured(cls), get_type_hints(cls)
     for name, value in given.items():
         try:
             typed = _value(value)
-            if isinstance(typed, str) and OmegaConf.is_config(OmegaConf.select(node, name)):
+            if isinstance(typed, str) and kinds[name] == tuple[str, ...]:
                 typed = [typed]  # one word is a list of one
             node = OmegaConf.merge(node, {name: typed})
         except (OmegaConfBaseException, yaml.YAMLError) as error:
