@@ -11,7 +11,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_type_hints
 
 import yaml
 from omegaconf import OmegaConf
@@ -23,6 +23,8 @@ from clbench.registry import FOLDERS_WORD, GROUPS, Plugin, did_you_mean, find
 from clbench.sweep import sweep
 
 REQUIRED = ("scenario", "strategy")
+DIAGNOSTICS = ("rank", "dead_units", "weight_norm", "plasticity")
+"""What ``clbench.diagnostics`` can measure."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,10 @@ class Common:
     """CPU threads; 0: as many as torch likes. Bit equality is promised for 1."""
     checkpoint_seconds: float = 30.0
     """Write a checkpoint about so often; it never changes a result."""
+    diagnostics: tuple[str, ...] = ()
+    """Of the network, recorded at every evaluation, changing no result: any of
+    [rank,dead_units,weight_norm,plasticity], or all. plasticity fits a copy of the network to random
+    labels, which takes 100 steps of training each time: evaluate less often (eval_every=log)."""
 
     def __post_init__(self) -> None:
         if self.seed < 0:
@@ -57,6 +63,13 @@ class Common:
             raise UsageError(f"threads={self.threads} must be at least 0")
         if not self.checkpoint_seconds >= 0:
             raise UsageError(f"checkpoint_seconds={self.checkpoint_seconds} must be at least 0")
+        known = ("all", *DIAGNOSTICS)
+        for name in self.diagnostics:
+            if name not in known:
+                hint = did_you_mean(name, known)
+                raise UsageError(f"diagnostics={name}: choose from {', '.join(known)}{hint}")
+        chosen = [name for name in DIAGNOSTICS if {name, "all"} & set(self.diagnostics)]
+        object.__setattr__(self, "diagnostics", tuple(chosen))  # one spelling, one hash
 
 
 @dataclass(frozen=True)
@@ -98,8 +111,11 @@ class RunConfig:
         """The part of the settings that makes it this experiment: no seed, no path, no device.
 
         How often to checkpoint and how far to extend an endless stream change no result either.
+        Diagnostics count where there are any: a run without them does not have what is asked for.
         """
         settings = self.as_dict()
+        if not settings["diagnostics"]:
+            del settings["diagnostics"]
         for name in ("seed", "device", "max_tasks", "checkpoint_seconds"):
             del settings[name]
         for group in GROUPS:
@@ -191,10 +207,13 @@ def _names(cls: type[Any]) -> set[str]:
 
 def _build(cls: type[Any], given: Mapping[str, Any], prefix: str) -> Any:
     """A settings dataclass with typed values, each checked on its own to name it in the error."""
-    node = OmegaConf.structured(cls)
+    node, kinds = OmegaConf.structured(cls), get_type_hints(cls)
     for name, value in given.items():
         try:
-            node = OmegaConf.merge(node, {name: _value(value)})
+            typed = _value(value)
+            if isinstance(typed, str) and kinds[name] == tuple[str, ...]:
+                typed = [typed]  # one word is a list of one
+            node = OmegaConf.merge(node, {name: typed})
         except (OmegaConfBaseException, yaml.YAMLError) as error:
             reason = str(error).splitlines()[0]
             raise UsageError(f"{prefix}{name}={value}: {reason}") from error

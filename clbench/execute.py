@@ -23,6 +23,7 @@ from clbench.assemble import assemble
 from clbench.build import Run, prepare
 from clbench.config import resolve_point
 from clbench.data.pool import Pool
+from clbench.diagnostics import check_network
 from clbench.errors import ClbenchError, UsageError
 from clbench.harness import run_stream, start_ledger
 from clbench.record import Record, write_atomically
@@ -80,7 +81,7 @@ def run_all(points: list[dict[str, Any]], options: Options) -> Iterator[Done]:
     pools: dict[Any, Pool] = {}
     for point in points:
         run = prepare(resolve_point(point), pools)
-        _ = run.strategy()
+        check_network(run.config.common.diagnostics, run.strategy())
         _check_end(run)
         check_folder(run, options)
     if options.jobs > 1 and len(points) > 1:

@@ -15,6 +15,7 @@ import torch
 
 from clbench import seeding
 from clbench.build import Run
+from clbench.diagnostics import Probe
 from clbench.errors import Diverged
 from clbench.flops import Count, integrate
 from clbench.guards import counting_updates, deferred_interrupt
@@ -93,6 +94,8 @@ class _Loop:
         self.run, self.strategy, self.ledger = run, strategy, ledger
         self.report, self.save = report, save
         self.world: World = run.stream.world()
+        asked, threads = run.config.common.diagnostics, run.config.common.threads
+        self.probe = Probe(asked, strategy, run.stream, threads) if asked else None
         self.clock = time.perf_counter()
         self.saved_at = self.clock
 
@@ -183,8 +186,19 @@ class _Loop:
         accuracy = sum(right) / len(self.world.y)
         small = answers.to("cpu", torch.int32).numpy().tobytes()
         diagnostics = dict(zip(values, told[1:], strict=True))
-        ledger.evaluated(right, small, accuracy, diagnostics)
+        ledger.evaluated(right, small, accuracy, {**diagnostics, **self._probed()})
         ledger.warn(self.strategy.warning(diagnostics))
+
+    def _probed(self) -> dict[str, float]:
+        """The diagnostics that were asked for; their time and their steps are not the strategy's."""
+        if self.probe is None:
+            return {}
+        updates = self.ledger.updates
+        try:
+            return self.probe.measure()
+        finally:
+            self.ledger.updates = updates
+            self.ledger.harness_seconds += self._lap()
 
     def _enter_uncounted(self, count: Count) -> None:
         self.ledger.uncounted = sorted({*self.ledger.uncounted, *count.uncounted})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,6 +12,9 @@ from clbench.record import Record, write_atomically
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+
+MEASURED = ("rankme", "dead_units", "weight_norm", "plasticity")
+"""Diagnostics of ``clbench.diagnostics`` that have a panel of their own."""
 
 
 def plot_curves(records: Sequence[Record], axes: Axes | None = None) -> Axes:
@@ -29,12 +33,32 @@ def plot_curves(records: Sequence[Record], axes: Axes | None = None) -> Axes:
     return axes
 
 
+def plot_diagnostic(records: Sequence[Record], name: str, axes: Axes) -> None:
+    """One diagnostic against experiences; nothing where it is undefined."""
+    for record in records:
+        values = [math.nan if v is None else v for v in record.diagnostics.get(name, [])]
+        axes.plot(record.counts["evaluated_after"][: len(values)], values)
+    axes.set(xlabel="experiences", ylabel=name)
+    axes.grid(alpha=0.3)
+
+
 def save_curve(records: Sequence[Record], path: Path) -> None:
-    """A run's curve, retention and frequency as one PNG; needs no display."""
+    """A run's curve, retention and frequency as one PNG; needs no display.
+
+    Below them, where there are any, the diagnostics that a run can switch on.
+    """
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(13, 4), layout="constrained")
-    curve, retention, frequency = figure.subplots(1, 3)
+    measured = [name for name in MEASURED if any(name in r.diagnostics for r in records)]
+    n_rows = 2 if measured else 1
+    figure = Figure(figsize=(13, 4 * n_rows), layout="constrained")
+    upper, *lower = figure.subfigures(n_rows, 1, squeeze=False)[:, 0]
+    curve, retention, frequency = upper.subplots(1, 3)
+    for row in lower:
+        for name, axes in zip(
+            measured, row.subplots(1, len(measured), squeeze=False)[0], strict=True
+        ):
+            plot_diagnostic(records, name, axes)
     plot_curves(records, curve)
     bins: dict[int, str] = {}
     for record in records:

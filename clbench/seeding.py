@@ -34,7 +34,7 @@ class Axis(IntEnum):
     LEARN = 5
     """Per experience: whatever the strategy draws."""
     EVALUATE = 6
-    """The order in which test samples are predicted."""
+    """The order in which test samples are predicted, noise of test domains, what diagnostics draw."""
     KEY = 7
     """The opaque identities of samples."""
 

@@ -55,6 +55,8 @@ def config_sha256(entry: Entry, record: Record) -> dict[str, str]:
     identity = copy.copy(record.config)
     for name in NOT_IDENTITY:
         identity.pop(name, None)
+    if not identity.get("diagnostics"):
+        identity.pop("diagnostics", None)
     for group in GROUPS:
         paths = _path_settings(entry, group, record.config[group]["name"])
         if paths is None:

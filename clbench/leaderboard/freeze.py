@@ -22,7 +22,15 @@ from clbench.sweep import sweep
 
 MIN_SPREAD = 5.0
 """A board must part joint from naive by so many standard deviations over seeds, or it cannot rank."""
-NOT_PROTOCOL = ("strategy", "model", "seed", "device", "max_tasks", "checkpoint_seconds")
+NOT_PROTOCOL = (
+    "strategy",
+    "model",
+    "seed",
+    "device",
+    "max_tasks",
+    "checkpoint_seconds",
+    "diagnostics",
+)
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tiny import edit, run_on
+from tiny import edit, edit_yaml, run_on
 
 from clbench.cli import main
 from clbench.errors import UsageError
@@ -71,6 +71,30 @@ def test_a_reproduction_lifts_the_tier(naive: Path, capsys: pytest.CaptureFixtur
     assert entry.verification.detail["bits"] is True
     assert [*entry.verification.records_sha256] == ["1"]
     assert is_current(entry)
+
+
+def test_an_entry_may_have_diagnostics_of_its_own(
+    board: Board, naive: Path, tmp_path: Path
+) -> None:
+    """A board fixes no diagnostics: with them an entry is as valid and as reproducible."""
+    words = ("strategy=naive", "diagnostics=[rank,dead_units,weight_norm]")
+    _, entry = submit(run_on(board, tmp_path / "runs", *words), "measured", board.folder.parent)
+    edit_yaml(
+        entry.folder / "entry.yaml",
+        declaration={"no_test_data": True, "no_evaluation_seed_tuning": True},
+        authors=["A. Author"],
+        url="https://example.org/paper",
+    )
+    for path in (entry.folder / "runs").iterdir():
+        edit(path, lambda data: data["code"].update(commit="0" * 40, dirty=False))
+    entry = load_entry(entry.folder)
+    assert [f for f in validate(board, entry) if f.level == "error"] == []
+    assert "diagnostics" not in verify.point_of(board, entry, entry.records[0])
+    without = load_entry(naive).records[0]  # what a verification of it would run
+    assert compare(board, entry, entry.records[0], without).bits
+    edit(entry.folder / "runs" / "seed0.json", lambda data: data["config"].update(diagnostics=[]))
+    found = validate(board, load_entry(entry.folder))
+    assert "C2" in {f.rule for f in found if f.level == "error"}
 
 
 def test_a_prefix_compares_rows_and_writes_nothing(
