@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from clbench import fisher_layers
 from clbench.errors import UsageError
 from clbench.fisher import estimate
+from clbench.fisher import layers as fisher_layers
 
 Fisher = dict[str, Tensor]
 
