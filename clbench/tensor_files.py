@@ -67,6 +67,19 @@ def shown(name: str) -> str:
     return repr(name if len(name) <= 100 else name[:99] + "…")
 
 
+def writable(path: Path, overwrite: bool) -> Path:
+    """The path, if a file may be written there.
+
+    Raises:
+        UsageError: something is there, or its folder is not.
+    """
+    if not path.absolute().parent.is_dir():
+        raise UsageError(f"{path}: there is no folder {path.parent}")
+    if path.is_dir() or (path.exists() and not overwrite):
+        raise UsageError(f"{path}: exists; choose another name, or pass --overwrite")
+    return path
+
+
 def write(path: Path, tensors: Mapping[str, Tensor], header: Mapping[str, str]) -> None:
     """Write a safetensors file, whole or not at all.
 
@@ -118,8 +131,7 @@ def read_dictionary(path: Path) -> dict[str, Tensor]:
     found: Any
     try:
         if path.suffix == ".npz":
-            with np.load(path, allow_pickle=False) as archive:
-                found = {name: torch.from_numpy(np.array(archive[name])) for name in archive}
+            found = _read_npz(path)
         else:
             with warnings.catch_warnings(action="ignore"):  # torch wonders aloud at foreign files
                 found = torch.load(path, map_location="cpu", weights_only=True)
@@ -136,6 +148,20 @@ def read_dictionary(path: Path) -> dict[str, Tensor]:
         if value.layout != torch.strided or value.is_quantized or value.is_meta:
             raise UsageError(f"{path}: tensor {shown(name)} is not dense")
     return _checked(path, {name: t.detach().contiguous() for name, t in found.items()})
+
+
+def _read_npz(path: Path) -> dict[str, Tensor]:
+    found = {}
+    with np.load(path, allow_pickle=False) as archive:
+        for name in archive:
+            try:
+                found[name] = torch.from_numpy(np.array(archive[name]))
+            except (ValueError, TypeError) as error:  # objects; kinds that torch does not have
+                reason = str(error).splitlines()[0][:120]
+                raise UsageError(
+                    f"{path}: tensor {shown(name)} cannot be read ({reason})"
+                ) from error
+    return found
 
 
 def _require(path: Path) -> None:

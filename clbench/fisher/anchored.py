@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -63,24 +64,34 @@ def taken_at(path: Path, released: release.Release, weights_path: Path) -> None:
     Raises:
         UsageError: naming the first tensor that cannot match, or the hashes.
     """
-    given = weights.load(weights_path)
-    for name, value in released.fisher.items():
-        if name not in given:
-            raise UsageError(f"{path}: tensor {shown(name)} has no weights in {weights_path}")
-        if value.shape != given[name].shape:
-            raise UsageError(
-                f"{path}: tensor {shown(name)} has shape {tuple(value.shape)}, and "
-                f"{tuple(given[name].shape)} in {weights_path}"
-            )
+    found = weights_hash(released.fisher, weights.load(weights_path), weights_path)
     said = released.metadata.weights_sha256
     if said is None:
         raise UsageError(
             f"{path}: does not say at which weights it was taken; clbench fisher convert "
             f"{path.name} --weights FILE says it"
         )
-    found = tensor_files.sha256({name: given[name] for name in released.fisher})
     if found != said:
         raise UsageError(
             f"{path}: was taken at weights of sha256 {said[:12]}..., and {weights_path} has "
             f"{found[:12]}...: use the weights that it was released with"
         )
+
+
+def weights_hash(
+    fisher: Mapping[str, Tensor], given: Mapping[str, Tensor], weights_path: Path
+) -> str:
+    """The hash of the weights that a Fisher names.
+
+    Raises:
+        UsageError: naming the first tensor that the weights lack or have in another shape.
+    """
+    for name, value in fisher.items():
+        if name not in given:
+            raise UsageError(f"{weights_path}: lacks tensor {shown(name)} of the Fisher")
+        if given[name].shape != value.shape:
+            raise UsageError(
+                f"{weights_path}: tensor {shown(name)} has shape {tuple(given[name].shape)}; the "
+                f"Fisher has {tuple(value.shape)}"
+            )
+    return tensor_files.sha256({name: given[name] for name in fisher})
