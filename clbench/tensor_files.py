@@ -152,7 +152,8 @@ def read_dictionary(path: Path) -> dict[str, Tensor]:
 
 def _read_npz(path: Path) -> dict[str, Tensor]:
     found = {}
-    with np.load(path, allow_pickle=False) as archive:
+    # Opened here: where it is no archive, numpy would leave it open.
+    with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
         for name in archive:
             try:
                 found[name] = torch.from_numpy(np.array(archive[name]))
@@ -170,7 +171,9 @@ def _require(path: Path) -> None:
 
 
 def _damaged(path: Path, what: str, error: Exception) -> UsageError:
-    reason = (str(error).splitlines() or [""])[0][:120] or type(error).__name__
+    reason = (str(error).splitlines() or [""])[0][:120]
+    if isinstance(error, pickle.UnpicklingError) or not reason.isprintable() or not reason:
+        reason = type(error).__name__  # torch's own words advise to unpickle
     return UsageError(f"{path}: is not {what} ({reason})")
 
 

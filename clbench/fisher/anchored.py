@@ -32,7 +32,6 @@ def fit(model: nn.Module, path: Path, weights_path: Path, exclude: str) -> dict[
             another shape; or the hashes, where the Fisher was taken at other weights.
     """
     released = release.load(path)
-    taken_at(path, released, weights_path)
     free = parameters.matching(model, exclude, "strategy.fisher_exclude")
     wanted = {name: p for name, p in model.named_parameters() if p.requires_grad}
     found: dict[str, Tensor] = {}
@@ -55,6 +54,7 @@ def fit(model: nn.Module, path: Path, weights_path: Path, exclude: str) -> dict[
     for name in released.fisher:
         if name not in wanted and name not in free:
             raise UsageError(f"{path}: tensor {shown(name)} is no trainable parameter of the model")
+    taken_at(path, released, weights_path)
     return found
 
 

@@ -62,6 +62,8 @@ def changed(
         fisher = {name: t / trace for name, t in fisher.items()}
         said.append(f"divided by its trace ({trace:.6g})")
         normalisation = "trace 1"
-    back = {name: t.to(released.fisher[name].dtype) for name, t in fisher.items()}
+    # Half precision would lose what is small against the rest.
+    kept = {name: t.dtype == torch.float64 for name, t in released.fisher.items()}
+    back = {name: t if kept[name] else t.to(torch.float32) for name, t in fisher.items()}
     metadata = replace(released.metadata, changes=tuple(said), normalisation=normalisation)
     return Release(back, metadata)

@@ -58,8 +58,8 @@ def _fields(words: Sequence[str]) -> dict[str, Any]:
         name, equals, text = word.partition("=")
         if not equals or name not in SETTABLE:
             raise UsageError(
-                f"{word!r}: expected field=value{did_you_mean(name, SETTABLE)}; fields are "
-                f"{', '.join(SETTABLE)}"
+                f"{word!r}: expected field=value{did_you_mean(name, SETTABLE)} (fields: "
+                f"{', '.join(SETTABLE)})"
             )
         if name in WHOLE and not text.isdecimal():
             raise UsageError(f"{word}: must be a whole number")

@@ -6,6 +6,7 @@ arXiv 2210.16365); what can be done about it is in ``clbench.fisher.change``.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -112,7 +113,10 @@ def _layer(name: str, values: np.ndarray) -> Layer:
         quantiles=tuple(np.quantile(values, LEVELS).tolist()) if len(values) else (0.0,) * 3,
         largest=float(values.max(initial=0)),
         trace=float(values.sum()),
-        condition=float(positive.max() / positive.min()) if len(positive) else None,
+        # As Python's floats, which overflow silently; JSON has no infinity.
+        condition=min(float(positive.max()) / float(positive.min()), sys.float_info.max)
+        if len(positive)
+        else None,
     )
 
 
