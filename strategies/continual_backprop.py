@@ -9,7 +9,8 @@ average (decay eta, corrected for its start at zero as in Adam) of the unit's ut
 - ``adaptable``: u = mean|h - h'| mean|w_out| / mean|w_in|, with h' the running average of h.
 
 In each layer ``replacement_rate`` of the units older than ``maturity`` steps are due each step;
-fractions add up until a unit is. The units of lowest utility are replaced: w_in is drawn anew, b and
+fractions add up until a unit is (the host counts along from the ages and
+waits for nothing). The units of lowest utility are replaced: w_in is drawn anew, b and
 w_out become 0, what the unit gave on average, w_out h', goes to the next layer's biases, and age,
 averages and the optimizer's memory of these weights begin at 0.
 
@@ -27,12 +28,14 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Literal, NoReturn
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from clbench.errors import UsageError
 from clbench.optim import SHAPE_AWARE
 from clbench.strategy import Batch, GradientStrategy, StreamInfo
+from clbench.stream import TaskData
 
 
 class ContinualBackprop(GradientStrategy):
@@ -75,26 +78,40 @@ class ContinualBackprop(GradientStrategy):
         n_units = sum(layer.units for layer in self.layers)
         self.register_buffer("age", torch.zeros(n_units, dtype=torch.int64))
         self.register_buffer("activation", torch.zeros(n_units))
-        self.register_buffer("utility", torch.zeros(n_units))
+        self.register_buffer("running_utility", torch.zeros(n_units))
         self.register_buffer("due", torch.zeros(len(self.layers)))
         self.register_buffer("replaced", torch.zeros((), dtype=torch.int64))
         self.age: Tensor
         self.activation: Tensor
-        self.utility: Tensor
+        self.running_utility: Tensor
         self.due: Tensor
         self.replaced: Tensor
+        self._counts: list[AgeCount] = []
+
+    def begin(self, task: TaskData) -> TaskData:
+        """Read the ages, once: how many units become due in the steps to come follows from them."""
+        sizes = [layer.units for layer in self.layers]
+        counts = zip(self.age.split(sizes), self.due.tolist(), strict=True)
+        self._counts = [AgeCount(age.cpu().numpy().copy(), due) for age, due in counts]
+        return task
 
     def step(self, batch: Batch) -> None:
         """One update of the weights, then of the utilities; then the units that are due."""
         with self._watched() as read:
             gradient = self.gradient(batch)
         self.descend(gradient)
-        sizes = [layer.units for layer in self.layers]
-        state = (v.split(sizes) for v in (self.age, self.activation, self.utility))
-        for number, (layer, *units) in enumerate(zip(self.layers, *state, strict=True)):
-            h = read[layer.reader].flatten(1).unflatten(1, (layer.units, -1))
-            usual = self._assess(layer, h, *units)
-            self._renew(layer, self.due[number], usual, *units)
+        self.age.add_(1)
+        weight = self._weight()
+        for layer, count in zip(self.layers, self._counts, strict=True):
+            self._assess(layer, read[layer.reader], weight[layer.of])
+            n = count.due_now(self.config.maturity, self.config.replacement_rate)
+            if n:
+                self._renew(layer, n, weight[layer.of])
+
+    def consolidate(self, task: TaskData) -> None:
+        """Keep the fractions of units that are due."""
+        due = [count.due for count in self._counts]
+        self.due.copy_(torch.tensor(due, device=self.due.device))
 
     @contextmanager
     def _watched(self) -> Iterator[dict[int, Tensor]]:
@@ -116,60 +133,43 @@ class ContinualBackprop(GradientStrategy):
             for handle in handles:
                 handle.remove()
 
-    def _assess(
-        self, layer: HiddenLayer, h: Tensor, age: Tensor, activation: Tensor, utility: Tensor
-    ) -> Tensor:
-        """Update a layer's averages from ``h: (B, units, positions)``; returns h', ``(units,)``."""
+    def _weight(self) -> Tensor:
+        """``(units,)``: how much of a running average is not its start at zero, 1 - eta^age."""
+        weight: Tensor = 1 - self.config.decay ** self.age.to(self.weights.dtype)
+        return weight
+
+    def _assess(self, layer: HiddenLayer, read: Tensor, weight: Tensor) -> None:
+        """Update a layer's averages from what the next layer ``read``, ``(B, units, ...)``."""
         w_in, _, w_out, _ = layer.parts(self._flat.split(self.weights))
+        h = read.flatten(1).unflatten(1, (layer.units, -1))
         new = 1 - self.config.decay
-        age.add_(1)
-        activation.lerp_(h.mean((0, 2)), new)
-        usual = activation / self._weight(age)
+        activation = self.activation[layer.of].lerp_(h.mean((0, 2)), new)
         if self.config.utility == "adaptable":
-            h = h - usual[:, None]
+            h = h - (activation / weight)[:, None]
         now = h.abs().mean((0, 2)) * w_out.abs().mean((0, 2))
         if self.config.utility == "adaptable":
             now = now / w_in.abs().mean(1).clamp_min(1e-12)
-        utility.lerp_(now, new)
-        return usual
+        self.running_utility[layer.of].lerp_(now, new)
 
-    def _weight(self, age: Tensor) -> Tensor:
-        """How much of a running average is not its start at zero: ``1 - eta^age``."""
-        decayed: Tensor = 1 - self.config.decay ** age.to(self.weights.dtype)
-        return decayed
-
-    def _renew(
-        self,
-        layer: HiddenLayer,
-        due: Tensor,
-        usual: Tensor,
-        age: Tensor,
-        activation: Tensor,
-        utility: Tensor,
-    ) -> None:
-        """Replace the units of a layer that are due; how many is known on the device alone."""
-        mature = age > self.config.maturity
-        due.add_(self.config.replacement_rate * mature.sum())
-        # Never more than this: what is due grows by less than that, from less than one.
-        most = min(layer.units, int(self.config.replacement_rate * layer.units) + 1)
-        ranked = (utility / self._weight(age)).masked_fill(~mature, torch.inf)
-        worst = ranked.topk(most, largest=False, sorted=True).indices
-        chosen = torch.arange(most, device=due.device) < due.floor()
-        chosen = chosen & mature.index_select(0, worst)
-        due.sub_(chosen.sum())
-        self.replaced.add_(chosen.sum())
-
+    def _renew(self, layer: HiddenLayer, n: int, weight: Tensor) -> None:
+        """Replace the n mature units of lowest utility in a layer."""
+        of = layer.of
+        young = self.age[of] <= self.config.maturity
+        utility = (self.running_utility[of] / weight).masked_fill(young, torch.inf)
+        worst = utility.topk(n, largest=False).indices
         w_in, bias, w_out, next_bias = layer.parts(self._flat.split(self.weights))
-        gone = w_out.index_select(1, worst).sum(2) * (usual.index_select(0, worst) * chosen)
-        next_bias.add_(gone.sum(1))
-        fresh = w_in.new_empty(most, w_in.shape[1]).uniform_(-1, 1) / math.sqrt(w_in.shape[1])
-        put(w_in, 0, worst, chosen, fresh)
-        zeroed = [(bias, 0), (w_out, 1), (age, 0), (activation, 0), (utility, 0)]
+        usual = (self.activation[of] / weight).index_select(0, worst)
+        next_bias.add_(w_out.index_select(1, worst).sum(2) @ usual)
+        fresh = w_in.new_empty(n, w_in.shape[1]).uniform_(-1, 1) / math.sqrt(w_in.shape[1])
+        w_in.index_copy_(0, worst, fresh)
+        bias.index_fill_(0, worst, 0)
+        w_out.index_fill_(1, worst, 0)
         for memory in self._memories():
-            parts = layer.parts(self._flat.split(memory))
-            zeroed += zip(parts[:3], (0, 0, 1), strict=True)
-        for tensor, dim in zeroed:
-            put(tensor, dim, worst, chosen, tensor.new_zeros(()))
+            for part, dim in zip(layer.parts(self._flat.split(memory))[:3], (0, 0, 1), strict=True):
+                part.index_fill_(dim, worst, 0)
+        for average in (self.age, self.activation, self.running_utility):
+            average[of].index_fill_(0, worst, 0)
+        self.replaced.add_(n)
 
     def _memories(self) -> list[Tensor]:
         """The optimizer's vectors with one entry for each weight: momentum, averages."""
@@ -182,15 +182,42 @@ class ContinualBackprop(GradientStrategy):
         return {**super().diagnostics(), "replaced": self.replaced}
 
 
+@dataclass
+class AgeCount:
+    """The ages of a layer's units on the host: all it takes to tell how many are due, not which."""
+
+    ages: np.ndarray
+    """``(units,)`` int64 steps, in any order."""
+    due: float
+    """What has added up, below 1."""
+
+    def due_now(self, maturity: int, rate: float) -> int:
+        """One step on: how many units are to be replaced. The oldest stand in for them."""
+        self.ages += 1
+        self.due += rate * int(np.count_nonzero(self.ages > maturity))
+        n = int(self.due)
+        if n:
+            self.due -= n
+            self.ages.sort()
+            self.ages[-n:] = 0
+        return n
+
+
 @dataclass(frozen=True)
 class HiddenLayer:
     """Where the weights to and from a layer of hidden units are."""
 
-    units: int
+    of: slice
+    """Its units among those of all hidden layers."""
     parameter: int
     """Position of its weight among the model's parameters; bias, next weight and bias follow."""
     reader: int
     """Place in the model of the layer that reads it."""
+
+    @property
+    def units(self) -> int:
+        """How many."""
+        return int(self.of.stop - self.of.start)
 
     def parts(self, parameters: list[Tensor]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Views: w_in ``(units, fan_in)``, b ``(units,)``, w_out ``(out, units, n)``, next b.
@@ -227,19 +254,13 @@ def hidden_layers(model: nn.Module) -> list[HiddenLayer]:
             chain.append((place, module))
         elif any(True for _ in module.parameters()):
             refuse(f"has a {type(module).__name__}")
-    found = []
+    found, start = [], 0
     for number, ((_, layer), (place, reader)) in enumerate(pairwise(chain)):
         units = len(layer.weight)
         if reader.weight.shape[1] % units:
             refuse(f"mixes the units before layer {place}")
-        found.append(HiddenLayer(units, 2 * number, place))
+        found.append(HiddenLayer(slice(start, start + units), 2 * number, place))
+        start += units
     if not found:
         refuse("has no hidden units")
     return found
-
-
-def put(target: Tensor, dim: int, index: Tensor, chosen: Tensor, value: Tensor) -> None:
-    """``target[index] = value`` along a dimension, in place, only where ``chosen: (k,)``."""
-    shape = [-1 if d == dim else 1 for d in range(target.dim())]
-    old = target.index_select(dim, index)
-    target.index_copy_(dim, index, torch.where(chosen.view(shape), value, old))

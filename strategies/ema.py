@@ -37,7 +37,7 @@ class EMA(GradientStrategy):
     class Config(GradientStrategy.Config):
         """Settings of the average."""
 
-        rho: float = 0.98
+        rho: float = 0.99
         """Share of the average that a step on ``reference_batch`` samples keeps (momentum)."""
         reference_batch: int = 32
         """The batch size that ``rho`` is meant for."""

@@ -29,7 +29,7 @@ class L2Init(GradientStrategy):
     class Config(GradientStrategy.Config):
         """Settings of L2 to the initial weights."""
 
-        lam: float = 1e-3
+        lam: float = 1e-4
         """Strength of the penalty (lambda)."""
 
         def __post_init__(self) -> None:
