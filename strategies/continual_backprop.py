@@ -101,12 +101,11 @@ class ContinualBackprop(GradientStrategy):
             gradient = self.gradient(batch)
         self.descend(gradient)
         self.age.add_(1)
-        weight = self._weight()
         for layer, count in zip(self.layers, self._counts, strict=True):
-            self._assess(layer, read[layer.reader], weight[layer.of])
+            self._assess(layer, read[layer.reader])
             n = count.due_now(self.config.maturity, self.config.replacement_rate)
             if n:
-                self._renew(layer, n, weight[layer.of])
+                self._renew(layer, n)
 
     def consolidate(self, task: TaskData) -> None:
         """Keep the fractions of units that are due."""
@@ -133,32 +132,32 @@ class ContinualBackprop(GradientStrategy):
             for handle in handles:
                 handle.remove()
 
-    def _weight(self) -> Tensor:
-        """``(units,)``: how much of a running average is not its start at zero, 1 - eta^age."""
-        weight: Tensor = 1 - self.config.decay ** self.age.to(self.weights.dtype)
-        return weight
+    def _usual(self, layer: HiddenLayer, average: Tensor) -> Tensor:
+        """``(units,)``: a running average, corrected for its start at zero."""
+        age = self.age[layer.of].to(average.dtype)
+        corrected: Tensor = average[layer.of] / (1 - self.config.decay**age)
+        return corrected
 
-    def _assess(self, layer: HiddenLayer, read: Tensor, weight: Tensor) -> None:
+    def _assess(self, layer: HiddenLayer, read: Tensor) -> None:
         """Update a layer's averages from what the next layer ``read``, ``(B, units, ...)``."""
         w_in, _, w_out, _ = layer.parts(self._flat.split(self.weights))
         h = read.flatten(1).unflatten(1, (layer.units, -1))
         new = 1 - self.config.decay
-        activation = self.activation[layer.of].lerp_(h.mean((0, 2)), new)
+        self.activation[layer.of].lerp_(h.mean((0, 2)), new)
         if self.config.utility == "adaptable":
-            h = h - (activation / weight)[:, None]
+            h = h - self._usual(layer, self.activation)[:, None]
         now = h.abs().mean((0, 2)) * w_out.abs().mean((0, 2))
         if self.config.utility == "adaptable":
             now = now / w_in.abs().mean(1).clamp_min(1e-12)
         self.running_utility[layer.of].lerp_(now, new)
 
-    def _renew(self, layer: HiddenLayer, n: int, weight: Tensor) -> None:
+    def _renew(self, layer: HiddenLayer, n: int) -> None:
         """Replace the n mature units of lowest utility in a layer."""
-        of = layer.of
-        young = self.age[of] <= self.config.maturity
-        utility = (self.running_utility[of] / weight).masked_fill(young, torch.inf)
+        young = self.age[layer.of] <= self.config.maturity
+        utility = self._usual(layer, self.running_utility).masked_fill(young, torch.inf)
         worst = utility.topk(n, largest=False).indices
         w_in, bias, w_out, next_bias = layer.parts(self._flat.split(self.weights))
-        usual = (self.activation[of] / weight).index_select(0, worst)
+        usual = self._usual(layer, self.activation).index_select(0, worst)
         next_bias.add_(w_out.index_select(1, worst).sum(2) @ usual)
         fresh = w_in.new_empty(n, w_in.shape[1]).uniform_(-1, 1) / math.sqrt(w_in.shape[1])
         w_in.index_copy_(0, worst, fresh)
@@ -168,7 +167,7 @@ class ContinualBackprop(GradientStrategy):
             for part, dim in zip(layer.parts(self._flat.split(memory))[:3], (0, 0, 1), strict=True):
                 part.index_fill_(dim, worst, 0)
         for average in (self.age, self.activation, self.running_utility):
-            average[of].index_fill_(0, worst, 0)
+            average[layer.of].index_fill_(0, worst, 0)
         self.replaced.add_(n)
 
     def _memories(self) -> list[Tensor]:
