@@ -101,8 +101,9 @@ class ContinualBackprop(GradientStrategy):
             gradient = self.gradient(batch)
         self.descend(gradient)
         self.age.add_(1)
-        for layer, count in zip(self.layers, self._counts, strict=True):
+        for layer in self.layers:
             self._assess(layer, read[layer.reader])
+        for layer, count in zip(self.layers, self._counts, strict=True):
             n = count.due_now(self.config.maturity, self.config.replacement_rate)
             if n:
                 self._renew(layer, n)
