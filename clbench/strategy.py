@@ -135,7 +135,7 @@ class GradientStrategy(Strategy):
         epochs: int = 1
         """Passes over each experience."""
         optimizer: str = "sgd"
-        """sgd, adam, or any other class of torch.optim; its state lasts over the whole stream."""
+        """sgd, adam, or any other class of torch.optim; its state lasts unless reset_optimizer."""
         weight_decay: float = 0.0
         """The optimizer's weight decay."""
         clip_norm: float | None = 10.0

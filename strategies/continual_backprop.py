@@ -9,10 +9,10 @@ average (decay eta, corrected for its start at zero as in Adam) of the unit's ut
 - ``adaptable``: u = mean|h - h'| mean|w_out| / mean|w_in|, with h' the running average of h.
 
 In each layer ``replacement_rate`` of the units older than ``maturity`` steps are due each step;
-fractions add up until a unit is (the host counts along from the ages and
-waits for nothing). The units of lowest utility are replaced: w_in is drawn anew, b and
-w_out become 0, what the unit gave on average, w_out h', goes to the next layer's biases, and age,
-averages and the optimizer's memory of these weights begin at 0.
+fractions add up until a unit is (how many follows from the ages, so the host counts along and waits
+for nothing; which ones is known to the device). Units of lowest utility are replaced: w_in is drawn
+anew, b and w_out become 0, what the unit gave on average, w_out h', goes to the next layer's biases,
+and age, averages and the optimizer's memory of these weights begin at 0.
 
 Deviations: w_in comes from the distribution that these models start from (torch's default, uniform
 within 1/sqrt(fan_in)), not from Kaiming's with a gain. Adam's step count stays one for all weights;
