@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from clbench import weights
 from clbench.data.augment import augment
 from clbench.errors import UsageError
+from clbench.losses import mask_scores, present
 from clbench.optim import FlatWeights, build_optimizer
 from clbench.stream import TaskData
 
@@ -136,13 +137,20 @@ class GradientStrategy(Strategy):
         epochs: int = 1
         """Passes over each experience."""
         optimizer: str = "sgd"
-        """sgd, adam, or any other class of torch.optim; its state lasts over the whole stream."""
+        """sgd, adam, or any other class of torch.optim; its state lasts unless reset_optimizer."""
         weight_decay: float = 0.0
         """The optimizer's weight decay."""
         clip_norm: float | None = 10.0
         """The gradient's norm is clipped to this (SCoLe: 10); null: not clipped."""
         schedule: Literal["constant", "cosine"] = "constant"
         """Learning rate within an experience: constant, or cosine to zero."""
+        reset_optimizer: bool = False
+        """Clear the optimizer's state before every experience: each task, or each chunk of one."""
+        mask: Literal["none", "single", "group_zero", "group"] = "none"
+        """Classes outside mask_scope, in training: none: as they are; group: left out of the softmax
+        (SCoLe); group_zero: score 0; single: score 0 for all but the sample's own class."""
+        mask_scope: Literal["batch", "task"] = "batch"
+        """Classes that a mask keeps: those of the batch, or also all others of the experience."""
         weights_path: Path | None = None
         """Safetensors file that the network starts from (clbench export); null: fresh weights. An
         output layer for another number of classes starts fresh. Such runs count as pretrained."""
@@ -193,6 +201,10 @@ class GradientStrategy(Strategy):
             seen = torch.zeros(info.n_tasks, info.n_classes, dtype=torch.bool)
             self.register_buffer("classes_of_task", seen)
         self.classes_of_task: Tensor
+        # Found anew in every experience.
+        nowhere = torch.zeros(info.n_classes, dtype=torch.bool)
+        self.register_buffer("classes_here", nowhere, persistent=False)
+        self.classes_here: Tensor
         self.register_buffer("mean_loss", torch.zeros(()))
         self.mean_loss: Tensor
 
@@ -212,7 +224,11 @@ class GradientStrategy(Strategy):
         self.train()
         if task.task_id is not None:
             self.classes_of_task[task.task_id[0], task.classes] = True
+        if self.config.reset_optimizer:
+            self.optimizer.state.clear()
         task = self.begin(task)
+        if self.config.mask != "none":
+            self.classes_here.copy_(present(task.y, self.info.n_classes))
         self.mean_loss.zero_()
         n_steps = self.config.epochs * -(-len(task) // self.config.batch_size)
         for step, batch in enumerate(self._batches(task)):
@@ -245,8 +261,18 @@ class GradientStrategy(Strategy):
         return batch
 
     def scores(self, batch: Batch) -> Tensor:
-        """``(B, n_classes)`` logits for training, masked to the classes of each sample's task."""
+        """``(B, n_classes)`` logits for training, masked as the loss is to see them.
+
+        That is by ``strategy.mask`` and, where task ids come, to the classes of each sample's task.
+        A batch without labels (``y`` empty) is masked to the classes of the experience, so that a
+        Fisher estimated on it is that of the loss; ``mask=single`` cannot do without labels.
+        """
         scores: Tensor = self.model(batch.x)
+        if self.config.mask != "none":
+            classes = present(batch.y, self.info.n_classes)
+            if self.config.mask_scope == "task" or len(batch.y) == 0:
+                classes = classes | self.classes_here
+            scores = mask_scores(self.config.mask, scores, batch.y, classes)
         if batch.task_id is None:
             return scores
         return scores.masked_fill(~self.classes_of_task[batch.task_id], -torch.inf)
@@ -272,9 +298,17 @@ class GradientStrategy(Strategy):
 
     def descend(self, gradient: Tensor) -> None:
         """Clip a ``(P,)`` gradient to ``clip_norm`` and let the optimizer follow it."""
+        self.follow(self.clip(gradient))
+
+    def clip(self, gradient: Tensor) -> Tensor:
+        """Scale a ``(P,)`` gradient, in place, to a norm of at most ``clip_norm``."""
         if self.config.clip_norm is not None:
             norm = torch.linalg.vector_norm(gradient)
             gradient.mul_((self.config.clip_norm / (norm + 1e-6)).clamp_(max=1.0))
+        return gradient
+
+    def follow(self, gradient: Tensor) -> None:
+        """One step of the optimizer along a ``(P,)`` gradient."""
         if self._on_vector:
             self._flat.vector.grad = gradient
         else:
@@ -282,6 +316,12 @@ class GradientStrategy(Strategy):
             for parameter, part in zip(self._flat.parameters, parts, strict=True):
                 parameter.grad = part
         self.optimizer.step()
+
+    def fresh_weights(self) -> Tensor:
+        """``(P,)``: newly initialised weights, drawn from the learning generator."""
+        with torch.device(self.weights.device):
+            fresh = [p for p in self.build_model().parameters() if p.requires_grad]
+        return torch.cat([p.detach().reshape(-1) for p in fresh]).to(self.weights)
 
     def consolidate(self, task: TaskData) -> None:
         """After the last step: Fisher, anchors, memory; by default nothing."""

@@ -87,6 +87,11 @@ class EWC(GradientStrategy):
                 raise UsageError("strategy.mode=separate takes no strategy.gamma: set it to 1")
             if self.fisher_samples < 1:
                 raise UsageError(f"strategy.fisher_samples={self.fisher_samples} must be >= 1")
+            if self.mask == "single":
+                raise UsageError(
+                    "strategy.mask=single has no Fisher, its scores depend on the label: "
+                    "set strategy.mask=group"
+                )
             if self.penalty_step == "proximal" and self.optimizer.lower() != "sgd":
                 raise UsageError(
                     f"strategy.penalty_step=proximal is exact for SGD only; with "

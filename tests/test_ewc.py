@@ -173,6 +173,29 @@ def test_fisher_is_of_the_masked_logits_where_tasks_are_told():
     assert (head[~mine] == 0).all()
 
 
+@pytest.mark.parametrize("scope", ["batch", "task"])
+@pytest.mark.parametrize("more", [(), ("scenario.chunk=8",)])
+def test_fisher_is_that_of_the_loss_over_the_tasks_classes_alone(scope: str, more: tuple[str, ...]):
+    """With mask=group: against a network that has no outputs for the other classes."""
+    r, strategy = ewc("strategy.mask=group", f"strategy.mask_scope={scope}", *more)
+    task = r.stream.experience(0)
+    strategy.learn(task)
+    mine = task.y.unique()
+    assert 1 < len(mine) < 4
+    restricted = torch.nn.Sequential(*copy.deepcopy(strategy.model))
+    head = restricted[-1]
+    head.weight, head.bias = (torch.nn.Parameter(p.detach()[mine]) for p in head.parameters())
+    found = [part.clone() for part in strategy._flat.split(strategy.fisher)]
+    others = torch.ones(4, dtype=torch.bool)
+    others[mine] = False
+    assert (found[-2][others] == 0).all()
+    assert (found[-1][others] == 0).all()
+    found[-2:] = [part[mine] for part in found[-2:]]
+    wanted = fisher.estimate(restricted, task.x).values()
+    for a, b in zip(found, wanted, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-14)
+
+
 def test_stiffness_is_lr_lambda_f_max():
     r, strategy = ewc("strategy.lam=7", "strategy.momentum=0.5", "strategy.lr=0.02")
     learnt(r, strategy, 2)
@@ -207,6 +230,7 @@ def test_the_explicit_step_fails_on_a_long_stream_where_the_proximal_does_not():
     [
         ("strategy.mode=separate", "strategy.gamma=0.9"),
         ("strategy.optimizer=adam",),
+        ("strategy.mask=single",),
         ("strategy.gamma=-0.1",),
         ("strategy.lam=-1",),
         ("strategy.fisher_samples=0",),

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from clbench.errors import UsageError
 from clbench.fisher import estimate
 from clbench.fisher import layers as fisher_layers
+from clbench.head import WeightNormLinear
 
 Fisher = dict[str, Tensor]
 
@@ -152,7 +153,11 @@ def frozen() -> nn.Module:
     return model
 
 
-NETS = [mlp, conv, normed, custom, frozen, Twice, Tied, Pairs, Sequence]
+def unit_head() -> nn.Module:
+    return nn.Sequential(nn.Flatten(), nn.Linear(32, 7), nn.ReLU(), WeightNormLinear(7, 3))
+
+
+NETS = [mlp, conv, normed, custom, frozen, unit_head, Twice, Tied, Pairs, Sequence]
 
 
 def build(make: Callable[[], nn.Module], n: int = 5) -> tuple[nn.Module, Tensor, Tensor]:

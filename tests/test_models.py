@@ -22,6 +22,10 @@ CASES = [
     (ScoleCnn(), (3, 16, 20)),
     (SlimResnet18(), (3, 32, 32)),
     (SlimResnet18(), (8, 8)),
+    (Linear(head="weight_norm"), (8, 8)),
+    (Mlp(head="weight_norm"), (8, 8)),
+    (ScoleCnn(head="weight_norm"), (28, 28)),
+    (SlimResnet18(head="weight_norm"), (8, 8)),
 ]
 
 
@@ -77,6 +81,25 @@ def test_starts_with_the_scale_and_is_drawn_from_the_generator(model, shape):
     for (name, a), b in zip(network.state_dict().items(), again.state_dict().values(), strict=True):
         assert torch.equal(a, b), name
     assert all(parameter.is_contiguous() for parameter in network.parameters())
+
+
+@pytest.mark.parametrize("model", [Linear, Mlp, ScoleCnn, SlimResnet18])
+def test_a_weight_normalised_head_scores_by_angle_and_length_of_the_features(model):
+    """Against cosine similarity times |h|; neither a bias nor the length of a row counts."""
+    network, x = build(model(head="weight_norm"), (28, 28)).eval().double(), batch((28, 28))
+    head = [layer for layer in network.modules() if isinstance(layer, torch.nn.Linear)][-1]
+    assert list(dict(head.named_parameters())) == ["weight"]
+    assert head is network[-1]
+    h, rows = network[:-1](x), head.weight
+    wanted = torch.cosine_similarity(h[:, None], rows[None], dim=2) * h.norm(dim=1, keepdim=True)
+    scores = network(x)
+    torch.testing.assert_close(scores, wanted)
+    with torch.no_grad():
+        head.weight.mul_(torch.linspace(0.1, 9, 10)[:, None])
+    torch.testing.assert_close(network(x), scores)
+    gradient = torch.autograd.grad(network(x).square().sum(), head.weight)[0]
+    along = (gradient * head.weight).sum(1)  # nothing is gained by the length
+    torch.testing.assert_close(along, torch.zeros_like(along), rtol=0, atol=1e-9)
 
 
 def test_sizes():

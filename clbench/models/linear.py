@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Literal
 
 from torch import nn
 
+from clbench.head import build_head
 from clbench.model import Model, ToFloat
 
 
@@ -14,8 +16,11 @@ from clbench.model import Model, ToFloat
 class Linear(Model):
     """One linear layer; takes samples of any shape."""
 
+    head: Literal["linear", "weight_norm"] = "linear"
+    """Output layer: linear, or weight_norm (weights of length one for each class, no bias)."""
+
     def build(self, input_shape: tuple[int, ...], n_classes: int, scale: float) -> nn.Module:
-        """``(B, *input_shape) -> (B, n_classes)`` with ``(d + 1) * n_classes`` parameters."""
+        """``(B, *input_shape) -> (B, n_classes)`` with d weights a class, and a bias where linear."""
         return nn.Sequential(
-            ToFloat(scale), nn.Flatten(), nn.Linear(math.prod(input_shape), n_classes)
+            ToFloat(scale), nn.Flatten(), build_head(self.head, math.prod(input_shape), n_classes)
         )

@@ -5,10 +5,12 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Literal
 
 from torch import nn
 
 from clbench.errors import UsageError
+from clbench.head import build_head
 from clbench.model import Model, ToFloat
 
 
@@ -18,6 +20,8 @@ class Mlp(Model):
 
     hidden: tuple[int, ...] = (64, 64)
     """Widths of the hidden layers, first to last; empty for a linear classifier."""
+    head: Literal["linear", "weight_norm"] = "linear"
+    """Output layer: linear, or weight_norm (weights of length one for each class, no bias)."""
 
     def build(self, input_shape: tuple[int, ...], n_classes: int, scale: float) -> nn.Module:
         """``(B, *input_shape) -> (B, n_classes)``.
@@ -30,5 +34,5 @@ class Mlp(Model):
         widths = (math.prod(input_shape), *self.hidden)
         layers = [layer for a, b in pairwise(widths) for layer in (nn.Linear(a, b), nn.ReLU())]
         return nn.Sequential(
-            ToFloat(scale), nn.Flatten(), *layers, nn.Linear(widths[-1], n_classes)
+            ToFloat(scale), nn.Flatten(), *layers, build_head(self.head, widths[-1], n_classes)
         )

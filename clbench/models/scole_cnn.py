@@ -9,10 +9,12 @@ follows the image.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from torch import nn
 
 from clbench.errors import UsageError
+from clbench.head import build_head
 from clbench.images import ChannelsLastImage, image_shape
 from clbench.model import Model, ToFloat
 
@@ -20,6 +22,9 @@ from clbench.model import Model, ToFloat
 @dataclass(frozen=True)
 class ScoleCnn(Model):
     """Takes images ``(H, W)`` or ``(C, H, W)`` of at least 16x16 pixels."""
+
+    head: Literal["linear", "weight_norm"] = "linear"
+    """Output layer: linear, or weight_norm (weights of length one for each class, no bias)."""
 
     def build(self, input_shape: tuple[int, ...], n_classes: int, scale: float) -> nn.Module:
         """``(B, *input_shape) -> (B, n_classes)``.
@@ -46,5 +51,5 @@ class ScoleCnn(Model):
             nn.Flatten(),
             nn.Linear(20 * rows * columns, 50),
             nn.ReLU(),
-            nn.Linear(50, n_classes),
+            build_head(self.head, 50, n_classes),
         )

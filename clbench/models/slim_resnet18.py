@@ -10,9 +10,11 @@ image.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from torch import Tensor, nn
 
+from clbench.head import build_head
 from clbench.images import ChannelsLastImage, image_shape
 from clbench.model import Model, ToFloat
 
@@ -22,6 +24,9 @@ BASE_CHANNELS = 20
 @dataclass(frozen=True)
 class SlimResnet18(Model):
     """Takes images ``(H, W)`` or ``(C, H, W)``; about 1.1 million parameters."""
+
+    head: Literal["linear", "weight_norm"] = "linear"
+    """Output layer: linear, or weight_norm (weights of length one for each class, no bias)."""
 
     def build(self, input_shape: tuple[int, ...], n_classes: int, scale: float) -> nn.Module:
         """``(B, *input_shape) -> (B, n_classes)``.
@@ -47,7 +52,7 @@ class SlimResnet18(Model):
             *blocks,
             nn.AdaptiveAvgPool2d(1),
             nn.Flatten(),
-            nn.Linear(width, n_classes),
+            build_head(self.head, width, n_classes),
         )
 
 

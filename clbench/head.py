@@ -1,0 +1,33 @@
+"""Output layers that models share."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+Head = Literal["linear", "weight_norm"]
+
+
+class WeightNormLinear(nn.Linear):
+    """Scores ``w_c · h / |w_c|``: each class's weights have length one, and there is no bias.
+
+    The ``weightnorm`` head in the code of SCoLe (Lesort et al. 2023, arXiv 2207.04543): a class that
+    comes often cannot win by the length of its weights or by its bias. Not the reparametrisation of
+    Salimans & Kingma 2016, which learns the length.
+    """
+
+    def __init__(self, in_features: int, n_classes: int) -> None:
+        super().__init__(in_features, n_classes, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``(B, in_features)`` to ``(B, n_classes)``."""
+        return F.linear(x, F.normalize(self.weight, dim=1))
+
+
+def build_head(head: Head, in_features: int, n_classes: int) -> nn.Linear:
+    """The output layer of a model: the last ``nn.Linear`` in it, ``n_classes`` rows of weights."""
+    if head == "weight_norm":
+        return WeightNormLinear(in_features, n_classes)
+    return nn.Linear(in_features, n_classes)

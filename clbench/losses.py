@@ -1,0 +1,51 @@
+"""Output masking: which classes the cross-entropy of a step is over.
+
+``group`` is the modification of SGD in the code of SCoLe (Lesort et al. 2023, arXiv 2207.04543);
+``single`` and ``group_zero`` are older variants (Lesort et al. 2021, "Continual learning in deep
+networks: an analysis of the last layer", arXiv 2106.01834). Masks act on training scores alone:
+predictions are over all classes.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+Mask = Literal["none", "single", "group_zero", "group"]
+
+
+def present(y: Tensor, n_classes: int) -> Tensor:
+    """``(n_classes,)`` bool: the classes among labels ``(B,)``; unlabelled samples (-1) name none."""
+    seen = torch.zeros(n_classes + 1, dtype=torch.bool, device=y.device)
+    seen[y] = True  # -1 is the entry after the last class
+    return seen[:-1]
+
+
+def mask_scores(kind: Mask, scores: Tensor, y: Tensor, classes: Tensor) -> Tensor:
+    """Scores ``(B, n_classes)`` as the loss is to see them.
+
+    With z the scores and C the given classes:
+
+    - ``group``: z_c = -inf for c outside C: the softmax is over C, so the others' rows of the output
+      layer get a gradient of exactly zero. (SCoLe fills in -1e9, which gives the same.)
+    - ``group_zero``: z_c = 0 for c outside C: no gradient either, but they stay in the softmax's
+      denominator and push the present ones up.
+    - ``single``: z_c = 0 for all but the sample's own label: nothing pushes other classes down, and
+      learning stalls.
+
+    Args:
+        kind: one of these, or ``none``.
+        scores: ``(B, n_classes)``.
+        y: ``(B,)`` int64 labels, for ``single``; -1 where unlabelled.
+        classes: ``(n_classes,)`` bool, C, which should hold every label in ``y``. Where it holds
+            none (nothing is labelled) ``group`` and ``group_zero`` leave the scores as they are.
+    """
+    if kind == "none":
+        return scores
+    if kind == "single":
+        own = y[:, None] == torch.arange(scores.shape[1], device=y.device)
+        return torch.where(own, scores, 0.0)
+    allowed = classes | ~classes.any()
+    return scores.masked_fill(~allowed, 0.0 if kind == "group_zero" else -torch.inf)
