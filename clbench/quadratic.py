@@ -61,7 +61,7 @@ class QuadraticStrategy(GradientStrategy):
 
     @property
     def strength(self) -> float:
-        """What the importances are multiplied by: the curvature of the penalty."""
+        """Times the importances it is the curvature of the penalty."""
         return float(self.config.lam)
 
     def begin(self, task: TaskData) -> TaskData:

@@ -40,6 +40,8 @@ class MAS(QuadraticStrategy):
     class Config(QuadraticStrategy.Config):
         """Settings of Memory Aware Synapses."""
 
+        lam: float = 0.01
+        """Strength of the penalty, which is lam/2 * sum of importance * (weight - anchor)^2."""
         gamma: float = 1.0
         """Decay of the importances per task; 1 adds them up."""
         estimator: Literal["per_sample", "batched"] = "per_sample"

@@ -4,13 +4,14 @@ Ritter, Botev & Barber 2018 (NeurIPS, arXiv 1805.07810), with a diagonal precisi
 that of Huszar 2018 (PNAS, arXiv 1712.03847): one Gaussian, centred at the newest MAP estimate a, whose
 precision adds up. With N_t samples in task t and F_t the Fisher diagonal (a *mean* over samples) at a,
 
-    P_0 = prior_precision (at a = 0),     P_t = P_(t-1) + N_t F_t
+    P_0 = prior_precision (at a = 0),     P_t = P_(t-1) + lam N_t F_t
 
 and while task t is learnt the *sum* of its log likelihoods meets the log prior; divided by -N_t:
 
-    mean cross-entropy + lam / (2 N_t) * sum_i P_i (w_i - a_i)^2
+    mean cross-entropy + 1 / (2 N_t) * sum_i P_i (w_i - a_i)^2
 
-``lam=1`` is Bayes' rule; other values temper the prior, as the paper does with its own lambda.
+``lam=1`` is Bayes' rule; other values multiply the curvature of each task, but not the prior (the
+paper's lambda multiplies the Hessian, too; whether exactly here is unverified).
 
 How it differs from ``strategy=ewc mode=online gamma=1 lam=1``, which has ``mean loss + 1/2 sum of
 F_1..F_(t-1)``: a task's Fisher weighs as many samples as the task had, against the size of the
@@ -71,8 +72,8 @@ class OnlineLaplace(QuadraticStrategy):
 
     @property
     def strength(self) -> float:
-        """With lam / N, N samples being learnt, mean loss and penalty are -1/N of a log posterior."""
-        return float(self.config.lam) / self._n_samples
+        """With 1 / N, N samples being learnt, mean loss and penalty are -1/N of a log posterior."""
+        return 1 / self._n_samples
 
     def begin(self, task: TaskData) -> TaskData:
         """Note how many samples speak against the prior."""
@@ -82,7 +83,7 @@ class OnlineLaplace(QuadraticStrategy):
     def consolidate(self, task: TaskData) -> None:
         """Posterior to prior: add the task's curvature and move to the MAP estimate."""
         found = task_fisher(self, task, self.config.fisher, self.config.fisher_samples)
-        self.importance.add_(found, alpha=len(task))
+        self.importance.add_(found, alpha=self.config.lam * len(task))
         self.anchor.copy_(self.weights)
 
     def get_extra_state(self) -> dict[str, Any]:

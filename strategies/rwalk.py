@@ -44,6 +44,8 @@ class RWalk(QuadraticStrategy):
     class Config(QuadraticStrategy.Config):
         """Settings of Riemannian Walk."""
 
+        lam: float = 10.0
+        """Strength of the penalty, which is lam/2 * sum of importance * (weight - anchor)^2."""
         alpha: float = 0.9
         """Weight of the newest batch in the running Fisher."""
         window: int = 10

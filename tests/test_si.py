@@ -42,7 +42,10 @@ def test_on_a_diagonal_bowl_the_importance_is_half_the_curvature(lr: float):
     # Enough steps for the flattest direction, h = 5, to be at the bottom.
     epochs = int(4 / lr)
     r, strategy = si(
-        f"strategy.lr={lr}", f"strategy.epochs={epochs}", "strategy.batch_size=99", "strategy.xi=1e-9"
+        f"strategy.lr={lr}",
+        f"strategy.epochs={epochs}",
+        "strategy.batch_size=99",
+        "strategy.xi=1e-9",
     )
     h = 5 + torch.arange(len(strategy.weights)).double() % 7
     centre = strategy.weights.double() + torch.where(h > 8, 0.01, -0.02)
