@@ -17,6 +17,9 @@ network at the start of the chunk.
 Deviations: the learner's new head is not warmed up by itself first; the teacher, in eval mode, is
 asked at each step instead of once (the same where nothing is augmented), one more forward pass;
 cross-entropy runs over all classes of a single head, as in every strategy here.
+
+The defaults are the paper's. They did best on task-incremental streams; on single heads whose
+classes come once LwF needs more than this, as the literature has it.
 """
 
 from __future__ import annotations

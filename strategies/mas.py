@@ -15,6 +15,10 @@ taken for a task, so hidden boundaries do not matter.
 Deviations: the factor 1/2 (the paper's lambda is lam/2), the proximal step (``clbench.quadratic``), a
 sample of the task instead of all of it, and ``gamma``: 1 adds up; below 1 it is, up to the constant
 ``1 - gamma``, the moving average of FACIL and Avalanche with alpha = gamma.
+
+Defaults were chosen on the validation parts of digits and mnist5k (SCoLe of 300 tasks, task- and
+class-incremental; seeds 100 to 102) as a compromise: few tasks that come once gain from lam = 0.1
+to 1; long recurring streams, on which the importances keep adding up, lose from there on.
 """
 
 from __future__ import annotations

@@ -31,7 +31,7 @@ def one_by_one(strategy: Any, x: Tensor, size: int = 1) -> Tensor:
 
 
 def test_linear_model():
-    """f = Wx + b: |d||f||^2 / dW_cj| = 2 |f_c| |x_j|, and 2 |f_c| for b_c."""
+    """With f = Wx + b: |d||f||^2 / dW_cj| = 2 |f_c| |x_j|, and 2 |f_c| for b_c."""
     r, strategy = mas("model=linear")
     task = r.stream.experience(0)
     strategy.learn(task)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -25,37 +27,51 @@ def laplace(*words: str) -> tuple[Any, Any]:
 def test_gaussian_likelihoods_give_the_exact_posterior_in_any_order(
     monkeypatch: pytest.MonkeyPatch,
 ):
-    """Task t: N_t observations of mean y_t from N(w, 1/h_t), h diagonal. Laplace is then exact, and
-    at the end of the stream stands the posterior of all data at once, a weighted mean.
+    """Laplace is then exact: at the end stands the posterior of all data at once.
+
+    Task t: N_t observations of mean y_t from N(w, 1/h_t), with h_t diagonal.
     """
-    sizes, found = (5, 20, 11), []
+    sizes = (5, 20, 11)
+    at = torch.arange(92).double()
+    h = [1 + (at + t) % 3 for t in range(3)]
+    y = [torch.sin(at * (t + 1)) for t in range(3)]
+    precision = 3 + sum(n * a for n, a in zip(sizes, h, strict=True))
+    mean = sum(n * a * b for n, a, b in zip(sizes, h, y, strict=True)) / precision
     for order in ((0, 1, 2), (2, 0, 1)):
-        r, strategy = laplace(
+        strategy = laplace(
             *TO_THE_MODE, "strategy.prior_precision=3", "strategy.lr=0.1", "strategy.epochs=200"
-        )
-        n = len(strategy.weights)
-        at = torch.arange(n).double()
-        h = [1 + (at + t) % 3 for t in range(3)]
-        y = [torch.sin(at * (t + 1)) for t in range(3)]  # the mean of the task's observations
-        x = r.stream.experience(0).x
-
+        )[1]
         for t in order:
-
-            def loss(_: object, t: int = t) -> Tensor:
-                w = torch.cat([p.reshape(-1) for p in strategy.model.parameters()])
-                return (h[t] * (w - y[t]).square()).sum() / 2
-
-            strategy.loss = loss
-            # The Fisher of this likelihood: its curvature.
-            monkeypatch.setattr(fisher, "estimate", lambda *_, t=t, **__: {"w": h[t]})
-            labels = torch.zeros(sizes[t], dtype=torch.int64)
-            strategy.learn(TaskData(x[:1].expand(sizes[t], -1), labels, labels))
-        precision = 3 + sum(n * a for n, a in zip(sizes, h, strict=True))
-        mean = sum(n * a * b for n, a, b in zip(sizes, h, y, strict=True)) / precision
+            learn_weights(strategy, monkeypatch, sizes[t], partial(squares, h[t], y[t]), h[t])
         torch.testing.assert_close(strategy.importance, precision)
         torch.testing.assert_close(strategy.anchor, mean, rtol=0, atol=1e-6)
-        found.append(strategy.anchor)
-    torch.testing.assert_close(*found)
+
+
+def squares(h: Tensor, y: Tensor, w: Tensor) -> Tensor:
+    return (h * (w - y).square()).sum() / 2
+
+
+def logistic(share: Tensor, w: Tensor) -> Tensor:
+    return (torch.nn.functional.softplus(w) - share * w).sum()
+
+
+def learn_weights(
+    strategy: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    n: int,
+    loss: Callable[[Tensor], Tensor],
+    curvature: Tensor | None = None,
+) -> None:
+    """A task of n samples whose mean loss is a function of the weights alone."""
+
+    def fisher_of_it(*_: object, **__: object) -> dict[str, Tensor]:
+        p = strategy.weights.sigmoid()
+        return {"w": p * (1 - p) if curvature is None else curvature}
+
+    strategy.loss = lambda _: loss(torch.cat([p.reshape(-1) for p in strategy.model.parameters()]))
+    monkeypatch.setattr(fisher, "estimate", fisher_of_it)
+    labels = torch.zeros(n, dtype=torch.int64)
+    strategy.learn(TaskData(torch.zeros(n, 6), labels, labels))
 
 
 def log_posterior_gradient(strategy: Any, tasks: list[TaskData], prior: float) -> Tensor:
@@ -80,9 +96,7 @@ def test_the_first_task_ends_at_the_mode_of_its_posterior():
 
 
 def test_precision_is_the_prior_and_the_sum_over_samples_of_the_curvature():
-    """For logistic regression Fisher = Hessian: the precision is the diagonal of minus the Hessian
-    of the log posterior, each task's at its own mode; here checked after two.
-    """
+    """For logistic regression the Fisher is minus the Hessian of the log likelihood."""
     r, strategy = laplace("model=linear", "strategy.prior_precision=2")
     wanted = torch.full_like(strategy.weights, 2.0)
     for t in range(2):
@@ -96,39 +110,26 @@ def test_precision_is_the_prior_and_the_sum_over_samples_of_the_curvature():
 
 
 def test_two_batches_give_the_posterior_of_both_to_second_order(monkeypatch: pytest.MonkeyPatch):
-    """Every weight is a logistic regression on its own, k_i of N answers are yes. The third derivative
-    of its likelihood is 0 at 0, so what Laplace misses is of third order in the weights: doubling the
-    surplus of yes doubles the weights and makes the gap eight times as large.
+    """Every weight is a logistic regression on its own: a share of N answers is yes.
+
+    The third derivative of its likelihood is 0 at 0, so what Laplace misses is of third order in
+    the weights: doubling the surplus of yes doubles the weights and makes the gap eight times as
+    large.
     """
     n, gaps = 20, []
+    at = torch.arange(92).double()
     for surplus in (0.02, 0.04):
-
-        def learnt(shares: list[Tensor], sizes: list[int]) -> Tensor:
+        one, other = (0.5 + surplus * (1 + torch.cos(at + t)) for t in range(2))
+        modes = []
+        for tasks in ([(n, one), (n, other)], [(2 * n, (one + other) / 2)]):
             strategy = laplace(
                 *TO_THE_MODE, "strategy.prior_precision=5", "strategy.lr=1", "strategy.epochs=120"
             )[1]
-            strategy.anchor.zero_()
-            for share, size in zip(shares, sizes, strict=True):
-
-                def loss(_: object, share: Tensor = share) -> Tensor:
-                    w = torch.cat([p.reshape(-1) for p in strategy.model.parameters()])
-                    return (torch.nn.functional.softplus(w) - share * w).sum()
-
-                def curvature(*_: object, **__: object) -> dict[str, Tensor]:
-                    p = strategy.weights.sigmoid()
-                    return {"w": p * (1 - p)}
-
-                strategy.loss = loss
-                monkeypatch.setattr(fisher, "estimate", curvature)
-                labels = torch.zeros(size, dtype=torch.int64)
-                strategy.learn(TaskData(torch.zeros(size, 6), labels, labels))
-            return strategy.weights  # type: ignore[no-any-return]
-
-        at = torch.arange(92).double()
-        shares = [0.5 + surplus * (1 + torch.cos(at + t)) for t in range(2)]
-        both = learnt([(shares[0] + shares[1]) / 2], [2 * n])
-        gaps.append(float((learnt(shares, [n, n]) - both).abs().max()))
-        assert gaps[-1] < 0.02 * float(both.abs().max())
+            for size, share in tasks:
+                learn_weights(strategy, monkeypatch, size, partial(logistic, share))
+            modes.append(strategy.weights)
+        gaps.append(float((modes[0] - modes[1]).abs().max()))
+        assert gaps[-1] < 0.02 * float(modes[1].abs().max())
     assert 7 < gaps[1] / gaps[0] < 9
 
 

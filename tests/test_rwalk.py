@@ -67,8 +67,9 @@ def test_recursions(window: int):
 
 
 def test_without_the_score_and_memory_it_is_ewc_with_a_batched_fisher():
-    """One batch a task, alpha = 1: online EWC with gamma = 0, where F is of the weights before the
-    step, divided by its largest.
+    """One batch a task and alpha = 1: online EWC with gamma = 0.
+
+    F is that of the weights before the step, divided by its largest.
     """
     r, strategy = rwalk("strategy.score=false", "strategy.alpha=1", "strategy.batch_size=99")
     for t in range(3):
