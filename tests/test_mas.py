@@ -9,6 +9,7 @@ import torch
 from small import pool, run
 from torch import Tensor
 
+from clbench import fisher_layers
 from clbench.errors import UsageError
 
 LONG = ("strategy=mas", "scenario=scole", "scenario.n_tasks=20")
@@ -52,6 +53,17 @@ def test_per_sample_is_one_sample_at_a_time(model: str, shape: tuple[int, ...]):
     assert strategy.model.training
     wanted = one_by_one(strategy, task.x[:6])
     torch.testing.assert_close(strategy.importance, wanted, rtol=1e-7, atol=1e-10)
+
+
+def test_layers_without_a_formula_give_the_same(monkeypatch: pytest.MonkeyPatch):
+    """The slow way, one vector-Jacobian product a sample, takes absolute values as well."""
+    found = []
+    for known in (fisher_layers.WITH_FORMULA, ()):
+        monkeypatch.setattr(fisher_layers, "WITH_FORMULA", known)
+        r, strategy = mas()
+        strategy.learn(r.stream.experience(0))
+        found.append(strategy.importance)
+    torch.testing.assert_close(*found, rtol=1e-9, atol=1e-12)
 
 
 def test_batched_is_one_batch_at_a_time_and_smaller():
