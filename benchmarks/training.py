@@ -68,6 +68,11 @@ def compare(
         "naive": strategy("naive", info, model),
         "ewc proximal": strategy("ewc", info, model, fisher_samples=16),
         "ewc explicit": strategy("ewc", info, model, fisher_samples=16, penalty_step="explicit"),
+        "si": strategy("si", info, model),
+        "mas": strategy("mas", info, model, samples=16),
+        "rwalk": strategy("rwalk", info, model),
+        "lwf": strategy("lwf", info, model),
+        "laplace": strategy("online_laplace", info, model, fisher_samples=16),
     }
     arms = {"hand": lambda: hand_loop(by_hand, sgd, task)}
     arms |= {key: (lambda s=s: s.learn(task)) for key, s in ours.items()}

@@ -1,9 +1,9 @@
-"""Squared per-sample gradients, summed over samples, one backward pass per label.
+"""Squared or absolute per-sample gradients, summed over samples, one backward pass per label.
 
 A backward pass over a whole chunk gives, at each layer's output, every sample's own gradient. With
 the layer's input that is all its parameters' per-sample gradients need: for a linear map they are
-outer products, of which only squares and sums are formed. So a chunk costs one forward pass and one
-backward pass (to outputs, not to parameters) per label. The idea is that of BackPACK (Dangel et al.
+outer products, of which only magnitudes and sums are formed. So a chunk costs one forward pass and
+one backward pass (to outputs, not to parameters) per label. The idea is that of BackPACK (Dangel et al.
 2020, "BackPACK: Packing more into backprop", arXiv 1912.10985).
 
 Formulas: ``nn.Linear`` and ``nn.LayerNorm`` on ``(b, i)``, ``nn.Conv2d`` padded with zeros, batch
@@ -34,6 +34,8 @@ PRODUCTS_AT_ONCE = 2**21
 """Per-sample gradient values held at once (8 MB in float32): more would leave the cache."""
 
 Key = TypeVar("Key")
+Magnitude = Callable[..., Tensor]
+"""``torch.square`` or ``torch.abs``: that of a product is the product of those of its factors."""
 Calls = dict[nn.Module, list[tuple[Tensor, GradientEdge]]]
 
 
@@ -86,6 +88,46 @@ def squared_gradients(
     Returns:
         By name; a parameter the scores do not depend on is left out.
     """
+
+    def seeds(scores: Tensor) -> Seeds:
+        p = scores.softmax(1)
+        labels = targets(p)
+        return Seeds(len(labels.label), lambda k: labels.seed(k, p))
+
+    return summed_gradients(model, params, score, x, seeds, torch.square)
+
+
+@dataclass(frozen=True)
+class Seeds:
+    """K functions of each sample's scores, by their gradients; each made when it is asked for."""
+
+    n: int
+    """K"""
+    at: Callable[[int], Tensor]
+    """``k`` to the gradient of the k-th by the scores, ``(b, C)``."""
+
+
+def summed_gradients(
+    model: nn.Module,
+    params: dict[str, nn.Parameter],
+    score: Callable[[Tensor], Tensor],
+    x: Tensor,
+    seeds: Callable[[Tensor], Seeds],
+    magnitude: Magnitude,
+) -> dict[str, Tensor]:
+    """Per parameter, Σ over samples b and functions k of magnitude(∂ f_k(scores_b) / ∂θ).
+
+    Args:
+        model: in eval mode.
+        params: the parameters wanted, by name.
+        score: ``(b, *input_shape)`` to scores ``(b, C)``, by running ``model``.
+        x: ``(b, *input_shape)`` samples, processed at once.
+        seeds: from scores ``(b, C)``, detached, to the functions' gradients by them.
+        magnitude: ``torch.square`` or ``torch.abs``.
+
+    Returns:
+        By name; a parameter the scores do not depend on is left out.
+    """
     with _captured(model, len(x)) as calls:
         scores = score(x)
     if scores.shape[:1] != x.shape[:1] or scores.dim() != 2 or scores.grad_fn is None:
@@ -93,8 +135,7 @@ def squared_gradients(
             f"fisher: scores of {len(x)} samples have shape {tuple(scores.shape)}, "
             f"requires_grad={scores.requires_grad}; need (n, n_classes) that depend on the model"
         )
-    p = scores.detach().softmax(1)
-    labels = targets(p)
+    by = seeds(scores.detach())
     name_of = {id(param): name for name, param in params.items()}
     uses = _uses(scores.grad_fn)
     layers = {
@@ -106,10 +147,10 @@ def squared_gradients(
         }
         for module, made in calls.items()
     }
-    total = _by_layer(calls, layers, scores, p, labels)
+    total = _by_layer(calls, layers, scores, by, magnitude)
     rest = [name for key, name in name_of.items() if uses[key] and name not in total]
     if rest:
-        total |= _by_vmap(model, rest, score, x, p, labels)
+        total |= _by_vmap(model, rest, score, x, by, magnitude)
     return {name: value.view_as(params[name]) for name, value in total.items()}
 
 
@@ -117,8 +158,8 @@ def _by_layer(
     calls: Calls,
     layers: dict[nn.Module, dict[str, str]],
     scores: Tensor,
-    p: Tensor,
-    labels: Targets,
+    seeds: Seeds,
+    magnitude: Magnitude,
 ) -> dict[str, Tensor]:
     """The sums for layers with a formula; ``layers``: module → {"weight" or "bias": full name}."""
     layers = {module: names for module, names in layers.items() if names}
@@ -126,24 +167,26 @@ def _by_layer(
         return {}
     edges = [edge for module in layers for _, edge in calls[module]]
     inputs = {m: _join([_columns(m, a) for a, _ in calls[m]]) for m in layers}
-    # The square of an outer product factors: such a layer needs only its Σ_k g².
+    # The magnitude of an outer product factors: such a layer needs only its Σ_k |g| or Σ_k g².
     outer = {m for m in layers if type(m) is nn.Linear and inputs[m].shape[2] == 1}
-    squares: dict[nn.Module, Tensor] = {}
+    factors: dict[nn.Module, Tensor] = {}
     total: dict[str, Tensor] = {}
-    for k in range(len(labels.label)):
-        gradients = iter(torch.autograd.grad(scores, edges, labels.seed(k, p), retain_graph=True))
+    for k in range(seeds.n):
+        gradients = iter(torch.autograd.grad(scores, edges, seeds.at(k), retain_graph=True))
         for module, names in layers.items():
             g = _join([_positions(next(gradients)) for _ in calls[module]])
             if module in outer:
-                _add(squares, module, g.square())
+                _add(factors, module, magnitude(g))
                 continue
             for kind, name in names.items():
-                square = _bias(g) if kind == "bias" else _weight(module, inputs[module], g)
-                _add(total, name, square)
-    for module in squares:
-        s, a = squares[module][..., 0], inputs[module][..., 0]
+                if kind == "bias":
+                    _add(total, name, magnitude(g.sum(2)).sum(0))
+                else:
+                    _add(total, name, _weight(module, inputs[module], g, magnitude))
+    for module in factors:
+        s, a = factors[module][..., 0], inputs[module][..., 0]
         for kind, name in layers[module].items():
-            total[name] = s.sum(0) if kind == "bias" else s.T @ a.square()
+            total[name] = s.sum(0) if kind == "bias" else s.T @ magnitude(a)
     return total
 
 
@@ -175,22 +218,18 @@ def _positions(x: Tensor) -> Tensor:
     return x.reshape(*x.shape[:2], -1)
 
 
-def _bias(g: Tensor) -> Tensor:
-    """Σ_b (Σ_L g)²: ``(o,)`` from output gradients ``(b, o, L)``."""
-    return g.sum(2).square_().sum(0)
-
-
-def _weight(module: nn.Module, a: Tensor, g: Tensor) -> Tensor:
-    """Σ_b of the squared weight gradients, from ``a: (b, i, L)`` and ``g: (b, o, L)``."""
+def _weight(module: nn.Module, a: Tensor, g: Tensor, magnitude: Magnitude) -> Tensor:
+    """Σ_b of the weight gradients' magnitudes, from ``a: (b, i, L)`` and ``g: (b, o, L)``."""
     if isinstance(module, NORMS):
-        return (g * a).sum(2).square_().sum(0)
+        return magnitude((g * a).sum(2)).sum(0)
     groups = module.groups if isinstance(module, nn.Conv2d) else 1
     (b, o, n), i = g.shape, a.shape[1] // groups
     g, a = g.reshape(b * groups, o // groups, n), a.reshape(b * groups, i, n)
     total = g.new_zeros(groups, o // groups, i)
     step = groups * max(1, PRODUCTS_AT_ONCE // (o * i))
     for g_part, a_part in zip(torch.split(g, step), torch.split(a, step), strict=True):
-        product = torch.bmm(g_part, a_part.mT).square_()
+        product = torch.bmm(g_part, a_part.mT)
+        magnitude(product, out=product)
         total += product.view(-1, *total.shape).sum(0)
     return total
 
@@ -200,27 +239,27 @@ def _by_vmap(
     names: list[str],
     score: Callable[[Tensor], Tensor],
     x: Tensor,
-    p: Tensor,
-    labels: Targets,
+    by: Seeds,
+    magnitude: Magnitude,
 ) -> dict[str, Tensor]:
     """The same sums for any parameter of any model ``torch.func`` can transform."""
     scorer = _Scorer(model, score)
     params = {f"model.{name}": model.get_parameter(name).detach() for name in names}
-    seeds = torch.stack([labels.seed(k, p) for k in range(len(labels.label))], 1)  # (b, K, C)
+    seeds = torch.stack([by.at(k) for k in range(by.n)], 1)  # (b, K, C)
 
-    def squares(sample: Tensor, seed: Tensor) -> dict[str, Tensor]:
+    def sums(sample: Tensor, seed: Tensor) -> dict[str, Tensor]:
         def scores(params: dict[str, Tensor]) -> Tensor:
             row: Tensor = torch.func.functional_call(scorer, params, (sample[None],))[0]
             return row
 
         vjp = torch.func.vjp(scores, params)[1]
         (gradients,) = torch.func.vmap(vjp)(seed)
-        return {name: g.square().sum(0) for name, g in gradients.items()}
+        return {name: magnitude(g).sum(0) for name, g in gradients.items()}
 
     size = seeds.shape[1] * sum(param.numel() for param in params.values())
     step = max(1, PRODUCTS_AT_ONCE // size)
     try:
-        by_sample = torch.func.vmap(squares, chunk_size=step)(x, seeds)
+        by_sample = torch.func.vmap(sums, chunk_size=step)(x, seeds)
     except RuntimeError as error:
         raise UsageError(
             f"fisher: {', '.join(names)} need per-sample gradients of the whole model, and "
