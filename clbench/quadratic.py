@@ -116,6 +116,19 @@ class QuadraticStrategy(GradientStrategy):
         )
 
 
+def refuse_single_mask(config: GradientStrategy.Config) -> None:
+    """Refuse a mask under which the scores depend on the label: importances are taken without one.
+
+    Raises:
+        UsageError: ``mask=single``.
+    """
+    if config.mask == "single":
+        raise UsageError(
+            "strategy.mask=single: its scores depend on the label, so no importance can be estimated "
+            "from them; set strategy.mask=group"
+        )
+
+
 def task_logits(strategy: GradientStrategy, task: TaskData) -> Callable[[Tensor], Tensor]:
     """The scores that the loss of a task sees: masked to its classes where the task is told."""
     task_id = None if task.task_id is None else task.task_id[:1]

@@ -261,13 +261,15 @@ class GradientStrategy(Strategy):
         return batch
 
     def scores(self, batch: Batch) -> Tensor:
-        """``(B, n_classes)`` logits for training, masked as the loss is to see them.
+        """``(B, n_classes)`` logits for training, masked as the loss is to see them."""
+        return self.masked(self.model(batch.x), batch)
 
-        That is by ``strategy.mask`` and, where task ids come, to the classes of each sample's task.
+    def masked(self, scores: Tensor, batch: Batch) -> Tensor:
+        """``(B, n_classes)`` logits of a batch, by ``strategy.mask`` and its samples' task ids.
+
         A batch without labels (``y`` empty) is masked to the classes of the experience, so that a
         Fisher estimated on it is that of the loss; ``mask=single`` cannot do without labels.
         """
-        scores: Tensor = self.model(batch.x)
         if self.config.mask != "none":
             classes = present(batch.y, self.info.n_classes)
             if self.config.mask_scope == "task" or len(batch.y) == 0:

@@ -80,9 +80,7 @@ class LwF(GradientStrategy):
         raw: Tensor = self.model(batch.x)
         with torch.no_grad():
             taught: Tensor = self.teacher(batch.x)
-        scores = raw
-        if batch.task_id is not None:
-            scores = raw.masked_fill(~self.classes_of_task[batch.task_id], -torch.inf)
+        scores = self.masked(raw, batch)
         t = self.config.temperature
         old = distillation(raw / t, taught / t, self.old_heads)
         return F.cross_entropy(scores, batch.y, ignore_index=-1).add(old, alpha=self.config.alpha)

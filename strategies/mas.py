@@ -17,7 +17,7 @@ sample of the task instead of all of it, and ``gamma``: 1 adds up; below 1 it is
 ``1 - gamma``, the moving average of FACIL and Avalanche with alpha = gamma.
 
 Defaults were chosen on the validation parts of digits and mnist5k (SCoLe of 300 tasks, task- and
-class-incremental; seeds 100 to 102) as a compromise: few tasks that come once gain from lam = 0.1
+class-incremental; seeds from 100 on) as a compromise: few tasks that come once gain from lam = 0.1
 to 1; long recurring streams, on which the importances keep adding up, lose from there on.
 """
 
@@ -31,9 +31,9 @@ import torch
 from torch import Tensor
 
 from clbench.errors import UsageError
-from clbench.fisher import INPUTS_AT_ONCE
-from clbench.fisher_layers import Seeds, summed_gradients
-from clbench.quadratic import QuadraticStrategy, task_logits
+from clbench.fisher.estimators import INPUTS_AT_ONCE
+from clbench.fisher.layers import Seeds, summed_gradients
+from clbench.quadratic import QuadraticStrategy, refuse_single_mask, task_logits
 from clbench.stream import TaskData
 
 
@@ -59,6 +59,7 @@ class MAS(QuadraticStrategy):
                 raise UsageError(f"strategy.gamma={self.gamma} must be in [0, 1]")
             if self.samples < 1:
                 raise UsageError(f"strategy.samples={self.samples} must be >= 1")
+            refuse_single_mask(self)
 
     def consolidate(self, task: TaskData) -> None:
         """Add the importances of the task and move the anchor."""

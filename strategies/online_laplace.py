@@ -37,7 +37,7 @@ from typing import Any, Literal
 from torch import nn
 
 from clbench.errors import UsageError
-from clbench.quadratic import QuadraticStrategy, task_fisher
+from clbench.quadratic import QuadraticStrategy, refuse_single_mask, task_fisher
 from clbench.strategy import StreamInfo
 from clbench.stream import TaskData
 
@@ -64,6 +64,7 @@ class OnlineLaplace(QuadraticStrategy):
                 )
             if self.fisher_samples < 1:
                 raise UsageError(f"strategy.fisher_samples={self.fisher_samples} must be >= 1")
+            refuse_single_mask(self)
 
     def __init__(
         self, info: StreamInfo, config: Config, build_model: Callable[[], nn.Module]

@@ -22,7 +22,7 @@ Deviations: the factor 1/2 (the paper's lambda is lam/2), the proximal step (``c
 and no replay (the paper adds stored samples in class-incremental settings).
 
 Defaults were chosen on the validation parts of digits and mnist5k (SCoLe of 300 tasks, task- and
-class-incremental; seeds 100 to 102) as a compromise: 10 (1 is as good on SCoLe, 100 worse everywhere).
+class-incremental; seeds from 100 on) as a compromise: 10 (1 is as good on SCoLe, 100 is worse there).
 """
 
 from __future__ import annotations

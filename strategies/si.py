@@ -17,7 +17,7 @@ Deviations: the factor 1/2 (the paper's c is lam/2), the proximal step (``clbenc
 ``gamma`` below 1 (the paper has 1).
 
 Defaults were chosen on the validation parts of digits and mnist5k (SCoLe of 300 tasks, task- and
-class-incremental; seeds 100 to 102) as a compromise: few tasks that come once, learnt long, gain
+class-incremental; seeds from 100 on) as a compromise: few tasks that come once, learnt long, gain
 from lam = 10 and more; long recurring streams lose from there on. A smaller xi is a larger lam.
 """
 

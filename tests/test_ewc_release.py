@@ -73,7 +73,7 @@ def test_the_network_starts_at_the_weights_and_is_held_from_the_first_step(files
     start = flat(strategy, weights.load(files[0]), ())
     assert torch.equal(strategy.weights, start)
     assert torch.equal(strategy.anchor, start)
-    assert torch.equal(strategy.fisher, flat(strategy, released))
+    assert torch.equal(strategy.importance, flat(strategy, released))
     with torch.no_grad():
         strategy.weights.add_(0.1)
     task = r.stream.experience(0)
@@ -90,11 +90,11 @@ def test_online_the_release_is_not_decayed(files: Any, gamma: float):
     r = run(*words(files, f"strategy.gamma={gamma}"))
     strategy: Any = r.strategy().double()
     released = flat(strategy, fisher.load(files[1]).fisher)
-    own = torch.zeros_like(strategy.fisher)
+    own = torch.zeros_like(strategy.importance)
     told = history(r, strategy, 12)
     for new, _ in told:
         own = gamma * own + new
-    torch.testing.assert_close(strategy.fisher, released + own, rtol=1e-6, atol=1e-12)
+    torch.testing.assert_close(strategy.importance, released + own, rtol=1e-6, atol=1e-12)
     assert torch.equal(strategy.anchor, told[-1][1])
     assert ("released" in strategy.state_dict()) == (gamma < 1)
 
@@ -102,11 +102,11 @@ def test_online_the_release_is_not_decayed(files: Any, gamma: float):
 def test_separate_is_the_exact_sum_with_the_release_at_its_own_weights(files: Any):
     r = run(*words(files, "strategy.mode=separate", "strategy.lam=3"))
     strategy: Any = r.strategy().double()
-    terms = [(strategy.fisher.clone(), strategy.weights.clone())]
+    terms = [(strategy.importance.clone(), strategy.weights.clone())]
     terms += history(r, strategy, 12)
     at = strategy.weights + 0.1
     wanted = sum(f * (at - a) for f, a in terms)
-    ours = strategy.fisher * (at - strategy.anchor)
+    ours = strategy.importance * (at - strategy.anchor)
     torch.testing.assert_close(ours, wanted, rtol=1e-9, atol=1e-9)
 
 
@@ -140,7 +140,7 @@ def test_another_number_of_classes_keeps_a_fresh_output_layer(files: Any):
     given = weights.load(files[0])
     for (name, p), q in zip(held.model.named_parameters(), fresh.model.parameters(), strict=True):
         assert torch.equal(p, q if name in HEAD else given[name]), name
-    assert (held._flat.split(held.fisher)[-2] == 0).all()
+    assert (held._flat.split(held.importance)[-2] == 0).all()
     with pytest.raises(UsageError, match=r"'4.weight' has shape \(4, 8\)"):
         run(*words(files, "strategy.fisher_exclude=none"), on=more).strategy()
 
@@ -204,7 +204,7 @@ def test_a_release_without_the_output_layer_asks_nothing_of_it(files: Any):
     state["4.bias"] = state["4.bias"] + 1  # a head of one's own
     weights.save(files[0], state, {})
     strategy: Any = run(*words(files)).strategy()
-    assert torch.equal(strategy.fisher, flat(strategy, released.fisher))
+    assert torch.equal(strategy.importance, flat(strategy, released.fisher))
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,8 @@ import torch
 from small import pool, run
 from torch import Tensor
 
-from clbench import fisher_layers
 from clbench.errors import UsageError
+from clbench.fisher import layers as fisher_layers
 
 LONG = ("strategy=mas", "scenario=scole", "scenario.n_tasks=20")
 
