@@ -6,7 +6,7 @@ import csv
 import io
 import json
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -23,6 +23,8 @@ class Column(NamedTuple):
     digits: int = 1
     main: bool = True
     """Whether the narrow tables show it; csv and json show all."""
+    everywhere: bool = True
+    """Whether a table has it even where no row has a value."""
 
 
 COLUMNS = (
@@ -35,6 +37,8 @@ COLUMNS = (
     Column("backward_transfer", "BWT %", 100, main=False),
     Column("forward_transfer", "FWT %", 100, main=False),
     Column("worst_cell_accuracy", "worst cell %", 100, main=False),
+    Column("worst_group_accuracy", "worst group %", 100, everywhere=False),
+    Column("anytime_worst_group_accuracy", "anytime w. group %", 100, main=False, everywhere=False),
     Column("train_flops", "train GFLOP", 1e-9, 2),
     Column("predict_flops", "predict GFLOP", 1e-9, 2, main=False),
     Column("state_bytes", "state kB", 1e-3),
@@ -136,6 +140,12 @@ def summarise(records: Iterable[Record]) -> list[Row]:
     return rows
 
 
+def columns_of(rows: Iterable[Mapping[str, Interval]]) -> list[Column]:
+    """The columns of a table whose rows have these values."""
+    known = {key for values in rows for key, interval in values.items() if interval.n}
+    return [c for c in COLUMNS if c.everywhere or c.key in known]
+
+
 def _names(configs: Sequence[dict[str, Any]]) -> list[str]:
     """Each arm's strategy, with the settings in which arms of that name differ."""
     flat = [
@@ -180,7 +190,7 @@ def cell(column: Column, interval: Interval) -> str:
 
 
 def _grid(rows: Sequence[Row]) -> tuple[list[str], list[list[str]]]:
-    columns = [c for c in COLUMNS if c.main]
+    columns = [c for c in columns_of(row.values for row in rows) if c.main]
     several = len({row.scenario for row in rows}) > 1
     head = [*(["scenario"] if several else []), "strategy", "n", *(c.title for c in columns)]
     body = [
@@ -240,7 +250,7 @@ def to_csv(rows: Sequence[Row]) -> str:
     """Every metric and cost in base units (shares, bytes, seconds): mean, half width, n."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
-    keys = [c.key for c in COLUMNS]
+    keys = [c.key for c in columns_of(row.values for row in rows)]
     parts = [f"{key}{suffix}" for key in keys for suffix in ("", "_half_width", "_n")]
     writer.writerow(["scenario", "strategy", "seeds", "failed", *parts])
     for row in rows:
