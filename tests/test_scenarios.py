@@ -542,6 +542,7 @@ def test_the_worst_group_falls_behind_as_the_tie_tightens():
             "strategy.momentum=0.9",
             "strategy.epochs=20",
             "data=digits",
+            "model=mlp",
             "model.hidden=[64]",
         )
         one = run(*words, on=digits)
