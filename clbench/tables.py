@@ -24,7 +24,7 @@ class Column(NamedTuple):
     main: bool = True
     """Whether the narrow tables show it; csv and json show all."""
     everywhere: bool = True
-    """Whether a table has it even where no row has a value."""
+    """Whether narrow tables and boards have it even where no row has a value."""
 
 
 COLUMNS = (
@@ -141,7 +141,7 @@ def summarise(records: Iterable[Record]) -> list[Row]:
 
 
 def columns_of(rows: Iterable[Mapping[str, Interval]]) -> list[Column]:
-    """The columns of a table whose rows have these values."""
+    """The columns of a board or narrow table whose rows have these values."""
     known = {key for values in rows for key, interval in values.items() if interval.n}
     return [c for c in COLUMNS if c.everywhere or c.key in known]
 
@@ -216,6 +216,28 @@ def _escape_pipe(text: str) -> str:
     return text.replace("\\", "\\\\").replace("|", "\\|").replace("\n", " ")
 
 
+def groups_to_markdown(records: Iterable[Record]) -> str:
+    """Final accuracy of each group, a row for each attribute: one Markdown table per arm.
+
+    Means over completed seeds, in percent; arms whose cells are no groups are left out.
+    """
+    out = []
+    for name, arm in by_arm(records):
+        counts = [r.to_counts() for r in arm if r.status == "completed"]
+        if not counts or not counts[0].groups:
+            continue
+        mean = sum(100 * c.correct[-1] / c.size for c in counts) / len(counts)
+        cells = [(c["domain"], c["label"]) for c in arm[0].counts["cells"]]
+        accuracy = dict(zip(cells, mean, strict=True))
+        attributes, labels = (sorted(set(part)) for part in zip(*cells, strict=True))
+        lines = [["attribute", *(f"class {label}" for label in labels)]]
+        lines += [["---", *["---:"] * len(labels)]]
+        lines += [[str(a), *(f"{accuracy[a, c]:.1f}" for c in labels)] for a in attributes]
+        table = "".join("| " + " | ".join(line) + " |\n" for line in lines)
+        out.append(f"{_escape_pipe(name)} (n={len(counts)})\n\n{table}")
+    return "\n".join(out)
+
+
 def to_latex(rows: Sequence[Row]) -> str:
     """A booktabs table of the main columns."""
     head, body = _grid(rows)
@@ -250,7 +272,7 @@ def to_csv(rows: Sequence[Row]) -> str:
     """Every metric and cost in base units (shares, bytes, seconds): mean, half width, n."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
-    keys = [c.key for c in columns_of(row.values for row in rows)]
+    keys = [c.key for c in COLUMNS]
     parts = [f"{key}{suffix}" for key in keys for suffix in ("", "_half_width", "_n")]
     writer.writerow(["scenario", "strategy", "seeds", "failed", *parts])
     for row in rows:
