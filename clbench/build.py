@@ -111,6 +111,12 @@ class Run:
                 raise UsageError(
                     f"{path.name}{at}: cannot be built: {type(error).__name__}: {reason}"
                 ) from error
+            protocol = self.config.protocol
+            if built.pretrained and protocol is not None and protocol.division == "closed":
+                raise UsageError(
+                    f"board {protocol.board.name!r}: the closed division starts from scratch; a "
+                    "pretrained strategy runs with division=open"
+                )
             return built.to(self.device)
 
 

@@ -28,8 +28,8 @@ def save(path: Path, identity: str, ledger: Ledger, state: dict[str, Any]) -> No
     write_atomically(path, buffer.getvalue())
 
 
-def load(path: Path, identity: str, device: torch.device) -> tuple[Ledger, dict[str, Any]]:
-    """Read a checkpoint of the run that ``identity`` names.
+def load(path: Path, identity: str | None, device: torch.device) -> tuple[Ledger, dict[str, Any]]:
+    """Read a checkpoint of the run that ``identity`` names; None: of whichever run it is.
 
     Raises:
         ClbenchError: the file is damaged, or of another run or format; it is left in place.
@@ -37,7 +37,7 @@ def load(path: Path, identity: str, device: torch.device) -> tuple[Ledger, dict[
     try:
         with warnings.catch_warnings(action="ignore"):  # torch wonders aloud at foreign files
             data = torch.load(path, map_location=device, weights_only=True)
-        if data["schema"] != SCHEMA or data["identity"] != identity:
+        if data["schema"] != SCHEMA or identity not in (None, data["identity"]):
             raise ClbenchError(
                 f"{path}: is a checkpoint of another run or version; move it away, or pass "
                 "--overwrite to start again"

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 
+from clbench.atomic import write_atomically as write_atomically
 from clbench.errors import ClbenchError
 from clbench.metrics import GROUP_METRICS, METRICS, Counts
 from clbench.registry import GROUPS
@@ -235,17 +235,3 @@ def _refuse_text(name: str, value: Any) -> None:
 
 def _refuse_constant(name: str) -> None:
     raise ValueError(f"{name} is not a number")
-
-
-def write_atomically(path: Path, data: bytes) -> None:
-    """Write a file whole or not at all, also when killed at any moment."""
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        with part.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(path)
-    except BaseException:
-        part.unlink(missing_ok=True)
-        raise

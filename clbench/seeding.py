@@ -37,6 +37,8 @@ class Axis(IntEnum):
     """The order in which test samples are predicted."""
     KEY = 7
     """The opaque identities of samples."""
+    FISHER = 8
+    """Which samples a released Fisher is estimated on, in which order, and the labels it draws."""
 
 
 def sequence(seed: int, axis: Axis, *key: int) -> np.random.SeedSequence:

@@ -9,12 +9,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from clbench import weights
 from clbench.data.augment import augment
 from clbench.errors import UsageError
 from clbench.optim import FlatWeights, build_optimizer
@@ -141,8 +143,15 @@ class GradientStrategy(Strategy):
         """The gradient's norm is clipped to this (SCoLe: 10); null: not clipped."""
         schedule: Literal["constant", "cosine"] = "constant"
         """Learning rate within an experience: constant, or cosine to zero."""
+        weights_path: Path | None = None
+        """Safetensors file that the network starts from (clbench export); null: fresh weights. An
+        output layer for another number of classes starts fresh. Such runs count as pretrained."""
+        weights_sha256: str | None = None
+        """Hash of that file: filled in, and part of what a run is; if given, it must be right."""
 
         def __post_init__(self) -> None:
+            sha256 = weights.pinned("weights", self.weights_path, self.weights_sha256)
+            object.__setattr__(self, "weights_sha256", sha256)
             for name, low in (("momentum", 0.0), ("weight_decay", 0.0)):
                 value = getattr(self, name)
                 if not (math.isfinite(value) and value >= low):
@@ -167,6 +176,11 @@ class GradientStrategy(Strategy):
     def __init__(
         self, info: StreamInfo, config: Config, build_model: Callable[[], nn.Module]
     ) -> None:
+        if config.weights_path is not None:
+            build_model = weights.initialised(
+                build_model, config.weights_path, config.weights_sha256
+            )
+            self.pretrained = True
         super().__init__(info, config, build_model)
         self.model = build_model()
         self._flat = FlatWeights(self.model)

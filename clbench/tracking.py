@@ -92,6 +92,49 @@ def _lines(title: str, total: int | None, done: int) -> Report:
 
 
 @contextmanager
+def counted(title: str, total: int | None) -> Iterator[Callable[[int], None]]:
+    """Progress of something that counts, to a total if known, as a bar or, in logs, as lines."""
+    if not sys.stderr.isatty():
+        yield _counted_lines(title, total)
+        return
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+    )
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(title, total=total)
+        yield lambda done: bar.update(task, completed=done)
+
+
+def _counted_lines(title: str, total: int | None) -> Callable[[int], None]:
+    started = last = time.monotonic()
+
+    def report(done: int) -> None:
+        nonlocal last
+        now = time.monotonic()
+        if now - last >= QUIET_SECONDS:
+            last = now
+            left = ""
+            if total is not None:
+                left = f"/{total}, {(now - started) / done * (total - done):.0f} s left"
+            sys.stderr.write(f"{title}: {done}{left}\n")
+
+    return report
+
+
+@contextmanager
 def tensorboard(folder: Path, ledger: Ledger) -> Iterator[Report]:
     """Scalars of every evaluation, under ``folder``; a resumed run goes on where it was."""
     from torch.utils.tensorboard import SummaryWriter

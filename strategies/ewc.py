@@ -15,6 +15,12 @@ once, ``F <- gamma F + F_t`` (Schwarz et al. 2018, Progress & Compress, without 
 minimum of penalty plus distance, ``w += r/(1+r) (a - w)`` with ``r = lr/(1-momentum) lam F``. The
 explicit step (penalty in the gradient, before clipping) is stable only while ``lr lam max(F) < 2``;
 on long streams F grows past that and accuracy is lost without a NaN to tell.
+
+A released Fisher R (``fisher_path``) taken at released weights (``weights_path``) is task 0: it holds
+the network from the first step (Ovsianas et al. 2022, arXiv 2210.16365, for one further task). It is
+not decayed: online, the penalty is ``lam/2 * sum_i (R_i + F_i) (w_i - a_i)^2`` with F of the run's own
+tasks as above, and like it anchored at the newest weights; separate, the exact sum with R's own term
+at the released weights. The parameters that ``fisher_exclude`` names have R = 0.
 """
 
 from __future__ import annotations
@@ -22,13 +28,15 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
-from clbench import fisher
+from clbench import fisher, parameters, weights
 from clbench.errors import UsageError
+from clbench.fisher import anchored
 from clbench.strategy import Batch, GradientStrategy, StreamInfo
 from clbench.stream import TaskData
 
@@ -52,9 +60,25 @@ class EWC(GradientStrategy):
         """Training samples of each task that the Fisher is estimated on."""
         penalty_step: Literal["proximal", "explicit"] = "proximal"
         """proximal: implicit, stable for every lambda, SGD only; explicit: in the gradient."""
+        fisher_path: Path | None = None
+        """Released Fisher (clbench fisher compute) that counts as task 0, with weights_path."""
+        fisher_sha256: str | None = None
+        """Hash of that file: filled in, and part of what a run is; if given, it must be right."""
+        fisher_exclude: str = parameters.OUTPUT
+        """What the released Fisher leaves free: output (the last nn.Linear), none, or patterns of
+        parameter names, separated by spaces."""
 
         def __post_init__(self) -> None:
             super().__post_init__()
+            sha256 = weights.pinned("fisher", self.fisher_path, self.fisher_sha256)
+            object.__setattr__(self, "fisher_sha256", sha256)
+            if self.fisher_path is not None and self.weights_path is None:
+                raise UsageError(
+                    "strategy.fisher_path needs strategy.weights_path: the weights that the Fisher "
+                    "was taken at, which the network starts from"
+                )
+            if self.fisher_path is None and self.fisher_exclude != parameters.OUTPUT:
+                raise UsageError("strategy.fisher_exclude goes with strategy.fisher_path")
             if not (math.isfinite(self.lam) and self.lam >= 0):
                 raise UsageError(f"strategy.lam={self.lam} must be finite and >= 0")
             if not 0 <= self.gamma <= 1:
@@ -77,7 +101,17 @@ class EWC(GradientStrategy):
         self.register_buffer("anchor", torch.zeros_like(self.weights))
         self.fisher: Tensor
         self.anchor: Tensor
+        if config.fisher_path is not None and config.weights_path is not None:
+            self._start_from_release(config.fisher_path, config.weights_path)
         self._pull = torch.zeros_like(self.weights), math.nan
+
+    def _start_from_release(self, fisher_path: Path, weights_path: Path) -> None:
+        found = anchored.fit(self.model, fisher_path, weights_path, self.config.fisher_exclude)
+        self.fisher.copy_(torch.cat([f.reshape(-1) for f in found.values()]))
+        self.anchor.copy_(self.weights)
+        if self.config.gamma < 1:  # else nothing decays, and it is a summand like the others
+            self.register_buffer("released", self.fisher.clone())
+            self.released: Tensor
 
     def step(self, batch: Batch) -> None:
         """One update, with the penalty in the gradient or applied to the result."""
@@ -109,6 +143,8 @@ class EWC(GradientStrategy):
         new = self._estimate(task)
         if self.config.mode == "online":
             self.fisher.mul_(self.config.gamma).add_(new)
+            if self.config.fisher_path is not None and self.config.gamma < 1:
+                self.fisher.add_(self.released, alpha=1 - self.config.gamma)
             self.anchor.copy_(self.weights)
         else:
             self.fisher.add_(new)

@@ -77,3 +77,9 @@ def test_a_write_that_fails_leaves_the_old_file(tmp_path: Path, monkeypatch: pyt
         checkpoint.save(path, "me", Ledger("a", "b"), {})
     assert path.read_bytes() == before
     assert [p.name for p in tmp_path.iterdir()] == ["checkpoint"]
+
+
+def test_of_whichever_run(tmp_path: Path):
+    checkpoint.save(tmp_path / "checkpoint", "me", ledger(), state())
+    _, back = checkpoint.load(tmp_path / "checkpoint", None, CPU)
+    assert back.keys() == state().keys()

@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from clbench import fisher_layers
 from clbench.errors import UsageError
 from clbench.fisher import estimate
+from clbench.fisher import layers as fisher_layers
 
 Fisher = dict[str, Tensor]
 
@@ -107,6 +107,23 @@ def conv() -> nn.Module:
         nn.MaxPool2d((2, 1)),
         nn.Flatten(),
         nn.Linear(8, 3),
+    )
+
+
+def plain_mlp() -> nn.Module:
+    return nn.Sequential(
+        nn.Flatten(), nn.Linear(32, 7), nn.ReLU(), nn.Linear(7, 5), nn.Tanh(), nn.Linear(5, 3)
+    )
+
+
+def plain_conv() -> nn.Module:
+    return nn.Sequential(
+        nn.Conv2d(2, 4, 2, padding=1),
+        nn.ReLU(),
+        nn.Conv2d(4, 3, 3, stride=2, groups=1),
+        nn.Sigmoid(),
+        nn.Flatten(),
+        nn.Linear(12, 3),
     )
 
 
@@ -229,6 +246,47 @@ def test_only_parameters_without_a_formula_take_the_slow_way(
     model, x, _ = build(make)
     estimate(model, x)
     assert slow == without_formula
+
+
+@pytest.mark.parametrize("make", NETS)
+@pytest.mark.parametrize("estimator", ["exact", "sampled", "empirical", "batched"])
+def test_what_is_excluded_is_left_out_and_changes_nothing_else(
+    make: Callable, estimator: str
+) -> None:
+    model, x, y = build(make)
+    found = [
+        estimate(model, x, y, estimator, exclude=words, generator=torch.Generator().manual_seed(0))
+        for words in ("none", "output", "output *bias")
+    ]
+    head = set(list(found[0])[-2:])
+    assert found[0].keys() - found[1].keys() == head
+    assert all(name.endswith("weight") or "scale" in name for name in found[2])
+    assert_equal(found[1], {name: found[0][name] for name in found[1]})
+    assert_equal(found[2], {name: found[0][name] for name in found[2]})
+
+
+@pytest.mark.parametrize("estimator", ["exact", "batched"])
+@pytest.mark.parametrize("chunk", [2, None])
+def test_report_counts_up_to_the_samples(estimator: str, chunk: int | None) -> None:
+    model, x, y = build(mlp)
+    told: list[int] = []
+    estimate(model, x, y, estimator, batch_size=3, chunk=chunk, report=told.append)
+    assert told == sorted(told)
+    assert told[-1] == len(x)
+
+
+@pytest.mark.parametrize("make", [plain_mlp, plain_conv])
+def test_agrees_with_backpack(make: Callable) -> None:
+    """BackPACK's diagonal of the generalised Gauss-Newton matrix, which is the exact Fisher."""
+    backpack = pytest.importorskip("backpack", reason="pip install 'clbench[oracle]'")
+    extensions = pytest.importorskip("backpack.extensions")
+    model, x, y = build(make, n=9)
+    ours = estimate(model, x)
+    backpack.extend(model)
+    loss = backpack.extend(nn.CrossEntropyLoss())
+    with backpack.backpack(extensions.DiagGGNExact()):
+        loss(model(x.requires_grad_()), y).backward()  # its hooks warn of inputs without gradients
+    assert_equal(ours, {name: p.diag_ggn_exact for name, p in model.named_parameters()})
 
 
 def test_splitting_products_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -417,6 +475,8 @@ def test_one_line_says_what_is_wrong() -> None:
         ("needs .5,. int64 labels", lambda: estimate(model, x, y[:2], "batched")),
         ("of torch.uint8", lambda: estimate(model, x, y.byte(), "empirical")),
         ("unlabelled", lambda: estimate(model, x, y - 3, "empirical")),
+        ("no trainable parameter is left", lambda: estimate(model, x, exclude="*")),
+        ("'hed.\\*': no parameter", lambda: estimate(model, x, exclude="hed.*")),
         ("must be >= 1", lambda: estimate(model, x, batch_size=0)),
         ("must be >= 1", lambda: estimate(model, x, chunk=0)),
         ("depend on the model", lambda: estimate(model, x, logits=lambda x: model(x).detach())),

@@ -119,7 +119,7 @@ def test_code_counts(engine: Path):
     [
         ("strategy.py", "self.mean_loss.div_(n_steps)", "self.mean_loss.div_(n_steps + 0)"),
         ("optim.py", "alpha=-group", "alpha=-1 * group"),
-        ("fisher_layers.py", "import torch\n", "import torch\nCHANGED = 1\n"),
+        ("fisher/layers.py", "import torch\n", "import torch\nCHANGED = 1\n"),
         ("seeding.py", "TASK = 1", "TASK = 11"),
     ],
 )

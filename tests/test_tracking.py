@@ -139,3 +139,24 @@ def test_a_resumed_run_goes_on_where_its_checkpoint_was(
             report(resumed)
     found = scalars(tmp_path, "world_accuracy")
     assert found == [(1, 0.25), (2, 0.5), (3, 0.75), (4, 1.0)]
+
+
+def test_counting_in_a_log(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch):
+    now = iter([0.0, 5.0, 20.0, 21.0])
+    monkeypatch.setattr(tracking.time, "monotonic", lambda: next(now))
+    with tracking.counted("f", 40) as report:
+        for done in (5, 10, 11):
+            report(done)
+    assert capsys.readouterr().err == "f: 10/40, 60 s left\n"
+
+
+def test_counting_at_a_terminal(monkeypatch: pytest.MonkeyPatch):
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    stream = Terminal()
+    monkeypatch.setattr("sys.stderr", stream)
+    with tracking.counted("f.safetensors", 4) as report:
+        report(4)
+    assert "4/4" in stream.getvalue()

@@ -51,6 +51,8 @@ OPTIONS = {
     "check": ("--json",),
     "results": ("--format", "--groups", "--plot"),
     "compare": ("--board", "--boards", "--metric", "--json"),
+    "export": ("--weights", "--overwrite"),
+    "fisher": (),
     "leaderboard": ("--boards", "--check"),
     "board": ("--boards", "--out", "--jobs", "--json"),
     "tune": ("--out", "--jobs", "--resume"),
@@ -59,6 +61,22 @@ OPTIONS = {
     "validate": ("--boards", "--against", "--json"),
     "completion": (),
 }
+FISHER = {
+    "compute": (
+        "--estimator",
+        "--samples",
+        "--batch-size",
+        "--exclude",
+        "--weights",
+        "--out",
+        "--overwrite",
+        "--quiet",
+    ),
+    "show": ("--json",),
+    "compare": ("--json",),
+    "convert": ("--weights", "--clip", "--floor", "--unit-trace", "--out", "--overwrite"),
+}
+"""Options of ``clbench fisher <action>``."""
 
 
 def add(commands: Any) -> None:
@@ -103,6 +121,10 @@ def candidates(words: list[str]) -> list[str]:
     command, last = joined[0], joined[-1]
     if len(joined) == 1:
         return [c for c in OPTIONS if c.startswith(last)]
+    if command == "fisher":
+        if len(joined) == 2:
+            return [c for c in FISHER if c.startswith(last)]
+        return [o for o in FISHER.get(joined[1], ()) if o.startswith(last)]
     if last.startswith("-"):
         return [o for o in OPTIONS.get(command, ()) if o.startswith(last)]
     if command == "list":

@@ -32,6 +32,7 @@ from clbench.leaderboard.isolate import isolated
 from clbench.leaderboard.job import job_of, source_of
 from clbench.record import Record
 from clbench.registry import Plugin
+from clbench.source import settings as settings_of
 
 PLATFORM = ("torch", "system", "machine", "cpu_capability", "threads", "device", "accelerator")
 """Where these agree, bits must; elsewhere the tolerance holds."""
@@ -150,6 +151,12 @@ def isolated_run(point: dict[str, Any], pools: dict[Any, Pool] | None = None) ->
         ClbenchError: the process failed.
     """
     own = {k.partition(".")[2]: v for k, v in point.items() if k.startswith("strategy.")}
+    for setting in settings_of(Path(point["strategy"])):
+        if "Path" in setting.type and own.get(setting.name) is not None:
+            raise UsageError(
+                f"strategy.{setting.name} is a file, which an isolated process cannot read: verify "
+                "without --isolate, in the folder that holds it"
+            )
     stand_in = {k: v for k, v in point.items() if not k.startswith("strategy.")}
     stand_in["strategy"] = "naive"
     models = {k.partition(".")[2]: v for k, v in point.items() if k.startswith("model.")}

@@ -16,10 +16,18 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor, nn
 
+from clbench import parameters
 from clbench.errors import UsageError
-from clbench.fisher_layers import Targets, squared_gradients
+from clbench.fisher.layers import Targets, squared_gradients
 
 Estimator = Literal["exact", "sampled", "empirical", "batched"]
+LABEL_SOURCE: dict[Estimator, str] = {
+    "exact": "p(y|x), all classes",
+    "sampled": "one draw of p(y|x)",
+    "empirical": "the data's labels",
+    "batched": "the data's labels",
+}
+"""Where the labels of the gradients come from."""
 
 INPUTS_AT_ONCE = 2**16
 """Input values per forward pass where ``chunk`` is not given."""
@@ -35,6 +43,8 @@ def estimate(
     generator: torch.Generator | None = None,
     batch_size: int = 128,
     chunk: int | None = None,
+    exclude: str = parameters.NONE,
+    report: Callable[[int], None] = lambda n: None,
 ) -> dict[str, Tensor]:
     """The diagonal Fisher information of every trainable parameter, a mean over samples.
 
@@ -53,38 +63,48 @@ def estimate(
         logits: scores ``(b, n_classes)`` of ``(b, *input_shape)`` samples, where they are not just
             ``model(x)``, e.g. masked with −inf to a task's classes. It has to run ``model`` itself,
             under autograd, and treat each sample by itself. It must also work under
-            ``torch.func.vmap`` if the model has parameters without a formula (``fisher_layers``).
+            ``torch.func.vmap`` if the model has parameters without a formula (see ``layers``).
         generator: CPU generator of the labels of ``sampled``; torch's global one if None.
         batch_size: samples per squared gradient, for ``batched`` alone.
         chunk: samples per forward pass; bounds the memory and leaves the result alone. None:
             as many as hold 2¹⁶ input values.
+        exclude: parameters to leave out, as ``clbench.parameters.matching`` takes it: ``output``
+            (the last ``nn.Linear``), ``none``, or patterns of names, separated by spaces.
+        report: called now and then with the number of samples done.
 
     Returns:
-        Per name in ``model.named_parameters()`` a non-negative tensor of its shape and dtype.
+        Per name in ``model.named_parameters()``, less the excluded, a non-negative tensor of its
+        shape and dtype.
 
     Raises:
-        UsageError: labels missing, malformed or negative, no samples, an unknown estimator, scores
-            that do not depend on the model, a layer that mixes the samples of a batch, or one that
-            has no formula in a model ``torch.func`` cannot transform.
+        UsageError: labels missing, malformed or negative, no samples, an unknown estimator, nothing
+            left to estimate, scores that do not depend on the model, a layer that mixes the samples
+            of a batch, or one that has no formula in a model ``torch.func`` cannot transform.
     """
     if chunk is None:
         chunk = max(1, INPUTS_AT_ONCE // max(1, x[:1].numel()))
     _check(model, x, y, estimator, batch_size, chunk)
     score = model.__call__ if logits is None else logits
-    params = {name: p for name, p in model.named_parameters() if p.requires_grad}
+    excluded = parameters.matching(model, exclude, "fisher: exclude")
+    params = {
+        name: p for name, p in model.named_parameters() if p.requires_grad and name not in excluded
+    }
+    if not params:
+        raise UsageError("fisher: no trainable parameter is left to estimate")
     total = {name: torch.zeros_like(p) for name, p in params.items()}
     with _eval_mode(model), torch.enable_grad():
         if estimator == "batched":
             assert y is not None  # checked above
             parts = _batched(params, score, x, y, batch_size, chunk)
-            n_parts = -(-len(x) // batch_size)
+            n_parts, per_part = -(-len(x) // batch_size), batch_size
         else:
             label = _labels(estimator, x, y, generator)
             parts = _per_sample(model, params, score, x, label, chunk)
-            n_parts = len(x)
-        for part in parts:
+            n_parts, per_part = len(x), chunk
+        for number, part in enumerate(parts, 1):
             for name, value in part.items():
                 total[name] += value
+            report(min(number * per_part, len(x)))
     return {name: value / n_parts for name, value in total.items()}
 
 

@@ -1,0 +1,98 @@
+"""``clbench fisher``: compute, show, compare and convert released Fisher information."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from clbench.cli import fisher_files
+
+COMPUTE = """examples:
+  clbench export runs/scole/naive-1a2b3c4d/seed0 --weights naive.safetensors
+  clbench fisher compute data=digits model=mlp --weights naive.safetensors --out fisher.safetensors
+  clbench fisher compute data=mnist5k --estimator sampled --samples all --out fisher.safetensors
+  clbench run scenario=class_incremental strategy=ewc strategy.lam=1 \\
+      strategy.fisher_path=fisher.safetensors strategy.weights_path=naive.safetensors
+
+Labels: exact sums over all classes, weighted with p(y|x); sampled draws one from p(y|x); empirical
+and batched take the data's. Numbers of one estimator mean nothing with another's strength."""
+
+
+def add(commands: Any) -> None:
+    """Add the subcommand and those below it."""
+    parser = commands.add_parser(
+        "fisher",
+        help="compute, show, compare and convert released Fisher information",
+        description="A released Fisher is one safetensors file: a non-negative tensor for each "
+        "parameter of a network, and what it is the Fisher of.",
+        epilog="clbench fisher compute --help, and so on",
+    )
+    below = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
+    _add_compute(below)
+    fisher_files.add(below)
+
+
+def _add_compute(commands: Any) -> None:
+    parser = commands.add_parser(
+        "compute",
+        help="estimate one on a data set",
+        description="Estimate the diagonal Fisher of a network on training samples.",
+        epilog=COMPUTE,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "overrides", nargs="*", metavar="key=value", help="data, model, seed, device"
+    )
+    parser.add_argument(
+        "--estimator",
+        choices=("exact", "sampled", "empirical", "batched"),
+        default="exact",
+        help="(exact)",
+    )
+    parser.add_argument("--samples", default="1000", metavar="N", help="a number, or all (1000)")
+    parser.add_argument(
+        "--batch-size", type=int, default=128, metavar="N", help="of estimator batched (128)"
+    )
+    parser.add_argument(
+        "--exclude",
+        default="none",
+        metavar="NAMES",
+        help="parameters to leave out: output (the last linear layer) or patterns of names (none)",
+    )
+    parser.add_argument(
+        "--weights", type=Path, metavar="FILE", help="safetensors (fresh weights of the seed)"
+    )
+    parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="the file to write")
+    parser.add_argument("--overwrite", action="store_true", help="write over FILE and its card")
+    parser.add_argument("-q", "--quiet", action="store_true", help="no progress on stderr")
+    parser.set_defaults(call=compute)
+
+
+def compute(arguments: argparse.Namespace) -> int:
+    """Estimate, write the file and its card."""
+    from clbench import tracking
+    from clbench.errors import UsageError
+    from clbench.fisher.compute import Request, configuration
+    from clbench.fisher.compute import compute as estimate
+
+    path = fisher_files.target(arguments)
+    samples = None
+    if arguments.samples != "all":
+        if not arguments.samples.isdecimal():
+            raise UsageError(f"--samples {arguments.samples}: must be a number, or all")
+        samples = int(arguments.samples)
+    request = Request(
+        configuration(arguments.overrides),
+        arguments.estimator,
+        samples,
+        arguments.batch_size,
+        arguments.exclude,
+        arguments.weights,
+    )
+    if arguments.quiet:
+        found = estimate(request)
+    else:
+        with tracking.counted(path.name, samples) as report:
+            found = estimate(request, report)
+    return fisher_files.write(path, found)

@@ -1,0 +1,185 @@
+"""``clbench fisher show | compare | convert``: what is done with files of Fisher information."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from clbench.fisher import Release
+
+CONVERT = """examples:
+  clbench fisher convert theirs.pt --weights theirs_weights.pt --out fisher.safetensors \\
+      estimator=empirical n_samples=10000 data=imagenet label_source="the data's labels"
+  clbench fisher convert fisher.safetensors --clip 0.999 --floor 1e-4 --out better.safetensors
+
+Remedies are applied in the order clip, floor, trace, and told in the new file. Weights: clbench
+export turns a .pt or .npz dictionary into the file that strategy.weights_path takes."""
+
+
+def add(commands: Any) -> None:
+    """Add the subcommands."""
+    show = commands.add_parser(
+        "show",
+        help="metadata, condition, quantiles of each layer, zeros",
+        description="Show what a released Fisher is and how its numbers are distributed.",
+        epilog="example: clbench fisher show fisher.safetensors",
+    )
+    show.add_argument("file", type=Path)
+    show.add_argument("--json", action="store_true", help="print JSON")
+    show.set_defaults(call=_show)
+    compare = commands.add_parser(
+        "compare",
+        help="correlation and overlap of two, layer by layer",
+        description="Compare two releases of one network.",
+        epilog="example: clbench fisher compare exact.safetensors sampled.safetensors",
+    )
+    compare.add_argument("first", type=Path)
+    compare.add_argument("second", type=Path)
+    compare.add_argument("--json", action="store_true", help="print JSON")
+    compare.set_defaults(call=_compare)
+    convert = commands.add_parser(
+        "convert",
+        help="make a release of a dictionary of tensors, or mend one",
+        description="Turn a flat dictionary of tensors (.pt, .npz, .safetensors; nothing is "
+        "unpickled) into a release, or change the numbers of a release.",
+        epilog=CONVERT,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    convert.add_argument("file", type=Path)
+    convert.add_argument("overrides", nargs="*", metavar="field=value", help="metadata")
+    convert.add_argument(
+        "--weights", type=Path, metavar="FILE", help="the weights it was taken at, for their hash"
+    )
+    convert.add_argument("--clip", type=float, metavar="Q", help="nothing above this quantile")
+    convert.add_argument(
+        "--floor", type=float, metavar="SHARE", help="nothing below this share of the largest"
+    )
+    convert.add_argument("--unit-trace", action="store_true", help="divide all by their sum")
+    convert.add_argument("--out", type=Path, required=True, metavar="FILE", help="file to write")
+    convert.add_argument("--overwrite", action="store_true", help="write over FILE and its card")
+    convert.set_defaults(call=_convert)
+
+
+def target(arguments: argparse.Namespace) -> Path:
+    """Where to write, checked before anything is computed; the card stands beside it."""
+    from clbench.errors import UsageError
+    from clbench.tensor_files import writable
+
+    path: Path = arguments.out
+    if path.suffix != ".safetensors":
+        raise UsageError(f"--out {path}: name it *.safetensors")
+    writable(path.with_suffix(".md"), arguments.overwrite)
+    return writable(path, arguments.overwrite)
+
+
+def write(path: Path, release: Release) -> int:
+    """Write a release and its card, and say so."""
+    from clbench import fisher
+    from clbench.atomic import write_atomically
+    from clbench.fisher.card import card
+
+    fisher.save(path, release.fisher, release.metadata)
+    card_path = path.with_suffix(".md")
+    write_atomically(card_path, card(release, path.name).encode())
+    numbers = sum(tensor.numel() for tensor in release.fisher.values())
+    print(f"{path}: {len(release.fisher)} tensors, {numbers:,} numbers; card: {card_path}")
+    return _advise(release)
+
+
+def _advise(release: Release) -> int:
+    import sys
+
+    from clbench.fisher import report
+
+    advice = report.advice(report.layers(release.fisher)[-1])
+    if advice:
+        print(f"clbench: warning: {advice}", file=sys.stderr)
+    return 0
+
+
+def _show(arguments: argparse.Namespace) -> int:
+    from clbench import fisher
+    from clbench.fisher import report
+
+    release = fisher.load(arguments.file)
+    rows = report.layers(release.fisher)
+    if arguments.json:
+        data = {"metadata": release.metadata.as_dict(), "layers": [asdict(row) for row in rows]}
+        print(json.dumps(data, indent=2, allow_nan=False))
+        return 0
+    for name, value in release.metadata.as_dict().items():
+        if value not in (None, []):
+            print(f"{name:<16}{'; '.join(value) if isinstance(value, list) else value}")
+    levels = [f"{level:.0%}" for level in report.LEVELS]
+    heads = ["tensor", "entries", "zeros", *levels, "largest", "trace", "condition"]
+    table = [
+        [
+            row.name,
+            f"{row.size:,}",
+            f"{row.zeros:.1%}",
+            *(_short(value) for value in (*row.quantiles, row.largest, row.trace, row.condition)),
+        ]
+        for row in rows
+    ]
+    print()
+    _print_table(heads, table)
+    return _advise(release)
+
+
+def _compare(arguments: argparse.Namespace) -> int:
+    from clbench import fisher
+    from clbench.fisher import report
+
+    first, second = fisher.load(arguments.first), fisher.load(arguments.second)
+    rows = report.compare(first.fisher, second.fisher)
+    if arguments.json:
+        print(json.dumps([asdict(row) for row in rows], indent=2, allow_nan=False))
+        return 0
+    for name, value in first.metadata.as_dict().items():
+        other = second.metadata.as_dict()[name]
+        if value != other:
+            print(f"{name:<16}{value}  |  {other}")
+    heads = ["tensor", "entries", "correlation", "overlap", "common top 10%", "trace ratio"]
+    table = [
+        [row.name, f"{row.size:,}", _plain(row.correlation), _plain(row.overlap), _plain(row.top),
+         _short(row.ratio)]
+        for row in rows
+    ]  # fmt: skip
+    print()
+    _print_table(heads, table)
+    return 0
+
+
+def _convert(arguments: argparse.Namespace) -> int:
+    from clbench.fisher.change import changed
+    from clbench.fisher.convert import converted
+
+    path = target(arguments)
+    found = converted(arguments.file, arguments.weights, arguments.overrides)
+    better = changed(
+        found, clip=arguments.clip, floor=arguments.floor, unit_trace=arguments.unit_trace
+    )
+    return write(path, better)
+
+
+def _short(value: float | None) -> str:
+    return "-" if value is None else f"{value:.2e}"
+
+
+def _plain(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"
+
+
+def _print_table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    widths = [max(len(line[at]) for line in [heads, *rows]) for at in range(len(heads))]
+    for line in [heads, *rows]:
+        cells = [
+            line[0].ljust(widths[0]),
+            *(c.rjust(w) for c, w in zip(line[1:], widths[1:], strict=True)),
+        ]
+        print("  ".join(cells).rstrip())

@@ -1,0 +1,55 @@
+"""The network of a run, taken out of its checkpoint."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from clbench import checkpoint, weights
+from clbench.errors import UsageError
+from clbench.record import Record
+from clbench.tensor_files import read_dictionary
+
+NETWORK = "model."
+"""What the state of a ``GradientStrategy`` calls its network."""
+
+
+def network_of(source: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Parameters and buffers, and words on what they are.
+
+    Args:
+        source: a run's folder, or a flat dictionary of tensors (``.pt``, ``.npz``).
+
+    Raises:
+        UsageError: it is neither.
+        ClbenchError: the checkpoint or the record is damaged.
+    """
+    if source.is_file() and source.name != "checkpoint":
+        return read_dictionary(source), {}
+    folder = source.parent if source.is_file() else source
+    if not (folder / "checkpoint").is_file():
+        raise UsageError(
+            f"{source}: is neither a run's folder with a checkpoint, such as "
+            "runs/scole/ewc-1a2b3c4d/seed0, nor a dictionary of tensors (.pt, .npz)"
+        )
+    _, state = checkpoint.load(folder / "checkpoint", None, torch.device("cpu"))
+    found = {
+        name.removeprefix(NETWORK): value
+        for name, value in state.items()
+        if name.startswith(NETWORK) and isinstance(value, Tensor)
+    }
+    if not found:
+        raise UsageError(f"{folder}: its strategy keeps no network of the name 'model'")
+    about = {}
+    if (folder / "record.json").is_file():
+        record = Record.load(folder / "record.json")
+        names = [f"{g}={record.config[g]['name']}" for g in ("scenario", "strategy", "data")]
+        about = {
+            "architecture": weights.describe(
+                record.config["model"]["name"], record.config["model"]
+            ),
+            "trained_by": " ".join([*names, f"seed={record.seed}"]),
+        }
+    return found, about

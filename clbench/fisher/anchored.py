@@ -1,0 +1,97 @@
+"""A released Fisher with the weights it was taken at, fitted to a model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from clbench import parameters, tensor_files, weights
+from clbench.errors import UsageError
+from clbench.fisher import release
+from clbench.tensor_files import shown
+
+
+def fit(model: nn.Module, path: Path, weights_path: Path, exclude: str) -> dict[str, Tensor]:
+    """The released Fisher of every trainable parameter, in order; zero for the excluded.
+
+    Args:
+        model: which started from the weights.
+        path: the release.
+        weights_path: the weights; the release says the hash of those it was taken at.
+        exclude: parameters that stay free, in the words of ``clbench.parameters.matching``; the
+            release need not have them, nor of this shape.
+
+    Returns:
+        Per parameter a non-negative CPU tensor of its shape and dtype.
+
+    Raises:
+        UsageError: naming the first tensor that is missing, is no parameter of the model, or is of
+            another shape; or the hashes, where the Fisher was taken at other weights.
+    """
+    released = release.load(path)
+    free = parameters.matching(model, exclude, "strategy.fisher_exclude")
+    wanted = {name: p for name, p in model.named_parameters() if p.requires_grad}
+    found: dict[str, Tensor] = {}
+    for name, parameter in wanted.items():
+        if name in free:
+            found[name] = torch.zeros(parameter.shape, dtype=parameter.dtype, device="cpu")
+            continue
+        if name not in released.fisher:
+            raise UsageError(
+                f"{path}: lacks tensor {shown(name)} of the model (strategy.fisher_exclude names "
+                "what stays free)"
+            )
+        value = released.fisher[name]
+        if value.shape != parameter.shape:
+            raise UsageError(
+                f"{path}: tensor {shown(name)} has shape {tuple(value.shape)}; the model needs "
+                f"{tuple(parameter.shape)}"
+            )
+        found[name] = value.to(parameter.dtype)
+    for name in released.fisher:
+        if name not in wanted and name not in free:
+            raise UsageError(f"{path}: tensor {shown(name)} is no trainable parameter of the model")
+    taken_at(path, released, weights_path)
+    return found
+
+
+def taken_at(path: Path, released: release.Release, weights_path: Path) -> None:
+    """Refuse a Fisher that was not taken at these weights.
+
+    Raises:
+        UsageError: naming the first tensor that cannot match, or the hashes.
+    """
+    found = weights_hash(released.fisher, weights.load(weights_path), weights_path)
+    said = released.metadata.weights_sha256
+    if said is None:
+        raise UsageError(
+            f"{path}: does not say at which weights it was taken; clbench fisher convert "
+            f"{path.name} --weights FILE says it"
+        )
+    if found != said:
+        raise UsageError(
+            f"{path}: was taken at weights of sha256 {said[:12]}..., and {weights_path} has "
+            f"{found[:12]}...: use the weights that it was released with"
+        )
+
+
+def weights_hash(
+    fisher: Mapping[str, Tensor], given: Mapping[str, Tensor], weights_path: Path
+) -> str:
+    """The hash of the weights that a Fisher names.
+
+    Raises:
+        UsageError: naming the first tensor that the weights lack or have in another shape.
+    """
+    for name, value in fisher.items():
+        if name not in given:
+            raise UsageError(f"{weights_path}: lacks tensor {shown(name)} of the Fisher")
+        if given[name].shape != value.shape:
+            raise UsageError(
+                f"{weights_path}: tensor {shown(name)} has shape {tuple(given[name].shape)}; the "
+                f"Fisher has {tuple(value.shape)}"
+            )
+    return tensor_files.sha256({name: given[name] for name in fisher})

@@ -1,0 +1,69 @@
+"""Documented remedies for a poorly conditioned diagonal Fisher; each is told in the metadata.
+
+They are ours: the remedy that Ovsianas et al. 2022 (arXiv 2210.16365) propose is not in the parts of
+their paper that could be read.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import torch
+
+from clbench.errors import UsageError
+from clbench.fisher.release import Release
+
+
+def changed(
+    released: Release,
+    *,
+    clip: float | None = None,
+    floor: float | None = None,
+    unit_trace: bool = False,
+) -> Release:
+    """A release with its numbers changed, in this order.
+
+    Args:
+        released: not changed.
+        clip: no entry above this quantile of all entries, in (0, 1): bounds the stiffest weights.
+        floor: no entry below this share of the largest, in (0, 1), so that the condition is at
+            most its inverse; lifts zeros, too.
+        unit_trace: all entries divided by their sum, so that strengths found with other estimators
+            and sample sizes compare.
+
+    Raises:
+        UsageError: a value out of its range, or no entry is positive.
+    """
+    for name, value in (("--clip", clip), ("--floor", floor)):
+        if value is not None and not 0 < value < 1:
+            raise UsageError(f"{name} {value}: must be between 0 and 1")
+    fisher = {name: t.to(torch.float64) for name, t in released.fisher.items()}
+    largest = max((float(t.max()) for t in fisher.values() if t.numel()), default=0.0)
+    if (clip is not None or floor is not None or unit_trace) and largest == 0:
+        raise UsageError("no entry of this Fisher is positive: there is nothing to scale")
+    said = list(released.metadata.changes)
+    normalisation = released.metadata.normalisation
+    if clip is not None:
+        # As numpy's inverted_cdf, without its sort: the smallest entry with so many at or below.
+        entries = torch.cat([t.reshape(-1) for t in fisher.values()])
+        rank = max(1, math.ceil(clip * len(entries)))
+        largest = float(entries.kthvalue(rank).values)
+        if largest == 0:
+            raise UsageError(f"--clip {clip}: this quantile is 0; choose a higher one")
+        fisher = {name: t.clamp(max=largest) for name, t in fisher.items()}
+        said.append(f"clipped at quantile {clip:g} ({largest:.6g})")
+    if floor is not None:
+        least = floor * largest
+        fisher = {name: t.clamp(min=least) for name, t in fisher.items()}
+        said.append(f"floored at {floor:g} of the largest ({least:.6g})")
+    if unit_trace:
+        trace = math.fsum(float(t.sum()) for t in fisher.values())
+        fisher = {name: t / trace for name, t in fisher.items()}
+        said.append(f"divided by its trace ({trace:.6g})")
+        normalisation = "trace 1"
+    # Half precision would lose what is small against the rest.
+    kept = {name: t.dtype == torch.float64 for name, t in released.fisher.items()}
+    back = {name: t if kept[name] else t.to(torch.float32) for name, t in fisher.items()}
+    metadata = replace(released.metadata, changes=tuple(said), normalisation=normalisation)
+    return Release(back, metadata)

@@ -1,0 +1,132 @@
+"""Estimating the Fisher of a model plug-in on a data set, ready to be released."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from clbench import parameters, seeding, tensor_files, weights
+from clbench.build import choose_device
+from clbench.config import RunConfig, resolve
+from clbench.environment import code_version
+from clbench.errors import UsageError
+from clbench.fisher.estimators import LABEL_SOURCE, Estimator, estimate
+from clbench.fisher.release import Metadata, Release
+from clbench.seeding import Axis
+from clbench.sweep import sweep
+
+STAND_IN = ("scenario=class_incremental", "strategy=naive")
+"""A configuration has them; neither is used."""
+SETTINGS = ("data", "model", "seed", "device", "threads", "evaluate_on")
+
+
+@dataclass(frozen=True)
+class Request:
+    """What to estimate."""
+
+    config: RunConfig
+    estimator: Estimator = "exact"
+    samples: int | None = 1000
+    """Drawn without replacement; None: all there are."""
+    batch_size: int = 128
+    """Samples per squared gradient, for ``batched`` alone."""
+    exclude: str = parameters.NONE
+    weights: Path | None = None
+    """Weights to take it at; None: the fresh ones of the seed."""
+
+
+def configuration(words: Sequence[str]) -> RunConfig:
+    """The settings of the data, the model and the seed, by the words of ``clbench run``.
+
+    Raises:
+        UsageError: a word is wrong, sweeps, or belongs to no part of an estimate.
+    """
+    for key in sweep(words)[0]:
+        head = key.partition(".")[0]
+        if key != "overrides" and head not in SETTINGS:
+            raise UsageError(
+                f"{key}= is no part of an estimate; give data=, model=, seed=, device="
+            )
+    found = resolve([*STAND_IN, *words])
+    if len(found) > 1:
+        raise UsageError("one estimate at a time: no commas or ranges")
+    return found[0]
+
+
+def compute(request: Request, report: Callable[[int], None] = lambda n: None) -> Release:
+    """Estimate a Fisher on training samples of the data set.
+
+    With ``evaluate_on=val`` the samples come from the nine tenths of train that tuning learns from.
+
+    Args:
+        request: what to estimate.
+        report: called now and then with the number of samples done.
+
+    Returns:
+        The Fisher, on the CPU, with its metadata.
+
+    Raises:
+        UsageError: there are fewer samples, the weights do not fit the model, or as ``estimate``.
+    """
+    config, common = request.config, request.config.common
+    device = choose_device(common.device)
+    pool = config.data.pool(device)
+    pool = pool.tuning() if common.evaluate_on == "val" else pool
+    size = pool.size("train")
+    n = size if request.samples is None else request.samples
+    if not 1 <= n <= size:
+        raise UsageError(f"--samples {n}: the training split has {size}; give 1 to {size}, or all")
+    index = seeding.generator(common.seed, Axis.FISHER).permutation(size)[:n]
+    y = torch.as_tensor(pool.labels("train")[index], dtype=torch.int64, device=device)
+    with seeding.preserved(common.threads), torch.device(device):
+        seeding.seed_all(common.seed, Axis.MODEL)
+        model = config.model.build(pool.input_shape, pool.n_classes, pool.scale)
+        if request.weights is not None:
+            weights.initialise(model, request.weights, free_output=False)
+        model = model.to(device)
+        fisher = estimate(
+            model,
+            pool.gather("train", index),
+            y,
+            request.estimator,
+            generator=seeding.torch_generator(common.seed, Axis.FISHER, 1),
+            batch_size=request.batch_size,
+            exclude=request.exclude,
+            report=report,
+        )
+    fisher = {name: value.cpu() for name, value in fisher.items()}
+    taken_at: dict[str, Any] = (
+        dict(model.named_parameters()) if request.weights is None else weights.load(request.weights)
+    )
+    names = config.as_dict()
+    batched = request.estimator == "batched"
+    split = "train less val" if common.evaluate_on == "val" else "train"
+    return Release(
+        fisher,
+        Metadata(
+            architecture=weights.describe(names["model"]["name"], names["model"]),
+            weights_sha256=tensor_files.sha256({name: taken_at[name] for name in fisher}),
+            estimator=request.estimator,
+            loss="cross-entropy of softmax(logits), all classes",
+            label_source=LABEL_SOURCE[request.estimator],
+            n_samples=n,
+            batch_size=request.batch_size if batched else 1,
+            data=f"{weights.describe(names['data']['name'], names['data'])}, {split}",
+            data_sha256=pool.sha256,
+            seed=common.seed,
+            normalisation="mean over batches" if batched else "mean over samples",
+            date=datetime.now(UTC).strftime("%Y-%m-%d"),
+            code_version=_code(),
+        ),
+    )
+
+
+def _code() -> str:
+    found = code_version()
+    commit = f" ({found['commit'][:12]})" if found["commit"] else ""
+    return f"clbench {found['clbench']}{commit}" + (", changed" if found["dirty"] else "")

@@ -1,0 +1,165 @@
+"""The release format: one safetensors file with a diagonal Fisher and what it is the Fisher of.
+
+A tensor per parameter, of the parameter's name and shape, finite and non-negative. The header has
+one JSON value under the key ``clbench.fisher``: ``{"format": 1, ...}`` with the fields of
+``Metadata``, ``null`` where unknown. No file format of a released Fisher has been published
+(Ovsianas et al. 2022, arXiv 2210.16365, announce one); this one is ours.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from clbench import tensor_files
+from clbench.errors import UsageError
+from clbench.tensor_files import FLOATS, shown
+
+FORMAT = 1
+KEY = "clbench.fisher"
+LONGEST_TEXT = 1000
+
+
+@dataclass(frozen=True)
+class Metadata:
+    """What a Fisher is of, and how it was found; None where not known."""
+
+    architecture: str | None = None
+    """The network, as a model plug-in's name and settings where it is one."""
+    weights_sha256: str | None = None
+    """``clbench.tensor_files.sha256`` of the weights it was taken at, of the tensors named here."""
+    estimator: str | None = None
+    """exact, sampled, empirical or batched (``clbench.fisher.estimate``), or another's word."""
+    loss: str | None = None
+    """Whose Fisher it is, such as ``cross-entropy of softmax(logits)``."""
+    label_source: str | None = None
+    """Where the labels of the gradients came from."""
+    n_samples: int | None = None
+    batch_size: int | None = None
+    """Samples per squared gradient."""
+    data: str | None = None
+    """Name and split of the samples."""
+    data_sha256: str | None = None
+    """Of the pool that the samples come from."""
+    seed: int | None = None
+    """Of the choice of samples, their order, and the labels drawn."""
+    normalisation: str | None = None
+    """What the numbers are, such as ``mean over samples``."""
+    date: str | None = None
+    code_version: str | None = None
+    changes: tuple[str, ...] = ()
+    """What was done to the numbers since, in order."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain data, as in the file."""
+        return {**dataclasses.asdict(self), "changes": list(self.changes)}
+
+
+WHOLE = ("n_samples", "batch_size", "seed")
+HASHES = ("weights_sha256", "data_sha256")
+
+
+@dataclass(frozen=True)
+class Release:
+    """A file's content, checked."""
+
+    fisher: dict[str, Tensor]
+    """Per parameter a non-negative tensor of its shape."""
+    metadata: Metadata
+
+
+def save(path: Path | str, fisher: Mapping[str, Tensor], metadata: Metadata) -> None:
+    """Write a release, whole or not at all; what ``load`` would refuse is not written.
+
+    Args:
+        path: the file.
+        fisher: by name in ``model.named_parameters()``.
+        metadata: what it is.
+
+    Raises:
+        UsageError: a tensor is no non-negative array of floats, or a field of a wrong type.
+    """
+    path = Path(path)
+    check(str(path), fisher)
+    data = {"format": FORMAT, **metadata.as_dict()}
+    _parsed(path, data)
+    tensor_files.write(path, fisher, {KEY: json.dumps(data, allow_nan=False)})
+
+
+def load(path: Path | str) -> Release:
+    """Read a release, on the CPU.
+
+    Raises:
+        UsageError: the file is damaged or not a release, its metadata are malformed, or a tensor is
+            no array of finite, non-negative floats; one line, which names the tensor.
+    """
+    path = Path(path)
+    fisher, header = tensor_files.read(path)
+    if KEY not in header:
+        raise UsageError(f"{path}: says nothing of its origin; make a release of it with "
+                         "clbench fisher convert")  # fmt: skip
+    try:
+        data = json.loads(header[KEY])
+    except (ValueError, RecursionError) as error:
+        raise UsageError(f"{path}: its metadata are not JSON") from error
+    metadata = _parsed(path, data)
+    check(str(path), fisher)
+    return Release(fisher, metadata)
+
+
+def check(where: str, fisher: Mapping[str, Tensor]) -> None:
+    """Refuse what is no Fisher.
+
+    Raises:
+        UsageError: naming the first tensor that is not of finite, non-negative floats.
+    """
+    if not fisher:
+        raise UsageError(f"{where}: holds no tensors")
+    for name, tensor in fisher.items():
+        if tensor.dtype not in FLOATS:
+            raise UsageError(f"{where}: tensor {shown(name)} is {tensor.dtype}; need floats")
+        if not bool(torch.isfinite(tensor).all()):
+            raise UsageError(f"{where}: tensor {shown(name)} holds NaN or infinite values")
+        if bool((tensor < 0).any()):
+            raise UsageError(f"{where}: tensor {shown(name)} holds negative values")
+
+
+def _parsed(path: Path, data: Any) -> Metadata:
+    """Metadata from plain data of anybody's."""
+    if not isinstance(data, dict) or data.get("format") != FORMAT:
+        found = data.get("format") if isinstance(data, dict) else data
+        raise UsageError(
+            f"{path}: metadata of format {str(found)[:40]!r}; this clbench reads {FORMAT}"
+        )
+    known = {f.name for f in dataclasses.fields(Metadata)}
+    values = {name: value for name, value in data.items() if name != "format"}
+    for name, value in values.items():
+        if name not in known:
+            raise UsageError(f"{path}: metadata have no field {str(name)[:40]!r}")
+        if not _fits(name, value):
+            raise UsageError(f"{path}: metadata field {name} is malformed ({str(value)[:40]!r})")
+    return Metadata(**{**values, "changes": tuple(values.get("changes", ()))})
+
+
+def _fits(name: str, value: Any) -> bool:
+    if name == "changes":
+        return isinstance(value, list) and len(value) <= 100 and all(map(_is_text, value))
+    if value is None:
+        return True
+    if name in WHOLE:
+        return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**63
+    if name in HASHES:
+        return isinstance(value, str) and re.fullmatch(r"[0-9a-f]{64}", value) is not None
+    return _is_text(value)
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str) and len(value) <= LONGEST_TEXT and value.isprintable()

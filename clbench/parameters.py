@@ -1,0 +1,50 @@
+"""Which parameters of a network are meant: its output layer, or those whose names match."""
+
+from __future__ import annotations
+
+import fnmatch
+
+from torch import nn
+
+from clbench.errors import UsageError
+
+OUTPUT = "output"
+NONE = "none"
+
+
+def output_layer(model: nn.Module) -> tuple[str, ...]:
+    """The names of the parameters of the last ``nn.Linear`` in ``model.modules()``; may be empty."""
+    found: tuple[str, ...] = ()
+    for name, module in model.named_modules():
+        if isinstance(module, nn.Linear):
+            found = tuple(f"{name}.{kind}".lstrip(".") for kind, _ in module.named_parameters())
+    return found
+
+
+def matching(model: nn.Module, words: str, setting: str) -> frozenset[str]:
+    """The names of the parameters that are meant.
+
+    Args:
+        model: whose ``named_parameters()`` are looked through.
+        words: separated by spaces: ``output`` (the last ``nn.Linear``), ``none``, or shell patterns
+            of names such as ``head.*``.
+        setting: where the words come from, for errors.
+
+    Raises:
+        UsageError: a word matches nothing.
+    """
+    names = [name for name, _ in model.named_parameters()]
+    found: set[str] = set()
+    for word in words.split():
+        if word == NONE:
+            continue
+        if word == OUTPUT:
+            hits = list(output_layer(model))
+            reason = "the model has no nn.Linear; give patterns of parameter names, or none"
+        else:
+            hits = fnmatch.filter(names, word)
+            reason = f"no parameter has such a name ({', '.join(names[:4])}, ...)"
+        if not hits:
+            raise UsageError(f"{setting}={words}: {word!r}: {reason}")
+        found.update(hits)
+    return frozenset(found)

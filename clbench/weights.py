@@ -1,0 +1,134 @@
+"""Released weights: one safetensors file with a network's parameters and buffers.
+
+Any safetensors file whose tensors have the network's names will do; ``clbench export`` writes one.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from clbench import tensor_files
+from clbench.errors import UsageError
+from clbench.hashing import file_sha256
+from clbench.parameters import output_layer
+from clbench.tensor_files import shown
+
+FORMAT = 1
+KEY = "clbench.weights"
+"""Of the header's one JSON value: ``{format, ...}``; what else it says is for readers."""
+
+
+def pinned(setting: str, path: Path | None, sha256: str | None) -> str | None:
+    """The hash of the file that ``strategy.<setting>_path`` names; part of a run's identity.
+
+    Raises:
+        UsageError: there is no such file, or ``strategy.<setting>_sha256`` says that it is another.
+    """
+    name = f"strategy.{setting}"
+    if path is None:
+        if sha256 is not None:
+            raise UsageError(f"{name}_sha256 is of a file: it goes with {name}_path")
+        return None
+    if not path.is_file():
+        raise UsageError(f"{name}_path={path}: no such file")
+    found = file_sha256(path)
+    if sha256 not in (None, found):
+        raise UsageError(
+            f"{name}_path={path}: has sha256 {found}, and {name}_sha256 asks for {sha256}: "
+            "it is another file; get the right one, or drop the hash"
+        )
+    return found
+
+
+def describe(name: str, settings: Mapping[str, Any]) -> str:
+    """A network in one line: the model plug-in's name and settings."""
+    said = [f"{key}={json.dumps(value)}" for key, value in settings.items() if key != "name"]
+    return " ".join([name, *said])
+
+
+def save(path: Path, tensors: Mapping[str, Tensor], about: Mapping[str, str]) -> None:
+    """Write weights; the same tensors and words give the same bytes.
+
+    Args:
+        path: the safetensors file.
+        tensors: by name, as in ``model.state_dict()``.
+        about: what they are, in words for readers.
+    """
+    header = json.dumps({"format": FORMAT, **about}, sort_keys=True)
+    tensor_files.write(path, tensors, {KEY: header})
+
+
+def load(path: Path) -> dict[str, Tensor]:
+    """The tensors of a weights file.
+
+    Raises:
+        UsageError: the file is damaged, or a tensor is no array of finite numbers.
+    """
+    return tensor_files.read(path)[0]
+
+
+def initialised(
+    build_model: Callable[[], nn.Module], path: Path, sha256: str | None
+) -> Callable[[], nn.Module]:
+    """A builder of networks that start from a file of this hash; nothing is held between calls."""
+
+    def build() -> nn.Module:
+        pinned("weights", path, sha256)
+        model = build_model()
+        initialise(model, path)
+        return model
+
+    return build
+
+
+@torch.no_grad()
+def initialise(model: nn.Module, path: Path, *, free_output: bool = True) -> None:
+    """Set a network's parameters, and the buffers that the file has, in place.
+
+    With ``free_output`` the output layer (the last ``nn.Linear``) keeps its fresh values where the
+    file has none for it, or has them for another number of classes; it is then all or nothing.
+
+    Raises:
+        UsageError: naming the first tensor that is missing, unknown, or of another shape or kind;
+            nothing was changed.
+    """
+    given = load(path)
+    wanted = {k: v for k, v in model.state_dict().items() if isinstance(v, Tensor)}
+    output = output_layer(model)
+    if free_output and any(_is_of_other_classes(given.get(n), wanted[n]) for n in output):
+        given = {name: tensor for name, tensor in given.items() if name not in output}
+        free = frozenset(output)
+    else:
+        free = frozenset()
+    for name, _ in model.named_parameters():
+        if name not in given and name not in free:
+            raise UsageError(f"{path}: lacks tensor {shown(name)} of the model")
+    for name, tensor in given.items():
+        if name not in wanted:
+            raise UsageError(f"{path}: tensor {shown(name)} is no part of the model")
+        there = wanted[name]
+        if tensor.shape != there.shape:
+            raise UsageError(
+                f"{path}: tensor {shown(name)} has shape {tuple(tensor.shape)}; the model needs "
+                f"{tuple(there.shape)}"
+            )
+        if tensor.is_floating_point() != there.is_floating_point():
+            raise UsageError(
+                f"{path}: tensor {shown(name)} is {tensor.dtype}; the model needs {there.dtype}"
+            )
+    for name, tensor in given.items():
+        wanted[name].copy_(tensor)
+
+
+def _is_of_other_classes(given: Tensor | None, wanted: Tensor) -> bool:
+    """Whether one parameter of the output layer is missing, or has another number of rows alone."""
+    if given is None:
+        return True
+    same_inputs = given.shape[1:] == wanted.shape[1:] and given.dim() == wanted.dim()
+    return same_inputs and given.shape != wanted.shape

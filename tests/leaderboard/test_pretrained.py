@@ -1,0 +1,67 @@
+"""An entry that starts from released weights: open division, by the file's name and hash alone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from tiny import edit, edit_yaml, run_on
+
+from clbench import weights
+from clbench.errors import ClbenchError, UsageError
+from clbench.leaderboard import verify
+from clbench.leaderboard.board import Board
+from clbench.leaderboard.checks import validate
+from clbench.leaderboard.entry import load_entry
+from clbench.leaderboard.findings import Finding
+from clbench.leaderboard.submit import submit
+from clbench.leaderboard.verify import reproduce
+
+
+def errors(findings: list[Finding]) -> list[str]:
+    return [str(finding) for finding in findings if finding.level == "error"]
+
+
+def test_an_entry_with_released_weights(
+    board: Board, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(verify, "CUTS", 0)  # one process
+    monkeypatch.setattr("clbench.plots.save_curve", lambda records, path: path.write_bytes(b"png"))
+    torch.manual_seed(0)
+    net = torch.nn.Sequential(torch.nn.Linear(64, 8), torch.nn.Linear(8, 10))
+    state = {f"{2 + 2 * int(n[0])}{n[1:]}": t for n, t in net.state_dict().items()}
+    (tmp_path / "here").mkdir()
+    weights.save(tmp_path / "here" / "w.safetensors", state, {})
+    path = f"strategy.weights_path={tmp_path / 'here' / 'w.safetensors'}"
+    with pytest.raises(UsageError, match="closed division"):
+        run_on(board, tmp_path / "runs", "strategy=naive", path)
+    arm = run_on(
+        board, tmp_path / "runs", "strategy=naive", "division=open", "model=mlp",
+        "model.hidden=[8]", path,
+    )  # fmt: skip
+    _, entry = submit(arm, "warm", board.folder.parent)
+    edit_yaml(
+        entry.folder / "entry.yaml",
+        declaration={"no_test_data": True, "no_evaluation_seed_tuning": True},
+        authors=["A. Author"],
+        url="https://example.org/paper",
+    )
+    for record in (entry.folder / "runs").iterdir():
+        assert str(tmp_path) not in record.read_text()
+        edit(record, lambda data: data["code"].update(commit="0" * 40, dirty=False))
+    entry = load_entry(entry.folder)
+    assert errors(validate(board, entry)) == []
+
+    monkeypatch.chdir(tmp_path / "here")  # whoever verifies has the released file at hand
+    [again] = reproduce(board, entry, [1])
+    assert again.bits, again.message
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UsageError, match=r"w\.safetensors: no such file"):
+        reproduce(board, entry, [1])
+    weights.save(tmp_path / "w.safetensors", {k: t + 1 for k, t in state.items()}, {})
+    with pytest.raises(UsageError, match="it is another file"):
+        reproduce(board, entry, [1])
+    with pytest.raises(ClbenchError, match=r"weights_path is a file.*without --isolate") as caught:
+        reproduce(board, entry, [1], isolate=True)
+    assert "\n" not in str(caught.value)
