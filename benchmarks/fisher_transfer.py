@@ -77,18 +77,17 @@ def write_pools(study: Study) -> tuple[Path, Path]:
     arrays = config.data.arrays()
     paths = study.out / "upstream.npz", study.out / "downstream.npz"
     for path, low, high in zip(paths, (FIRST, 0), (10, FIRST), strict=True):
-        parts: dict[str, np.ndarray] = {}
-        for split in ("train", "test"):
-            x, y = getattr(arrays, f"{split}_x"), getattr(arrays, f"{split}_y")
-            inside = (y >= low) & (y < high)
-            parts |= {f"{split}_x": x[inside], f"{split}_y": y[inside] - low}
+        train, test = (
+            (x[(y >= low) & (y < high)], y[(y >= low) & (y < high)] - low)
+            for x, y in ((arrays.train_x, arrays.train_y), (arrays.test_x, arrays.test_y))
+        )
         study.out.mkdir(parents=True, exist_ok=True)
-        np.savez(path, **parts)
+        np.savez(path, train_x=train[0], train_y=train[1], test_x=test[0], test_y=test[1])
     marked = sweep([*biased(study, paths[0]), "strategy=naive", "scenario.alignment=0.5"])[0]
     config = resolve_point(marked)
     stream = config.scenario.stream(config.data.pool(torch.device("cpu")), 0)
-    train, test = stream.experience(0), stream.world()
-    np.savez(paths[0], train_x=train.x, train_y=train.y, test_x=test.x, test_y=test.y)
+    learnt, scored = stream.experience(0), stream.world()
+    np.savez(paths[0], train_x=learnt.x, train_y=learnt.y, test_x=scored.x, test_y=scored.y)
     return paths
 
 
