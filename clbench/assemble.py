@@ -61,6 +61,7 @@ def assemble(run: Run, strategy: Strategy, outcome: Outcome, started: datetime) 
             "experiences": ledger.experiences,
             "task_ids": stream.task_ids,
             "disjoint_classes": stream.disjoint,
+            "groups": stream.groups,
         },
         counts=counts,
         tasks={"view": tasks, "end": ledger.task_end},

@@ -6,7 +6,8 @@ number of terms it averages.
 
 Sources: average accuracy and forgetting, Chaudhry et al. 2018 (arXiv 1801.10112); backward and
 forward transfer, Lopez-Paz & Ranzato 2017 (arXiv 1706.08840); average anytime accuracy, Caccia et
-al. 2020 (arXiv 2003.05856); the whole world as headline, Lesort et al. 2023 (arXiv 2207.04543).
+al. 2020 (arXiv 2003.05856); the whole world as headline, Lesort et al. 2023 (arXiv 2207.04543);
+worst-group accuracy, Sagawa et al. 2020 (arXiv 1911.08731).
 """
 
 from __future__ import annotations
@@ -48,6 +49,8 @@ class Counts:
     """``(T,)`` int: experiences learnt when the task had ended, ascending."""
     task_ids: bool
     """Whether predictions are told the task."""
+    groups: bool = False
+    """Whether the cells are groups: classes crossed with an attribute."""
 
     @cached_property
     def view_accuracy(self) -> np.ndarray:
@@ -60,6 +63,11 @@ class Counts:
     def world_accuracy(self) -> np.ndarray:
         """``(E,)`` in [0, 1]: the share of all test samples that is answered right."""
         return np.asarray(self.correct.sum(1) / self.size.sum())
+
+    @cached_property
+    def worst_cell(self) -> np.ndarray:
+        """``(E,)`` in [0, 1]: the lowest accuracy of any cell."""
+        return np.asarray((self.correct / self.size).min(1))
 
     @cached_property
     def weight(self) -> np.ndarray:
@@ -175,7 +183,17 @@ def forward_transfer(counts: Counts) -> Metric:
 
 def worst_cell_accuracy(counts: Counts) -> Metric:
     """The lowest accuracy of any cell at the end; terms: cells."""
-    return Metric(float((counts.correct[-1] / counts.size).min()), len(counts.size))
+    return Metric(float(counts.worst_cell[-1]), len(counts.size))
+
+
+def worst_group_accuracy(counts: Counts) -> Metric:
+    """The lowest accuracy of any group at the end, where cells are groups; terms: groups."""
+    return worst_cell_accuracy(counts) if counts.groups else UNDEFINED
+
+
+def anytime_worst_group_accuracy(counts: Counts) -> Metric:
+    """The lowest accuracy of any group at each evaluation, averaged over the stream."""
+    return _weighted(counts.worst_cell, counts.weight) if counts.groups else UNDEFINED
 
 
 METRICS = {
@@ -188,7 +206,11 @@ METRICS = {
     "backward_transfer": backward_transfer,
     "forward_transfer": forward_transfer,
     "worst_cell_accuracy": worst_cell_accuracy,
+    "worst_group_accuracy": worst_group_accuracy,
+    "anytime_worst_group_accuracy": anytime_worst_group_accuracy,
 }
+GROUP_METRICS = frozenset({"worst_group_accuracy", "anytime_worst_group_accuracy"})
+"""Undefined where cells are no groups; records from before there were any do not name them."""
 
 
 class Retention(NamedTuple):

@@ -18,7 +18,7 @@ import numpy as np
 
 from clbench.atomic import write_atomically as write_atomically
 from clbench.errors import ClbenchError
-from clbench.metrics import METRICS, Counts
+from clbench.metrics import GROUP_METRICS, METRICS, Counts
 from clbench.registry import GROUPS
 
 if TYPE_CHECKING:
@@ -73,14 +73,15 @@ class Record:
     """A chain over the keys, labels and transforms that were delivered, starting from the pool's."""
     seed: int
     stream: dict[str, Any]
-    """``{n_classes, n_tasks, experiences, task_ids, disjoint_classes}``."""
+    """``{n_classes, n_tasks, experiences, task_ids, disjoint_classes, groups}``; records from
+    before there were groups do not say so."""
     counts: dict[str, Any]
     """``{evaluated_after (E), cells (C) of {label, domain, task_id, size}, views (V) of cells,
     correct (E, C)}``."""
     tasks: dict[str, list[int]]
     """``{view (T), end (T)}``: each ended task's view (-1: not measured) and the experiences learnt."""
     metrics: dict[str, dict[str, Any]]
-    """Name to ``{value, n_terms}``."""
+    """Name to ``{value, n_terms}``; see ``GROUP_METRICS`` for those that may be absent."""
     retention: list[dict[str, Any]]
     frequency: list[dict[str, Any]]
     diagnostics: dict[str, list[float | None]]
@@ -116,6 +117,7 @@ class Record:
             view_of_task=np.array(self.tasks["view"], dtype=np.int64),
             task_end=np.array(self.tasks["end"], dtype=np.int64),
             task_ids=bool(self.stream["task_ids"]),
+            groups=bool(self.stream.get("groups", False)),
         )
 
     def metric(self, name: str) -> float | None:
@@ -123,6 +125,8 @@ class Record:
         if name in self.metrics:
             value: float | None = self.metrics[name]["value"]
             return value
+        if name in GROUP_METRICS:
+            return None
         cost: float | None = self.cost[name]
         return cost
 
@@ -205,7 +209,7 @@ class Record:
         names = [self.config[group]["name"] for group in GROUPS] + [self.environment["device"]]
         if not all(isinstance(name, str) for name in names):
             raise ValueError("config or environment has a name that is not text")
-        for name in METRICS:
+        for name in METRICS.keys() - (GROUP_METRICS - self.metrics.keys()):
             _refuse_text(name, self.metrics[name]["value"])
         for name in COSTS:
             _refuse_text(name, self.cost[name])

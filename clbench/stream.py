@@ -32,14 +32,27 @@ class Task:
 
     classes: tuple[int, ...]
     """Its classes (stream labels), ascending; all their training samples, unless ``index`` is set."""
-    domain: int = 0
-    """The domain it is evaluated in."""
+    domain: int | None = 0
+    """The domain it is evaluated in; None: in all of them."""
     transform: int | None = None
     """Which of the stream's transforms its training samples go through; None for raw samples."""
     variant: int = 0
     """Part of the sample identity: equal for two tasks iff their transformed samples are equal."""
     index: np.ndarray | None = None
     """``(n,)`` int64: the training samples of the pool, where not whole classes."""
+    attribute: np.ndarray | None = None
+    """``(n,)`` int64 beside ``index``: the transform of each sample, in place of one for all.
+
+    It takes the place of ``variant`` too, so these transforms must draw nothing of their own.
+    """
+
+    def __post_init__(self) -> None:
+        if self.attribute is None:
+            return
+        if self.index is None or self.index.shape != self.attribute.shape:
+            raise ValueError("Task.attribute must have as many values as Task.index")
+        if self.transform is not None or self.variant:
+            raise ValueError("Task.attribute takes the place of Task.transform and Task.variant")
 
 
 @dataclass(frozen=True)
@@ -56,6 +69,15 @@ class Draw:
     keys: np.ndarray
     """``(n,)`` int64 opaque identities."""
     ends_task: bool
+    attribute: np.ndarray | None = None
+    """``(n,)`` int64: the transform of each sample; None where the plan has one for all, or none."""
+
+    @property
+    def transforms(self) -> tuple[int, ...]:
+        """The transforms that its samples go through, ascending; none where they stay raw."""
+        if self.attribute is not None:
+            return tuple(int(a) for a in np.unique(self.attribute))
+        return () if self.plan.transform is None else (self.plan.transform,)
 
 
 @dataclass(frozen=True)
@@ -114,6 +136,8 @@ class Stream:
     """Whether learners are told the task, in training and in prediction."""
     disjoint: bool = False
     """Whether no class comes in two tasks."""
+    groups: bool = False
+    """Whether the cells are groups, of which the worst counts: classes crossed with attributes."""
 
     def __post_init__(self) -> None:
         if self.transform is not None:
@@ -172,29 +196,26 @@ class Stream:
         """Which samples experience ``number`` delivers, in order; touches no sample."""
         t, chunk = self.locate(number)
         plan = self.plan(t)
-        index = self._ordered(t, plan)
-        ends = True
-        if self.chunk is not None:
-            ends = (chunk + 1) * self.chunk >= len(index)
-            index = index[chunk * self.chunk : (chunk + 1) * self.chunk]
-        labels = self._stream_label[self.pool.labels("train")[index]]
-        keys = _opaque(index + plan.variant * self.pool.size("train"), self.seed)
-        return Draw(number, t, plan, index, labels, keys, ends)
-
-    def _ordered(self, t: int, plan: Task) -> np.ndarray:
-        rng = seeding.generator(self.seed, Axis.TASK, t)
         members = plan.index
         if members is None:
             members = np.concatenate([self._members[c] for c in plan.classes])
-        return rng.permutation(members)[: self.task_size(plan)]
+        rng = seeding.generator(self.seed, Axis.TASK, t)
+        order = rng.permutation(len(members))[: self.task_size(plan)]
+        ends = True
+        if self.chunk is not None:
+            ends = (chunk + 1) * self.chunk >= len(order)
+            order = order[chunk * self.chunk : (chunk + 1) * self.chunk]
+        index = members[order]
+        labels = self._stream_label[self.pool.labels("train")[index]]
+        attribute = None if plan.attribute is None else plan.attribute[order]
+        variant = plan.variant if attribute is None else attribute
+        keys = _opaque(index + variant * self.pool.size("train"), self.seed)
+        return Draw(number, t, plan, index, labels, keys, ends, attribute)
 
     def gather(self, draw: Draw) -> TaskData:
         """The samples of a draw, on the device."""
         device = self.pool.device
-        x = self.pool.gather("train", draw.index)
-        if self.transform is not None and draw.plan.transform is not None:
-            noise = seeding.torch_generator(self.seed, Axis.TRANSFORM, draw.number)
-            x = self.transform(x, draw.plan.transform, noise)
+        x = self._transformed(self.pool.gather("train", draw.index), draw)
         y = torch.as_tensor(draw.labels, device=device)
         known = self.chunk is None
         return TaskData(
@@ -206,6 +227,18 @@ class Stream:
             ends_task=draw.ends_task if known else None,
             shuffle_seed=seeding.integer(self.seed, Axis.SHUFFLE, draw.number),
         )
+
+    def _transformed(self, x: Tensor, draw: Draw) -> Tensor:
+        if self.transform is None or not draw.transforms:
+            return x
+        noise = seeding.torch_generator(self.seed, Axis.TRANSFORM, draw.number)
+        if draw.attribute is None:
+            return self.transform(x, draw.transforms[0], noise)
+        out = torch.empty_like(x)
+        for number in draw.transforms:
+            rows = torch.as_tensor(np.flatnonzero(draw.attribute == number), device=x.device)
+            out.index_copy_(0, rows, self.transform(x.index_select(0, rows), number, noise))
+        return out
 
     def experience(self, number: int) -> TaskData:
         """What is delivered as experience ``number``."""
@@ -221,8 +254,11 @@ class Stream:
         digest = hashlib.sha256(sha256.encode())
         digest.update(draw.keys.data)
         digest.update(draw.labels.data)
-        if self.transform is not None and draw.plan.transform is not None:
-            digest.update(self.transform.describe(draw.plan.transform).encode())
+        if draw.attribute is not None:
+            digest.update(draw.attribute.data)
+        if self.transform is not None:
+            for number in draw.transforms:
+                digest.update(self.transform.describe(number).encode())
         return digest.hexdigest()
 
     @cached_property
@@ -243,17 +279,23 @@ class Stream:
         if self.n_tasks is None:
             raise ValueError("a stream that gives task ids must have an end")
         tasks = ((t, self.plan(t)) for t in range(self.n_tasks))
-        return tuple(Cell(c, task.domain, t) for t, task in tasks for c in task.classes)
+        cells = [Cell(c, d, t) for t, task in tasks for d in self._in(task) for c in task.classes]
+        return tuple(sorted(cells, key=lambda cell: cell.domain))
 
     @cached_property
     def _cell_number(self) -> dict[Cell, int]:
         return {cell: number for number, cell in enumerate(self.cells)}
 
+    def _in(self, task: Task) -> tuple[int, ...]:
+        """The domains that a task is evaluated in."""
+        return self.domains if task.domain is None else (task.domain,)
+
     def view(self, t: int) -> tuple[int, ...] | None:
         """The cells that task ``t`` is measured on; None where its domain is not evaluated."""
         plan = self.plan(t)
         given = t if self.task_ids else None
-        cells = [self._cell_number.get(Cell(c, plan.domain, given)) for c in plan.classes]
+        wanted = [Cell(c, d, given) for d in self._in(plan) for c in plan.classes]
+        cells = [self._cell_number.get(cell) for cell in wanted]
         return None if None in cells else tuple(c for c in cells if c is not None)
 
     def world(self) -> World:

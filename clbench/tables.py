@@ -6,7 +6,7 @@ import csv
 import io
 import json
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -23,6 +23,8 @@ class Column(NamedTuple):
     digits: int = 1
     main: bool = True
     """Whether the narrow tables show it; csv and json show all."""
+    everywhere: bool = True
+    """Whether narrow tables and boards have it even where no row has a value."""
 
 
 COLUMNS = (
@@ -35,6 +37,8 @@ COLUMNS = (
     Column("backward_transfer", "BWT %", 100, main=False),
     Column("forward_transfer", "FWT %", 100, main=False),
     Column("worst_cell_accuracy", "worst cell %", 100, main=False),
+    Column("worst_group_accuracy", "worst group %", 100, everywhere=False),
+    Column("anytime_worst_group_accuracy", "anytime w. group %", 100, main=False, everywhere=False),
     Column("train_flops", "train GFLOP", 1e-9, 2),
     Column("predict_flops", "predict GFLOP", 1e-9, 2, main=False),
     Column("state_bytes", "state kB", 1e-3),
@@ -136,6 +140,12 @@ def summarise(records: Iterable[Record]) -> list[Row]:
     return rows
 
 
+def columns_of(rows: Iterable[Mapping[str, Interval]]) -> list[Column]:
+    """The columns of a board or narrow table whose rows have these values."""
+    known = {key for values in rows for key, interval in values.items() if interval.n}
+    return [c for c in COLUMNS if c.everywhere or c.key in known]
+
+
 def _names(configs: Sequence[dict[str, Any]]) -> list[str]:
     """Each arm's strategy, with the settings in which arms of that name differ."""
     flat = [
@@ -180,7 +190,7 @@ def cell(column: Column, interval: Interval) -> str:
 
 
 def _grid(rows: Sequence[Row]) -> tuple[list[str], list[list[str]]]:
-    columns = [c for c in COLUMNS if c.main]
+    columns = [c for c in columns_of(row.values for row in rows) if c.main]
     several = len({row.scenario for row in rows}) > 1
     head = [*(["scenario"] if several else []), "strategy", "n", *(c.title for c in columns)]
     body = [
@@ -204,6 +214,28 @@ def to_markdown(rows: Sequence[Row]) -> str:
 
 def _escape_pipe(text: str) -> str:
     return text.replace("\\", "\\\\").replace("|", "\\|").replace("\n", " ")
+
+
+def groups_to_markdown(records: Iterable[Record]) -> str:
+    """Final accuracy of each group, a row for each attribute: one Markdown table per arm.
+
+    Means over completed seeds, in percent; arms whose cells are no groups are left out.
+    """
+    out = []
+    for name, arm in by_arm(records):
+        counts = [r.to_counts() for r in arm if r.status == "completed"]
+        if not counts or not counts[0].groups:
+            continue
+        mean = sum(100 * c.correct[-1] / c.size for c in counts) / len(counts)
+        cells = [(c["domain"], c["label"]) for c in arm[0].counts["cells"]]
+        accuracy = dict(zip(cells, mean, strict=True))
+        attributes, labels = (sorted(set(part)) for part in zip(*cells, strict=True))
+        lines = [["attribute", *(f"class {label}" for label in labels)]]
+        lines += [["---", *["---:"] * len(labels)]]
+        lines += [[str(a), *(f"{accuracy[a, c]:.1f}" for c in labels)] for a in attributes]
+        table = "".join("| " + " | ".join(line) + " |\n" for line in lines)
+        out.append(f"{_escape_pipe(name)} (n={len(counts)})\n\n{table}")
+    return "\n".join(out)
 
 
 def to_latex(rows: Sequence[Row]) -> str:

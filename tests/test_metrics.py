@@ -22,6 +22,7 @@ def counts(
     size: list[int] | None = None,
     label: list[int] | None = None,
     task_ids: bool = False,
+    groups: bool = False,
 ) -> Counts:
     n = len(correct[0]) if correct else len(size or [])
     members = np.zeros((len(views), n), dtype=bool)
@@ -36,6 +37,7 @@ def counts(
         view_of_task=np.array(view_of_task, dtype=np.int64),
         task_end=np.array(task_end, dtype=np.int64),
         task_ids=task_ids,
+        groups=groups,
     )
 
 
@@ -60,6 +62,19 @@ def test_forgetting_and_transfer_by_hand():
     assert found["world_accuracy"] == pytest.approx(Metric(19 / 30, 30))
     assert found["anytime_world_accuracy"] == pytest.approx(Metric((9 + 15 + 19) / 90, 3))
     assert found["worst_cell_accuracy"] == pytest.approx(Metric(0.4, 3))
+
+
+def test_worst_group_by_hand():
+    """Worst of .1 .0 .2, then of .4 .5 .3; null where cells are no groups."""
+    c = counts([0, 1, 3], [[0, 0, 0], [1, 0, 2], [4, 5, 3]], [[0, 1, 2]], [0, 0], [1, 3])
+    grouped = metrics.compute(dataclasses.replace(c, groups=True))
+    assert grouped["worst_group_accuracy"] == pytest.approx(Metric(0.3, 3))
+    assert grouped["anytime_worst_group_accuracy"] == pytest.approx(Metric((0.0 + 2 * 0.3) / 3, 2))
+    found = metrics.compute(c)
+    assert {found[name] for name in metrics.GROUP_METRICS} == {UNDEFINED}
+    assert {n: m for n, m in grouped.items() if n not in metrics.GROUP_METRICS} == {
+        n: m for n, m in found.items() if n not in metrics.GROUP_METRICS
+    }
 
 
 def test_forgetting_uses_the_best_since_learnt_not_only_right_after():
@@ -215,6 +230,7 @@ def any_counts(draw: st.DrawFn) -> Counts:
         size=size,
         label=[draw(st.integers(0, 2)) for _ in range(n_cells)],
         task_ids=draw(st.booleans()),
+        groups=draw(st.booleans()),
     )
 
 
@@ -296,8 +312,15 @@ class Oracle:
                 [self.on_task(last, t) - self.on_task(a, t) for t, a in earlier.items()]
             ),
             "forward_transfer": self.forward_transfer(),
-            "worst_cell_accuracy": Metric(min(self.accuracy(last, [i]) for i in world), len(world)),
+            "worst_cell_accuracy": Metric(self.worst(last), len(world)),
+            "worst_group_accuracy": Metric(self.worst(last), len(world)) if c.groups else UNDEFINED,
+            "anytime_worst_group_accuracy": self.weighted(
+                [(self.worst(e), w) for e, w in enumerate(self.weights()) if c.groups]
+            ),
         }
+
+    def worst(self, e: int) -> float:
+        return min(self.accuracy(e, [i]) for i in range(len(self.c.size)))
 
     def forward_transfer(self) -> Metric:
         c, gains = self.c, []

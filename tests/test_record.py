@@ -12,11 +12,12 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from small import go, record_of, run
+from small import go, pool, record_of, run
 
 from clbench.assemble import with_metrics
 from clbench.errors import ClbenchError
-from clbench.metrics import METRICS
+from clbench.leaderboard.record_schema import faults
+from clbench.metrics import GROUP_METRICS, METRICS
 from clbench.record import Record, write_atomically
 
 WORDS = {
@@ -25,11 +26,13 @@ WORDS = {
     "class": ("scenario=class_incremental",),
     "task": ("scenario=task_incremental",),
     "domain": ("scenario=domain_incremental", "scenario.n_tasks=34"),
+    "groups": ("scenario=subgroup_shift", "scenario.n_tasks=3"),
 }
+IMAGES = pool(shape=(6, 6))
 
 
 def make(case: str = "scole", strategy: str = "naive") -> Record:
-    r = run(f"strategy={strategy}", *WORDS[case])
+    r = run(f"strategy={strategy}", *WORDS[case], on=IMAGES if case == "groups" else None)
     return record_of(r, *go(r))
 
 
@@ -61,11 +64,30 @@ def test_which_metrics_are_defined_where():
         case: {name for name, m in make(case).metrics.items() if m["value"] is not None}
         for case in WORDS
     }
-    every = set(METRICS)
+    every = set(METRICS) - GROUP_METRICS
+    assert defined["groups"] == (every - {"forward_transfer"}) | GROUP_METRICS
     assert defined["class"] == every - {"forward_transfer"}
     assert defined["task"] == every
     assert defined["domain"] == every
     assert defined["scole"] == every - {"forward_transfer"}
+
+
+def test_records_from_before_there_were_groups_are_read(tmp_path: Path):
+    """They name neither the metrics of groups nor whether there are any: there were none."""
+    old = json.loads(json.dumps(DATA))
+    del old["stream"]["groups"]
+    for name in GROUP_METRICS:
+        del old["metrics"][name]
+    record = Record.parse(old, tmp_path)
+    assert not record.to_counts().groups
+    assert {record.metric(name) for name in GROUP_METRICS} == {None}
+    assert with_metrics(record, record.to_counts()).metrics == RECORD.metrics
+    assert faults(old) == []
+    for name in set(METRICS) - GROUP_METRICS:
+        bad = {**old, "metrics": {k: v for k, v in old["metrics"].items() if k != name}}
+        assert faults(bad)
+        with pytest.raises(ClbenchError):
+            Record.parse(bad, tmp_path)
 
 
 def test_names_of_costs():

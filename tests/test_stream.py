@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
@@ -187,6 +189,84 @@ def test_views_name_the_cells_of_a_task():
             assert view is None
         else:
             assert [(s.cells[c].label, s.cells[c].domain) for c in view or ()] == [(1, t), (3, t)]
+
+
+def marked(t: int) -> Task:
+    """Every other training sample, each permuted in a way of its own."""
+    index = np.arange(t % 2, 48, 2)
+    return Task((0, 1, 2, 3), None, index=index, attribute=(index * 7 + t) % 3)
+
+
+def marked_stream(**changes: object) -> Stream:
+    given = {"transform": Permute(3, 3), "n_domains": 3, "groups": True, **changes}
+    return stream(plan=marked, **given)
+
+
+def test_each_sample_goes_through_the_transform_of_its_attribute():
+    s = marked_stream()
+    for t in range(4):
+        draw, task = s.draw(t), s.experience(t)
+        assert draw.attribute is not None
+        assert (draw.attribute == (draw.index * 7 + t) % 3).all()
+        raw = pool().gather("train", draw.index)
+        for x, row, a in zip(task.x, raw, draw.attribute.tolist(), strict=True):
+            assert torch.equal(x, Permute(3, 3)(row[None], a, torch.Generator())[0])
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.integers(1, 30), st.floats(0.1, 1.0))
+def test_chunks_keep_the_attribute_of_each_sample(chunk: int, share: float):
+    whole, cut = marked_stream(share=share), marked_stream(share=share, chunk=chunk)
+    parts = [cut.draw(n) for n in range(cut.n_experiences(1))]
+    for name in ("index", "attribute", "keys"):
+        joined = np.concatenate([getattr(part, name) for part in parts])
+        assert (joined == getattr(whole.draw(0), name)).all()
+
+
+def test_keys_tell_sample_and_attribute_and_nothing_else():
+    s = marked_stream()
+    seen: dict[int, tuple[int, int]] = {}
+    for t in range(12):
+        draw = s.draw(t)
+        assert draw.attribute is not None
+        for key, *what in zip(draw.keys.tolist(), draw.index, draw.attribute, strict=True):
+            assert seen.setdefault(key, tuple(what)) == tuple(what)
+    assert len(seen) == len(set(seen.values())) == 48 * 3
+
+
+def test_the_hash_covers_attributes_and_what_they_do():
+    s = marked_stream()
+    draw = s.draw(0)
+    assert draw.attribute is not None
+    other = dataclasses.replace(draw, attribute=draw.attribute[::-1].copy())
+    chains = {s.extend("", draw), s.extend("", other)}
+    chains.add(marked_stream(transform=Permute(4, 3)).extend("", draw))
+    assert len(chains) == 3
+
+
+def test_a_task_without_a_domain_is_measured_in_all_of_them():
+    s = marked_stream()
+    assert s.view(5) == tuple(range(12))
+    assert [cell.domain for cell in s.cells] == [0] * 4 + [1] * 4 + [2] * 4
+    some = marked_stream(n_domains=40, transform=Permute(3, 40))
+    assert some.view(0) == tuple(range(4 * 32))
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"index": None},
+        {"index": np.arange(4)},
+        {"transform": 0},
+        {"variant": 1},
+    ],
+    ids=str,
+)
+def test_attributes_are_one_for_each_sample_and_in_place_of_the_transform(wrong: dict[str, object]):
+    good: dict[str, object] = {"index": np.arange(3), "attribute": np.arange(3)}
+    Task((0,), **good)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match=r"Task\.attribute"):
+        Task((0,), **{**good, **wrong})  # type: ignore[arg-type]
 
 
 def test_task_ids_make_cells_of_their_own():

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
-from small import go, record_of, run
+from small import go, pool, record_of, run
 
 from clbench import tables
 from clbench.record import Record
@@ -56,6 +56,36 @@ def test_cells():
     assert tables.cell(column, tables.Interval(0.973, 0.006, 3)) == "97.3 ± 0.6"
     assert tables.cell(column, tables.Interval(0.5, None, 1)) == "50.0"
     assert tables.cell(column, tables.Interval(None, None, 0)) == "–"
+
+
+def test_columns_of_groups_come_where_there_are_groups(records: list[Record]):
+    one = run("scenario=subgroup_shift", "strategy=naive", on=pool(shape=(6, 6)))
+    grouped = record_of(one, *go(one))
+    for writer in (tables.to_markdown, tables.to_latex):
+        plain, both = (writer(tables.summarise(r)) for r in (records, [*records, grouped]))
+        assert "worst group" not in plain
+        assert "worst group" in both
+    [row] = csv.DictReader(io.StringIO(tables.to_csv(tables.summarise([grouped]))))
+    assert float(row["worst_group_accuracy"]) == min(
+        right / cell["size"]
+        for right, cell in zip(grouped.counts["correct"][-1], grouped.counts["cells"], strict=True)
+    )
+
+
+def test_groups_are_told_one_by_one(records: list[Record]):
+    """A row for each attribute, a column for each class: means over the seeds."""
+    on = pool(n_classes=3, shape=(6, 6))
+    words = ("scenario=subgroup_shift", "strategy=naive")
+    runs = [run(*words, f"seed={seed}", on=on) for seed in range(2)]
+    grouped = [record_of(one, *go(one)) for one in runs]
+    assert tables.groups_to_markdown(records) == ""
+    title, blank, head, _, *body = tables.groups_to_markdown([*records, *grouped]).splitlines()
+    assert (title, blank) == ("naive (n=2)", "")
+    assert head.split(" | ")[-1] == "class 2 |"
+    shown = [[float(text) for text in line.split("|")[2:-1]] for line in body]
+    for number, cell in enumerate(grouped[0].counts["cells"]):
+        right = [r.counts["correct"][-1][number] / cell["size"] for r in grouped]
+        assert shown[cell["domain"]][cell["label"]] == pytest.approx(50 * sum(right), abs=0.05)
 
 
 def test_an_arm_is_all_that_differs_in_its_seed_only(records: list[Record]):

@@ -105,7 +105,7 @@ def labels_samples_as_the_pool_does(plugin: Plugin) -> None:
                     f"{variant}: experience {t} has classes that Task.classes does not name"
                 )
             raw = stream.pool.gather("train", draw.index)
-            if draw.plan.transform is None and not torch.equal(task.x, raw):
+            if not draw.transforms and not torch.equal(task.x, raw):
                 raise Failed(f"{variant}: experience {t} changes samples and names no transform")
 
 

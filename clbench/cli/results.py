@@ -21,6 +21,11 @@ def add(commands: Any) -> None:
     parser.add_argument(
         "--format", choices=("table", "md", "csv", "latex", "json"), default="table"
     )
+    parser.add_argument(
+        "--groups",
+        action="store_true",
+        help="Markdown: the accuracy of each group, where there are",
+    )
     parser.add_argument("--plot", type=Path, metavar="FILE", help="write curves (png, pdf or svg)")
     parser.set_defaults(call=main)
 
@@ -49,7 +54,9 @@ def main(arguments: argparse.Namespace) -> int:
         "latex": tables.to_latex,
         "json": tables.to_json,
     }
-    if arguments.format == "table":
+    if arguments.groups:
+        print(tables.groups_to_markdown(records), end="")
+    elif arguments.format == "table":
         tables.print_table(rows)
     else:
         print(writers[arguments.format](rows), end="")

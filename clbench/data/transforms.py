@@ -13,6 +13,7 @@ from torch import Tensor
 
 from clbench.data.corruptions import check_corruption, corrupt
 from clbench.data.filters import warp
+from clbench.data.marks import check_mark, mark
 from clbench.errors import UsageError
 
 CHUNK = 1024  # images that are floats at one time; fixed, as it orders the random numbers
@@ -166,6 +167,46 @@ class Corrupt(Transform):
         self._check_domain(domain)
         kind = self.kinds[domain]
         return "identity" if kind == "none" else f"corrupt({kind}, severity={self.severity})"
+
+
+@dataclass(frozen=True)
+class Mark(Transform):
+    """Marks that say nothing of the class, one value of an attribute for each domain.
+
+    See ``clbench.data.marks``.
+    """
+
+    kind: str
+    """What is drawn: ``background``, ``stripes`` or ``patch``."""
+
+    n: int
+    """The number of values."""
+
+    strength: float
+    """Between 0 (nothing of the mark shows) and 1 (nothing else shows, where the mark is)."""
+
+    scale: float
+    """Brings a raw value of the pool to the unit range, as ``Pool.scale`` does."""
+
+    def __post_init__(self) -> None:
+        check_mark(self.kind)
+
+    @property
+    def n_domains(self) -> int:
+        """As many as values."""
+        return self.n
+
+    def __call__(self, x: Tensor, domain: int, generator: torch.Generator) -> Tensor:
+        """Mark; draws nothing from ``generator``."""
+        self._check_domain(domain)
+        return _on_floats(
+            x, self.scale, lambda images: mark(self.kind, images, domain, self.n, self.strength)
+        )
+
+    def describe(self, domain: int) -> str:
+        """The kind, the value and the strength."""
+        self._check_domain(domain)
+        return f"mark({self.kind}, {domain} of {self.n}, strength={float(self.strength)!r})"
 
 
 def _on_floats(x: Tensor, scale: float, transform: Callable[[Tensor], Tensor]) -> Tensor:

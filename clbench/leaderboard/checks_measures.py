@@ -32,7 +32,7 @@ def metrics_follow_from_counts(board: Board, entry: Entry) -> Iterator[Finding]:
     for seed, record in entry.records.items():
         counts = record.to_counts()
         for name, metric in metrics.compute(counts).items():
-            said = record.metrics[name]
+            said = record.metrics.get(name, metrics.UNDEFINED._asdict())
             if not (same(said["value"], metric.value) and said["n_terms"] == metric.n_terms):
                 wrong = f"metrics.{name} is {said['value']}, the counts give {metric.value}"
                 yield error(
@@ -120,6 +120,7 @@ def _shape(record: Record) -> tuple[Any, ...]:
         stream["n_tasks"],
         stream["task_ids"],
         stream["disjoint_classes"],
+        stream.get("groups", False),
     )
 
 

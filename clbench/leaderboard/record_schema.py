@@ -24,7 +24,7 @@ from clbench.leaderboard.schema import (
     text,
     timestamp,
 )
-from clbench.metrics import METRICS
+from clbench.metrics import GROUP_METRICS, METRICS
 from clbench.record import SCHEMA, Status
 
 MAX_WORK = 10**9
@@ -53,11 +53,13 @@ RECORD = fields(
     stream_sha256=sha256,
     seed=integer(),
     stream=fields(
+        ["groups"],
         n_classes=integer(1, 10**5),
         n_tasks=maybe(integer(1)),
         experiences=integer(0, 10**6),
         task_ids=flag,
         disjoint_classes=flag,
+        groups=flag,
     ),
     counts=fields(
         evaluated_after=integers(MOST),
@@ -74,7 +76,10 @@ RECORD = fields(
         correct=rows_of_integers(MOST),
     ),
     tasks=fields(view=integers(MOST, low=-1), end=integers(MOST, low=1)),
-    metrics=fields(**dict.fromkeys(METRICS, fields(value=maybe(SHARE), n_terms=integer()))),
+    metrics=fields(
+        GROUP_METRICS,
+        **dict.fromkeys(METRICS, fields(value=maybe(SHARE), n_terms=integer())),
+    ),
     retention=items(fields(since=integer(), to=integer(), accuracy=SHARE, n_terms=integer(1)), 64),
     frequency=items(
         fields(label=integer(), frequency=SHARE, accuracy=SHARE, n_terms=integer(1)), MOST

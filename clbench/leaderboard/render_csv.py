@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from clbench.leaderboard.board import Board
 from clbench.leaderboard.summary import EntryRow
 from clbench.leaderboard.text import as_cell, safe_link
-from clbench.tables import COLUMNS, Interval
+from clbench.tables import Interval, columns_of
 
 
 def to_csv(board: Board, rows: Sequence[EntryRow]) -> str:
@@ -22,7 +22,7 @@ def to_csv(board: Board, rows: Sequence[EntryRow]) -> str:
     """
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
-    keys = [column.key for column in COLUMNS]
+    keys = [column.key for column in columns_of(row.values for row in rows if row.ranked)]
     writer.writerow(
         [
             "board",

@@ -41,8 +41,8 @@ def test_only_these_shells(capsys: Capture):
     [
         (("ru",), ["run"]),
         (("list", "s"), ["scenarios", "strategies"]),
-        (("run", "scenario=s"), ["scole"]),
-        (("run", "scenario", "=", "s"), ["scole"]),
+        (("run", "scenario=s"), ["scole", "subgroup_shift"]),
+        (("run", "scenario", "=", "s"), ["scole", "subgroup_shift"]),
         (("--whole", "run", "strategy=e"), ["strategy=ewc"]),
         (("run", "strategy", "=", "ewc,n"), ["ewc,naive"]),
         (("run", "strategy=ewc", "strategy.la"), ["strategy.lam="]),

@@ -26,6 +26,7 @@ from clbench.leaderboard.render_markdown import GENERATED, to_markdown
 from clbench.leaderboard.render_page import to_html
 from clbench.leaderboard.summary import EntryRow, SeedScore, summarise
 from clbench.leaderboard.text import as_cell, as_html, as_json, as_markdown, clean, safe_link
+from clbench.tables import Interval
 
 HOSTILE = (
     "</script><img src=x onerror=alert(1)>\"'|`[x](javascript:alert(1))\u2028\u202e&amp;\n"
@@ -172,6 +173,18 @@ def test_csv_has_the_numbers(board: Board, rows: list[EntryRow]) -> None:
         assert float(line["normalised"]) * scale + board.floor.mean == pytest.approx(
             float(line["primary"])
         )
+
+
+def test_csv_has_metrics_of_groups_where_an_entry_has_a_value(
+    board: Board, rows: list[EntryRow]
+) -> None:
+    assert "worst_group_accuracy" not in to_csv(board, rows).splitlines()[0].split(",")
+    at = next(n for n, row in enumerate(rows) if row.ranked)
+    values = {**rows[at].values, "worst_group_accuracy": Interval(0.25, None, 1)}
+    grouped = [*rows[:at], dataclasses.replace(rows[at], values=values), *rows[at + 1 :]]
+    lines = list(csv.DictReader(io.StringIO(to_csv(board, grouped))))
+    assert [line["worst_group_accuracy"] for line in lines].count("0.25") == 1
+    assert lines[at]["worst_group_accuracy"] == "0.25"
 
 
 def test_unranked_show_no_numbers(board: Board, rows: list[EntryRow]) -> None:

@@ -22,6 +22,7 @@ from clbench.leaderboard.checks import validate, validate_board
 from clbench.leaderboard.entry import load_entry
 from clbench.leaderboard.scores import score
 from clbench.leaderboard.verification import record_sha256
+from clbench.metrics import GROUP_METRICS
 
 
 def rules(board: Board, level: str = "error") -> set[str]:
@@ -34,6 +35,17 @@ def test_a_real_entry_is_valid(board: Board, naive: Path) -> None:
     values = score(board, load_entry(naive))
     metrics = {s: load_entry(naive).records[s].metric(board.primary) for s in board.seeds}
     assert values == metrics
+
+
+def test_records_from_before_there_were_groups_are_valid(board: Board, naive: Path) -> None:
+    def age(data: dict[str, Any]) -> None:
+        del data["stream"]["groups"]
+        for name in GROUP_METRICS:
+            del data["metrics"][name]
+
+    for path in (naive / "runs").iterdir():
+        edit(path, age)
+    assert list(validate_board(board)) == []
 
 
 Change = Callable[[dict[str, Any]], Any]
@@ -73,6 +85,9 @@ TAMPERED: dict[str, tuple[Change, str]] = {
     "a metric": (put("metrics.anytime_world_accuracy.value", 0.99), "M1"),
     "a metric's terms": (put("metrics.forgetting.n_terms", 1), "M1"),
     "a metric undefined": (put("metrics.world_accuracy.value", None), "M1"),
+    "groups where there are none": (put("stream.groups", True), "M1"),
+    "a metric of groups": (put("metrics.worst_group_accuracy.value", 0.5), "M1"),
+    "a metric left out": (lambda data: data["metrics"].pop("forgetting"), "S2"),
     "a count": (more_right, "M1"),
     "a retention row": (put("retention.0.accuracy", 0.5), "M1"),
     "a frequency row": (put("frequency.0.frequency", 0.5), "M1"),
