@@ -44,7 +44,7 @@ def forgetting(*words: str) -> float:
     ids=lambda words: words[0],
 )
 def test_a_regulariser_forgets_less_than_half_of_what_fine_tuning_does(words: tuple[str, ...]):
-    """At the one of seeds 0 to 4 where fine-tuning forgets most; where it forgets little, not all help."""
+    """Seed 1 is the one of 0 to 4 where fine-tuning forgets most; at seed 4 it hardly forgets."""
     naive = forgetting("strategy=naive")
     assert naive > 0.1
     assert forgetting(*words) < naive / 2
