@@ -76,7 +76,16 @@ def load(path: Path) -> dict[str, Tensor]:
 def initialised(
     build_model: Callable[[], nn.Module], path: Path, sha256: str | None
 ) -> Callable[[], nn.Module]:
-    """A builder of networks that start from a file of this hash; nothing is held between calls."""
+    """A builder of networks that start from a file of this hash; nothing is held between calls.
+
+    Raises:
+        UsageError: there is no hash, so that the run would not be told by the file's content.
+    """
+    if sha256 is None:
+        raise UsageError(
+            "strategy.weights_sha256 is not filled in: the strategy's Config.__post_init__ must "
+            "call super().__post_init__()"
+        )
 
     def build() -> nn.Module:
         pinned("weights", path, sha256)
@@ -122,6 +131,8 @@ def initialise(model: nn.Module, path: Path, *, free_output: bool = True) -> Non
             raise UsageError(
                 f"{path}: tensor {shown(name)} is {tensor.dtype}; the model needs {there.dtype}"
             )
+        if not bool(torch.isfinite(tensor.to(there.dtype)).all()):
+            raise UsageError(f"{path}: tensor {shown(name)} is too large for {there.dtype}")
     for name, tensor in given.items():
         wanted[name].copy_(tensor)
 

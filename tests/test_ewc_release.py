@@ -159,6 +159,7 @@ def test_a_scratch_restart_is_a_restart_from_the_weights(files: Any):
     ("change", "message"),
     [
         (lambda f: f.pop("2.bias"), "lacks tensor '2.bias'"),
+        (lambda f: f.update({"2.bias": f["2.bias"].double() + 1e300}), "'2.bias' is too large"),
         (lambda f: f.update({"9.bias": torch.ones(1)}), "'9.bias' is no trainable parameter"),
         (
             lambda f: f.update({"2.bias": torch.ones(9)}),

@@ -261,7 +261,9 @@ def test_weights_that_are_not_those(tmp_path: Path, state: dict[str, Tensor], me
 
 def test_a_card_says_all_and_escapes_all():
     hostile = "<script>|`*x*` [a](http://b)"
-    text = card(Release({hostile: torch.ones(1), **FISHER}, replace(META, data=hostile)), hostile)
+    named = {hostile: torch.ones(1), **FISHER}
+    said = replace(META, data=hostile)
+    text = card(Release(named, said), report.layers(named), hostile)
     assert "<script>" not in text
     assert "[a](" not in text
     assert text.count("\\|") >= 3
@@ -272,4 +274,4 @@ def test_a_card_says_all_and_escapes_all():
     assert len(rows) == 1 + 3 + 1  # heads, tensors, all
     assert "Poorly conditioned" not in text
     poor = {"a": torch.tensor([1.0, 1e-9])}
-    assert "Poorly conditioned" in card(Release(poor, META), "f")
+    assert "Poorly conditioned" in card(Release(poor, META), report.layers(poor), "f")

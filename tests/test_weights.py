@@ -82,6 +82,7 @@ def test_an_output_layer_of_other_classes_stays_fresh(
         ({"3.weight": torch.zeros(3, 6)}, r"'3.weight' has shape \(3, 6\)"),
         ({"0.bias": torch.zeros(4, dtype=torch.int64)}, "'0.bias' is torch.int64"),
         ({"1.running_var": torch.zeros(3)}, "'1.running_var' has shape"),
+        ({"0.bias": torch.full((4,), 1e300, dtype=torch.float64)}, "'0.bias' is too large"),
     ],
 )
 def test_nothing_is_half_loaded(tmp_path: Path, changes: dict[str, Tensor], message: str):
@@ -128,3 +129,9 @@ def test_the_network_may_be_one_layer():
 def test_words_that_match_nothing(make: Callable[[], nn.Module], words: str, message: str):
     with pytest.raises(UsageError, match=message):
         parameters.matching(make(), words, "strategy.fisher_exclude")
+
+
+def test_a_config_that_forgets_the_hash_is_refused():
+    """Its runs would not be told apart by what is in the file."""
+    with pytest.raises(UsageError, match=r"super\(\).__post_init__"):
+        weights.initialised(net, Path("w.safetensors"), None)

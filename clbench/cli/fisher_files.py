@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -81,25 +82,22 @@ def write(path: Path, release: Release) -> int:
     """Write a release and its card, and say so."""
     from clbench import fisher
     from clbench.atomic import write_atomically
+    from clbench.fisher import report
     from clbench.fisher.card import card
 
     fisher.save(path, release.fisher, release.metadata)
     card_path = path.with_suffix(".md")
-    write_atomically(card_path, card(release, path.name).encode())
+    rows = report.layers(release.fisher)
+    write_atomically(card_path, card(release, rows, path.name).encode())
     numbers = sum(tensor.numel() for tensor in release.fisher.values())
     print(f"{path}: {len(release.fisher)} tensors, {numbers:,} numbers; card: {card_path}")
-    return _advise(release)
+    _advise(report.advice(rows[-1]))
+    return 0
 
 
-def _advise(release: Release) -> int:
-    import sys
-
-    from clbench.fisher import report
-
-    advice = report.advice(report.layers(release.fisher)[-1])
+def _advise(advice: str | None) -> None:
     if advice:
         print(f"clbench: warning: {advice}", file=sys.stderr)
-    return 0
 
 
 def _show(arguments: argparse.Namespace) -> int:
@@ -128,7 +126,8 @@ def _show(arguments: argparse.Namespace) -> int:
     ]
     print()
     _print_table(heads, table)
-    return _advise(release)
+    _advise(report.advice(rows[-1]))
+    return 0
 
 
 def _compare(arguments: argparse.Namespace) -> int:

@@ -51,6 +51,8 @@ def fit(model: nn.Module, path: Path, weights_path: Path, exclude: str) -> dict[
                 f"{tuple(parameter.shape)}"
             )
         found[name] = value.to(parameter.dtype)
+        if not bool(torch.isfinite(found[name]).all()):
+            raise UsageError(f"{path}: tensor {shown(name)} is too large for {parameter.dtype}")
     for name in released.fisher:
         if name not in wanted and name not in free:
             raise UsageError(f"{path}: tensor {shown(name)} is no trainable parameter of the model")

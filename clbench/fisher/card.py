@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from clbench.fisher import report
@@ -26,14 +27,14 @@ TITLES = {
 }
 
 
-def card(released: Release, file: str) -> str:
+def card(released: Release, rows: Sequence[report.Layer], file: str) -> str:
     """Markdown with the metadata, the distribution per layer, and how to use the file.
 
     Args:
         released: its names and words may be anybody's; all are escaped.
+        rows: ``report.layers`` of it.
         file: the release's file name.
     """
-    rows = report.layers(released.fisher)
     said = [
         f"| {title} | {as_markdown(_text(released.metadata.as_dict()[name]), 1000)} |"
         for name, title in TITLES.items()

@@ -17,12 +17,13 @@ from clbench.environment import code_version
 from clbench.errors import UsageError
 from clbench.fisher.estimators import LABEL_SOURCE, Estimator, estimate
 from clbench.fisher.release import Metadata, Release
+from clbench.registry import GROUPS
 from clbench.seeding import Axis
 from clbench.sweep import sweep
 
 STAND_IN = ("scenario=class_incremental", "strategy=naive")
 """A configuration has them; neither is used."""
-SETTINGS = ("data", "model", "seed", "device", "threads", "evaluate_on")
+SETTINGS = {*GROUPS, "seed", "device", "threads", "evaluate_on"} - {"scenario", "strategy"}
 
 
 @dataclass(frozen=True)

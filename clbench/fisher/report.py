@@ -144,5 +144,7 @@ def _correlation(a: np.ndarray, b: np.ndarray) -> float | None:
 
 def _top(a: np.ndarray, b: np.ndarray) -> float:
     k = max(1, round(len(a) * TOP_SHARE))
-    tops = [set(np.argpartition(v, len(v) - k)[-k:].tolist()) for v in (a, b)]
-    return len(tops[0] & tops[1]) / k
+    first, second = (np.argpartition(v, len(v) - k)[-k:] for v in (a, b))
+    chosen = np.zeros(len(a), dtype=bool)
+    chosen[first] = True
+    return float(chosen[second].sum() / k)
