@@ -6,8 +6,9 @@ size does not depend on the stream, no raw sample is stored, and boundaries are 
 
 - ``mode=classifier``: ``[z; s onehot(y)]`` is written and the label block is read at the address of
   z alone. No network, no gradient: the settings of the training loop do not apply (``batch_size``
-  and ``epochs`` are accepted and ignored, for boards fix them; all others are refused). Samples are
-  brought to root-mean-square 1, so that the prior fits pixels and latents alike.
+  and ``epochs`` are accepted and ignored, for boards fix them; all others are refused), and every
+  sample is written once, without augmentation. Samples are brought to root-mean-square 1, so that
+  the prior fits pixels and latents alike.
 - ``mode=replay``: a network is trained on new samples mixed with reads of the memory; each
   experience is written after it was learnt. By default a read completes a class's label: addresses
   as they were written (U tells their second moment), conditioned on the label block. Samples are

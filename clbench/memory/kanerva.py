@@ -189,14 +189,15 @@ class KanervaMemory(nn.Module):
         return solve_address(part, cue, self.noise, self.kind == "official")
 
     @torch.no_grad()
-    def write(self, z: Tensor, cue: Tensor, weight: Tensor | None = None) -> None:
+    def write(self, z: Tensor, cue: Tensor | None = None, weight: Tensor | None = None) -> None:
         """Write samples, block by block.
 
         Args:
             z: ``(B, C)``.
-            cue: ``(B, c)``, what their addresses are found by.
+            cue: ``(B, c)``, what their addresses are found by; None: the first columns of z.
             weight: ``(B,)``, 0 for a sample that is not to be written, else 1; None: all are.
         """
+        cue = z[:, : self.cue] if cue is None else cue
         weight = z.new_ones(len(z)) if weight is None else weight.to(z.dtype)
         for z_part, cue_part, weight_part in self._blocks(z, cue, weight):
             w = self.address(cue_part) * weight_part[:, None]
