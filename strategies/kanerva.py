@@ -20,8 +20,8 @@ or what was written early is not found again. ``address=fixed`` holds still by c
 linear, and needs only the labels to be written.
 
 Defaults were chosen on digits (class_incremental; scole, 300 tasks) and mnist5k (class_incremental)
-with seed 100. ``write_address=whole`` is the published memory's, and the only one that s matters to;
-for the classifier it was worse there, for replay better.
+with seed 100. ``write_address=whole`` is the published memory's, and the only one that s matters to:
+worse for the classifier, which is asked without labels, and better for replay, which asks by them.
 """
 
 from __future__ import annotations
@@ -63,8 +63,8 @@ class Kanerva(GradientStrategy):
         """Samples written at once; with solved addresses another block is another memory."""
         address: Literal["map", "official", "fixed"] = "map"
         """map: solved from the memory; official: as published code solves; fixed: random, ReLU."""
-        write_address: Literal["cue", "whole"] = "cue"
-        """Write at the address of the sample alone, or of the sample with its label."""
+        write_address: Literal["cue", "whole"] | None = None
+        """Address of a write: of the sample, or with its label; null: cue, for replay whole."""
         iterations: int = 0
         """Further readings, each at the address of what the last one gave."""
         label_scale: float = 1.0
@@ -107,6 +107,13 @@ class Kanerva(GradientStrategy):
             for name, why in without:
                 if getattr(self, name) != default[name]:
                     raise UsageError(f"strategy.{name} has no effect with {why}: leave it out")
+
+        @property
+        def whole(self) -> bool:
+            """Whether the label takes part in the address of a write."""
+            if self.write_address is None:
+                return self.mode == "replay" and self.address != "fixed"
+            return self.write_address == "whole"
 
         @property
         def labels_only(self) -> bool:
@@ -158,7 +165,7 @@ class Kanerva(GradientStrategy):
             sample, is_class = self._samples(x), y[:, None] == classes
             label = is_class.to(sample.dtype) * self.config.label_scale
             z = label if self.config.labels_only else torch.cat([sample, label], 1)
-            cue = sample if self.config.write_address == "cue" else z
+            cue = z if self.config.whole else sample
             self.memory.write(z, cue, weight=y >= 0)
             self.seen.logical_or_(is_class.any(0))
 

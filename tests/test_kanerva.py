@@ -105,6 +105,20 @@ def test_label_scale_only_scales_the_scores_where_labels_do_not_address():
     assert not torch.allclose(whole[1], 3 * whole[0], rtol=0.01, atol=0.01)
 
 
+@pytest.mark.parametrize(
+    ("words", "whole"),
+    [((), False), (("mode=replay",), True), (("mode=replay", "address=fixed"), False)],
+)
+def test_labels_take_part_in_addresses_of_replay(words: tuple[str, ...], whole: bool):
+    """U is a function of the addresses alone; a label's scale shows in it iff labels address."""
+    ends = [
+        learnt(*(f"strategy.{word}" for word in words), f"strategy.label_scale={s}")[1]
+        for s in (1, 5)
+    ]
+    same = torch.allclose(ends[0].memory.covariance, ends[1].memory.covariance, rtol=1e-6)
+    assert same != whole
+
+
 def test_the_length_of_a_sample_does_not_matter_to_the_classifier():
     r, strategy = learnt()
     x = r.stream.world().x
