@@ -47,7 +47,9 @@ class FlatWeights:
         if self._bound():
             return
         with torch.no_grad():
-            self.vector.data = torch.cat([p.detach().reshape(-1) for p in self.parameters])
+            # Nothing to train is an empty vector.
+            parts = [p.detach().reshape(-1) for p in self.parameters] or [self.vector.data]
+            self.vector.data = torch.cat(parts)
             for p, part in zip(self.parameters, self.split(self.vector.data), strict=True):
                 p.data = part
 

@@ -242,3 +242,10 @@ def test_unknown_names_and_settings_that_do_not_apply():
         optimizer_class("optimizer")
     with pytest.raises(UsageError, match="momentum"):
         build_optimizer("adam", FlatWeights(model()), 0.1, 0.9, 0.0)
+
+
+def test_a_model_with_nothing_to_train_is_an_empty_vector():
+    flat = FlatWeights(nn.Flatten())
+    flat.bind()
+    assert flat.vector.shape == (0,)
+    build_optimizer("sgd", flat, 0.1, 0.0, 0.0).state_dict()
