@@ -21,6 +21,32 @@ from clbench.model import Model, ToFloat
 BASE_CHANNELS = 20
 
 
+class BasicBlock(nn.Module):
+    """Two 3x3 convolutions around a shortcut; the shortcut is 1x1 where the shape changes."""
+
+    def __init__(self, in_channels: int, out_channels: int, stride: int) -> None:
+        super().__init__()
+        self.residual = nn.Sequential(
+            nn.Conv2d(in_channels, out_channels, 3, stride, padding=1, bias=False),
+            nn.BatchNorm2d(out_channels),
+            nn.ReLU(),
+            nn.Conv2d(out_channels, out_channels, 3, padding=1, bias=False),
+            nn.BatchNorm2d(out_channels),
+        )
+        self.shortcut: nn.Module = nn.Identity()
+        if stride != 1 or in_channels != out_channels:
+            self.shortcut = nn.Sequential(
+                nn.Conv2d(in_channels, out_channels, 1, stride, bias=False),
+                nn.BatchNorm2d(out_channels),
+            )
+        self.activation = nn.ReLU()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``(B, in_channels, H, W)`` to ``(B, out_channels, H', W')``, H' = ceil(H / stride)."""
+        out: Tensor = self.activation(self.residual(x) + self.shortcut(x))
+        return out
+
+
 @dataclass(frozen=True)
 class SlimResnet18(Model):
     """Takes images ``(H, W)`` or ``(C, H, W)``; about 1.1 million parameters."""
@@ -54,29 +80,3 @@ class SlimResnet18(Model):
             nn.Flatten(),
             build_head(self.head, width, n_classes),
         )
-
-
-class BasicBlock(nn.Module):
-    """Two 3x3 convolutions around a shortcut; the shortcut is 1x1 where the shape changes."""
-
-    def __init__(self, in_channels: int, out_channels: int, stride: int) -> None:
-        super().__init__()
-        self.residual = nn.Sequential(
-            nn.Conv2d(in_channels, out_channels, 3, stride, padding=1, bias=False),
-            nn.BatchNorm2d(out_channels),
-            nn.ReLU(),
-            nn.Conv2d(out_channels, out_channels, 3, padding=1, bias=False),
-            nn.BatchNorm2d(out_channels),
-        )
-        self.shortcut: nn.Module = nn.Identity()
-        if stride != 1 or in_channels != out_channels:
-            self.shortcut = nn.Sequential(
-                nn.Conv2d(in_channels, out_channels, 1, stride, bias=False),
-                nn.BatchNorm2d(out_channels),
-            )
-        self.activation = nn.ReLU()
-
-    def forward(self, x: Tensor) -> Tensor:
-        """``(B, in_channels, H, W)`` to ``(B, out_channels, H', W')``, H' = ceil(H / stride)."""
-        out: Tensor = self.activation(self.residual(x) + self.shortcut(x))
-        return out
