@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from clbench.leaderboard import later
 from clbench.leaderboard.board import Board
 from clbench.leaderboard.checks_sources import config_sha256, own_sha256, tree_sha256
 from clbench.leaderboard.entry import Entry
@@ -29,7 +30,7 @@ def runs_are_of_the_board(board: Board, entry: Entry) -> Iterator[Finding]:
 
 
 def settings_are_the_boards(board: Board, entry: Entry) -> Iterator[Finding]:
-    """C1, B1: what the protocol fixes has its value; nothing beside it in the groups it fixes."""
+    """C1, B1: what the protocol fixes has its value; what is beside it in its groups, the default."""
     for seed, record in entry.records.items():
         division = (record.board or {}).get("division", "closed")
         fixed = {**board.fixed(division), **_budget(board, record)}
@@ -42,13 +43,9 @@ def settings_are_the_boards(board: Board, entry: Entry) -> Iterator[Finding]:
                 yield error(
                     rule, run_place(entry, seed), f"{key} is {said}; the board fixes {value!r}"
                 )
-        for group in {key.partition(".")[0] for key in fixed} - {"strategy"}:
-            settings = record.config.get(group)
-            if isinstance(settings, Mapping):
-                known = {k.partition(".")[2] for k in fixed if k.startswith(f"{group}.")} | {"name"}
-                for key in sorted(set(settings) - known)[:SHOWN]:
-                    wrong = f"{group}.{key} is no setting of this board: run it anew"
-                    yield error("C1", run_place(entry, seed), wrong)
+        for key in later.changed(fixed, record.config)[:SHOWN]:
+            wrong = f"{key} is no setting of this board, and not at its default: run it anew"
+            yield error("C1", run_place(entry, seed), wrong)
 
 
 def _budget(board: Board, record: Record) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from clbench.errors import UsageError
+from clbench.leaderboard import later
 from clbench.leaderboard.board import DIVISIONS, Board, find_board
 from clbench.leaderboard.files import FileError, read_json
 
@@ -64,6 +65,11 @@ class Protocol:
                     f"board {self.board.name!r} fixes {key}={shown}, not {given}; drop it, or run "
                     "without board="
                 )
+        for key in later.changed(fixed, config):
+            raise UsageError(
+                f"{key} came after board {self.board.name!r} was frozen, so it keeps its default; drop "
+                "it, or run without board="
+            )
         if not tuning and config["seed"] not in self.board.seeds:
             raise UsageError(
                 f"seed={config['seed']}: board {self.board.name!r} has the seeds "

@@ -1,0 +1,53 @@
+"""Settings that a plug-in got after a board was frozen."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from clbench.errors import UsageError
+from clbench.leaderboard import later
+from clbench.registry import find
+
+FIXED = {"model": "mlp", "model.hidden": [64, 64], "data": "digits", "eval_every": "1"}
+
+
+@pytest.mark.parametrize(
+    ("model", "found"),
+    [
+        ({"name": "mlp", "hidden": [64, 64]}, []),
+        ({"name": "mlp", "hidden": [64, 64], "head": "linear"}, []),
+        ({"name": "mlp", "hidden": [64, 64], "head": "weight_norm"}, ["model.head"]),
+        ({"name": "mlp", "hidden": [64, 64], "nobody": 1, "b": None}, ["model.b", "model.nobody"]),
+        ("mlp", []),  # not what a record has; other rules say so
+    ],
+)
+def test_a_later_setting_keeps_its_default(model: Any, found: list[str]):
+    config = {"model": model, "data": {"name": "digits", "augment": "none"}, "eval_every": "1"}
+    assert later.changed(FIXED, config) == found
+
+
+def test_of_a_plugin_that_is_not_installed_no_default_is_known():
+    config = {"model": {"name": "theirs", "width": 3}}
+    assert later.changed({"model": "theirs"}, config) == ["model.width"]
+
+
+def test_what_a_board_leaves_open_is_open():
+    assert (
+        later.changed({"data": "digits"}, {"model": {"name": "mlp", "head": "weight_norm"}}) == []
+    )
+
+
+def test_defaults_are_those_of_the_settings():
+    """Tuples are lists in a record."""
+    assert later._defaults("model", "mlp")["hidden"] == list(find("model", "mlp").load()().hidden)
+
+
+def test_a_run_is_refused():
+    from clbench.config import resolve
+
+    words = ("board=scole-digits", "strategy=naive", "seed=0")
+    assert len(resolve([*words, "model.head=linear"])) == 1
+    with pytest.raises(UsageError, match="model.head came after board 'scole-digits' was frozen"):
+        resolve([*words, "model.head=weight_norm"])
