@@ -22,6 +22,7 @@ from clbench import checkpoint, tracking
 from clbench.assemble import assemble
 from clbench.build import Run, prepare
 from clbench.config import resolve_point
+from clbench.data.latent import Telling
 from clbench.data.pool import Pool
 from clbench.errors import ClbenchError, UsageError
 from clbench.harness import run_stream, start_ledger
@@ -78,8 +79,9 @@ def run_all(points: list[dict[str, Any]], options: Options) -> Iterator[Done]:
         UsageError: any of the runs cannot be done as asked; none was started.
     """
     pools: dict[Any, Pool] = {}
+    telling = telling_of(options)
     for point in points:
-        run = prepare(resolve_point(point), pools)
+        run = prepare(resolve_point(point), pools, telling)
         _ = run.strategy()
         _check_end(run)
         check_folder(run, options)
@@ -87,7 +89,14 @@ def run_all(points: list[dict[str, Any]], options: Options) -> Iterator[Done]:
         yield from _in_processes(points, options)
         return
     for number, point in enumerate(points):
-        yield _attempt(number, prepare(resolve_point(point), pools), options)
+        yield _attempt(number, prepare(resolve_point(point), pools, telling), options)
+
+
+def telling_of(options: Options) -> Telling:
+    """To whom encoders tell their progress; of damage they tell even when it should be quiet."""
+    return (
+        Telling(warn=tracking.warn) if options.quiet else Telling(tracking.counting, tracking.warn)
+    )
 
 
 def _in_processes(points: list[dict[str, Any]], options: Options) -> Iterator[Done]:
@@ -109,7 +118,7 @@ def _in_processes(points: list[dict[str, Any]], options: Options) -> Iterator[Do
 
 
 def _work(number: int, point: dict[str, Any], options: Options) -> Done:
-    return _attempt(number, prepare(resolve_point(point)), options)
+    return _attempt(number, prepare(resolve_point(point), telling=telling_of(options)), options)
 
 
 def _attempt(number: int, run: Run, options: Options) -> Done:

@@ -10,7 +10,7 @@ import hashlib
 from bisect import bisect_right
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 
 import numpy as np
 import torch
@@ -117,7 +117,7 @@ class Stream:
 
     def __post_init__(self) -> None:
         if self.transform is not None:
-            self.transform.check(self.pool.input_shape)
+            self.transform.check(self.pool.raw.input_shape)
 
     @property
     def n_classes(self) -> int:
@@ -191,10 +191,12 @@ class Stream:
     def gather(self, draw: Draw) -> TaskData:
         """The samples of a draw, on the device."""
         device = self.pool.device
-        x = self.pool.gather("train", draw.index)
         if self.transform is not None and draw.plan.transform is not None:
             noise = seeding.torch_generator(self.seed, Axis.TRANSFORM, draw.number)
-            x = self.transform(x, draw.plan.transform, noise)
+            change = partial(self.transform, domain=draw.plan.transform, generator=noise)
+            x = self.pool.changed("train", draw.index, change)
+        else:
+            x = self.pool.gather("train", draw.index)
         y = torch.as_tensor(draw.labels, device=device)
         known = self.chunk is None
         return TaskData(

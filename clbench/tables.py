@@ -37,6 +37,7 @@ COLUMNS = (
     Column("worst_cell_accuracy", "worst cell %", 100, main=False),
     Column("train_flops", "train GFLOP", 1e-9, 2),
     Column("predict_flops", "predict GFLOP", 1e-9, 2, main=False),
+    Column("encode_flops", "encode GFLOP", 1e-9, 2, main=False),
     Column("state_bytes", "state kB", 1e-3),
     Column("memory_bytes", "memory kB", 1e-3, main=False),
     Column("frozen_bytes", "frozen kB", 1e-3, main=False),

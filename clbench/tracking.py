@@ -92,6 +92,54 @@ def _lines(title: str, total: int | None, done: int) -> Report:
 
 
 @contextmanager
+def counting(title: str, total: int) -> Iterator[Callable[[int], None]]:
+    """Progress of something that is done ``total`` times: a bar or, in logs, lines and an end."""
+    if not sys.stderr.isatty():
+        yield _counting_lines(title, total)
+        return
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+    )
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(title, total=total)
+        yield lambda done: bar.update(task, completed=done)
+
+
+def _counting_lines(title: str, total: int) -> Callable[[int], None]:
+    started = last = time.monotonic()
+
+    def report(done: int) -> None:
+        nonlocal last
+        now = time.monotonic()
+        if done < total and now - last < QUIET_SECONDS:
+            return
+        last = now
+        rate = done / max(now - started, 1e-9)
+        left = f", {(total - done) / rate:.0f} s left" if done < total else ""
+        sys.stderr.write(f"{title}: {done}/{total}, {rate:.0f}/s{left}\n")
+
+    return report
+
+
+def warn(line: str) -> None:
+    """A warning on stderr."""
+    sys.stderr.write(f"clbench: warning: {line}\n")
+
+
+@contextmanager
 def tensorboard(folder: Path, ledger: Ledger) -> Iterator[Report]:
     """Scalars of every evaluation, under ``folder``; a resumed run goes on where it was."""
     from torch.utils.tensorboard import SummaryWriter

@@ -10,6 +10,7 @@ from typing import NoReturn
 
 from clbench.cli import (
     board,
+    cache,
     check,
     compare,
     completion,
@@ -32,6 +33,7 @@ COMMANDS = (
     check,
     results,
     compare,
+    cache,
     board,
     tune,
     submit,

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from clbench.leaderboard.board import Board
 from clbench.leaderboard.summary import EntryRow
 from clbench.leaderboard.text import as_cell, safe_link
+from clbench.record import ENCODING_COSTS
 from clbench.tables import COLUMNS, Interval
 
 
@@ -22,7 +23,8 @@ def to_csv(board: Board, rows: Sequence[EntryRow]) -> str:
     """
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
-    keys = [column.key for column in COLUMNS]
+    left_out = () if "encoder" in board.settings else ENCODING_COSTS
+    keys = [column.key for column in COLUMNS if column.key not in left_out]
     writer.writerow(
         [
             "board",

@@ -95,15 +95,21 @@ def maybe(inner: Rule) -> Rule:
 
 def fields(**rules: Rule) -> Rule:
     """A mapping with exactly these keys."""
+    return fields_and(rules, {})
+
+
+def fields_and(rules: Mapping[str, Rule], optional: Mapping[str, Rule]) -> Rule:
+    """A mapping with exactly these keys, and some or none of the optional ones."""
 
     def rule(value: Any, where: str) -> Iterator[str]:
         if not isinstance(value, Mapping):
             yield f"{where or 'the file'} must be a mapping"
             return
-        if set(value) != set(rules):
-            wrong = ", ".join(str(key)[:40] for key in sorted(set(value) ^ set(rules), key=str)[:5])
-            yield f"{where or 'the file'} has missing or unknown keys: {wrong}"
-        for key, inner in rules.items():
+        wrong = (set(value) - set(optional)) ^ set(rules)
+        if wrong:
+            shown = ", ".join(str(key)[:40] for key in sorted(wrong, key=str)[:5])
+            yield f"{where or 'the file'} has missing or unknown keys: {shown}"
+        for key, inner in {**rules, **optional}.items():
             if key in value:
                 yield from inner(value[key], f"{where}.{key}" if where else key)
 
