@@ -11,7 +11,7 @@ import importlib.metadata
 import math
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,10 +26,10 @@ from clbench.data.latent_cache import Meta
 from clbench.data.pool import Pool, Split
 from clbench.encoder import Encoder, frozen_bytes, weights_sha256
 from clbench.environment import code_version
-from clbench.errors import UsageError
+from clbench.errors import ClbenchError, UsageError
 from clbench.flops import Count
 from clbench.hashing import sha256_of
-from clbench.registry import Plugin
+from clbench.registry import Plugin, line_of
 from clbench.source import source_sha256
 
 DTYPES = {"float32": torch.float32, "float16": torch.float16}
@@ -86,7 +86,8 @@ class LatentPool(Pool):
         self._data, self._threads, self._telling = data, threads, telling
         self.n_classes, self.device = raw.n_classes, raw.device
         self.dtype = DTYPES[encoder.dtype]
-        network = encoder.build(raw.input_shape, raw.scale).eval().requires_grad_(False)
+        with self._explained("cannot be built"):
+            network = encoder.build(raw.input_shape, raw.scale).eval().requires_grad_(False)
         self.recipe = _recipe(raw, encoder, plugin, weights_sha256(network))
         self.sha256 = sha256_of(self.recipe)
         self.frozen_bytes = frozen_bytes(network)
@@ -175,8 +176,25 @@ class LatentPool(Pool):
             n = len(part)
             if n < size:
                 part = torch.cat([part, part[-1:].expand(size - n, *part.shape[1:])])
-            with torch.no_grad():
-                yield self._checked(self._network(part)[:n])
+            with torch.no_grad(), self._explained("fails"):
+                z = self._network(part)
+            yield self._checked(z[:n])
+
+    @contextmanager
+    def _explained(self, what: str) -> Iterator[None]:
+        """Whatever a third party's network raises, in one line with the line of the plug-in."""
+        try:
+            yield
+        except ClbenchError:
+            raise
+        except Exception as error:
+            line = line_of(error, self._plugin.path)
+            at = f" line {line}" if line else ""
+            reason = (str(error).splitlines() or [""])[0]
+            raise UsageError(
+                f"{self._plugin.path.name}{at}: {what} for samples of shape "
+                f"{self._raw.input_shape}: {type(error).__name__}: {reason}"
+            ) from error
 
     def _checked(self, z: Tensor) -> Tensor:
         name = self._plugin.name
@@ -196,6 +214,8 @@ class LatentPool(Pool):
         """Encode both splits into ``folder/latents.npy``, holding one batch at a time."""
         sizes: dict[Split, int] = {s: self._raw.size(s) for s in SPLITS}
         total, done = sum(sizes.values()), 0
+        with Count():
+            pass  # loading the counter takes a second that is not the encoder's
         title = f"encoding {self._data or 'data'} with {self._plugin.name}"
         started = time.perf_counter()
         out: np.ndarray | None = None

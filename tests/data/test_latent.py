@@ -293,6 +293,13 @@ def test_latents_must_be_vectors(tmp_path: Path):
     assert "must give (n, d)" in refusal(write(tmp_path, text))
 
 
+def test_what_a_users_encoder_raises_gets_one_line(tmp_path: Path):
+    text = TINY.replace("return Net(self.factor, scale)", "return [][3]")
+    said = refusal(write(tmp_path, text))
+    assert "tiny.py line " in said
+    assert "cannot be built for samples of shape (6,): IndexError: list index out of range" in said
+
+
 def test_augmentation_needs_images(tiny: Path):
     made = ["scenario=scole", "strategy=naive", f"encoder={tiny}", "data.augment=crop_flip"]
     with pytest.raises(UsageError, match=r"set data\.augment=none"):
