@@ -20,6 +20,7 @@ from clbench.encoder import frozen_bytes, weights_sha256
 from clbench.encoders._images import ImageInput
 from clbench.encoders._lite0 import map_side
 from clbench.errors import UsageError
+from clbench.flops import Count
 from clbench.registry import find
 
 GRAY = torch.randint(256, (5, 28, 28), generator=torch.Generator().manual_seed(0)).byte()
@@ -249,6 +250,24 @@ def test_only_what_is_used_of_lite0_counts():
     )  # less the classifier
     assert sum(p.numel() for p in part.parameters()) == 700_768
     assert 4 * 700_768 < frozen_bytes(part) < 4.1 * 700_768  # and statistics of normalisation
+
+
+@lite0
+def test_a_multiply_add_is_two_operations():
+    """Against the sizes of every convolution: outputs times kernel times channels of a group."""
+    network, adds = build("efficientnet_lite0"), []
+
+    def enter(conv: nn.Module, _: object, out: Tensor) -> None:
+        adds.append(out.numel() * conv.weight[0].numel())  # type: ignore[index,operator,union-attr]
+
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d):
+            module.register_forward_hook(enter)
+    with torch.no_grad(), Count() as count:
+        network(GRAY)
+    assert len(adds) == 1 + 2 + 10 * 3  # the stem; the first block does not expand
+    assert count.total == 2 * sum(adds)
+    assert count.total == 5 * 9_929_344
 
 
 @lite0

@@ -230,9 +230,10 @@ class LatentPool(Pool):
                     file, dtype = folder / "latents.npy", np.dtype(self._encoder.dtype)
                     shape = (total, z.shape[1])
                     out = np.lib.format.open_memmap(file, "w+", dtype, shape)
-                out[done : done + len(z)] = z.cpu().numpy()
+                rows = z.cpu()
+                out[done : done + len(z)] = rows.numpy()
                 if done < sizes["train"]:
-                    squares += float(z.double().square().sum())
+                    squares += float(rows.double().square().sum())
                 done += len(z)
                 report(done)
         assert out is not None  # a pool has samples

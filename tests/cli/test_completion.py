@@ -41,6 +41,12 @@ def test_only_these_shells(capsys: Capture):
     [
         (("ru",), ["run"]),
         (("list", "s"), ["scenarios", "strategies"]),
+        (("list", "e"), ["encoders"]),
+        (("cache", "v"), ["verify"]),
+        (("cache", "list", "v"), []),
+        (("run", "encoder=r"), ["random"]),
+        (("run", "encoder=random:mlp", "encoder.se"), ["encoder.seed="]),
+        (("run", "encoder.d"), []),
         (("run", "scenario=s"), ["scole"]),
         (("run", "scenario", "=", "s"), ["scole"]),
         (("--whole", "run", "strategy=e"), ["strategy=ewc"]),

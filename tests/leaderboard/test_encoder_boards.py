@@ -75,13 +75,14 @@ def test_an_entry_is_valid(board: Board, entry: Entry):
     assert "encode_flops" in to_csv(board, [])
 
 
+@pytest.mark.parametrize("isolate", [False, True])
 def test_an_entry_is_run_again_from_the_recipe(
-    board: Board, entry: Entry, monkeypatch: pytest.MonkeyPatch
+    board: Board, entry: Entry, monkeypatch: pytest.MonkeyPatch, isolate: bool
 ):
     monkeypatch.setattr("clbench.leaderboard.verify.CUTS", 0)
     for folder in latent_cache.entries():
         latent_cache.clear(folder)
-    [found] = reproduce(board, entry, [0])
+    [found] = reproduce(board, entry, [0], isolate=isolate)
     assert (found.passed, found.bits) == (True, True)
     assert len(latent_cache.entries()) == 1
 
