@@ -91,6 +91,16 @@ def test_identity_gives_the_raw_values(tmp_path: Path):
     assert (pool.scale, pool.frozen_bytes, pool.meta.flops_per_sample) == (1.0, 4, 0)
 
 
+def test_strategies_on_identity_are_strategies_on_pixels():
+    words = ["scenario=scole", "scenario.n_tasks=4", "strategy=naive", "model=mlp"]
+    records = []
+    for encoder in ("none", "identity"):
+        run = small.run(*words, f"encoder={encoder}", "model.hidden=[8]", on=IMAGES)
+        records.append(small.record_of(run, *small.go(run)))
+    assert records[0].counts == records[1].counts
+    assert records[0].cost["train_flops"] == records[1].cost["train_flops"]
+
+
 # --- once ----------------------------------------------------------------------------------------
 
 
