@@ -94,9 +94,9 @@ def run_all(points: list[dict[str, Any]], options: Options) -> Iterator[Done]:
 
 def telling_of(options: Options) -> Telling:
     """To whom encoders tell their progress; of damage they tell even when it should be quiet."""
-    return (
-        Telling(warn=tracking.warn) if options.quiet else Telling(tracking.counting, tracking.warn)
-    )
+    if options.quiet:
+        return Telling(warn=tracking.say)
+    return Telling(tracking.counted, tracking.say, tracking.say)
 
 
 def _in_processes(points: list[dict[str, Any]], options: Options) -> Iterator[Done]:

@@ -6,7 +6,7 @@ import csv
 import io
 import json
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -23,6 +23,8 @@ class Column(NamedTuple):
     digits: int = 1
     main: bool = True
     """Whether the narrow tables show it; csv and json show all."""
+    everywhere: bool = True
+    """Whether narrow tables and boards have it even where no row has a value."""
 
 
 COLUMNS = (
@@ -37,7 +39,7 @@ COLUMNS = (
     Column("worst_cell_accuracy", "worst cell %", 100, main=False),
     Column("train_flops", "train GFLOP", 1e-9, 2),
     Column("predict_flops", "predict GFLOP", 1e-9, 2, main=False),
-    Column("encode_flops", "encode GFLOP", 1e-9, 2, main=False),
+    Column("encode_flops", "encode GFLOP", 1e-9, 2, everywhere=False),
     Column("state_bytes", "state kB", 1e-3),
     Column("memory_bytes", "memory kB", 1e-3, main=False),
     Column("frozen_bytes", "frozen kB", 1e-3, main=False),
@@ -137,6 +139,12 @@ def summarise(records: Iterable[Record]) -> list[Row]:
     return rows
 
 
+def columns_of(rows: Iterable[Mapping[str, Interval]]) -> list[Column]:
+    """The columns of a board or narrow table whose rows have these values."""
+    known = {key for values in rows for key, interval in values.items() if interval.n}
+    return [c for c in COLUMNS if c.everywhere or c.key in known]
+
+
 def _names(configs: Sequence[dict[str, Any]]) -> list[str]:
     """Each arm's strategy, with the settings in which arms of that name differ."""
     flat = [
@@ -181,7 +189,7 @@ def cell(column: Column, interval: Interval) -> str:
 
 
 def _grid(rows: Sequence[Row]) -> tuple[list[str], list[list[str]]]:
-    columns = [c for c in COLUMNS if c.main]
+    columns = [c for c in columns_of(row.values for row in rows) if c.main]
     several = len({row.scenario for row in rows}) > 1
     head = [*(["scenario"] if several else []), "strategy", "n", *(c.title for c in columns)]
     body = [

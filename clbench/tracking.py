@@ -92,10 +92,10 @@ def _lines(title: str, total: int | None, done: int) -> Report:
 
 
 @contextmanager
-def counting(title: str, total: int) -> Iterator[Callable[[int], None]]:
-    """Progress of something that is done ``total`` times: a bar or, in logs, lines and an end."""
+def counted(title: str, total: int | None) -> Iterator[Callable[[int], None]]:
+    """Progress of something that counts, to a total if known, as a bar or, in logs, as lines."""
     if not sys.stderr.isatty():
-        yield _counting_lines(title, total)
+        yield _counted_lines(title, total)
         return
     from rich.console import Console
     from rich.progress import (
@@ -118,25 +118,25 @@ def counting(title: str, total: int) -> Iterator[Callable[[int], None]]:
         yield lambda done: bar.update(task, completed=done)
 
 
-def _counting_lines(title: str, total: int) -> Callable[[int], None]:
+def _counted_lines(title: str, total: int | None) -> Callable[[int], None]:
     started = last = time.monotonic()
 
     def report(done: int) -> None:
         nonlocal last
         now = time.monotonic()
-        if done < total and now - last < QUIET_SECONDS:
-            return
-        last = now
-        rate = done / max(now - started, 1e-9)
-        left = f", {(total - done) / rate:.0f} s left" if done < total else ""
-        sys.stderr.write(f"{title}: {done}/{total}, {rate:.0f}/s{left}\n")
+        if now - last >= QUIET_SECONDS:
+            last = now
+            left = ""
+            if total is not None:
+                left = f"/{total}, {(now - started) / done * (total - done):.0f} s left"
+            sys.stderr.write(f"{title}: {done}{left}\n")
 
     return report
 
 
-def warn(line: str) -> None:
-    """A warning on stderr."""
-    sys.stderr.write(f"clbench: warning: {line}\n")
+def say(line: str) -> None:
+    """A line on stderr."""
+    sys.stderr.write(f"clbench: {line}\n")
 
 
 @contextmanager

@@ -42,7 +42,10 @@ class Telling:
     """To whom an encoding tells what it does."""
 
     watch: Watch = lambda title, total: nullcontext(lambda done: None)
+    say: Callable[[str], None] = lambda line: None
+    """What has been encoded."""
     warn: Callable[[str], None] = lambda line: None
+    """What in the cache is damaged."""
 
 
 SILENT = Telling()
@@ -238,6 +241,8 @@ class LatentPool(Pool):
                 report(done)
         assert out is not None  # a pool has samples
         out.flush()  # type: ignore[attr-defined]
+        seconds = time.perf_counter() - started
+        self._telling.say(f"{title}: {total} samples in {seconds:.1f} s")
         return Meta(
             format=latent_cache.FORMAT,
             data=self._data,
@@ -247,7 +252,7 @@ class LatentPool(Pool):
             sha256="",
             flops_per_sample=flops,
             scale=_power_of_two(squares / (sizes["train"] * out.shape[1])),
-            seconds=round(time.perf_counter() - started, 3),
+            seconds=round(seconds, 3),
             clbench=code_version()["clbench"],
             made=latent_cache.now(),
         )

@@ -154,7 +154,7 @@ def fetch(
             try:
                 return open_checked(folder)
             except Damaged as why:
-                warn(f"cache entry {folder.name}: {why}; encoding anew")
+                warn(f"warning: cache entry {folder.name}: {why}; encoding anew")
         with _writing(folder) as part:
             meta = make(part)
             meta = dataclasses.replace(meta, sha256=_sha256(part / "latents.npy"))

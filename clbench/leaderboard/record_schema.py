@@ -10,7 +10,6 @@ from clbench.hashing import sha256_of
 from clbench.leaderboard.schema import (
     Rule,
     fields,
-    fields_and,
     flag,
     integer,
     integers,
@@ -54,25 +53,14 @@ ENCODER = fields(
 )
 NOT_RECIPE = ("latents", "samples", "scale", "flops_per_sample", "seconds")
 """Of ``encoder``: measured; the pool's hash is of the rest."""
-ENCODING = {"encode_flops": integer(), "encode_samples": integer(), "encode_seconds": SECONDS}
-
-COST = {
-    "train_seconds": maybe(SECONDS),
-    "predict_seconds": SECONDS,
-    "harness_seconds": SECONDS,
-    "train_flops": integer(),
-    "predict_flops": integer(),
-    "flops_method": text(),
-    "flops_uncounted": items(text(100), 100),
-    "samples_delivered": integer(),
-    "updates": integer(),
-    "state_bytes": integer(),
-    "state_bytes_method": text(),
-    "memory_bytes": integer(),
-    "frozen_bytes": integer(),
-    "peak_rss_bytes": maybe(integer()),
+ENCODING: dict[str, Rule] = {
+    "encode_flops": integer(),
+    "encode_samples": integer(),
+    "encode_seconds": SECONDS,
 }
-RULES: dict[str, Rule] = dict(
+
+RECORD = fields(
+    ["encoder"],
     schema=integer(SCHEMA, SCHEMA),
     status=one_of(*get_args(Status)),
     error=maybe(fields(type=text(100), message=text(700))),
@@ -82,8 +70,8 @@ RULES: dict[str, Rule] = dict(
     board=maybe(fields(name=text(60), protocol=text(20), division=text(20))),
     tuning=fields(ruleset=one_of("fixed", "tuned"), trials=integer(), grid_sha256=maybe(sha256)),
     declares=fields(pretrained=flag, grows=flag, resumable=flag),
-    sources=fields_and(
-        dict.fromkeys(("strategy", "model", "scenario", "engine"), sha256), {"encoder": sha256}
+    sources=fields(
+        ["encoder"], strategy=sha256, model=sha256, scenario=sha256, engine=sha256, encoder=sha256
     ),
     source_sha256=sha256,
     pool_sha256=sha256,
@@ -118,7 +106,24 @@ RULES: dict[str, Rule] = dict(
     ),
     diagnostics=table(numbers_or_null(MOST), key=r"[\w.() /%-]+"),
     warnings=items(text(1000), 1000),
-    cost=fields_and(COST, ENCODING),
+    cost=fields(
+        ENCODING,
+        **ENCODING,
+        train_seconds=maybe(SECONDS),
+        predict_seconds=SECONDS,
+        harness_seconds=SECONDS,
+        train_flops=integer(),
+        predict_flops=integer(),
+        flops_method=text(),
+        flops_uncounted=items(text(100), 100),
+        samples_delivered=integer(),
+        updates=integer(),
+        state_bytes=integer(),
+        state_bytes_method=text(),
+        memory_bytes=integer(),
+        frozen_bytes=integer(),
+        peak_rss_bytes=maybe(integer()),
+    ),
     predictions_sha256=text(64, r"([0-9a-f]{64})?"),
     environment=fields(
         python=text(100),
@@ -136,8 +141,8 @@ RULES: dict[str, Rule] = dict(
     code=fields(clbench=text(100), commit=maybe(text(64, "[0-9a-f]{40,64}")), dirty=maybe(flag)),
     started=timestamp,
     finished=timestamp,
+    encoder=ENCODER,
 )
-RECORD = fields_and(RULES, {"encoder": ENCODER})
 
 
 def faults(data: Any) -> list[str]:

@@ -9,8 +9,7 @@ from collections.abc import Sequence
 from clbench.leaderboard.board import Board
 from clbench.leaderboard.summary import EntryRow
 from clbench.leaderboard.text import as_cell, safe_link
-from clbench.record import ENCODING_COSTS
-from clbench.tables import COLUMNS, Interval
+from clbench.tables import Interval, columns_of
 
 
 def to_csv(board: Board, rows: Sequence[EntryRow]) -> str:
@@ -23,8 +22,7 @@ def to_csv(board: Board, rows: Sequence[EntryRow]) -> str:
     """
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
-    left_out = () if "encoder" in board.settings else ENCODING_COSTS
-    keys = [column.key for column in COLUMNS if column.key not in left_out]
+    keys = [column.key for column in columns_of(row.values for row in rows if row.ranked)]
     writer.writerow(
         [
             "board",

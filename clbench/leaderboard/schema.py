@@ -8,7 +8,7 @@ from __future__ import annotations
 import itertools
 import math
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -93,23 +93,18 @@ def maybe(inner: Rule) -> Rule:
     return rule
 
 
-def fields(**rules: Rule) -> Rule:
-    """A mapping with exactly these keys."""
-    return fields_and(rules, {})
-
-
-def fields_and(rules: Mapping[str, Rule], optional: Mapping[str, Rule]) -> Rule:
-    """A mapping with exactly these keys, and some or none of the optional ones."""
+def fields(optional: Collection[str] = (), /, **rules: Rule) -> Rule:
+    """A mapping with exactly these keys, of which some may be absent."""
 
     def rule(value: Any, where: str) -> Iterator[str]:
         if not isinstance(value, Mapping):
             yield f"{where or 'the file'} must be a mapping"
             return
-        wrong = (set(value) - set(optional)) ^ set(rules)
-        if wrong:
-            shown = ", ".join(str(key)[:40] for key in sorted(wrong, key=str)[:5])
-            yield f"{where or 'the file'} has missing or unknown keys: {shown}"
-        for key, inner in {**rules, **optional}.items():
+        strange = (set(value) ^ set(rules)) - (set(rules) & set(optional))
+        if strange:
+            wrong = ", ".join(str(key)[:40] for key in sorted(strange, key=str)[:5])
+            yield f"{where or 'the file'} has missing or unknown keys: {wrong}"
+        for key, inner in rules.items():
             if key in value:
                 yield from inner(value[key], f"{where}.{key}" if where else key)
 

@@ -22,6 +22,7 @@ from clbench.data.pool import TensorPool
 from clbench.data.transforms import Corrupt
 from clbench.errors import UsageError
 from clbench.registry import plugins
+from clbench.tables import columns_of, summarise
 
 IMAGES = small.pool(n_classes=4, n_train=12, n_test=5, shape=(8, 8))
 N_TRAIN, N_TEST = 48, 20
@@ -268,6 +269,9 @@ def test_runs_without_an_encoder_say_nothing_of_it():
     assert "encoder" not in {**record.to_dict(), **record.config, **record.sources}
     assert not any("encode" in name for name in record.cost)
     assert record.metric("encode_flops") is None
+    shown = {column.key for column in columns_of([row.values for row in summarise([record])])}
+    assert "train_flops" in shown
+    assert "encode_flops" not in shown
 
 
 def test_a_resident_matrix_is_sliced(tiny: Path):
