@@ -10,6 +10,7 @@ import numpy as np
 
 from clbench import metrics
 from clbench.build import Run
+from clbench.data.pool import Pool
 from clbench.environment import code_version, environment, peak_rss_bytes
 from clbench.errors import Diverged
 from clbench.flops import integrate
@@ -70,12 +71,13 @@ def assemble(run: Run, strategy: Strategy, outcome: Outcome, started: datetime) 
         frequency=[],
         diagnostics=ledger.diagnostics,
         warnings=ledger.warnings,
-        cost=_cost(ledger, strategy),
+        cost=_cost(ledger, strategy, stream.pool),
         predictions_sha256=ledger.predictions_sha256,
         environment=environment(run.device, run.config.common.threads),
         code=code_version(),
         started=_stamp(started),
         finished=_stamp(datetime.now(UTC)),
+        encoder=stream.pool.describe(),
     )
     return with_metrics(record, record.to_counts())
 
@@ -108,7 +110,7 @@ def _views(run: Run, n_tasks: int) -> tuple[list[int], list[list[int]]]:
     return tasks, [list(view) for view in known]
 
 
-def _cost(ledger: Ledger, strategy: Strategy) -> dict[str, Any]:
+def _cost(ledger: Ledger, strategy: Strategy, pool: Pool) -> dict[str, Any]:
     frozen = sum(b.nbytes for b in strategy.buffers() if getattr(b, "frozen", False))
     # Experiences whose operations were counted ran slower: they are taken to have gone at the pace
     # of the others. Where there were no others, training was not timed.
@@ -127,8 +129,26 @@ def _cost(ledger: Ledger, strategy: Strategy) -> dict[str, Any]:
         "state_bytes": ledger.state_bytes,
         "state_bytes_method": "state_dict",
         "memory_bytes": ledger.memory_bytes,
-        "frozen_bytes": frozen,
+        "frozen_bytes": frozen + pool.frozen_bytes,
         "peak_rss_bytes": peak_rss_bytes(),
+        **_encoding(ledger, pool),
+    }
+
+
+def _encoding(ledger: Ledger, pool: Pool) -> dict[str, Any]:
+    """What the frozen encoder cost, apart from learning; nothing where there is none.
+
+    Every sample of the pool counts once, whether this run encoded it or found it in the cache, and
+    so does every transformed sample that was encoded for this run.
+    """
+    encoder = pool.describe()
+    if encoder is None:
+        return {}
+    samples = encoder["samples"] + ledger.encoded
+    return {
+        "encode_flops": samples * encoder["flops_per_sample"],
+        "encode_samples": samples,
+        "encode_seconds": encoder["seconds"],
     }
 
 

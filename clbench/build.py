@@ -16,6 +16,7 @@ from torch import nn
 from clbench import seeding
 from clbench.config import RunConfig
 from clbench.data.augment import check_augment
+from clbench.data.latent import SILENT, LatentPool, Telling
 from clbench.data.pool import Pool
 from clbench.errors import ClbenchError, UsageError
 from clbench.hashing import sha256_of
@@ -120,30 +121,68 @@ class Run:
             return built.to(self.device)
 
 
-def prepare(config: RunConfig, pools: dict[Any, Pool] | None = None) -> Run:
-    """Load the data, make the stream, and refuse what cannot be run.
+def load_pool(
+    config: RunConfig,
+    device: torch.device,
+    pools: dict[Any, Pool] | None = None,
+    telling: Telling = SILENT,
+) -> Pool:
+    """A run's data on a device: raw, or their latents where it has an encoder.
 
     Args:
         config: the run.
+        device: where the pool lives and the encoder runs.
         pools: pools loaded before, by (settings, device); extended.
+        telling: to whom the encoder tells its progress.
 
     Raises:
-        UsageError: the data, the stream or the strategy's needs do not fit.
+        UsageError: the data or the encoder's weights are not there, or do not fit together.
     """
-    device = choose_device(config.common.device)
     pools = {} if pools is None else pools
     key = (config.data, device, config.common.evaluate_on)
     if key not in pools:
         pools.clear()  # a sweep goes through its data sets one after another
         pool = config.data.pool(device)
         pools[key] = pool.tuning() if config.common.evaluate_on == "val" else pool
-    pool = pools[key]
+    if config.encoder is None:
+        return pools[key]
+    encoded = (*key, config.encoder, config.common.threads)
+    if encoded not in pools:
+        for other in [k for k in pools if k != key]:
+            del pools[other]
+        pools[encoded] = LatentPool(
+            pools[key],
+            config.encoder,
+            config.plugins["encoder"],
+            data=config.plugins["data"].name,
+            threads=config.common.threads,
+            telling=telling,
+        )
+    return pools[encoded]
+
+
+def prepare(
+    config: RunConfig, pools: dict[Any, Pool] | None = None, telling: Telling = SILENT
+) -> Run:
+    """Load the data, make the stream, and refuse what cannot be run.
+
+    Args:
+        config: the run.
+        pools: pools loaded before, by (settings, device); extended.
+        telling: to whom the encoder tells its progress.
+
+    Raises:
+        UsageError: the data, the stream or the strategy's needs do not fit.
+    """
+    device = choose_device(config.common.device)
+    pool = load_pool(config, device, pools, telling)
     check_augment(config.data.augment, pool.input_shape)
     stream: Stream = config.scenario.stream(pool, config.common.seed)
     check_classes(stream)
     strategy_class: type[Strategy] = config.plugins["strategy"].load()
     check_needs(strategy_class, stream, config.plugins["strategy"].name)
-    files = {group: config.plugins[group].path for group in ("strategy", "model", "scenario")}
+    hashed = ("strategy", "model", "scenario", "encoder")
+    files = {g: config.plugins[g].path for g in hashed if g in config.plugins}
     sources = {group: source_sha256(path)["own"] for group, path in files.items()}
     sources["engine"] = source_sha256(*files.values())["engine"]
     return Run(config, stream, strategy_class, device, sources)

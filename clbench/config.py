@@ -25,6 +25,8 @@ from clbench.sweep import sweep
 REQUIRED = ("scenario", "strategy")
 DIAGNOSTICS = ("rank", "dead_units", "weight_norm", "plasticity")
 """What ``clbench.diagnostics`` can measure."""
+NO_ENCODER = "none"
+"""``encoder=none``: raw samples; said where a file or a scenario would have it otherwise."""
 
 
 @dataclass(frozen=True)
@@ -86,12 +88,19 @@ class RunConfig:
     """What the user passed, as words; of a path only the file's name."""
     protocol: Protocol | None = None
     """Where the run is one of a leaderboard."""
+    encoder: Any = None
+    """Where samples are the latents of a frozen encoder."""
+
+    @property
+    def groups(self) -> tuple[str, ...]:
+        """The groups that the run has something of: all but, mostly, the encoder."""
+        return tuple(group for group in GROUPS if group in self.plugins)
 
     def as_dict(self) -> dict[str, Any]:
         """The resolved settings as plain data; of a path only the file's name."""
         groups = {
             group: {"name": self.plugins[group].name, **_plain(getattr(self, group))}
-            for group in GROUPS
+            for group in self.groups
         }
         return {**groups, **_plain(self.common)}
 
@@ -118,7 +127,7 @@ class RunConfig:
             del settings["diagnostics"]
         for name in ("seed", "device", "max_tasks", "checkpoint_seconds"):
             del settings[name]
-        for group in GROUPS:
+        for group in self.groups:
             for f in dataclasses.fields(getattr(self, group)):
                 if isinstance(getattr(getattr(self, group), f.name), Path):
                     del settings[group][f.name]
@@ -164,8 +173,10 @@ def resolve_point(point: Mapping[str, Any]) -> RunConfig:
     point = {**recommended, **point}
     if protocol:
         point = protocol.with_budget(point, _names(classes["strategy"].Config))
+    point = _with_encoder(point, chosen, classes)
     built = {group: _fill(group, chosen[group], classes[group], point) for group in chosen}
-    model = point["model"] if "model" in point else built["data"].default_model()
+    suited = built.get("encoder", built["data"])
+    model = point["model"] if "model" in point else suited.default_model()
     chosen["model"] = find("model", str(model))
     built["model"] = _fill("model", chosen["model"], chosen["model"].load(), point)
     common = _build(Common, {k: v for k, v in point.items() if k in _names(Common)}, "")
@@ -175,6 +186,33 @@ def resolve_point(point: Mapping[str, Any]) -> RunConfig:
     if protocol:
         protocol.check(config.as_dict())
     return config
+
+
+def _with_encoder(
+    point: Mapping[str, Any], chosen: dict[str, Plugin], classes: dict[str, type[Any]]
+) -> dict[str, Any]:
+    """Choose the run's encoder, if it has one; ``timm:resnet18`` spelt out as its setting.
+
+    Raises:
+        UsageError: there is no such encoder, or there are settings for none.
+    """
+    name = str(point.get("encoder", NO_ENCODER))
+    if name == NO_ENCODER:
+        for key in point:
+            if key.startswith("encoder."):
+                raise UsageError(f"{key} is set, but there is no encoder: add encoder=NAME")
+        return dict(point)
+    plugin = find("encoder", name)
+    cls = plugin.load()
+    chosen["encoder"], classes["encoder"] = plugin, cls
+    if plugin.argument is None:
+        return dict(point)
+    if not cls.argument:
+        raise UsageError(f"encoder={name}: {plugin.name} takes nothing after a colon")
+    key = f"encoder.{cls.argument}"
+    if str(point.get(key, plugin.argument)) != plugin.argument:
+        raise UsageError(f"encoder={name} and {key}={point[key]}: give it once")
+    return {**point, key: plugin.argument}
 
 
 def _refuse_unknown_heads(point: Mapping[str, Any]) -> None:

@@ -8,7 +8,7 @@ fitted is a twin of the network, built by ``build_model`` and loaded with its we
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -181,8 +181,8 @@ def probe_inputs(stream: Stream) -> Tensor:
     parts = []
     for number, domain in enumerate(stream.domains[: len(index)]):
         noise = seeding.torch_generator(stream.seed, Axis.EVALUATE, PROBE_KEY, domain)
-        x = stream.pool.gather("train", index[number :: len(stream.domains)])
-        parts.append(stream.transform(x, domain, noise))
+        change = partial(stream.transform, domain=domain, generator=noise)
+        parts.append(stream.pool.changed("train", index[number :: len(stream.domains)], change))
     x = torch.cat(parts)
     return x[torch.as_tensor(rng.permutation(len(x)), device=x.device)]
 

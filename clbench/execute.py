@@ -22,6 +22,7 @@ from clbench import checkpoint, tracking
 from clbench.assemble import assemble
 from clbench.build import Run, prepare
 from clbench.config import resolve_point
+from clbench.data.latent import Telling
 from clbench.data.pool import Pool
 from clbench.diagnostics import check_network
 from clbench.errors import ClbenchError, UsageError
@@ -79,8 +80,9 @@ def run_all(points: list[dict[str, Any]], options: Options) -> Iterator[Done]:
         UsageError: any of the runs cannot be done as asked; none was started.
     """
     pools: dict[Any, Pool] = {}
+    telling = telling_of(options)
     for point in points:
-        run = prepare(resolve_point(point), pools)
+        run = prepare(resolve_point(point), pools, telling)
         check_network(run.config.common.diagnostics, run.strategy())
         _check_end(run)
         check_folder(run, options)
@@ -88,7 +90,14 @@ def run_all(points: list[dict[str, Any]], options: Options) -> Iterator[Done]:
         yield from _in_processes(points, options)
         return
     for number, point in enumerate(points):
-        yield _attempt(number, prepare(resolve_point(point), pools), options)
+        yield _attempt(number, prepare(resolve_point(point), pools, telling), options)
+
+
+def telling_of(options: Options) -> Telling:
+    """To whom encoders tell their progress; of damage they tell even when it should be quiet."""
+    if options.quiet:
+        return Telling(warn=tracking.say)
+    return Telling(tracking.counted, tracking.say, tracking.say)
 
 
 def _in_processes(points: list[dict[str, Any]], options: Options) -> Iterator[Done]:
@@ -110,7 +119,7 @@ def _in_processes(points: list[dict[str, Any]], options: Options) -> Iterator[Do
 
 
 def _work(number: int, point: dict[str, Any], options: Options) -> Done:
-    return _attempt(number, prepare(resolve_point(point)), options)
+    return _attempt(number, prepare(resolve_point(point), telling=telling_of(options)), options)
 
 
 def _attempt(number: int, run: Run, options: Options) -> Done:

@@ -93,7 +93,10 @@ class _Loop:
     ) -> None:
         self.run, self.strategy, self.ledger = run, strategy, ledger
         self.report, self.save = report, save
+        encoded = run.stream.pool.encoded
         self.world: World = run.stream.world()
+        if ledger.experiences == 0 and not ledger.evaluated_after:  # once, however often resumed
+            ledger.encoded += run.stream.pool.encoded - encoded
         asked, threads = run.config.common.diagnostics, run.config.common.threads
         self.probe = Probe(asked, strategy, run.stream, threads) if asked else None
         self.clock = time.perf_counter()
@@ -132,7 +135,9 @@ class _Loop:
 
     def _learn(self, draw: Draw) -> None:
         run, ledger, strategy = self.run, self.ledger, self.strategy
+        encoded = run.stream.pool.encoded
         task = run.stream.gather(draw)
+        encoded = run.stream.pool.encoded - encoded
         number = ledger.experiences + 1
         counted = number & ledger.experiences == 0  # experiences 1, 2, 4, 8, ...
         evaluates = is_due(run.config.common.eval_every, number)
@@ -153,6 +158,7 @@ class _Loop:
         # Only now: the record of a run that ends inside ``learn`` is of what was learnt.
         ledger.stream_sha256 = run.stream.extend(ledger.stream_sha256, draw)
         ledger.samples += len(task)
+        ledger.encoded += encoded
         ledger.experiences = number
         if draw.ends_task:
             ledger.task_end.append(number)

@@ -50,6 +50,8 @@ class Ledger:
     """Heavy operators that no FLOP formula covers."""
     state_bytes: int = 0
     memory_bytes: int = 0
+    encoded: int = 0
+    """Samples that a frozen encoder encoded for this run alone, transformed ones that is."""
     warnings: list[str] = field(default_factory=list)
     """What the strategy warned of, once each."""
 

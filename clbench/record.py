@@ -19,7 +19,7 @@ import numpy as np
 from clbench.atomic import write_atomically as write_atomically
 from clbench.errors import ClbenchError
 from clbench.metrics import GROUP_METRICS, METRICS, Counts
-from clbench.registry import GROUPS
+from clbench.registry import GROUPS, OPTIONAL_GROUPS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -39,7 +39,14 @@ COSTS = (
     "frozen_bytes",
     "peak_rss_bytes",
 )
+ENCODING_COSTS = ("encode_flops", "encode_samples", "encode_seconds")
+"""Of runs with a frozen encoder: operations and samples, each sample of the pool counted once, and
+the seconds that the pool's latents took when they were made."""
 Status = Literal["completed", "diverged", "budget_exceeded", "interrupted", "error"]
+
+
+OPTIONAL_FIELDS = {"encoder"}
+"""Of a record: where there is nothing to say they are left out, as in records from before them."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +72,8 @@ class Record:
     declares: dict[str, bool]
     """``{pretrained, grows, resumable}``, as the strategy says."""
     sources: dict[str, str]
-    """``{strategy, model, scenario, engine}``: hashes of syntax trees without docstrings."""
+    """``{strategy, model, scenario, engine}``, and ``encoder`` where there is one: hashes of syntax
+    trees without docstrings."""
     source_sha256: str
     """All of ``sources`` in one."""
     pool_sha256: str
@@ -97,6 +105,13 @@ class Record:
     """``{clbench, commit, dirty}``."""
     started: str
     finished: str
+    encoder: dict[str, Any] | None = None
+    """What was encoded by what (see ``clbench.data.latent``); left out where nothing was."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain data, as the file has it."""
+        data = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+        return {k: v for k, v in data.items() if k not in OPTIONAL_FIELDS or v is not None}
 
     def to_counts(self) -> Counts:
         """The counts as arrays, made once."""
@@ -127,7 +142,7 @@ class Record:
             return value
         if name in GROUP_METRICS:
             return None
-        cost: float | None = self.cost[name]
+        cost: float | None = self.cost.get(name) if name in ENCODING_COSTS else self.cost[name]
         return cost
 
     def frame(self) -> pd.DataFrame:
@@ -155,7 +170,7 @@ class Record:
 
     def save(self, path: Path) -> None:
         """Write atomically, as JSON without NaN."""
-        text = json.dumps(dataclasses.asdict(self), allow_nan=False, separators=(",", ":"))
+        text = json.dumps(self.to_dict(), allow_nan=False, separators=(",", ":"))
         write_atomically(path, (text + "\n").encode())
 
     @classmethod
@@ -186,8 +201,8 @@ class Record:
             found = data.get("schema") if isinstance(data, Mapping) else None
             raise ClbenchError(f"{path}: schema {found!r}, this clbench reads {SCHEMA}")
         names = {f.name for f in dataclasses.fields(cls)}
-        if set(data) != names:
-            wrong = sorted(set(data) ^ names)
+        if set(data) | OPTIONAL_FIELDS != names:
+            wrong = sorted((set(data) | OPTIONAL_FIELDS) ^ names)
             raise ClbenchError(f"{path}: is not a record: missing or unknown {', '.join(wrong)}")
         record = cls(**data)
         try:
@@ -206,13 +221,16 @@ class Record:
         """
         if self.status not in get_args(Status):
             raise ValueError(f"status {self.status!r}")
-        names = [self.config[group]["name"] for group in GROUPS] + [self.environment["device"]]
+        groups = [g for g in GROUPS if g in self.config or g not in OPTIONAL_GROUPS]
+        names = [self.config[group]["name"] for group in groups] + [self.environment["device"]]
         if not all(isinstance(name, str) for name in names):
             raise ValueError("config or environment has a name that is not text")
         for name in METRICS.keys() - (GROUP_METRICS - self.metrics.keys()):
             _refuse_text(name, self.metrics[name]["value"])
         for name in COSTS:
             _refuse_text(name, self.cost[name])
+        for name in ENCODING_COSTS:
+            _refuse_text(name, self.cost.get(name))
         counts = self.to_counts()
         n_evaluations, n_tasks = len(counts.evaluated_after), len(counts.task_end)
         if counts.correct.shape != (n_evaluations, len(counts.size)):

@@ -1,7 +1,8 @@
 """Finds plug-ins by path, and tells what they are without importing them.
 
 A plug-in is one file with one class: a built-in, a path the user gives, or what an installed package
-declares under the entry points ``clbench.scenarios``, ``.strategies``, ``.data``, ``.models``.
+declares under the entry points ``clbench.scenarios``, ``.strategies``, ``.data``, ``.encoders``,
+``.models``.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import importlib.metadata
 import importlib.util
 import inspect
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,23 +22,28 @@ from clbench.errors import UsageError
 
 PACKAGE = Path(__file__).parent
 
-GROUPS = ("scenario", "strategy", "data", "model")
+GROUPS = ("scenario", "strategy", "data", "encoder", "model")
+OPTIONAL_GROUPS = ("encoder",)
+"""A run that has none of these does not mention them in its settings."""
 FOLDERS = {
     "scenario": "scenarios",
     "strategy": "strategies",
     "data": "data/sets",
+    "encoder": "encoders",
     "model": "models",
 }
 ENTRY_POINTS = {
     "scenario": "clbench.scenarios",
     "strategy": "clbench.strategies",
     "data": "clbench.data",
+    "encoder": "clbench.encoders",
     "model": "clbench.models",
 }
 BASES = {
     "scenario": ("clbench.scenario", "Scenario"),
     "strategy": ("clbench.strategy", "Strategy"),
     "data": ("clbench.data.dataset", "DataSet"),
+    "encoder": ("clbench.encoder", "Encoder"),
     "model": ("clbench.model", "Model"),
 }
 
@@ -50,6 +56,8 @@ class Plugin:
     name: str
     path: Path
     given_as_path: bool = False
+    argument: str | None = None
+    """What stands after a colon: ``resnet18`` of ``timm:resnet18``."""
 
     def summary(self) -> str:
         """The first line of the file's docstring."""
@@ -117,7 +125,7 @@ def plugins(group: str) -> dict[str, Plugin]:
 
 
 def find(group: str, value: str) -> Plugin:
-    """An option by name, or by the path of a ``.py`` file.
+    """An option by name, with what it takes after a colon, or by the path of a ``.py`` file.
 
     Raises:
         UsageError: there is none, with the nearest name.
@@ -128,6 +136,9 @@ def find(group: str, value: str) -> Plugin:
             raise UsageError(f"{group}={value}: no such file")
         return Plugin(group, path.stem, path.resolve(), given_as_path=True)
     options = plugins(group)
+    name, colon, argument = value.partition(":")
+    if colon and name in options:
+        return replace(options[name], argument=argument)
     if value not in options:
         hint = did_you_mean(value, options)
         raise UsageError(f"unknown {group} {value!r}{hint} (clbench list {FOLDERS_WORD[group]})")
@@ -138,6 +149,7 @@ FOLDERS_WORD = {
     "scenario": "scenarios",
     "strategy": "strategies",
     "data": "data",
+    "encoder": "encoders",
     "model": "models",
 }
 

@@ -9,7 +9,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 PACKAGE = Path(__file__).parent
-PLUGINS = ("clbench.strategies.", "clbench.scenarios.", "clbench.models.", "clbench.data.sets.")
+PLUGINS = (
+    "clbench.strategies.",
+    "clbench.scenarios.",
+    "clbench.models.",
+    "clbench.data.sets.",
+    "clbench.encoders.",
+)
 
 
 class Setting(NamedTuple):

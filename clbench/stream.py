@@ -10,7 +10,7 @@ import hashlib
 from bisect import bisect_right
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 
 import numpy as np
 import torch
@@ -141,7 +141,7 @@ class Stream:
 
     def __post_init__(self) -> None:
         if self.transform is not None:
-            self.transform.check(self.pool.input_shape)
+            self.transform.check(self.pool.raw.input_shape)
 
     @property
     def n_classes(self) -> int:
@@ -215,7 +215,10 @@ class Stream:
     def gather(self, draw: Draw) -> TaskData:
         """The samples of a draw, on the device."""
         device = self.pool.device
-        x = self._transformed(self.pool.gather("train", draw.index), draw)
+        if self.transform is None or not draw.transforms:
+            x = self.pool.gather("train", draw.index)
+        else:
+            x = self.pool.changed("train", draw.index, partial(self._transformed, draw=draw))
         y = torch.as_tensor(draw.labels, device=device)
         known = self.chunk is None
         return TaskData(
@@ -229,8 +232,7 @@ class Stream:
         )
 
     def _transformed(self, x: Tensor, draw: Draw) -> Tensor:
-        if self.transform is None or not draw.transforms:
-            return x
+        assert self.transform is not None
         noise = seeding.torch_generator(self.seed, Axis.TRANSFORM, draw.number)
         if draw.attribute is None:
             return self.transform(x, draw.transforms[0], noise)

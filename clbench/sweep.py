@@ -95,7 +95,8 @@ def _address_arms(point: dict[str, Any], choices: dict[str, list[Any]]) -> dict[
 
 
 def _stem(value: str) -> str:
-    return Path(value).stem if value.endswith(".py") else value
+    """What an arm is addressed by: ``mine`` of ``path/mine.py``, ``timm`` of ``timm:resnet18``."""
+    return Path(value).stem if value.endswith(".py") else value.partition(":")[0]
 
 
 def _read_file(path: Path) -> dict[str, Any]:
@@ -122,8 +123,14 @@ def _read_file(path: Path) -> dict[str, Any]:
 def _without_folder(word: str) -> str:
     """A word with the folder of a path taken off: it goes into the record."""
     key, _, text = word.partition("=")
-    return (
-        f"{key}={','.join(Path(part).name for part in text.split(','))}"
-        if "/" in text or "\\" in text
-        else word
-    )
+    if "/" not in text and "\\" not in text:
+        return word
+    return f"{key}={','.join(_file_name(part) for part in text.split(','))}"
+
+
+def _file_name(value: str) -> str:
+    """The last part of a path, which may stand behind the ``name:`` of a plug-in."""
+    name, colon, path = value.partition(":")
+    if colon and len(name) > 1 and name.isidentifier():  # one letter: a drive of Windows
+        return f"{name}:{Path(path).name}"
+    return Path(value).name

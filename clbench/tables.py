@@ -41,6 +41,7 @@ COLUMNS = (
     Column("anytime_worst_group_accuracy", "anytime w. group %", 100, main=False, everywhere=False),
     Column("train_flops", "train GFLOP", 1e-9, 2),
     Column("predict_flops", "predict GFLOP", 1e-9, 2, main=False),
+    Column("encode_flops", "encode GFLOP", 1e-9, 2, everywhere=False),
     Column("state_bytes", "state kB", 1e-3),
     Column("memory_bytes", "memory kB", 1e-3, main=False),
     Column("frozen_bytes", "frozen kB", 1e-3, main=False),

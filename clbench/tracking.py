@@ -134,6 +134,11 @@ def _counted_lines(title: str, total: int | None) -> Callable[[int], None]:
     return report
 
 
+def say(line: str) -> None:
+    """A line on stderr."""
+    sys.stderr.write(f"clbench: {line}\n")
+
+
 @contextmanager
 def tensorboard(folder: Path, ledger: Ledger) -> Iterator[Report]:
     """Scalars of every evaluation, under ``folder``; a resumed run goes on where it was."""

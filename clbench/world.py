@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -68,10 +69,12 @@ def build_world(
     xs = []
     for domain in dict.fromkeys(cell.domain for cell in cells):
         here = [i for i, cell in zip(index, cells, strict=True) if cell.domain == domain]
-        x = pool.gather("test", np.concatenate(here))
-        if transform is not None:
-            x = transform(x, domain, seeding.torch_generator(seed, Axis.EVALUATE, 1, domain))
-        xs.append(x)
+        if transform is None:
+            xs.append(pool.gather("test", np.concatenate(here)))
+            continue
+        noise = seeding.torch_generator(seed, Axis.EVALUATE, 1, domain)
+        change = partial(transform, domain=domain, generator=noise)
+        xs.append(pool.changed("test", np.concatenate(here), change))
     # Cells of one domain are neighbours in canonical order, so the parts just follow one another.
     order = np.argsort([cell.domain for cell in cells], kind="stable")
     if (np.diff(order) != 1).any():

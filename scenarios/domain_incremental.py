@@ -80,4 +80,4 @@ class DomainIncremental(Scenario):
             steps = max(1, self.n_tasks - 1)
             angles = tuple(self.max_degrees * t / steps for t in range(self.n_tasks))
             return Rotate(angles)
-        return Corrupt(tuple(KINDS)[: self.n_tasks], self.severity, pool.scale)
+        return Corrupt(tuple(KINDS)[: self.n_tasks], self.severity, pool.raw.scale)

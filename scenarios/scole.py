@@ -124,7 +124,7 @@ class Scole(Scenario):
             labels=tuple(int(label) for label in labels),
             chunk=self.chunk,
             share=self.share,
-            transform=Corrupt(tuple(KINDS), self.severity, pool.scale)
+            transform=Corrupt(tuple(KINDS), self.severity, pool.raw.scale)
             if self.corruption == "random"
             else None,
         )

@@ -72,8 +72,8 @@ class SubgroupShift(Scenario):
                 f"scenario.n_attributes={self.n_attributes} must be at most {most} on these data "
                 f"(as many as classes, and no more than {PROBED_DOMAINS})"
             )
-        mark = Mark(self.attribute, self.n_attributes, self.strength, pool.scale)
-        mark.check(pool.input_shape)
+        mark = Mark(self.attribute, self.n_attributes, self.strength, pool.raw.scale)
+        mark.check(pool.raw.input_shape)
         self._check_visible(mark, pool)
         return Stream(
             pool=pool,
@@ -90,7 +90,7 @@ class SubgroupShift(Scenario):
 
     def _check_visible(self, mark: Mark, pool: Pool) -> None:
         """Refuse values that look the same on black: too many or too weak for these images."""
-        black = torch.zeros((1, *pool.input_shape), dtype=pool.dtype, device=pool.device)
+        black = torch.zeros((1, *pool.raw.input_shape), dtype=pool.raw.dtype, device=pool.device)
         none = torch.Generator(device="cpu")
         shown = torch.cat([mark(black, a, none) for a in range(self.n_attributes)]).flatten(1)
         if len(shown.unique(dim=0)) < self.n_attributes:

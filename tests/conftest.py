@@ -1,1 +1,11 @@
-"""Its being here puts this folder on the path, so that tests in subfolders find ``small``, too."""
+"""Fixtures of every test: what pytest needs to find ``small`` beside the tests, and no real cache."""
+
+from __future__ import annotations
+
+import pytest
+
+
+@pytest.fixture(autouse=True)
+def no_real_cache(tmp_path: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Latents that a test encodes go into its own folder."""
+    monkeypatch.setenv("CLBENCH_CACHE", str(tmp_path / "cache"))

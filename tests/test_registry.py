@@ -11,7 +11,7 @@ import pytest
 from clbench import registry
 from clbench.errors import UsageError
 
-GROUPS = ("scenario", "strategy", "data", "model")
+GROUPS = ("scenario", "strategy", "data", "encoder", "model")
 GOOD = '''"""One line on it.
 
 More of it.
@@ -158,3 +158,12 @@ def test_two_plugins_of_one_name_are_refused(tmp_path: Path, monkeypatch: pytest
 def test_did_you_mean():
     assert registry.did_you_mean("ewd", ["ewc", "naive"]) == "; did you mean 'ewc'?"
     assert registry.did_you_mean("zzzzzz", ["ewc", "naive"]) == ""
+
+
+def test_what_stands_after_a_colon():
+    plugin = registry.find("encoder", "timm:resnet18.a1_in1k")
+    assert (plugin.name, plugin.argument) == ("timm", "resnet18.a1_in1k")
+    assert registry.find("encoder", "checkpoint:a/b:c.pt").argument == "a/b:c.pt"
+    assert registry.find("encoder", "timm").argument is None
+    with pytest.raises(UsageError, match="unknown encoder 'tim:resnet18'"):
+        registry.find("encoder", "tim:resnet18")

@@ -17,6 +17,7 @@ SUITES = {
     "strategy": "clbench.checks.strategy",
     "scenario": "clbench.checks.scenario",
     "model": "clbench.checks.model",
+    "encoder": "clbench.checks.encoder",
 }
 
 __all__ = ["SUITES", "Check", "Finding", "attempt", "check", "suite"]

@@ -10,6 +10,7 @@ from typing import NoReturn
 
 from clbench.cli import (
     board,
+    cache,
     check,
     compare,
     completion,
@@ -36,6 +37,7 @@ COMMANDS = (
     compare,
     export,
     fisher,
+    cache,
     board,
     tune,
     submit,

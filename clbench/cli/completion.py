@@ -54,6 +54,7 @@ OPTIONS = {
     "export": ("--weights", "--overwrite"),
     "fisher": (),
     "leaderboard": ("--boards", "--check"),
+    "cache": ("--json", "--dry-run"),
     "board": ("--boards", "--out", "--jobs", "--json"),
     "tune": ("--out", "--jobs", "--resume"),
     "verify": ("--seeds", "--prefix", "--isolate", "--held-out", "--json"),
@@ -68,6 +69,7 @@ FISHER = {
         "--batch-size",
         "--exclude",
         "--weights",
+        "--of",
         "--out",
         "--overwrite",
         "--quiet",
@@ -129,6 +131,8 @@ def candidates(words: list[str]) -> list[str]:
         return [o for o in OPTIONS.get(command, ()) if o.startswith(last)]
     if command == "list":
         return [w for w in FOLDERS_WORD.values() if w.startswith(last)]
+    if command == "cache":
+        return [w for w in ("list", "verify", "clear") if w.startswith(last) and len(joined) == 2]
     if command not in ("run", "show", "check"):
         return []
     return [c for c in _settings(joined[1:-1], last, command) if c.startswith(last)]

@@ -11,6 +11,8 @@ from clbench.cli import fisher_files
 COMPUTE = """examples:
   clbench export runs/scole/naive-1a2b3c4d/seed0 --weights naive.safetensors
   clbench fisher compute data=digits model=mlp --weights naive.safetensors --out fisher.safetensors
+  clbench fisher compute data=mnist5k encoder=efficientnet_lite0 model=linear --of encoder \\
+      --weights head.safetensors --out encoder_fisher.safetensors
   clbench fisher compute data=mnist5k --estimator sampled --samples all --out fisher.safetensors
   clbench run scenario=class_incremental strategy=ewc strategy.lam=1 \\
       strategy.fisher_path=fisher.safetensors strategy.weights_path=naive.safetensors
@@ -42,7 +44,7 @@ def _add_compute(commands: Any) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
-        "overrides", nargs="*", metavar="key=value", help="data, model, seed, device"
+        "overrides", nargs="*", metavar="key=value", help="data, encoder, model, seed, device"
     )
     parser.add_argument(
         "--estimator",
@@ -61,7 +63,13 @@ def _add_compute(commands: Any) -> None:
         help="parameters to leave out: output (the last linear layer) or patterns of names (none)",
     )
     parser.add_argument(
-        "--weights", type=Path, metavar="FILE", help="safetensors (fresh weights of the seed)"
+        "--weights", type=Path, metavar="FILE", help="of the model (fresh weights of the seed)"
+    )
+    parser.add_argument(
+        "--of",
+        choices=("model", "encoder"),
+        default="model",
+        help="whose parameters: the model's, or those of the encoder under it (model)",
     )
     parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="the file to write")
     parser.add_argument("--overwrite", action="store_true", help="write over FILE and its card")
@@ -89,6 +97,7 @@ def compute(arguments: argparse.Namespace) -> int:
         arguments.batch_size,
         arguments.exclude,
         arguments.weights,
+        arguments.of,
     )
     if arguments.quiet:
         found = estimate(request)

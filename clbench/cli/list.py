@@ -16,7 +16,7 @@ def add(commands: Any) -> None:
     parser = commands.add_parser(
         "list",
         help="what is available",
-        description="List scenarios, strategies, data sets and models with a line on each.",
+        description="List scenarios, strategies, data sets, encoders and models, a line on each.",
         epilog="examples: clbench list    clbench list strategies    clbench list data 'cifar*'",
     )
     parser.add_argument("kind", nargs="?", help=", ".join(FOLDERS_WORD.values()) + " (all)")

@@ -15,8 +15,9 @@ EXAMPLES = """examples:
   clbench run scenario=scole strategy=naive,ewc seed=0..4 --jobs 2
   clbench run scenario=scole strategy=naive,ewc ewc.lam=1,10 data=mnist5k
   clbench run scenario=class_incremental strategy=path/to/mine.py strategy.lr=0.05
+  clbench run scenario=scole strategy=naive data=mnist5k encoder=efficientnet_lite0
 
-Groups: scenario, strategy, data, model (clbench list); their settings: clbench show strategy=ewc.
+Groups: scenario, strategy, data, encoder, model (clbench list); settings: clbench show strategy=ewc.
 A comma sweeps, 0..4 is an inclusive range, NAME.setting=... addresses one arm of a sweep.
 Precedence: defaults < the scenario's recommendation < --config file < command line."""
 
@@ -125,11 +126,11 @@ def _dry_run(points: list[dict[str, Any]], options: Options) -> int:
     """Build every stream, train nothing, print where each run would go."""
     from clbench.build import prepare
     from clbench.config import resolve_point
-    from clbench.execute import check_folder, state_of
+    from clbench.execute import check_folder, state_of, telling_of
 
     pools: dict[Any, Any] = {}
     for point in points:
-        run = prepare(resolve_point(point), pools)
+        run = prepare(resolve_point(point), pools, telling_of(options))
         check_folder(run, options)
         run.stream.experience(0)
         tasks = "endless" if run.n_tasks is None else f"{run.n_tasks} tasks"

@@ -18,7 +18,8 @@ def add(commands: Any) -> None:
     parser = commands.add_parser(
         "show",
         help="settings of one thing, with their defaults",
-        description="Show what a scenario, strategy, data set or model is and what can be set.",
+        description="Show what a scenario, strategy, data set, encoder or model is and what can be "
+        "set.",
         epilog="examples: clbench show strategy=ewc    clbench show scenario=scole    "
         "clbench show (the settings that belong to no group)",
     )

@@ -8,7 +8,8 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 from abc import ABC, abstractmethod
-from typing import Literal
+from collections.abc import Callable
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -72,6 +73,28 @@ class Pool(ABC):
     scale: float
     sha256: str
     device: torch.device
+    frozen_bytes: int = 0
+    """Bytes of the encoder in front of the samples, where there is one."""
+    encoded: int = 0
+    """Samples encoded on request so far, beside those that were encoded once for all."""
+
+    @property
+    def raw(self) -> Pool:
+        """The pool of what transforms act on: this one, but for pools of latents."""
+        return self
+
+    def changed(
+        self, split: Split, index: np.ndarray, change: Callable[[Tensor], Tensor]
+    ) -> Tensor:
+        """``(len(index), *input_shape)``: those samples as a transform of the raw ones shows them.
+
+        ``change`` takes and returns raw samples and may return what it was given.
+        """
+        return change(self.gather(split, index))
+
+    def describe(self) -> dict[str, Any] | None:
+        """What was encoded by what, for the record; None where nothing was."""
+        return None
 
     @abstractmethod
     def size(self, split: Split) -> int:

@@ -6,12 +6,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
+from torch import nn
 
 from clbench import parameters, seeding, tensor_files, weights
-from clbench.build import choose_device
+from clbench.build import choose_device, load_pool
 from clbench.config import RunConfig, resolve
 from clbench.environment import code_version
 from clbench.errors import UsageError
@@ -38,7 +39,9 @@ class Request:
     """Samples per squared gradient, for ``batched`` alone."""
     exclude: str = parameters.NONE
     weights: Path | None = None
-    """Weights to take it at; None: the fresh ones of the seed."""
+    """Weights of the model to take it at; None: the fresh ones of the seed."""
+    of: Literal["model", "encoder"] = "model"
+    """Whose parameters: of the model, or of the encoder under it, at the encoder's own weights."""
 
 
 def configuration(words: Sequence[str]) -> RunConfig:
@@ -76,8 +79,9 @@ def compute(request: Request, report: Callable[[int], None] = lambda n: None) ->
     """
     config, common = request.config, request.config.common
     device = choose_device(common.device)
-    pool = config.data.pool(device)
-    pool = pool.tuning() if common.evaluate_on == "val" else pool
+    if request.of == "encoder" and config.encoder is None:
+        raise UsageError("the Fisher of an encoder needs encoder=NAME")
+    pool = load_pool(config, device)
     size = pool.size("train")
     n = size if request.samples is None else request.samples
     if not 1 <= n <= size:
@@ -90,34 +94,42 @@ def compute(request: Request, report: Callable[[int], None] = lambda n: None) ->
         if request.weights is not None:
             weights.initialise(model, request.weights, free_output=False)
         model = model.to(device)
+        network, x, logits = model, pool, None
+        if request.of == "encoder":
+            network = config.encoder.build(pool.raw.input_shape, pool.raw.scale).to(device)
+            x, logits = pool.raw, nn.Sequential(network, model.eval())
         fisher = estimate(
-            model,
-            pool.gather("train", index),
+            network,
+            x.gather("train", index),
             y,
             request.estimator,
+            logits=logits,
             generator=seeding.torch_generator(common.seed, Axis.FISHER, 1),
             batch_size=request.batch_size,
             exclude=request.exclude,
             report=report,
         )
     fisher = {name: value.cpu() for name, value in fisher.items()}
-    taken_at: dict[str, Any] = (
-        dict(model.named_parameters()) if request.weights is None else weights.load(request.weights)
-    )
+    taken_at: dict[str, Any] = dict(network.named_parameters())
+    if request.of == "model" and request.weights is not None:
+        taken_at = weights.load(request.weights)
     names = config.as_dict()
+    parts = ("encoder", "model") if request.of == "encoder" else ("model",)
     batched = request.estimator == "batched"
     split = "train less val" if common.evaluate_on == "val" else "train"
     return Release(
         fisher,
         Metadata(
-            architecture=weights.describe(names["model"]["name"], names["model"]),
+            architecture=" under ".join(
+                weights.describe(names[group]["name"], names[group]) for group in parts
+            ),
             weights_sha256=tensor_files.sha256({name: taken_at[name] for name in fisher}),
             estimator=request.estimator,
             loss="cross-entropy of softmax(logits), all classes",
             label_source=LABEL_SOURCE[request.estimator],
             n_samples=n,
             batch_size=request.batch_size if batched else 1,
-            data=f"{weights.describe(names['data']['name'], names['data'])}, {split}",
+            data=f"{_data(names)}, {split}",
             data_sha256=pool.sha256,
             seed=common.seed,
             normalisation="mean over batches" if batched else "mean over samples",
@@ -125,6 +137,12 @@ def compute(request: Request, report: Callable[[int], None] = lambda n: None) ->
             code_version=_code(),
         ),
     )
+
+
+def _data(names: dict[str, Any]) -> str:
+    """The data set and, where there is one, the encoder in front of the model."""
+    groups = ("data", "encoder") if "encoder" in names else ("data",)
+    return " through ".join(weights.describe(names[g]["name"], names[g]) for g in groups)
 
 
 def _code() -> str:

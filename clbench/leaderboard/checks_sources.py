@@ -12,10 +12,9 @@ from clbench.hashing import sha256_of
 from clbench.leaderboard.checks_structure import MAX_SOURCE_BYTES
 from clbench.leaderboard.entry import Entry
 from clbench.record import Record
-from clbench.registry import plugins
+from clbench.registry import GROUPS, plugins
 from clbench.source import settings, source_sha256
 
-GROUPS = ("scenario", "strategy", "data", "model")
 NOT_IDENTITY = ("seed", "device", "max_tasks", "checkpoint_seconds")
 """As ``RunConfig.identity`` leaves out."""
 UNPARSABLE = (SyntaxError, ValueError, RecursionError, MemoryError, OSError)
@@ -58,6 +57,8 @@ def config_sha256(entry: Entry, record: Record) -> dict[str, str]:
     if not identity.get("diagnostics"):
         identity.pop("diagnostics", None)
     for group in GROUPS:
+        if record.config.get(group) is None:  # it has no encoder
+            continue
         paths = _path_settings(entry, group, record.config[group]["name"])
         if paths is None:
             return found

@@ -50,6 +50,12 @@ class Protocol:
             UsageError: naming the setting.
         """
         fixed = {**self.board.fixed(self.division), **self._budget(set(config["strategy"]))}
+        encoders = fixed.get("encoder"), config.get("encoder", {}).get("name")
+        if encoders[0] != encoders[1]:
+            raise UsageError(
+                f"board {self.board.name!r} fixes encoder={encoders[0] or 'none'}, not "
+                f"{encoders[1] or 'none'}; drop it, or run without board="
+            )
         tuning = config["seed"] in self.board.tuning_seeds
         if tuning:
             fixed["evaluate_on"] = "val"  # tuning never opens test
@@ -106,9 +112,10 @@ def protocol_of(point: Mapping[str, Any]) -> tuple[Protocol | None, dict[str, An
             f"division={division}: board {board.name!r} has {', '.join(board.divisions)}"
         )
     fixed = board.fixed(division)
-    for group in ("scenario", "data", "model"):
+    for group in ("scenario", "data", "encoder", "model"):
         # Another option of a group is refused by name, before its settings make no sense.
-        if group in rest and group in fixed and str(rest[group]) != fixed[group]:
+        name = str(rest.get(group, "")).partition(":")[0] if group == "encoder" else rest.get(group)
+        if group in rest and group in fixed and str(name) != fixed[group]:
             raise UsageError(
                 f"board {board.name!r} fixes {group}={fixed[group]}, not {rest[group]}; drop it, or "
                 "run without board="

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any, get_args
 
+from clbench.hashing import sha256_of
 from clbench.leaderboard.schema import (
     Rule,
     fields,
@@ -37,7 +38,29 @@ SECONDS = number(0, 1e9)
 SHARE = number(-1.001, 1.001)
 """With room for rounding; M1 recomputes them all."""
 
+ENCODER = fields(
+    encoder=text(100, NAME),
+    settings=table(plain, key=NAME),
+    weights_sha256=sha256,
+    code_sha256=sha256,
+    packages=table(text(100), key=NAME),
+    data_sha256=sha256,
+    latents=integer(1),
+    samples=integer(1),
+    scale=number(0, 1),
+    flops_per_sample=integer(),
+    seconds=SECONDS,
+)
+NOT_RECIPE = ("latents", "samples", "scale", "flops_per_sample", "seconds")
+"""Of ``encoder``: measured; the pool's hash is of the rest."""
+ENCODING: dict[str, Rule] = {
+    "encode_flops": integer(),
+    "encode_samples": integer(),
+    "encode_seconds": SECONDS,
+}
+
 RECORD = fields(
+    ["encoder"],
     schema=integer(SCHEMA, SCHEMA),
     status=one_of(*get_args(Status)),
     error=maybe(fields(type=text(100), message=text(700))),
@@ -47,7 +70,9 @@ RECORD = fields(
     board=maybe(fields(name=text(60), protocol=text(20), division=text(20))),
     tuning=fields(ruleset=one_of("fixed", "tuned"), trials=integer(), grid_sha256=maybe(sha256)),
     declares=fields(pretrained=flag, grows=flag, resumable=flag),
-    sources=fields(strategy=sha256, model=sha256, scenario=sha256, engine=sha256),
+    sources=fields(
+        ["encoder"], strategy=sha256, model=sha256, scenario=sha256, engine=sha256, encoder=sha256
+    ),
     source_sha256=sha256,
     pool_sha256=sha256,
     stream_sha256=sha256,
@@ -87,6 +112,8 @@ RECORD = fields(
     diagnostics=table(numbers_or_null(MOST), key=r"[\w.() /%-]+"),
     warnings=items(text(1000), 1000),
     cost=fields(
+        ENCODING,
+        **ENCODING,
         train_seconds=maybe(SECONDS),
         predict_seconds=SECONDS,
         harness_seconds=SECONDS,
@@ -119,6 +146,7 @@ RECORD = fields(
     code=fields(clbench=text(100), commit=maybe(text(64, "[0-9a-f]{40,64}")), dirty=maybe(flag)),
     started=timestamp,
     finished=timestamp,
+    encoder=ENCODER,
 )
 
 
@@ -143,11 +171,28 @@ def _config(data: Mapping[str, Any]) -> Iterator[str]:
             yield f"config.{group} must be a mapping with a name"
         else:
             yield from text(100, NAME)(settings["name"], f"config.{group}.name")
+    yield from _encoder(data)
     if data["config"].get("seed") != data["seed"]:
         yield f"config.seed is {str(data['config'].get('seed'))[:20]} but seed is {data['seed']}"
     if not re.fullmatch(r"log|[1-9]\d{0,8}", str(data["config"].get("eval_every"))):
         yield "config.eval_every must be a number or log"
     yield from maybe(integer(1))(data["config"].get("max_tasks"), "config.max_tasks")
+
+
+def _encoder(data: Mapping[str, Any]) -> Iterator[str]:
+    """A record has all that an encoder leaves in it, or nothing; and the pool's hash is of it."""
+    parts = [data.get("encoder"), data["config"].get("encoder"), data["sources"].get("encoder")]
+    there = [part is not None for part in parts] + [name in data["cost"] for name in ENCODING]
+    if any(there) and not all(there):
+        yield "encoder must be in encoder, config, sources and cost, or in none of them"
+    elif data.get("encoder") is not None:
+        told, config = data["encoder"], data["config"]["encoder"]
+        name = config.get("name") if isinstance(config, Mapping) else None
+        if name != told["encoder"]:
+            yield f"config.encoder.name is {str(name)[:40]!r}, but encoder.encoder is not"
+        recipe = {k: v for k, v in told.items() if k not in NOT_RECIPE}
+        if sha256_of(recipe) != data["pool_sha256"]:
+            yield "pool_sha256 is not that of encoder: the record was edited; run it anew"
 
 
 def _sizes(data: Mapping[str, Any]) -> Iterator[str]:
@@ -209,7 +254,7 @@ def _texts(value: Any) -> Iterator[str]:
 
 VERIFICATION: Rule = fields(
     tier=one_of("reproduced", "held-out"),
-    sources=table(sha256, key=r"\w+", most=4),
+    sources=table(sha256, key=r"\w+", most=5),
     records_sha256=table(sha256, key=r"0|[1-9]\d{0,8}", most=1000),
     detail=table(plain, key=NAME),
 )

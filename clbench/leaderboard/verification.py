@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -51,4 +50,4 @@ def is_current(entry: Entry) -> bool:
 
 def record_sha256(record: Record) -> str:
     """Hash of everything that a record says."""
-    return sha256_of({f.name: getattr(record, f.name) for f in dataclasses.fields(record)})
+    return sha256_of(record.to_dict())

@@ -81,7 +81,7 @@ def test_list_as_json(capsys: Capture):
     code, out, _ = clbench(capsys, "list", "--json")
     found = json.loads(out)
     assert code == 0
-    assert list(found) == ["scenarios", "strategies", "data", "models"]
+    assert list(found) == ["scenarios", "strategies", "data", "encoders", "models"]
     assert set(found["strategies"]) == set(registry.plugins("strategy"))
 
 

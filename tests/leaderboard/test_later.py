@@ -49,5 +49,5 @@ def test_a_run_is_refused():
 
     words = ("board=scole-digits", "strategy=naive", "seed=0")
     assert len(resolve([*words, "model.head=linear"])) == 1
-    with pytest.raises(UsageError, match="model.head came after board 'scole-digits' was frozen"):
+    with pytest.raises(UsageError, match=r"model\.head came after board 'scole-digits' was frozen"):
         resolve([*words, "model.head=weight_norm"])

@@ -1,0 +1,92 @@
+"""``clbench cache``: latents that were encoded before."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+
+def add(commands: Any) -> None:
+    """Add the subcommand."""
+    parser = commands.add_parser(
+        "cache",
+        help="latents that were encoded before",
+        description="List, check or remove latents in the cache ($CLBENCH_CACHE/latents, or "
+        "~/.cache/clbench/latents).",
+        epilog="examples: clbench cache list    clbench cache verify    "
+        "clbench cache clear mnist5k    clbench cache clear 'efficientnet*' --dry-run",
+    )
+    parser.add_argument("action", choices=("list", "verify", "clear"))
+    parser.add_argument(
+        "pattern", nargs="?", default="*", help="shell pattern of name, encoder or data (*)"
+    )
+    parser.add_argument("--dry-run", action="store_true", help="clear: only say what would go")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.set_defaults(call=main)
+
+
+def main(arguments: argparse.Namespace) -> int:
+    """Print a row for each entry; 1 if any that was verified is damaged."""
+    from clbench.data import latent_cache
+
+    verify, clear = arguments.action == "verify", arguments.action == "clear"
+    rows = []
+    for folder in latent_cache.entries(arguments.pattern):
+        row = _row(folder, verify)
+        if clear and not arguments.dry_run:
+            latent_cache.clear(folder)
+        if clear:
+            row["state"] = "would be removed" if arguments.dry_run else "removed"
+        rows.append(row)
+    if arguments.json:
+        print(json.dumps(rows, indent=2))
+    elif rows:
+        _print(rows)
+    if not arguments.json:
+        total = sum(row["bytes"] for row in rows) / 1e6
+        print(f"{latent_cache.root()}: {len(rows)} entries, {total:.1f} MB", file=sys.stderr)
+    return 1 if verify and any(row["state"] != "ok" for row in rows) else 0
+
+
+def _row(folder: Path, verify: bool) -> dict[str, Any]:
+    """What is shown of an entry; only ``verify`` reads the latents."""
+    from clbench.data import latent_cache
+
+    row: dict[str, Any] = {"name": folder.name, "bytes": latent_cache.size_of(folder)}
+    try:
+        meta = latent_cache.check(folder) if verify else latent_cache.read_meta(folder)
+    except latent_cache.Damaged as why:
+        return {**row, "state": str(why)}
+    return {
+        **row,
+        "state": "ok" if verify else "",
+        "data": meta.data,
+        "encoder": meta.recipe["encoder"],
+        "settings": meta.recipe["settings"],
+        "samples": meta.shape[0],
+        "latents": meta.shape[1],
+        "dtype": meta.dtype,
+        "made": meta.made,
+    }
+
+
+def _print(rows: list[dict[str, Any]]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=None)
+    for title in ("name", "data", "encoder", "samples", "latents", "dtype", "MB", "made", ""):
+        table.add_column(
+            title, justify="right" if title in ("samples", "latents", "MB") else "left"
+        )
+    for row in rows:
+        cells = [str(row.get(k, "")) for k in ("data", "encoder", "samples", "latents", "dtype")]
+        size = f"{row['bytes'] / 1e6:.1f}"
+        table.add_row(row["name"], *cells, size, row.get("made", ""), row["state"])
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=160)
+    console.print(table)

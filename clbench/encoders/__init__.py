@@ -1,0 +1,1 @@
+"""Built-in encoder plug-ins: frozen networks that turn samples into latents."""

@@ -1,0 +1,106 @@
+"""Networks by name as encoders: EfficientNet-Lite0 to a cut, or a model less its last layer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from torch import Tensor, nn
+
+from clbench.encoder import Encoder
+from clbench.encoders._lite0 import check_lite0, lite0, network
+from clbench.errors import UsageError
+from clbench.registry import find
+
+LITE0 = "efficientnet_lite0"
+DEFAULTS = {"cut": 10, "resolution": 32, "pool": 2}
+"""Of efficientnet_lite0."""
+
+
+@dataclass(frozen=True)
+class Headless(Encoder):
+    """Base of encoders whose network is given by name."""
+
+    of: str = "slim_resnet18"
+    """The network: a model (clbench list models) with default settings, or efficientnet_lite0."""
+    cut: int | None = None
+    """Of efficientnet_lite0: block after which the latents are taken (10)."""
+    resolution: int | None = None
+    """Of efficientnet_lite0: side in pixels that images are resized to (32)."""
+    pool: int | None = None
+    """Of efficientnet_lite0: the map is averaged to so many rows and columns (2)."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.of == LITE0:
+            check_lite0(*self._lite0())
+            return
+        for name in DEFAULTS:
+            if getattr(self, name) is not None:
+                raise UsageError(f"encoder.{name} is of efficientnet_lite0, not of {self.of!r}")
+        if "/" in self.of or "\\" in self.of or self.of.endswith(".py"):
+            raise UsageError(
+                f"encoder.of={Path(self.of).name}: must be a name; for a network of your own, write "
+                "an encoder (encoder=path/to/mine.py)"
+            )
+        find("model", self.of)
+
+    def files(self) -> tuple[Path, ...]:
+        """The model's source."""
+        return () if self.of == LITE0 else (find("model", self.of).path,)
+
+    def _lite0(self) -> tuple[int, int, int]:
+        given = {name: getattr(self, name) for name in DEFAULTS}
+        cut, resolution, pool = (DEFAULTS[n] if v is None else v for n, v in given.items())
+        return cut, resolution, pool
+
+    def headless(
+        self,
+        encoder: str,
+        input_shape: tuple[int, ...],
+        scale: float,
+        state: Mapping[str, Tensor] | None = None,
+    ) -> nn.Module:
+        """The network without what makes classes of its latents.
+
+        Args:
+            encoder: the plug-in's name, for errors.
+            input_shape: of a raw sample.
+            scale: of raw values.
+            state: weights of the whole network; None: as drawn from torch's generator.
+
+        Raises:
+            UsageError: it does not take the samples or the weights, or does not end in a linear layer.
+        """
+        if self.of == LITE0:
+            settings = self._lite0()
+            net = network(encoder, settings[1])
+            _fill(net, state, self.of)
+            return lite0(encoder, net, input_shape, scale, settings)
+        model = find("model", self.of).load()()
+        net = model.build(input_shape, 2, scale)
+        layers = [*net] if isinstance(net, nn.Sequential) else []
+        if not layers or not isinstance(layers[-1], nn.Linear):
+            raise UsageError(
+                f"encoder.of={self.of}: is not a sequence that ends in a linear layer; write an "
+                "encoder of your own (encoder=path/to/mine.py)"
+            )
+        head = (state or {}).get(f"{len(layers) - 1}.weight")
+        if head is not None:  # of as many classes as it was trained on
+            net = model.build(input_shape, len(head), scale)
+        _fill(net, state, self.of)
+        return nn.Sequential(*[*net][:-1], nn.Flatten())
+
+
+def _fill(net: nn.Module, state: Mapping[str, Tensor] | None, of: str) -> None:
+    if state is None:
+        return
+    own = {name: tuple(t.shape) for name, t in net.state_dict().items()}
+    given = {name: tuple(t.shape) for name, t in state.items()}
+    wrong = sorted(n for n in {*own, *given} if own.get(n) != given.get(n))
+    if wrong:
+        name = wrong[0]
+        said = f"is {given.get(name, 'missing')}, must be {own.get(name, 'left out')}"
+        raise UsageError(f"the weights are not of {of!r} for these samples: {name} {said}")
+    net.load_state_dict(state)

@@ -1,0 +1,95 @@
+"""EfficientNet-Lite0 cut after a block: what its encoders, trained and untrained, share."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from clbench.encoder import require
+from clbench.encoders._images import ImageInput
+from clbench.errors import UsageError
+
+CODE_PACKAGE = "efficientnet-lite-pytorch"
+N_BLOCKS = 16
+HEAD = N_BLOCKS
+"""The cut after the last convolution, which has 1,280 channels."""
+MEAN, STD = 127 / 255, 128 / 255
+"""The network's own preprocessing: (x - 127) / 128 of pixels 0..255."""
+STRIDE_BEFORE = (0, 1, 3, 5, 11)
+"""The image's sides are halved by the stem (once for all) and then by these blocks."""
+
+
+def check_lite0(cut: int, resolution: int, pool: int) -> None:
+    """Refuse settings that leave nothing to pool.
+
+    Raises:
+        UsageError: naming the setting.
+    """
+    if not 0 <= cut <= HEAD:
+        raise UsageError(f"encoder.cut={cut} must be in 0..{N_BLOCKS - 1}, or {HEAD} for the head")
+    if resolution < 1 or pool < 1:
+        raise UsageError(
+            f"encoder.resolution={resolution}, encoder.pool={pool}: must be at least 1"
+        )
+    side = map_side(cut, resolution)
+    if pool > side:
+        raise UsageError(
+            f"encoder.pool={pool}: at encoder.cut={cut}, an image of encoder.resolution={resolution} "
+            f"is a map of {side}x{side}; pool less, cut earlier or raise the resolution"
+        )
+
+
+def map_side(cut: int, resolution: int) -> int:
+    """The side of the feature map after a block; every halving rounds up."""
+    for _ in range(sum(before <= cut for before in STRIDE_BEFORE)):
+        resolution = -(-resolution // 2)
+    return resolution
+
+
+def network(encoder: str, resolution: int) -> nn.Module:
+    """The whole network as the package builds it, its weights drawn from torch's generator.
+
+    Raises:
+        UsageError: the package is not installed.
+    """
+    package = require("efficientnet_lite_pytorch", CODE_PACKAGE, encoder)
+    # The paddings follow from the size; they are those of 224 for every multiple of 32.
+    net: nn.Module = package.EfficientNet.from_name("efficientnet-lite0", image_size=resolution)
+    return net
+
+
+def cut_off(net: Any, cut: int, pool: int) -> nn.Sequential:
+    """The network as far as the cut, its map averaged to ``pool x pool`` and flattened."""
+    layers = [net._conv_stem, net._bn0, net._swish, *net._blocks[: cut + 1]]
+    if cut == HEAD:
+        layers += [net._conv_head, net._bn1, net._swish]
+    return nn.Sequential(*layers, Pooled(pool))
+
+
+def lite0(
+    encoder: str,
+    net: nn.Module,
+    input_shape: tuple[int, ...],
+    scale: float,
+    settings: tuple[int, int, int],
+) -> nn.Sequential:
+    """Preprocessing, the network to the cut, pooling; ``settings``: cut, resolution, pool."""
+    cut, resolution, pool = settings
+    image = ImageInput(encoder, input_shape, scale, resolution, (MEAN,) * 3, (STD,) * 3)
+    body = cut_off(net, cut, pool).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return nn.Sequential(image, body)
+
+
+class Pooled(nn.Module):
+    """``(B, C, H, W)`` to ``(B, C * side * side)``: averages over a grid of ``side x side``."""
+
+    def __init__(self, side: int) -> None:
+        super().__init__()
+        self.side = side
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Channel by channel, each in rows."""
+        return F.adaptive_avg_pool2d(x, self.side).flatten(1)

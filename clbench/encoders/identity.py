@@ -1,0 +1,19 @@
+"""The raw sample itself, flattened and scaled to the unit range: strategies on latents, on pixels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import nn
+
+from clbench.encoder import Encoder
+from clbench.model import ToFloat
+
+
+@dataclass(frozen=True)
+class Identity(Encoder):
+    """Takes samples of any shape; has no weights."""
+
+    def build(self, input_shape: tuple[int, ...], scale: float) -> nn.Module:
+        """``(B, *input_shape) -> (B, d)``, d the number of values of a sample."""
+        return nn.Sequential(ToFloat(scale), nn.Flatten())

@@ -1,0 +1,36 @@
+"""A seeded untrained network: the control that tells what pretraining is worth.
+
+``encoder=random:efficientnet_lite0`` is the network of ``encoder=efficientnet_lite0`` with torch's
+initial weights (its batch normalisation has mean 0 and variance 1), ``random:mlp`` random features
+of vectors. The network depends on ``encoder.seed`` alone: a run's seed encodes nothing anew.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import nn
+
+from clbench.encoders._headless import Headless
+
+
+@dataclass(frozen=True)
+class Random(Headless):
+    """An untrained network, by default one that takes any image."""
+
+    argument: ClassVar[str] = "of"
+
+    seed: int = 0
+    """Of the weights; no run's seed changes them."""
+
+    def build(self, input_shape: tuple[int, ...], scale: float) -> nn.Module:
+        """``(B, *input_shape)`` to what the network's last layer gets.
+
+        Raises:
+            UsageError: the network does not take samples of this shape.
+        """
+        with torch.random.fork_rng(devices=[]), torch.device("cpu"):
+            torch.default_generator.manual_seed(self.seed)
+            return self.headless("random", input_shape, scale)

@@ -1,0 +1,63 @@
+"""Any network of the package timm (PyTorch Image Models), with its pretrained weights.
+
+``encoder=timm:resnet18.a1_in1k``. The latents are what the last layer gets (pooled features, or the
+class token), as in Ostapenko et al. 2022 (arXiv 2205.00329), who use timm's preprocessing as we do:
+size, mean and standard deviation of the weights; but images are resized to the size as a whole
+(timm resizes the shorter side and crops). timm fetches weights that are not in its own cache.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+from torch import nn
+
+from clbench.encoder import Encoder, require
+from clbench.encoders._images import ImageInput
+from clbench.errors import UsageError
+
+
+@dataclass(frozen=True)
+class Timm(Encoder):
+    """Takes images of 1 or 3 channels."""
+
+    argument: ClassVar[str] = "model"
+    packages: ClassVar[tuple[str, ...]] = ("timm",)
+
+    model: str = ""
+    """Name of the network and, after a dot, of its weights (timm.list_models(pretrained=True))."""
+    resolution: int | None = None
+    """Side in pixels that images are resized to; null: that of the weights."""
+    pretrained: bool = True
+    """false: untrained, drawn from encoder.seed."""
+    seed: int = 0
+    """Of untrained weights."""
+
+    def build(self, input_shape: tuple[int, ...], scale: float) -> nn.Module:
+        """``(B, H, W)`` or ``(B, C, H, W)`` to pooled features.
+
+        Raises:
+            UsageError: timm is missing, does not know the network, or cannot get its weights.
+        """
+        timm: Any = require("timm", "timm", "timm")
+        if not self.model:
+            raise UsageError("encoder=timm needs a network: encoder=timm:NAME")
+        if self.resolution is not None and self.resolution < 1:
+            raise UsageError(f"encoder.resolution={self.resolution} must be at least 1")
+        with torch.random.fork_rng(devices=[]), torch.device("cpu"):
+            torch.default_generator.manual_seed(self.seed)
+            try:
+                net = timm.create_model(self.model, pretrained=self.pretrained, num_classes=0)
+            except Exception as error:  # of the network, the hub, the file: whatever they raise
+                reason = (str(error).splitlines() or [""])[0][:200]
+                raise UsageError(
+                    f"encoder=timm:{self.model}: cannot be had: {type(error).__name__}: {reason}"
+                ) from error
+        data = timm.data.resolve_model_data_config(net)
+        resolution = self.resolution or data["input_size"][-1]
+        mode = "bicubic" if data["interpolation"] == "bicubic" else "bilinear"
+        mean, std = tuple(data["mean"]), tuple(data["std"])
+        image = ImageInput("timm", input_shape, scale, resolution, mean, std, mode)
+        return nn.Sequential(image, net, nn.Flatten())

@@ -1,0 +1,76 @@
+"""Any classifier of the package torchvision, with its pretrained weights.
+
+``encoder=torchvision:resnet18``. The latents are what the classifier gets, as in Ostapenko et al.
+2022 (arXiv 2205.00329); mean, standard deviation and size are those of the weights, but images are
+resized to the size as a whole (torchvision resizes the shorter side and crops). torchvision fetches
+weights that are not in torch's cache.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+from torch import nn
+
+from clbench.encoder import Encoder, require
+from clbench.encoders._images import ImageInput
+from clbench.errors import UsageError
+
+CLASSIFIERS = ("fc", "classifier", "heads", "head")
+"""Names that torchvision gives to what follows the pooled features."""
+
+
+@dataclass(frozen=True)
+class Torchvision(Encoder):
+    """Takes images of 1 or 3 channels."""
+
+    argument: ClassVar[str] = "model"
+    packages: ClassVar[tuple[str, ...]] = ("torchvision",)
+
+    model: str = ""
+    """Name of the network (torchvision.models.list_models(torchvision.models))."""
+    resolution: int | None = None
+    """Side in pixels that images are resized to; null: that of the weights."""
+    pretrained: bool = True
+    """false: untrained, drawn from encoder.seed."""
+    seed: int = 0
+    """Of untrained weights."""
+
+    def build(self, input_shape: tuple[int, ...], scale: float) -> nn.Module:
+        """``(B, H, W)`` or ``(B, C, H, W)`` to pooled features.
+
+        Raises:
+            UsageError: torchvision is missing, does not know the network, or cannot get its weights.
+        """
+        models: Any = require("torchvision.models", "torchvision", "torchvision")
+        if not self.model:
+            raise UsageError("encoder=torchvision needs a network: encoder=torchvision:NAME")
+        if self.resolution is not None and self.resolution < 1:
+            raise UsageError(f"encoder.resolution={self.resolution} must be at least 1")
+        with torch.random.fork_rng(devices=[]), torch.device("cpu"):
+            torch.default_generator.manual_seed(self.seed)
+            try:
+                weights = models.get_model_weights(self.model).DEFAULT
+                net = models.get_model(self.model, weights=weights if self.pretrained else None)
+            except Exception as error:  # of the name, the network, the file: whatever they raise
+                reason = (str(error).splitlines() or [""])[0][:200]
+                raise UsageError(
+                    f"encoder=torchvision:{self.model}: cannot be had: "
+                    f"{type(error).__name__}: {reason}"
+                ) from error
+        head = next((name for name in CLASSIFIERS if isinstance(_get(net, name), nn.Module)), None)
+        if head is None:
+            raise UsageError(f"encoder=torchvision:{self.model}: is not a classifier of images")
+        setattr(net, head, nn.Identity())
+        preset = weights.transforms()
+        resolution = self.resolution or preset.crop_size[0]
+        mode = "bicubic" if "bicubic" in str(preset.interpolation).lower() else "bilinear"
+        mean, std = tuple(preset.mean), tuple(preset.std)
+        image = ImageInput("torchvision", input_shape, scale, resolution, mean, std, mode)
+        return nn.Sequential(image, net, nn.Flatten())
+
+
+def _get(net: nn.Module, name: str) -> object:
+    return getattr(net, name, None)

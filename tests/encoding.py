@@ -1,0 +1,74 @@
+"""Tiny encoders in files, which count what they encode, and pools of their latents."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import small
+
+from clbench.config import resolve_point
+from clbench.data.latent import SILENT, LatentPool, Telling
+from clbench.data.pool import Pool
+
+TINY = '''"""Sums of neighbouring values, times a factor."""
+from dataclasses import dataclass
+import torch
+from torch import nn
+from clbench.encoder import Encoder
+
+CALLS = []
+
+
+class Net(nn.Module):
+    def __init__(self, factor, scale):
+        super().__init__()
+        self.register_buffer("factor", torch.tensor(factor))
+        self.scale = scale
+
+    def forward(self, x):
+        CALLS.append(len(x))
+        flat = x.flatten(1).float() * self.scale
+        return flat.unfold(1, 2, 2).sum(2) * self.factor
+
+
+@dataclass(frozen=True)
+class Tiny(Encoder):
+    """Takes samples of any shape."""
+
+    factor: float = 1.0
+    """Times this."""
+
+    def build(self, input_shape, scale):
+        return Net(self.factor, scale)
+'''
+
+
+def write(folder: Path, text: str = TINY, name: str = "tiny.py") -> Path:
+    path = folder / name
+    path.write_text(text)
+    return path
+
+
+def config(encoder: str | Path, **settings: object) -> Any:
+    point = {"scenario": "scole", "strategy": "naive", "model": "mlp", "device": "cpu"}
+    given = {f"encoder.{key}": value for key, value in settings.items()}
+    return resolve_point({**point, "encoder": str(encoder), **given})
+
+
+def latents(
+    encoder: str | Path, on: Pool | None = None, telling: Telling = SILENT, **settings: object
+) -> LatentPool:
+    """The latents of a small pool (of vectors, if none is given)."""
+    made = config(encoder, **settings)
+    raw = small.pool() if on is None else on
+    plugin = made.plugins["encoder"]
+    return LatentPool(raw, made.encoder, plugin, data="blobs", telling=telling)
+
+
+def calls(encoder: Path) -> list[int]:
+    """The sizes of the batches that a tiny encoder was given so far."""
+    module = sys.modules[config(encoder).plugins["encoder"].load().__module__]
+    found: list[int] = module.CALLS
+    return found
