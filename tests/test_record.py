@@ -300,3 +300,13 @@ def test_the_global_generator_is_not_touched_by_making_records():
     before = random.getstate()
     make()
     assert random.getstate() == before
+
+
+def test_records_from_before_there_were_encoders_are_read(tmp_path: Path):
+    """They say nothing of an encoder; neither does a record of today that has none."""
+    plain = json.loads(json.dumps(RECORD.to_dict()))
+    assert "encoder" not in plain
+    assert Record.parse(plain, tmp_path).encoder is None
+    assert faults(plain) == []
+    assert faults({**plain, "encoder": None}) == []
+    assert faults({**plain, "encoder": {"name": "x"}})

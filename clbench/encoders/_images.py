@@ -53,4 +53,5 @@ class ImageInput(nn.Module):
         if x.shape[-2:] != size:
             x = F.interpolate(x, size, mode=self.mode, align_corners=False, antialias=True)
         x = (x.expand(-1, 3, -1, -1) - self.mean) / self.std
-        return x.contiguous(memory_format=torch.channels_last)
+        # Channels innermost, in words that work under torch.func.vmap.
+        return x.permute(0, 2, 3, 1).contiguous().permute(0, 3, 1, 2)

@@ -261,8 +261,9 @@ def _by_vmap(
     try:
         by_sample = torch.func.vmap(sums, chunk_size=step)(x, seeds)
     except RuntimeError as error:
+        named = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
         raise UsageError(
-            f"fisher: {', '.join(names)} need per-sample gradients of the whole model, and "
+            f"fisher: {named} need per-sample gradients of the whole model, and "
             f"torch.func.vmap cannot transform it ({str(error).splitlines()[0]}); "
             "use estimator='batched' (with batch_size=1 it is 'empirical')"
         ) from error

@@ -146,7 +146,7 @@ RECORD = fields(
     code=fields(clbench=text(100), commit=maybe(text(64, "[0-9a-f]{40,64}")), dirty=maybe(flag)),
     started=timestamp,
     finished=timestamp,
-    encoder=ENCODER,
+    encoder=maybe(ENCODER),
 )
 
 
