@@ -13,6 +13,9 @@ holds. ``half_life`` says the same in samples: rho^(1 / reference_batch) = 2^(-1
 The average starts at the initial weights, without bias correction. Floating-point buffers (the
 running statistics of batch normalisation) are averaged at the same rate, so that they belong to the
 averaged weights; integer buffers are copied.
+
+On the validation part of digits (SCoLe of 300 tasks, four seeds from 100 on) rho from 0.98 to 0.995
+cannot be told apart; 0.9 is worse.
 """
 
 from __future__ import annotations
