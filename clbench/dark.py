@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from clbench.errors import UsageError
-from clbench.replay import ReplayStrategy, mix, n_new
+from clbench.replay import ReplayStrategy, n_new
 from clbench.strategy import Batch, StreamInfo
 from clbench.stream import TaskData
 
@@ -36,30 +36,38 @@ class DarkReplay(ReplayStrategy):
     ) -> None:
         super().__init__(info, config, build_model, extra={"logits": (info.n_classes,)})
         self._visits: _Visits | None = None
+        self._source = torch.full_like(self.memory.y, -1)
 
     def begin(self, task: TaskData) -> TaskData:
-        """Make room for the logits of the last epoch, which visits each sample once."""
-        n_steps = -(-len(task) // self.config.batch_size)
-        logits = self.weights.new_zeros(len(task), self.info.n_classes)
-        last = self.config.epochs - 1
-        self._visits = _Visits(logits, task.epoch(last), -last * n_steps * self.config.batch_size)
-        return super().begin(task)
+        """Make room for the logits that the experience's samples are going to have."""
+        epochs = self.config.epochs
+        self._visits = _Visits(
+            self.weights.new_zeros(len(task), self.info.n_classes), task.epoch(epochs - 1), epochs
+        )
+        super().begin(task)
+        # Slots of the running experience lead to its samples, all others to none.
+        self._source = torch.full_like(self.memory.y, -1)
+        current = self._live.slots[self._live.n_earlier :]
+        arrivals = self._live.arrivals
+        self._source[current] = torch.tensor(arrivals, dtype=torch.int64, device=task.y.device)
+        return task
 
-    def draw(self, batch: Batch) -> Batch:
-        """New samples, and stored ones with their logits."""
-        if not self._stored:
-            return batch
-        dark = self.recall(self.replay_batch, batch.x)
-        mixed = mix(batch, dark)
-        mixed.extra = dark.extra
-        return mixed
+    def gather(self, index: Tensor, like: Tensor) -> Batch:
+        """Stored samples with their logits, those of the running experience with the new ones."""
+        assert self._visits is not None
+        batch = super().gather(index, like)
+        source = self._source[self._live.slots[index]]
+        new = self._visits.logits[source.clamp_min(0)]
+        stored = batch.extra["logits"].to(new.dtype)
+        batch.extra["logits"] = torch.where(source[:, None] < 0, stored, new)
+        return batch
 
     def loss(self, batch: Batch) -> Tensor:
         """Cross-entropy of the new samples and what is asked of the replayed ones."""
         n = n_new(batch)
         scores = self.scores(batch)
         if self._visits is not None:
-            self._visits.note(scores[:n].detach(), self.config.batch_size)
+            self._visits.note(scores[:n].detach())
         loss = F.cross_entropy(scores[:n], batch.y[:n], ignore_index=-1)
         return loss if n == len(batch.y) else loss + self.replay_loss(scores[n:], batch)
 
@@ -69,9 +77,14 @@ class DarkReplay(ReplayStrategy):
         return alpha * distance(scores, batch.extra["logits"].to(scores.dtype))
 
     def consolidate(self, task: TaskData) -> None:
-        """Offer the samples with the logits of their last visit."""
+        """Store the logits of each admitted sample's last visit."""
         assert self._visits is not None
-        self.remember(task, logits=self._visits.logits)
+        if self.admits_first:
+            entered = self._source >= 0
+            stored = self.memory.get_buffer("logits")
+            stored[entered] = self._visits.logits[self._source[entered]].to(stored.dtype)
+        else:
+            self.admit(task, logits=self._visits.logits)
         self._visits = None
 
 
@@ -84,21 +97,22 @@ def distance(scores: Tensor, stored: Tensor) -> Tensor:
 
 @dataclass
 class _Visits:
-    """Logits of an experience's samples, filled in during its last epoch."""
+    """Logits of an experience's samples: of the first epoch, and in the end of the last."""
 
     logits: Tensor
     """``(n, n_classes)``"""
-    order: Tensor | None
+    last_order: Tensor | None
     """``(n,)``: the order of the last epoch; None: as delivered."""
-    position: int
-    """Of the next batch in the last epoch; negative before it. In host memory: nothing waits."""
+    epochs: int
+    visited: int = 0
+    """Samples trained on so far, over all epochs; in host memory, so that nothing waits."""
 
-    def note(self, logits: Tensor, batch_size: int) -> None:
+    def note(self, logits: Tensor) -> None:
         """Enter the ``(b, n_classes)`` logits of the next batch."""
-        if self.position >= 0:
-            index = slice(self.position, self.position + len(logits))
-            if self.order is None:
-                self.logits[index] = logits
-            else:
-                self.logits.index_copy_(0, self.order[index], logits)
-        self.position += batch_size
+        epoch, start = divmod(self.visited, len(self.logits))
+        self.visited += len(logits)
+        index = slice(start, start + len(logits))
+        if epoch == 0:
+            self.logits[index] = logits
+        elif epoch == self.epochs - 1 and self.last_order is not None:
+            self.logits.index_copy_(0, self.last_order[index], logits)

@@ -1,15 +1,18 @@
 """What the replay strategies share: the settings of a memory, and a base that mixes it in.
 
-Samples enter the memory when their experience ends, all at once and each distinct one once. Papers
-that insert after every step would also replay samples of the running experience; with
-``scenario.chunk`` as small as a batch the two are the same.
+Samples are admitted to the memory when their experience comes, all at once and each distinct one
+once, and a sample is replayed from the step after its own. So at any step the memory is what it is
+going to be at the end of the experience, less what has not been trained on yet; papers that insert
+after every step differ in that a displaced sample lives until then. Herding needs the features of
+the trained network, so it admits at the end of the experience and replays nothing of the running one.
 """
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -99,7 +102,7 @@ class Mixed(Batch):
 
 
 def mix(new: Batch, *replayed: Batch) -> Mixed:
-    """One batch of all, the new samples first; ``extra`` stays with the new ones."""
+    """One batch of all, the new samples first; ``extra`` is the first replayed part's."""
     parts = [new, *replayed]
     task_id = None
     if new.task_id is not None:
@@ -109,7 +112,7 @@ def mix(new: Batch, *replayed: Batch) -> Mixed:
         y=torch.cat([part.y for part in parts]),
         task_id=task_id,
         classes=new.classes,
-        extra=new.extra,
+        extra=replayed[0].extra if replayed else {},
         n_new=len(new.y),
     )
 
@@ -119,11 +122,31 @@ def n_new(batch: Batch) -> int:
     return batch.n_new if isinstance(batch, Mixed) else len(batch.y)
 
 
+@dataclass
+class _Live:
+    """Which slots may be replayed, as an experience goes on; counted in host memory."""
+
+    slots: Tensor
+    """``(m,)``: of samples of earlier experiences, then of the running one's in delivery order."""
+    n_earlier: int
+    arrivals: list[int]
+    """Positions of the running experience's admitted samples in it, ascending."""
+    delivered: int = 0
+    """Samples trained on so far in the experience."""
+
+    def count(self) -> int:
+        """How many of the slots may be replayed by now."""
+        return self.n_earlier + bisect_left(self.arrivals, self.delivered)
+
+
 class ReplayStrategy(GradientStrategy):
     """Mixes stored samples into every batch; subclasses say what they learn from it.
 
     The loss of the base is the mean over the mixed batch: experience replay.
     """
+
+    replays_current: ClassVar[bool] = True
+    """Whether samples of the running experience are replayed, too (never those of herding)."""
 
     @dataclass(frozen=True)
     class Config(MemoryConfig):
@@ -154,32 +177,53 @@ class ReplayStrategy(GradientStrategy):
         self.replay_batch: int = config.replay_batch or config.batch_size
         if config.policy == "herding":
             output_layer(self.model)  # refused now rather than after the first task
-        self._stored = 0
+        self.admits_first = self.replays_current and config.policy != "herding"
+        """Whether samples are admitted before an experience is trained on, or after."""
+        self._live = _Live(torch.arange(0, device=self.weights.device), 0, [])
 
     def begin(self, task: TaskData) -> TaskData:
-        """Ask the memory, once an experience, how many samples it holds."""
-        self._stored = int(self.memory.filled)
+        """Admit the experience, or note what is stored; the one time that the host asks."""
+        held = torch.arange(int(self.memory.filled), device=task.y.device)
+        self._live = _Live(held, len(held), [])
+        if self.admits_first:
+            slots, source = self.memory.add(task)
+            stays = held[torch.isin(held, slots, invert=True)]
+            self._live = _Live(torch.cat([stays, slots]), len(stays), source.tolist())
         return task
+
+    @property
+    def n_live(self) -> int:
+        """How many samples can be replayed at this step."""
+        return self._live.count()
 
     def recall(self, n: int, like: Tensor) -> Batch:
         """``n`` stored samples, drawn uniformly with replacement, in the dtype of ``like``."""
-        return self.memory.gather(torch.randint(self._stored, (n,), device=like.device), like)
+        return self.gather(torch.randint(self.n_live, (n,), device=like.device), like)
+
+    def gather(self, index: Tensor, like: Tensor) -> Batch:
+        """``(n,)`` int64 below ``n_live`` to stored samples, in the dtype of ``like``."""
+        return self.memory.gather(self._live.slots[index], like)
 
     def draw(self, batch: Batch) -> Batch:
         """New samples and, once there are any, stored ones."""
-        if not self._stored:
-            return batch
-        return mix(batch, self.recall(self.replay_batch, batch.x))
+        replayed = self.replayed(batch) if self.n_live else ()
+        self._live.delivered += len(batch.y)
+        return mix(batch, *replayed)
+
+    def replayed(self, batch: Batch) -> tuple[Batch, ...]:
+        """What is to be replayed along with a batch of new samples."""
+        return (self.recall(self.replay_batch, batch.x),)
 
     def consolidate(self, task: TaskData) -> None:
-        """Offer the experience to the memory."""
-        self.remember(task)
+        """Admit the experience, if that is to be done after training."""
+        if not self.admits_first:
+            self.admit(task)
 
-    def remember(self, task: TaskData, **extra: Tensor) -> None:
-        """Offer an experience, with ``(n, ...)`` further tensors of its samples."""
+    def admit(self, task: TaskData, **extra: Tensor) -> None:
+        """Offer an experience to the memory, with ``(n, ...)`` further tensors of its samples."""
         found = None
         if self.config.policy == "herding":
-            stored = self.memory.x[: self._stored].to(task.x.dtype)
+            stored = self.memory.x[: int(self.memory.filled)].to(task.x.dtype)
             found = features(self.model, stored), features(self.model, task.x)
         self.memory.add(task, found, **extra)
 

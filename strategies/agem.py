@@ -5,8 +5,9 @@ with g the gradient on the new batch and m that on a batch from the memory,
 
     g <- g - (g.m / m.m) m   where g.m < 0,   else g unchanged.
 
-Deviations: those of ``clbench.replay``, so the memory (reservoir unless set otherwise; theirs is a
-ring) is no memory of the running experience, as in the paper. The projection comes before clipping.
+The memory holds samples of earlier experiences only; those of the running one are admitted at its
+end. Deviations: the memory is a reservoir unless set otherwise (theirs: a ring); samples are drawn
+with replacement. The projection comes before clipping.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ from clbench.strategy import Batch
 
 class AGEM(ReplayStrategy):
     """Gradients made to agree with that of the memory."""
+
+    replays_current = False
 
     def step(self, batch: Batch) -> None:
         """One update along the projected gradient."""

@@ -5,9 +5,9 @@ Buzzega et al. 2020 (NeurIPS, arXiv 2004.07211), equation 6, and DER++ (equation
     L = CE(f(x), y) + alpha |z - h(x')|^2,   (x', z) from the memory, h the logits,
 
 with the squared distance as a mean over classes as in the authors' code (so that alpha means here
-what it means there). z are the logits that the sample had when it was last trained on in its
-experience, before that step's update. Deviations: as ``clbench.replay`` says, samples enter at the
-end of their experience; where scores are masked, only classes open then and now are compared.
+what it means there). z are the logits of the step that trained on the sample, before its update: of
+the first epoch until the last one visits it again, then of that. Deviations: those of
+``clbench.replay``; where scores are masked, only classes open then and now are compared.
 """
 
 from __future__ import annotations

@@ -18,7 +18,6 @@ from torch import Tensor
 
 from clbench.dark import DarkReplay
 from clbench.errors import UsageError
-from clbench.replay import mix
 from clbench.strategy import Batch
 
 
@@ -37,14 +36,10 @@ class DERpp(DarkReplay):
             if not (math.isfinite(self.beta) and self.beta >= 0):
                 raise UsageError(f"strategy.beta={self.beta} must be finite and >= 0")
 
-    def draw(self, batch: Batch) -> Batch:
-        """New samples, those to be met by logits, and as many to be met by labels."""
-        if not self._stored:
-            return batch
+    def replayed(self, batch: Batch) -> tuple[Batch, ...]:
+        """Samples to be met by their logits, and as many to be met by their labels."""
         dark, labelled = (self.recall(self.replay_batch, batch.x) for _ in range(2))
-        mixed = mix(batch, dark, labelled)
-        mixed.extra = dark.extra
-        return mixed
+        return dark, labelled
 
     def replay_loss(self, scores: Tensor, batch: Batch) -> Tensor:
         """``alpha |z - h(x')|^2 + beta CE(f(x''), y'')`` of the replayed part of a batch."""

@@ -5,8 +5,8 @@ is the mean cross-entropy of the joined batch,
 
     L = 1/(b + r) (sum over b new samples + sum over r replayed samples) of CE(f(x), y).
 
-Deviations: samples enter the memory at the end of their experience and each distinct one once
-(``clbench.replay``), and are drawn with replacement. ``policy=task_balanced`` goes on admitting where
+Deviations: each distinct sample is stored once, admitted as ``clbench.replay`` says, and drawn with
+replacement. ``policy=task_balanced`` goes on admitting where
 tasks outnumber slots: then it holds one sample each of a uniform sample of tasks.
 """
 

@@ -21,7 +21,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from clbench.errors import UsageError
-from clbench.replay import ReplayStrategy, mix
+from clbench.replay import ReplayStrategy
 from clbench.strategy import Batch
 
 
@@ -44,17 +44,14 @@ class MIR(ReplayStrategy):
                     "are to be replayed"
                 )
 
-    def draw(self, batch: Batch) -> Batch:
-        """New samples and the candidates whose loss a step on them would raise most."""
-        if not self._stored:
-            return batch
+    def replayed(self, batch: Batch) -> tuple[Batch, ...]:
+        """The candidates whose loss a step on the new samples would raise most."""
         n = self.config.candidates or 5 * self.replay_batch
-        index = torch.randperm(self._stored, device=batch.x.device)[:n]
-        pool = self.memory.gather(index, batch.x)
-        n_replayed = min(self.replay_batch, len(index))
+        pool = self.gather(torch.randperm(self.n_live, device=batch.x.device)[:n], batch.x)
+        n_replayed = min(self.replay_batch, len(pool.y))
         worst = self.interference(batch, pool).topk(n_replayed).indices
         task_id = None if pool.task_id is None else pool.task_id[worst]
-        return mix(batch, Batch(pool.x[worst], pool.y[worst], task_id))
+        return (Batch(pool.x[worst], pool.y[worst], task_id),)
 
     def interference(self, batch: Batch, pool: Batch) -> Tensor:
         """``(len(pool),)``: by how much a step on ``batch`` raises the loss of each in ``pool``."""

@@ -75,20 +75,24 @@ class SampleMemory(nn.Module):
         task: TaskData,
         features: tuple[Tensor, Tensor] | None = None,
         **extra: Tensor,
-    ) -> None:
+    ) -> tuple[Tensor, Tensor]:
         """Offer all samples of an experience; to be called outside of the inner loop.
 
         Args:
             task: the experience.
             features: ``(filled, d)`` of what is stored and ``(n, d)`` of what is offered; for herding.
             extra: ``(n, ...)`` further tensors of the offered samples, by name.
+
+        Returns:
+            ``(m,)`` slots that samples have entered, and ``(m,)`` which samples of the experience
+            those are, ascending.
         """
         n_stored = int(self.filled)
         new = self._fresh(task, n_stored)
         candidates = self._candidates(task, new, n_stored, features)
         order = self.policy.order(candidates)
         kept = order[: self.size]
-        entering = kept[kept >= n_stored]
+        entering = kept[kept >= n_stored].sort().values
         stays = torch.zeros(self.size, dtype=torch.bool, device=kept.device)
         stays[kept[kept < n_stored]] = True
         slots = stays.logical_not().nonzero().squeeze(1)[: len(entering)]
@@ -102,6 +106,7 @@ class SampleMemory(nn.Module):
         self._stamp(candidates, order, slots, entering, n_stored)
         self.filled.fill_(len(kept))
         self.experiences.add_(1)
+        return slots, source
 
     def _fresh(self, task: TaskData, n_stored: int) -> Tensor:
         """``(m,)``: the offered samples that are labelled, not stored, and the first of their key."""
