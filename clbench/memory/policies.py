@@ -117,6 +117,8 @@ def herding(candidates: Candidates) -> Tensor:
     herded anew, from all their candidates; others keep their order and lose their last.
     """
     assert candidates.features is not None
+    if len(candidates.y) == 0:
+        return candidates.priority.argsort()
     y, rank = candidates.y, candidates.stamp.clone()
     again = torch.isin(y, y[candidates.is_new]).nonzero().squeeze(1)
     most = _largest_share(y, candidates.size)
@@ -150,7 +152,7 @@ def herd(features: Tensor, y: Tensor, most: int) -> Tensor:
     at = torch.arange(len(y), device=y.device)
     rank = torch.full_like(y, most)
     taken = torch.zeros_like(y, dtype=torch.bool)
-    for k in range(min(most, int(count.max()))):
+    for k in range(min(most, int(count.max())) if len(count) else 0):
         gap = ((k + 1) * mean - chosen)[group] - features
         distance = gap.square().sum(1).masked_fill(taken, torch.inf)
         least = distance.new_full((len(count),), torch.inf)
