@@ -151,16 +151,25 @@ def test_slots_are_whole_and_filled_from_the_front(stream, size, policy):
 
 
 def test_task_balanced_goes_on_admitting_where_tasks_outnumber_slots():
-    """The peers' memory of 20 held tasks 0 to 19 after 60; here every task has the same chance."""
+    """A peer's memory of 20 holds tasks 0 to 19 for ever; here all tasks have the same chance."""
     torch.manual_seed(2)
     hits = np.zeros(18)
     for _ in range(60):
         held = memory(6, "task_balanced")
         for t in range(18):
-            held.add(task(list(range(10 * t, 10 * t + 10))))
+            held.add(task(list(range(10 * t, 10 * t + (2 if t % 2 else 10)))))
         assert list(counts(held, "stamp").values()) == [1] * 6
         hits[[key // 10 for key in keys(held)]] += 1
     assert chisquare(hits).pvalue > 1e-3
+
+
+def test_task_balanced_goes_on_admitting_where_the_same_samples_come_again():
+    """In a world of 40 samples, too, a memory of 20 holds some of the second half of 400 tasks."""
+    held = memory(20, "task_balanced")
+    rng = np.random.default_rng(0)
+    for _ in range(400):
+        held.add(task(rng.choice(40, 4, replace=False).tolist()))
+    assert int(held.get_buffer("stamp").max()) >= 200
 
 
 def test_task_balanced_shares_the_slots_evenly():

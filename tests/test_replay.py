@@ -80,6 +80,28 @@ def test_agem_replays_earlier_experiences_only():
     assert strategy.n_live == len(r.stream.experience(0))
 
 
+@pytest.mark.parametrize("policy", ["ring", "class_balanced", "herding", "task_balanced"])
+@pytest.mark.parametrize("scenario", ["scole", "task_incremental"])
+@pytest.mark.parametrize("name", ["er", "der"])
+def test_every_policy_fills_the_memory_of_every_sort_of_stream(
+    policy: str, scenario: str, name: str
+):
+    words = ("scenario.n_tasks=2", f"strategy.policy={policy}", "strategy.memory_size=15")
+    r = run(f"strategy={name}", f"scenario={scenario}", *words)
+    strategy: Any
+    strategy, outcome = go(r)
+    assert outcome.error is None
+    memory = strategy.memory
+    assert int(memory.filled) == 15
+    stream = [r.stream.experience(t) for t in range(2)]
+    x, key = (torch.cat([getattr(task, part) for task in stream]) for part in ("x", "key"))
+    for slot in range(15):
+        at = int((key == memory.key[slot]).nonzero()[0])
+        assert torch.equal(memory.x[slot], x[at])
+    if name == "der":
+        assert memory.logits.any(1).all()
+
+
 def test_er_loss_is_the_mean_over_the_mixed_batch():
     _, strategy, _, batch = drawn("er")
     torch.testing.assert_close(strategy.loss(batch), ce(strategy, batch.x, batch.y))
@@ -318,6 +340,22 @@ def test_state_is_constant_over_a_recurring_stream(name: str):
         sizes.append(state_bytes(strategy.state_dict()))
     assert len(set(sizes)) == 1
     assert strategy.memory_bytes() < sizes[0]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("policy", ["reservoir", "ring", "task_balanced"])
+def test_state_is_constant_over_ten_thousand_tasks(policy: str):
+    """New tasks are admitted to the end where there are so many more of them than slots."""
+    words = ("scenario.chunk=6", "scenario.n_tasks=null", "strategy.memory_size=20")
+    r = run("strategy=er", "scenario=scole", *words, f"strategy.policy={policy}")
+    strategy: Any = r.strategy()
+    strategy.learn(r.stream.experience(0))
+    size = state_bytes(strategy.state_dict())
+    for t in range(1, 10_000):
+        strategy.learn(r.stream.experience(t))
+    assert state_bytes(strategy.state_dict()) == size
+    if policy != "reservoir":  # its sample of the 48 in the world stands
+        assert int(strategy.memory.stamp.max()) > 5000
 
 
 @pytest.mark.parametrize("name", [*REPLAYING, "gdumb", "scole_replay"])

@@ -133,6 +133,7 @@ class SampleMemory(nn.Module):
             stamp[:n_stored][again] = self.experiences
         return Candidates(
             size=self.size,
+            salt=self.salt,
             priority=priorities(key, self.salt),
             y=torch.cat([self.y[:n_stored], task.y[new]]),
             stamp=stamp,

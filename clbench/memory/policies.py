@@ -29,6 +29,8 @@ class Candidates:
     """Distinct samples that compete for ``size`` places: first those stored, then the new ones."""
 
     size: int
+    salt: Tensor
+    """0-d int64: the memory's seed."""
     priority: Tensor
     """``(n,)`` int64, all different: the smaller, the better."""
     y: Tensor
@@ -77,11 +79,13 @@ def rank_within(group: Tensor, order: Tensor) -> Tensor:
     return rank
 
 
-def balanced(group: Tensor, order: Tensor) -> Tensor:
+def balanced(group: Tensor, order: Tensor, salt: Tensor) -> Tensor:
     """Reorder so that any first M hold as equal a number of each group as there are samples for.
 
-    Where the groups outnumber M, M groups have one sample each; which, the incoming order decides.
+    Which groups get what remains after equal shares, a hash of the group decides: so where the groups
+    outnumber M, a uniform sample of M groups has one sample each, however large the groups are.
     """
+    order = order[priorities(group[order], salt).argsort(stable=True)]
     return order[rank_within(group, order)[order].argsort(stable=True)]
 
 
@@ -92,12 +96,12 @@ def reservoir(candidates: Candidates) -> Tensor:
 
 def class_balanced(candidates: Candidates) -> Tensor:
     """Equally many of each class, each class's a uniform sample of it."""
-    return balanced(candidates.y, candidates.priority.argsort())
+    return balanced(candidates.y, candidates.priority.argsort(), candidates.salt)
 
 
 def task_balanced(candidates: Candidates) -> Tensor:
     """Equally many of each task; where tasks outnumber places, of a uniform sample of tasks."""
-    return balanced(candidates.stamp, candidates.priority.argsort())
+    return balanced(candidates.stamp, candidates.priority.argsort(), candidates.salt)
 
 
 def ring(candidates: Candidates) -> Tensor:
@@ -107,7 +111,7 @@ def ring(candidates: Candidates) -> Tensor:
     """
     order = candidates.priority.argsort()
     newest_first = order[candidates.stamp[order].argsort(stable=True, descending=True)]
-    return balanced(candidates.y, newest_first)
+    return balanced(candidates.y, newest_first, candidates.salt)
 
 
 def herding(candidates: Candidates) -> Tensor:
