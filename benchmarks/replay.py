@@ -1,0 +1,98 @@
+"""A training step with replay, and the insertion into a memory, in units of naive training.
+
+The digits MLP, as many replayed as new samples, one thread; the arms are interleaved in one process
+and the ratios are medians over blocks. A step whose batch is twice as large may cost twice as much:
+the target of ``er`` is (1 + replayed/new) x 1.15 = 2.3. Insertion is that of one experience.
+
+    python benchmarks/replay.py
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import statistics
+import time
+
+import torch
+from torch import nn
+
+from clbench.memory.buffer import SampleMemory, slot_layout
+from clbench.registry import find
+from clbench.strategy import Strategy, StreamInfo
+from clbench.stream import TaskData
+
+BATCH, EPOCHS, N = 64, 5, 1280
+ARMS = ("naive", "er", "er_ace", "der", "derpp", "agem", "mir")
+INFO = StreamInfo((8, 8), torch.uint8, 1 / 16, 10, None)
+
+
+def strategy(name: str, model: nn.Module) -> Strategy:
+    """One with a copy of the model, given learning rate and batch size."""
+    cls = find("strategy", name).load()
+    config = cls.Config(batch_size=BATCH, epochs=EPOCHS, lr=0.01)
+    built: Strategy = cls(INFO, config, lambda: copy.deepcopy(model))
+    return built
+
+
+def task(seed: int, n: int = N) -> TaskData:
+    """Random samples, all new."""
+    generator = torch.Generator().manual_seed(seed)
+    x = torch.randint(0, 16, (n, 8, 8), dtype=torch.uint8, generator=generator)
+    y = torch.randint(0, 10, (n,), generator=generator)
+    return TaskData(x, y, torch.arange(seed * n, seed * n + n))
+
+
+def seconds(run: object, *args: object) -> float:
+    """How long a call takes."""
+    start = time.perf_counter()
+    run(*args)  # type: ignore[operator]
+    return time.perf_counter() - start
+
+
+def steps(blocks: int) -> None:
+    """Whole experiences of 100 steps, the admission of theirs included."""
+    torch.manual_seed(0)
+    model = find("model", "mlp").load()().build((8, 8), 10, 1 / 16)
+    arms = {name: strategy(name, model) for name in ARMS}
+    times: dict[str, list[float]] = {name: [] for name in ARMS}
+    for block in range(blocks + 2):
+        given = task(block)
+        for name, arm in arms.items():
+            spent = seconds(arm.learn, given)
+            if block >= 2:
+                times[name].append(spent)
+    micro = statistics.median(times["naive"]) / (EPOCHS * N / BATCH) * 1e6
+    print(f"naive: {micro:.0f} us a step (for scale only)")
+    for name in ARMS[1:]:
+        ratio = statistics.median(a / b for a, b in zip(times[name], times["naive"], strict=True))
+        print(f"  {name:7} {ratio:.2f} x naive")
+
+
+def insertions(blocks: int) -> None:
+    """One experience into a full memory, by its size and the memory's."""
+    for size in (500, 5000, 50_000):
+        memory = SampleMemory(size, "reservoir", slot_layout(INFO))
+        memory.add(task(0, size))
+        for n in (10, 1280):
+            spent = [
+                seconds(memory.add, task(t, n)) for t in range(size // n + 1, size // n + blocks)
+            ]
+            milli = statistics.median(spent) * 1e3
+            print(
+                f"  {n} samples into a memory of {size}: {milli:.2f} ms, {milli / n * 1e3:.1f} us each"
+            )
+
+
+def main() -> None:
+    """Print the ratios and times."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--blocks", type=int, default=20)
+    blocks = parser.parse_args().blocks
+    torch.set_num_threads(1)
+    steps(blocks)
+    insertions(blocks)
+
+
+if __name__ == "__main__":
+    main()

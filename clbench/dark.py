@@ -1,0 +1,118 @@
+"""What DER and DER++ share: a memory of samples with the logits they had when last trained on."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from clbench.errors import UsageError
+from clbench.replay import ReplayStrategy, n_new
+from clbench.strategy import Batch, StreamInfo
+from clbench.stream import TaskData
+
+
+class DarkReplay(ReplayStrategy):
+    """``CE(f(x), y) + alpha |z - h(x')|^2``: see ``strategies/der.py``."""
+
+    @dataclass(frozen=True)
+    class Config(ReplayStrategy.Config):
+        """Settings of dark experience replay."""
+
+        alpha: float = 0.5
+        """Weight of the distance between stored and present logits."""
+
+        def __post_init__(self) -> None:
+            super().__post_init__()
+            if not (math.isfinite(self.alpha) and self.alpha >= 0):
+                raise UsageError(f"strategy.alpha={self.alpha} must be finite and >= 0")
+
+    def __init__(
+        self, info: StreamInfo, config: Config, build_model: Callable[[], nn.Module]
+    ) -> None:
+        super().__init__(info, config, build_model, extra={"logits": (info.n_classes,)})
+        self._visits: _Visits | None = None
+        self._source = torch.full_like(self.memory.y, -1)
+
+    def begin(self, task: TaskData) -> TaskData:
+        """Make room for the logits that the experience's samples are going to have."""
+        epochs = self.config.epochs
+        self._visits = _Visits(
+            self.weights.new_zeros(len(task), self.info.n_classes), task.epoch(epochs - 1), epochs
+        )
+        super().begin(task)
+        # Slots of the running experience lead to its samples, all others to none.
+        self._source = torch.full_like(self.memory.y, -1)
+        current = self._live.slots[self._live.n_earlier :]
+        arrivals = self._live.arrivals
+        self._source[current] = torch.tensor(arrivals, dtype=torch.int64, device=task.y.device)
+        return task
+
+    def gather(self, index: Tensor, like: Tensor) -> Batch:
+        """Stored samples with their logits, those of the running experience with the new ones."""
+        assert self._visits is not None
+        batch = super().gather(index, like)
+        source = self._source[self._live.slots[index]]
+        new = self._visits.logits[source.clamp_min(0)]
+        stored = batch.extra["logits"].to(new.dtype)
+        batch.extra["logits"] = torch.where(source[:, None] < 0, stored, new)
+        return batch
+
+    def loss(self, batch: Batch) -> Tensor:
+        """Cross-entropy of the new samples and what is asked of the replayed ones."""
+        n = n_new(batch)
+        scores = self.scores(batch)
+        if self._visits is not None:
+            self._visits.note(scores[:n].detach())
+        loss = F.cross_entropy(scores[:n], batch.y[:n], ignore_index=-1)
+        return loss if n == len(batch.y) else loss + self.replay_loss(scores[n:], batch)
+
+    def replay_loss(self, scores: Tensor, batch: Batch) -> Tensor:
+        """``alpha |z - h(x')|^2``, from the ``(r, n_classes)`` scores of the replayed samples."""
+        alpha: float = self.config.alpha
+        return alpha * distance(scores, batch.extra["logits"].to(scores.dtype))
+
+    def consolidate(self, task: TaskData) -> None:
+        """Store the logits of each admitted sample's last visit."""
+        assert self._visits is not None
+        if self.admits_first:
+            entered = self._source >= 0
+            stored = self.memory.get_buffer("logits")
+            stored[entered] = self._visits.logits[self._source[entered]].to(stored.dtype)
+        else:
+            self.admit(task, logits=self._visits.logits)
+        self._visits = None
+
+
+def distance(scores: Tensor, stored: Tensor) -> Tensor:
+    """0-d: mean squared difference of ``(r, C)`` logits, over entries that are finite in both."""
+    both = scores.isfinite() & stored.isfinite()
+    gap = torch.where(both, scores, 0) - torch.where(both, stored, 0)
+    return gap.square().sum() / both.sum().clamp_min(1)
+
+
+@dataclass
+class _Visits:
+    """Logits of an experience's samples: of the first epoch, and in the end of the last."""
+
+    logits: Tensor
+    """``(n, n_classes)``"""
+    last_order: Tensor | None
+    """``(n,)``: the order of the last epoch; None: as delivered."""
+    epochs: int
+    visited: int = 0
+    """Samples trained on so far, over all epochs; in host memory, so that nothing waits."""
+
+    def note(self, logits: Tensor) -> None:
+        """Enter the ``(b, n_classes)`` logits of the next batch."""
+        epoch, start = divmod(self.visited, len(self.logits))
+        self.visited += len(logits)
+        index = slice(start, start + len(logits))
+        if epoch == 0:
+            self.logits[index] = logits
+        elif epoch == self.epochs - 1 and self.last_order is not None:
+            self.logits.index_copy_(0, self.last_order[index], logits)

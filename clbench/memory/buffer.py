@@ -1,0 +1,175 @@
+"""A memory of samples that has its final size from the start."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from clbench.memory.policies import POLICIES, Candidates, priorities, rank_within
+from clbench.strategy import Batch, StreamInfo
+from clbench.stream import TaskData
+
+Layout = Mapping[str, tuple[tuple[int, ...], torch.dtype]]
+"""Per slot tensor, the shape and the dtype of one slot."""
+
+
+def slot_layout(
+    info: StreamInfo,
+    policy: str = "reservoir",
+    dtype: torch.dtype | None = None,
+    extra: Mapping[str, tuple[int, ...]] | None = None,
+) -> dict[str, tuple[tuple[int, ...], torch.dtype]]:
+    """What one stored sample is made of.
+
+    Args:
+        info: of the stream.
+        policy: a name in ``POLICIES``.
+        dtype: of the stored samples; None: the pool's.
+        extra: shapes of further float32 tensors, say the logits of dark experience replay.
+    """
+    layout = {"x": (info.input_shape, dtype or info.dtype), "y": ((), torch.int64)}
+    layout["key"] = ((), torch.int64)
+    if info.task_ids:
+        layout["task_id"] = ((), torch.int64)
+    if POLICIES[policy].stamp != "none":
+        layout["stamp"] = ((), torch.int64)
+    return layout | {name: (shape, torch.float32) for name, shape in (extra or {}).items()}
+
+
+def slot_bytes(layout: Layout) -> int:
+    """Bytes of one stored sample with all that is stored of it."""
+    return sum(math.prod(shape) * dtype.itemsize for shape, dtype in layout.values())
+
+
+class SampleMemory(nn.Module):
+    """At most ``size`` distinct samples, as buffers ``(size, ...)`` of which the first are filled.
+
+    A sample is stored once, whatever the number of times it comes: what recurs is known by its key,
+    and keeps the slot (and the logits) of its first visit. Unlabelled samples are not stored.
+    """
+
+    def __init__(self, size: int, policy: str, layout: Layout) -> None:
+        super().__init__()
+        self.size, self.policy, self.layout = size, POLICIES[policy], layout
+        for name, (shape, dtype) in layout.items():
+            self.register_buffer(name, torch.zeros(size, *shape, dtype=dtype))
+        self.register_buffer("filled", torch.zeros((), dtype=torch.int64))
+        self.register_buffer("experiences", torch.zeros((), dtype=torch.int64))
+        self.register_buffer("salt", torch.randint(2**62, ()))
+        self.x: Tensor
+        self.y: Tensor
+        self.key: Tensor
+        self.filled: Tensor
+        """0-d int64"""
+        self.experiences: Tensor
+        """0-d int64: how many have been offered."""
+        self.salt: Tensor
+        """0-d int64: the seed of the priorities."""
+
+    @torch.no_grad()
+    def add(
+        self,
+        task: TaskData,
+        features: tuple[Tensor, Tensor] | None = None,
+        **extra: Tensor,
+    ) -> tuple[Tensor, Tensor]:
+        """Offer all samples of an experience; to be called outside of the inner loop.
+
+        Args:
+            task: the experience.
+            features: ``(filled, d)`` of what is stored and ``(n, d)`` of what is offered; for herding.
+            extra: ``(n, ...)`` further tensors of the offered samples, by name.
+
+        Returns:
+            ``(m,)`` slots that samples have entered, and ``(m,)`` which samples of the experience
+            those are, ascending.
+        """
+        n_stored = int(self.filled)
+        new = self._fresh(task, n_stored)
+        candidates = self._candidates(task, new, n_stored, features)
+        order = self.policy.order(candidates)
+        kept = order[: self.size]
+        entering = kept[kept >= n_stored].sort().values
+        stays = torch.zeros(self.size, dtype=torch.bool, device=kept.device)
+        stays[kept[kept < n_stored]] = True
+        slots = stays.logical_not().nonzero().squeeze(1)[: len(entering)]
+        source = new[entering - n_stored]
+        offered = {"x": task.x, "y": task.y, "key": task.key, **extra}
+        if task.task_id is not None:
+            offered["task_id"] = task.task_id
+        for name, values in offered.items():
+            buffer = self.get_buffer(name)
+            buffer[slots] = values[source].to(buffer.dtype)
+        self._stamp(candidates, order, slots, entering, n_stored)
+        self.filled.fill_(len(kept))
+        self.experiences.add_(1)
+        return slots, source
+
+    def _fresh(self, task: TaskData, n_stored: int) -> Tensor:
+        """``(m,)``: the offered samples that are labelled, not stored, and the first of their key."""
+        order = task.key.argsort(stable=True)
+        key = task.key[order]
+        repeated = torch.zeros_like(key, dtype=torch.bool)
+        repeated[order[1:]] = key[1:] == key[:-1]
+        stored = torch.isin(task.key, self.key[:n_stored])
+        return (~repeated & ~stored & (task.y >= 0)).nonzero().squeeze(1)
+
+    def _candidates(
+        self,
+        task: TaskData,
+        new: Tensor,
+        n_stored: int,
+        features: tuple[Tensor, Tensor] | None,
+    ) -> Candidates:
+        key = torch.cat([self.key[:n_stored], task.key[new]])
+        stamp = self.experiences.expand(len(key)).clone()
+        if self.policy.stamp != "none":
+            stamp[:n_stored] = self.get_buffer("stamp")[:n_stored]
+        if self.policy.refreshes:
+            again = torch.isin(key[:n_stored], task.key)
+            stamp[:n_stored][again] = self.experiences
+        return Candidates(
+            size=self.size,
+            salt=self.salt,
+            priority=priorities(key, self.salt),
+            y=torch.cat([self.y[:n_stored], task.y[new]]),
+            stamp=stamp,
+            is_new=torch.arange(len(key), device=key.device) >= n_stored,
+            features=None if features is None else torch.cat([features[0], features[1][new]]),
+        )
+
+    def _stamp(
+        self, found: Candidates, order: Tensor, slots: Tensor, entering: Tensor, n_stored: int
+    ) -> None:
+        """Remember what the policy is going to ask of every sample."""
+        if self.policy.stamp == "none":
+            return
+        stamp = found.stamp
+        if self.policy.stamp == "rank":
+            stamp = rank_within(found.y, order)
+        buffer = self.get_buffer("stamp")
+        buffer[:n_stored] = stamp[:n_stored]
+        buffer[slots] = stamp[entering]
+
+    def gather(self, index: Tensor, like: Tensor | None = None) -> Batch:
+        """``(n,)`` slots to their samples, with the dtype of ``like`` (None: as stored).
+
+        ``extra`` of the batch holds what was stored beyond sample, label and task id.
+        """
+        x = self.x.index_select(0, index)
+        told = "task_id" in self.layout
+        known = ("x", "y", "key", "task_id", "stamp")
+        further = (name for name in self.layout if name not in known)
+        return Batch(
+            x=x if like is None else x.to(like.dtype),
+            y=self.y.index_select(0, index),
+            task_id=self.get_buffer("task_id").index_select(0, index) if told else None,
+            extra={name: self.get_buffer(name).index_select(0, index) for name in further},
+        )
+
+    def nbytes(self) -> int:
+        """Bytes of all slots, filled or not."""
+        return sum(self.get_buffer(name).nbytes for name in self.layout)

@@ -1,0 +1,78 @@
+"""A variational autoencoder as a memory: it is asked for samples like those it has seen."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class VAE(nn.Module):
+    """Fully connected, with a standard normal latent (Kingma & Welling 2014, arXiv 1312.6114).
+
+    Images (integers that ``scale`` brings to [0, 1]) have a Bernoulli likelihood per pixel, all else
+    a Gaussian one whose single variance is the optimal one, the mean squared error itself
+    (Rybkin et al. 2021, arXiv 2006.13202), so that no scale has to be set.
+    """
+
+    def __init__(
+        self,
+        input_shape: tuple[int, ...],
+        dtype: torch.dtype,
+        scale: float,
+        hidden: int,
+        latent: int,
+    ) -> None:
+        super().__init__()
+        self.input_shape, self.dtype, self.scale, self.latent = input_shape, dtype, scale, latent
+        size = math.prod(input_shape)
+        self.encoder = _layers(size, hidden, 2 * latent)
+        self.decoder = _layers(latent, hidden, size)
+
+    def loss(self, x: Tensor) -> Tensor:
+        """``(B,)``: the negative evidence lower bound of ``(B, *input_shape)`` raw samples, in nats.
+
+        Of the Gaussian one the constant is left out.
+        """
+        flat = x.flatten(1).to(self._weight.dtype) * self.scale
+        encoded: Tensor = self.encoder(flat)
+        mean, log_variance = encoded.chunk(2, dim=1)
+        z = mean + torch.randn_like(mean) * (log_variance / 2).exp()
+        decoded: Tensor = self.decoder(z)
+        divergence = (mean.square() + log_variance.exp() - 1 - log_variance).sum(1) / 2
+        if not self.dtype.is_floating_point:
+            error = F.binary_cross_entropy_with_logits(decoded, flat, reduction="none").sum(1)
+            return error + divergence
+        squared = (decoded - flat).square()
+        # The variance in the denominator is a constant of the gradient; then its own is zero.
+        variance = squared.detach().mean().clamp_min(1e-6)
+        error = squared.sum(1) / (2 * variance) + flat.shape[1] / 2 * variance.log()
+        return error + divergence
+
+    @torch.no_grad()
+    def sample(self, n: int) -> Tensor:
+        """``(n, *input_shape)`` new samples, in the pool's dtype and range."""
+        weight = self._weight
+        z = torch.randn(n, self.latent, device=weight.device, dtype=weight.dtype)
+        decoded: Tensor = self.decoder(z)
+        if self.dtype.is_floating_point:
+            x = decoded / self.scale
+        else:
+            x = (decoded.sigmoid() / self.scale).round()
+        return x.to(self.dtype).view(n, *self.input_shape)
+
+    @property
+    def _weight(self) -> Tensor:
+        return next(self.parameters())
+
+
+def _layers(n_in: int, hidden: int, n_out: int) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Linear(n_in, hidden),
+        nn.ReLU(),
+        nn.Linear(hidden, hidden),
+        nn.ReLU(),
+        nn.Linear(hidden, n_out),
+    )
