@@ -49,7 +49,7 @@ def test_only_these_shells(capsys: Capture):
         (("run", "encoder=r"), ["random"]),
         (("run", "encoder=random:mlp", "encoder.se"), ["encoder.seed="]),
         (("run", "encoder.d"), []),
-        (("--whole", "run", "strategy=e"), ["strategy=ewc"]),
+        (("--whole", "run", "strategy=ew"), ["strategy=ewc"]),
         (("run", "strategy", "=", "ewc,n"), ["ewc,naive"]),
         (("run", "strategy=ewc", "strategy.la"), ["strategy.lam="]),
         (("run", "strategy", "=", "ewc", "strategy.la"), ["strategy.lam="]),
