@@ -20,10 +20,10 @@ or what was written early is not found again. ``address=fixed`` holds still by c
 linear, and needs only the labels to be written.
 
 Defaults were chosen on digits (class_incremental; scole, 300 tasks) and mnist5k (class_incremental)
-with seed 100, by test accuracy; on validation parts (three seeds from 100 on) a noise of 0.3, 1 and 3
-cannot be told apart. ``write_address=whole`` is the published memory's, and the only one that s
-matters to: worse for the classifier, which is asked without labels, and better for replay, which
-asks by them.
+with seed 100, by test accuracy. On the validation part of digits (scole, three seeds from 100 on) they
+stand: noises of 0.3 to 3 and prior_std of 0.3 to 3 cannot be told apart, write_address=cue is best.
+``write_address=whole`` is the published memory's, and the only one that s matters to: worse for the
+classifier, which is asked without labels, and better for replay, which asks by them.
 """
 
 from __future__ import annotations
