@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import random
 import tempfile
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from itertools import pairwise
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +34,7 @@ from clbench.config import RunConfig
 from clbench.data.dataset import DataSet
 from clbench.data.pool import Pool
 from clbench.ledger import Ledger, refuse_hidden_memory
+from clbench.processes import fresh_process
 from clbench.registry import Plugin, find
 from clbench.scenario import Scenario
 from clbench.strategy import GradientStrategy, Strategy
@@ -87,7 +86,7 @@ def continues_bit_for_bit_in_a_new_process(plugin: Plugin) -> None:
             learn(run, strategy, at, trial.experiences)
             ends.append(everything(strategy, trial.stream.world()))
             jobs.append((plugin, trial.name, str(file), at))
-        with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as process:
+        with fresh_process() as process:
             found = list(process.map(_continued, jobs))
     for (_, name, _, at), end, result in zip(jobs, ends, found, strict=True):
         if isinstance(result, str):

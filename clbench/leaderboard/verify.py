@@ -10,10 +10,8 @@ import math
 import random
 import tempfile
 from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +28,7 @@ from clbench.leaderboard.board import Board
 from clbench.leaderboard.entry import Entry
 from clbench.leaderboard.isolate import isolated
 from clbench.leaderboard.job import job_of, source_of
+from clbench.processes import fresh_process
 from clbench.record import Record
 from clbench.registry import Plugin
 from clbench.source import settings as settings_of
@@ -129,7 +128,7 @@ def _rebuilt(point: dict[str, Any], record: Record) -> Record:
     with tempfile.TemporaryDirectory() as out:
         options = Options(Path(out), resume=True, quiet=True, tensorboard=False)
         for cut in [*cuts, last]:
-            with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+            with fresh_process() as pool:
                 done = pool.submit(_work, {**point, "max_tasks": cut}, options).result()
             if done.status != "completed":
                 break

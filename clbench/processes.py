@@ -1,0 +1,24 @@
+"""New processes that start quickly."""
+
+from __future__ import annotations
+
+import os
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_all_start_methods, get_context
+
+
+def fresh_process() -> ProcessPoolExecutor:
+    """One new process that knows nothing of this one but its environment variables.
+
+    Where there is a fork server, it is a copy of a process that has imported the engine and done
+    nothing else: no plug-in, no state, but torch need not be imported again, which takes longer than
+    most of what is done in such a process. Elsewhere it is spawned.
+    """
+    server = "forkserver" in get_all_start_methods()
+    context = get_context("forkserver" if server else "spawn")
+    if server:
+        context.set_forkserver_preload(["clbench.execute"])
+    # The server's environment is that of the moment it was started.
+    return ProcessPoolExecutor(
+        1, mp_context=context, initializer=os.environ.update, initargs=(dict(os.environ),)
+    )
