@@ -20,5 +20,9 @@ def fresh_process() -> ProcessPoolExecutor:
         context.set_forkserver_preload(["clbench.execute"])
     # The server's environment is that of the moment it was started.
     return ProcessPoolExecutor(
-        1, mp_context=context, initializer=os.environ.update, initargs=(dict(os.environ),)
+        1, mp_context=context, initializer=_take_over, initargs=(dict(os.environ),)
     )
+
+
+def _take_over(environment: dict[str, str]) -> None:
+    os.environ.update(environment)
