@@ -54,7 +54,7 @@ class Bottleneck(nn.Module):
     def heads(self, x: Tensor) -> Tensor:
         """``(B, *input_shape)`` to ``(C, B, key_size)``."""
         z = vectors(x, self.scale, self.projection.dtype) @ self.projection
-        return z.unflatten(1, (self.shape[0], self.shape[2])).transpose(0, 1)
+        return z.view(len(z), self.shape[0], self.shape[2]).transpose(0, 1)
 
     @torch.no_grad()
     def fit_keys(self, x: Tensor, spread: float) -> None:
@@ -111,7 +111,7 @@ class Dkvb(GradientStrategy):
         """Keys in a codebook (P)."""
         key_size: int = 14
         """Dimensions of a key."""
-        key_spread: float = 1.0
+        key_spread: float = 2.0
         """How many times as wide as the first experience the keys are drawn."""
 
         def __post_init__(self) -> None:
