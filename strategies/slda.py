@@ -41,6 +41,7 @@ from clbench.latents import (
     vectors,
     width,
 )
+from clbench.memory.policies import rank_within
 from clbench.strategy import Strategy, StreamInfo
 from clbench.stream import TaskData
 
@@ -87,24 +88,27 @@ class Slda(Strategy):
     @torch.no_grad()
     def learn(self, task: TaskData) -> None:
         """Update covariance and means, one batch at a time."""
-        for x, y in batches(task, self.config.batch_size):
+        size = self.config.batch_size
+        parts = (part.split(size) for part in self._weights(task.y))
+        for (x, y), share, root in zip(batches(task, size), *parts, strict=True):
             gaps = self.means.gaps(self._vectors(x), y)
-            rows = self._recursion(y) @ gaps
+            # Samples of the same class that come earlier in the batch have moved the mean.
+            moved = (y[:, None] == y).to(gaps.dtype).tril_(-1).mul_(share)
+            moved.diagonal().fill_(1)
+            rows = moved.mul_(root) @ gaps
             self.scatter.addmm_(rows.mT, rows)
             self.means.move(gaps, y)
 
-    def _recursion(self, y: Tensor) -> Tensor:
-        """``(B, B)``: makes of a batch's gaps the rows ``sqrt(w) (x - mu_y)`` of the recursion."""
+    def _weights(self, y: Tensor) -> tuple[Tensor, Tensor]:
+        """``-1/k`` and ``sqrt(w)`` of all samples of an experience, ``(n, 1)`` each."""
         count, dtype = self.means.count, self.scatter.dtype
-        # Samples of the same class that come earlier in the batch have moved the mean.
-        moved = (y[:, None] == y).to(dtype).tril_(-1)
-        of_class = n = count.index_select(0, y.clamp_min(0)) + moved.sum(1)
-        labelled = (y >= 0).to(dtype)
+        order = torch.arange(len(y), device=y.device)
+        of_class = n = count.index_select(0, y.clamp_min(0)) + rank_within(y, order)
+        labelled = (y >= 0).long()
         if self.config.weighting == "published":
             n = count.sum() + labelled.cumsum(0) - labelled
-        weight = labelled * n / (n + 1)
-        moved.div_(-of_class.clamp_min(1)[:, None]).diagonal().fill_(1)
-        return moved.mul_(weight.sqrt_()[:, None])
+        weight = (labelled * n).to(dtype) / (n + 1)
+        return -1 / of_class.clamp_min(1).to(dtype)[:, None], weight.sqrt()[:, None]
 
     def covariance(self) -> Tensor:
         """``(d, d)``: Sigma; zero before the first sample."""
