@@ -41,9 +41,14 @@ def vectors(x: Tensor, scale: float, dtype: torch.dtype) -> Tensor:
     return z if scale == 1 else z * scale
 
 
-def batches(task: TaskData, size: int) -> Iterator[tuple[Tensor, Tensor]]:
-    """Raw samples and ``(B,)`` labels of an experience, in the delivered order, once."""
-    return zip(task.x.split(size), task.y.split(size), strict=True)
+def batches(task: TaskData, size: int) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    """An experience by batches, in the delivered order, once.
+
+    Yields ``(B, *input_shape)`` raw samples, their ``(B,)`` int64 classes, and ``(B,)`` int64: 1, or
+    0 where a sample is unlabelled and its class means nothing.
+    """
+    of, labelled = task.y.clamp_min(0), (task.y >= 0).long()
+    return zip(task.x.split(size), of.split(size), labelled.split(size), strict=True)
 
 
 def among_seen(scores: Tensor, count: Tensor) -> Tensor:
@@ -105,17 +110,21 @@ class ClassMeans(nn.Module):
         self.count: Tensor
         """``(n_classes,)`` int64"""
 
-    def gaps(self, z: Tensor, y: Tensor) -> Tensor:
-        """``(B, d)``: samples minus the mean of their class as it stands; -1: of any class."""
-        mean = self.mean.index_select(0, y.clamp_min(0))
+    def gaps(self, z: Tensor, of: Tensor) -> Tensor:
+        """``(B, d)``: samples minus the mean of their class ``(B,)`` as it stands."""
+        mean = self.mean.index_select(0, of)
         return torch.sub(z, mean, out=mean)
 
-    def move(self, gaps: Tensor, y: Tensor) -> None:
-        """Take samples ``(B, d)``, given by their gaps, into the means of their classes ``(B,)``.
+    def move(self, gaps: Tensor, of: Tensor, labelled: Tensor) -> None:
+        """Take samples, given by their ``(B, d)`` gaps, which it overwrites, into the means.
 
         Steps and not sums: a mean keeps its magnitude, so rounding does not pile up.
+
+        Args:
+            gaps: of ``gaps``.
+            of: ``(B,)`` int64 classes.
+            labelled: ``(B,)`` int64: 1, or 0 for what is to take no part.
         """
-        labelled, of = (y >= 0).long(), y.clamp_min(0)
         self.count.scatter_add_(0, of, labelled)
         share = labelled.to(gaps.dtype).div_(self.count.index_select(0, of).clamp_min_(1))
         self.mean.index_add_(0, of, gaps.mul_(share[:, None]))

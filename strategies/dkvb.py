@@ -12,6 +12,9 @@ experience comes: normal, with the mean and covariance, per codebook, of its pro
 their labels, and ``key_spread`` times as wide, for what comes later lies elsewhere. With 2,000 epochs
 a task, as in the paper, values get large; in a single pass they stay near zero, where a read is a
 count of labels. The model of the run is not used.
+
+``key_spread`` was chosen on validation parts (seed 100, class_incremental): of 0.5, 1, 2, 3 and 5,
+latents of mnist5k do best at 2 and 3; on digits 1 and 3 cannot be told apart.
 """
 
 from __future__ import annotations

@@ -55,8 +55,9 @@ class Nmc(Strategy):
     @torch.no_grad()
     def learn(self, task: TaskData) -> None:
         """Move the means."""
-        for x, y in batches(task, self.config.batch_size):
-            self.means.move(self.means.gaps(self._vectors(x), y), y)
+        for x, of, labelled in batches(task, self.config.batch_size):
+            gaps = self.means.gaps(self._vectors(x), of)
+            self.means.move(gaps, of, labelled)
 
     def forward(self, x: Tensor, task_id: Tensor | None = None) -> Tensor:
         """``(B, *input_shape)`` to ``(B, n_classes)``: minus squared distances."""

@@ -9,7 +9,8 @@ and in any batches, but for rounding.
 Deviations: the projection has 1,024 outputs (theirs 10,000: G is state, and has their square); lam is
 a setting (theirs is chosen after every task by a validation split, from 10^-8 to 10^8); M is divided
 by the root of the number of latents, so that h stays in the unit range and lam means the same for
-wide and narrow latents; no first-session adaptation of the encoder. One pass, no augmentation.
+wide and narrow latents; no first-session adaptation of the encoder. One pass, no augmentation. On the validation part of
+latents of mnist5k, lam = 0.01, 0.1, 10 and 100 are within half a point of each other.
 """
 
 from __future__ import annotations
@@ -75,9 +76,9 @@ class Ridge(Strategy):
     def learn(self, task: TaskData) -> None:
         """Add to the sums; what is unlabelled counts as zero."""
         classes = torch.arange(self.info.n_classes, device=task.y.device)
-        for x, y in batches(task, self.config.batch_size):
-            is_class = y[:, None] == classes
-            h = self.features(x).mul_((y >= 0)[:, None])
+        for x, of, labelled in batches(task, self.config.batch_size):
+            is_class = (of[:, None] == classes) & (labelled[:, None] > 0)
+            h = self.features(x).mul_(labelled[:, None])
             self.gram.addmm_(h.mT, h)
             self.sums.addmm_(h.mT, is_class.to(h.dtype))
             self.count.add_(is_class.sum(0))

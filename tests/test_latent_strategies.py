@@ -186,13 +186,13 @@ def test_nothing_seen_is_nothing_ruled_out():
 
 def test_unlabelled_samples_move_no_mean():
     means, task = ClassMeans(N_CLASSES, WIDTH), samples(30, 0)
-    half = torch.where(torch.arange(30) % 2 == 0, task.y, -1)
-    means.move(means.gaps(task.x, half), half)
+    half = (torch.arange(30) % 2 == 0).long()
+    means.move(means.gaps(task.x, task.y), task.y, half)
     assert int(means.count.sum()) == 15
-    expected = task.x[half == 0].mean(0)
+    expected = task.x[(task.y == 0) & (half == 1)].mean(0)
     torch.testing.assert_close(means.mean[0], expected)
     before = means.mean.clone()
-    means.move(means.gaps(task.x, half.clamp_max(-1)), half.clamp_max(-1))
+    means.move(means.gaps(task.x, task.y), task.y, torch.zeros_like(half))
     assert torch.equal(means.mean, before)
 
 
