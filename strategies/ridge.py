@@ -9,8 +9,10 @@ and in any batches, but for rounding.
 Deviations: the projection has 1,024 outputs (theirs 10,000: G is state, and has their square); lam is
 a setting (theirs is chosen after every task by a validation split, from 10^-8 to 10^8); M is divided
 by the root of the number of latents, so that h stays in the unit range and lam means the same for
-wide and narrow latents; no first-session adaptation of the encoder. One pass, no augmentation. On the validation part of
-latents of mnist5k, lam = 0.01, 0.1, 10 and 100 are within half a point of each other.
+wide and narrow latents; no first-session adaptation of the encoder. One pass, no augmentation.
+
+On the validation part of latents of mnist5k (seed 100, class_incremental), lam = 0.01, 0.1, 10 and
+100 are within half a point of each other.
 """
 
 from __future__ import annotations
