@@ -54,6 +54,7 @@ OPTIONS = {
     "export": ("--weights", "--overwrite"),
     "fisher": (),
     "leaderboard": ("--boards", "--check"),
+    "study": ("--out", "--page", "--dry-run", "--resume", "--jobs", "--quiet"),
     "cache": ("--json", "--dry-run"),
     "board": ("--boards", "--out", "--jobs", "--json"),
     "tune": ("--out", "--jobs", "--resume"),
@@ -133,6 +134,8 @@ def candidates(words: list[str]) -> list[str]:
         return [w for w in FOLDERS_WORD.values() if w.startswith(last)]
     if command == "cache":
         return [w for w in ("list", "verify", "clear") if w.startswith(last) and len(joined) == 2]
+    if command == "study" and len(joined) == 2:
+        return [w for w in ("latent",) if w.startswith(last)]
     if command not in ("run", "show", "check"):
         return []
     return [c for c in _settings(joined[1:-1], last, command) if c.startswith(last)]
