@@ -625,7 +625,7 @@ GOLDEN = {
     "subgroup_shift": "4dafb6dacab664ff",
     "subgroup_shift stripes": "929ebbf64208afa4",
     "latent_replay": "aca4b2bc0a7d3ab9",
-    "latent_replay shots": "",
+    "latent_replay shots": "438a73a1e7f7abae",
     "latent_replay scole": "ac316e6efcfc5582",  # that of scole
 }
 
