@@ -25,7 +25,9 @@ IMAGES = pool(n_classes=4, n_train=6, n_test=3, shape=(8, 8))
 ORDERS = sys.modules[find("scenario", "latent_replay").load().__module__].ORDERS
 
 
-def make(on: TensorPool = TEN, seed: int = 0, name: str = "latent_replay", **given: object) -> Stream:
+def make(
+    on: TensorPool = TEN, seed: int = 0, name: str = "latent_replay", **given: object
+) -> Stream:
     point = {"scenario": name, "strategy": "naive", "model": "mlp", "encoder": "none"}
     point |= {f"scenario.{key}": value for key, value in given.items()}
     stream: Stream = resolve_point(point).scenario.stream(on, seed)
@@ -94,7 +96,7 @@ def test_classes_per_task_where_no_number_of_tasks_is_given():
     "more", [{}, {"protocol": "scole", "n_tasks": 5}, {"protocol": "domain_incremental"}]
 )
 def test_shots_are_the_same_few_samples_for_every_seed(more: dict[str, object]):
-    """k of each class, and those of k - 1 among them."""
+    """There are k of each class, and those of k - 1 among them."""
     seen: dict[int, set[int]] = {}
     for k, seed in itertools.product((3, 2), range(3)):
         stream = make(seed=seed, shots=k, **more)

@@ -33,14 +33,14 @@ def study(
         What was found; None where the user interrupted a run, and then nothing is written.
 
     Raises:
-        UsageError: the words are wrong, or the page cannot be written; nothing was run.
+        UsageError: the words are wrong; nothing was run.
+        ClbenchError: the page cannot be written; the runs are kept.
     """
     from clbench.study.figure import figure
     from clbench.study.report import report
 
     if page.suffix != ".md":
         raise UsageError(f"--page {page}: must end in .md")
-    page.parent.mkdir(parents=True, exist_ok=True)
     planned = plan(words)
     records: dict[int, Record | None] = {}
     for done in run_all(planned.points, options):
@@ -51,6 +51,7 @@ def study(
     result = join(planned, records, words, options)
     picture = page.with_suffix(".png")
     try:
+        page.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(picture, figure(result))
         write_atomically(page, report(result, picture.name).encode())
     except OSError as error:

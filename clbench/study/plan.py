@@ -71,8 +71,6 @@ def plan(words: Sequence[str]) -> Plan:
     members = []
     for point in sweep(["scenario=latent_replay", *full]):
         members.append(_member({**point, "overrides": list(words)}, points))
-    if len({(m.setting, m.head, m.seed) for m in members}) < len(members):
-        raise UsageError("two runs of the study are the same; drop what is given twice")
     return Plan(points, members)
 
 

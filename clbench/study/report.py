@@ -102,11 +102,17 @@ def _pretraining(result: Result) -> str:
         )
     settings, heads = names_of(g[0] for g in gains), names_of(g[1] for g in gains)
     rows = [[settings[s], heads[h], _interval(gain, sign=True)] for s, h, gain in gains]
-    better = sum(gain.mean is not None and gain.mean > 0 for *_, gain in gains)
+    better = sum((gain.mean or 0) > 0 for *_, gain in gains)
+    clearly = sum(_is_above_zero(gain) for *_, gain in gains)
     return (
         f"**Pretrained beats random.** So it did in {better} of {len(gains)} comparisons of A_CL, "
-        f"seed by seed:\n\n{_table(['latents', 'head', 'pretrained − random'], rows)}"
+        f"seed by seed; in {clearly} the interval leaves zero out:\n\n"
+        f"{_table(['latents', 'head', 'pretrained − random'], rows)}"
     )
+
+
+def _is_above_zero(gain: Interval) -> bool:
+    return gain.mean is not None and gain.half_width is not None and gain.mean > gain.half_width
 
 
 def _replay_size(result: Result) -> str:
