@@ -16,6 +16,7 @@ from clbench.study.latents import Latents, describe
 from clbench.study.metrics import Measures, measure
 from clbench.study.plan import Key, Member, Plan, plan
 from clbench.study.result import Result
+from clbench.sweep import without_folder
 
 
 def study(
@@ -48,7 +49,7 @@ def study(
         records[done.number] = done.record
         if done.record is not None and done.record.status == "interrupted":
             return None
-    result = join(planned, records, words, options)
+    result = join(planned, records, options)
     picture = page.with_suffix(".png")
     try:
         page.parent.mkdir(parents=True, exist_ok=True)
@@ -59,9 +60,7 @@ def study(
     return result
 
 
-def join(
-    planned: Plan, records: dict[int, Record | None], words: Sequence[str], options: Options
-) -> Result:
+def join(planned: Plan, records: dict[int, Record | None], options: Options) -> Result:
     """Put runs and their siblings together."""
     counts = {
         number: record.to_counts()
@@ -88,7 +87,7 @@ def join(
         for number, record in sorted(records.items(), key=lambda pair: pair[0])
         if number not in counts
     )
-    return Result(tuple(words), found, latents, failed, len(planned.points))
+    return Result(planned.words, found, latents, failed, len(planned.points))
 
 
 def _latents(planned: Plan, member: Member, options: Options) -> Latents:
@@ -99,5 +98,5 @@ def _latents(planned: Plan, member: Member, options: Options) -> Latents:
 
 def _failure(planned: Plan, number: int, record: Record | None) -> str:
     point = planned.points[number]
-    words = [f"{key}={value}" for key, value in point.items() if key != "overrides"]
+    words = [without_folder(f"{k}={v}") for k, v in point.items() if k != "overrides"]
     return f"{' '.join(words)}: {'could not run' if record is None else record.status}"

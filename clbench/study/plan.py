@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from clbench.errors import UsageError
-from clbench.sweep import sweep
+from clbench.sweep import sweep, without_folder
 
 MLP = "mlp_head"
 REPLAY = "strategy.replay_per_class"
@@ -43,6 +43,8 @@ class Member:
 class Plan:
     """All runs, each once, and what each is for."""
 
+    words: tuple[str, ...]
+    """What the user passed; of a path only the file's name."""
     points: list[Point]
     members: list[Member]
 
@@ -67,11 +69,12 @@ def plan(words: Sequence[str]) -> Plan:
         full.append(f"{MLP}.replay_per_class={REPLAY_SIZES}")
     # Data and encoder vary slowest: each is loaded once.
     full.sort(key=lambda word: (not word.startswith("data"), not word.startswith("encoder")))
+    shown = tuple(map(without_folder, words))
     points: list[Point] = []
     members = []
     for point in sweep(["scenario=latent_replay", *full]):
-        members.append(_member({**point, "overrides": list(words)}, points))
-    return Plan(points, members)
+        members.append(_member({**point, "overrides": list(shown)}, points))
+    return Plan(shown, points, members)
 
 
 def _member(point: Point, points: list[Point]) -> Member:

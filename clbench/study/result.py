@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from clbench.study.latents import Latents
 from clbench.study.metrics import Crossing, Measures, effective_replay_size
 from clbench.study.plan import MLP, REPLAY, Key
+from clbench.sweep import without_folder
 from clbench.tables import Interval, t_interval
 
 RANDOM = "random:"
@@ -98,12 +99,13 @@ def names_of(keys: Iterable[Key]) -> dict[Key, str]:
     names = {}
     for key in keys:
         size = replay_of(key) if "strategy" in dict(key) else None
-        parts = [value for name, value in key if name in ("data", "encoder", "strategy")]
+        shown = [tuple(without_folder("=".join(word)).split("=", 1)) for word in key]
+        parts = [value for name, value in shown if name in ("data", "encoder", "strategy")]
         if size is not None:
             parts = ["naive MLP" if size == 0 else f"MLP, replay {size}"]
         parts += [
             f"{name.partition('.')[2] or name}={value}"
-            for name, value in key
+            for name, value in shown
             if name not in ("data", "encoder", "strategy", REPLAY) and _varies(name, key, keys)
         ]
         names[key] = ", ".join(parts)
