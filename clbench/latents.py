@@ -105,11 +105,17 @@ class ClassMeans(nn.Module):
         self.count: Tensor
         """``(n_classes,)`` int64"""
 
-    @torch.no_grad()
-    def update(self, z: Tensor, y: Tensor) -> None:
-        """``(B, d)`` samples and ``(B,)`` labels; -1 takes no part."""
+    def gaps(self, z: Tensor, y: Tensor) -> Tensor:
+        """``(B, d)``: samples minus the mean of their class as it stands; -1: of any class."""
+        mean = self.mean.index_select(0, y.clamp_min(0))
+        return torch.sub(z, mean, out=mean)
+
+    def move(self, gaps: Tensor, y: Tensor) -> None:
+        """Take samples ``(B, d)``, given by their gaps, into the means of their classes ``(B,)``.
+
+        Steps and not sums: a mean keeps its magnitude, so rounding does not pile up.
+        """
         labelled, of = (y >= 0).long(), y.clamp_min(0)
         self.count.scatter_add_(0, of, labelled)
-        share = labelled.to(z.dtype) / self.count.index_select(0, of).clamp_min(1)
-        step = (z - self.mean.index_select(0, of)).mul_(share[:, None])
-        self.mean.index_add_(0, of, step)
+        share = labelled.to(gaps.dtype).div_(self.count.index_select(0, of).clamp_min_(1))
+        self.mean.index_add_(0, of, gaps.mul_(share[:, None]))

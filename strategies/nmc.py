@@ -14,10 +14,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor, nn
 
-from clbench.latents import ClassMeans, among_seen, batches, check_at_least
-from clbench.latents import squared_distances, vectors, width
+from clbench.latents import (
+    ClassMeans,
+    among_seen,
+    batches,
+    check_at_least,
+    squared_distances,
+    vectors,
+    width,
+)
 from clbench.strategy import Strategy, StreamInfo
 from clbench.stream import TaskData
 
@@ -44,10 +52,11 @@ class Nmc(Strategy):
     def _vectors(self, x: Tensor) -> Tensor:
         return vectors(x, self.info.scale, self.means.mean.dtype)
 
+    @torch.no_grad()
     def learn(self, task: TaskData) -> None:
         """Move the means."""
         for x, y in batches(task, self.config.batch_size):
-            self.means.update(self._vectors(x), y)
+            self.means.move(self.means.gaps(self._vectors(x), y), y)
 
     def forward(self, x: Tensor, task_id: Tensor | None = None) -> Tensor:
         """``(B, *input_shape)`` to ``(B, n_classes)``: minus squared distances."""

@@ -1,0 +1,117 @@
+"""SLDA and NMC on latents of 448 dimensions: by batches and one by one, and the product inside.
+
+Run by hand, ``python benchmarks/latent_heads.py``: half a minute on one thread. For each head three
+arms take turns, so that whatever else the machine does hits them alike: ``learn`` of the strategy,
+the textbook recursion in float32, one sample after another, means and counts being tensors (it takes
+every 20th latent, and its time is multiplied by 20), and nothing but the matrix product of an
+update, ``(448, B) (B, 448)`` for SLDA and ``(classes, B) (B, 448)`` for NMC. Times are processor
+time. The table gives medians over rounds of ratios within a round: how many times as fast as the
+recursion, and the share of the product's rate.
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from clbench.registry import find
+from clbench.strategy import Strategy, StreamInfo
+from clbench.stream import TaskData
+
+N, WIDTH, CLASSES, SHARE, ROUNDS = 10_000, 448, 100, 20, 15
+BATCHES = (10, 64, 256)
+Loop = Callable[[Tensor, list[int]], Tensor]
+Product = Callable[[Sequence[Tensor]], None]
+
+
+def slda_loop(x: Tensor, y: list[int]) -> Tensor:
+    """The published recursion; returns the covariance."""
+    mean, count = torch.zeros(CLASSES, x.shape[1]), torch.zeros(CLASSES)
+    covariance = torch.zeros(x.shape[1], x.shape[1])
+    for n, (sample, label) in enumerate(zip(x, y, strict=True)):
+        delta = sample - mean[label]
+        covariance = (n * covariance + n / (n + 1) * torch.outer(delta, delta)) / (n + 1)
+        count[label] += 1
+        mean[label] += delta / count[label]
+    return covariance
+
+
+def nmc_loop(x: Tensor, y: list[int]) -> Tensor:
+    """Running means, one sample after another; returns them."""
+    mean, count = torch.zeros(CLASSES, x.shape[1]), torch.zeros(CLASSES)
+    for sample, label in zip(x, y, strict=True):
+        count[label] += 1
+        mean[label] += (sample - mean[label]) / count[label]
+    return mean
+
+
+def head(name: str, batch_size: int) -> Strategy:
+    """A strategy that has seen nothing."""
+    cls = find("strategy", name).load()
+    info = StreamInfo((WIDTH,), torch.float32, 1.0, CLASSES, None)
+    return cls(info, cls.Config(batch_size=batch_size), nn.Identity)
+
+
+def slda_product(x: Sequence[Tensor]) -> None:
+    """The matrix product of every update alone, of the rows with themselves."""
+    total = torch.zeros(WIDTH, WIDTH)
+    for part in x:
+        total.addmm_(part.mT, part)
+
+
+def nmc_product(x: Sequence[Tensor]) -> None:
+    """One-hot labels times the rows."""
+    total, hot = torch.zeros(CLASSES, WIDTH), torch.ones(CLASSES, len(x[0]))
+    for part in x:
+        total.addmm_(hot[:, : len(part)], part)
+
+
+def seconds(call: Callable[[], object]) -> float:
+    """Processor time of one call, which other processes take no part of."""
+    start = time.thread_time()
+    call()
+    return time.thread_time() - start
+
+
+def measure(name: str, loop: Loop, product: Product) -> None:
+    """One head: all arms in turn, then its lines of the table."""
+    seed = torch.Generator().manual_seed(1)
+    y = torch.randint(CLASSES, (N,), generator=seed)
+    x = torch.randn(CLASSES, WIDTH, generator=seed)[y] + torch.randn(N, WIDTH, generator=seed)
+    task = TaskData(x, y, torch.arange(N))
+    few, labels = x[::SHARE].contiguous(), y[::SHARE].tolist()
+    arms: dict[int, list[tuple[float, float]]] = {size: [] for size in BATCHES}
+    alone: list[float] = []
+    for round_ in range(ROUNDS + 1):
+        slow = seconds(lambda: loop(few, labels)) * SHARE
+        for size in BATCHES:
+            strategy = head(name, size)
+            fast = seconds(lambda s=strategy: s.learn(task))  # type: ignore[misc]
+            bare = seconds(lambda b=size: product(x.split(b)))  # type: ignore[misc]
+            if round_:  # the first warms up
+                arms[size].append((slow / fast, bare / fast))
+        alone.append(slow)
+    print(f"{name}: one by one {statistics.median(alone[1:]) / N * 1e6:.1f} us a sample")
+    for size, ratios in arms.items():
+        times, share = zip(*ratios, strict=True)
+        print(
+            f"  batch {size:3d}  {statistics.median(times):5.1f} times as fast ({min(times):.1f} to "
+            f"{max(times):.1f}), {statistics.median(share):4.0%} of the product's rate "
+            f"({min(share):.0%} to {max(share):.0%})"
+        )
+
+
+def main() -> None:
+    """Measure and print."""
+    torch.set_num_threads(1)
+    print(f"{N:,} latents of {WIDTH} dimensions, {CLASSES} classes, one thread, {ROUNDS} rounds")
+    measure("slda", slda_loop, slda_product)
+    measure("nmc", nmc_loop, nmc_product)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,123 @@
+"""Streaming linear discriminant analysis: class means and one covariance, updated by batches.
+
+Deep SLDA (Hayes & Kanan 2020, "Lifelong Machine Learning with Deep Streaming Linear Discriminant
+Analysis", CVPR-W, arXiv 1909.01520), as Ostapenko et al. 2022 (arXiv 2205.00329) use it on latents.
+Per sample x of class y, with n samples before it and the class mean mu as it was before it:
+``Sigma <- (n Sigma + w (x - mu_y)(x - mu_y)^T) / (n + 1)``, then the mean moves. Scores are
+``x Lambda mu_c - mu_c Lambda mu_c / 2`` with ``Lambda = ((1 - shrinkage) Sigma + shrinkage I)^-1``.
+
+- ``weighting=published``: w = n / (n + 1), n counting all classes. A class's first sample enters
+  against a mean of zero, with almost full weight. So this is not the covariance within classes, and
+  comes near to it only as n grows.
+- ``weighting=pooled``: w = k / (k + 1), k counting samples of the class (Welford's update): the
+  covariance within classes over all n samples, exactly, and the classifier is LDA with equal priors.
+
+``n Sigma`` is a sum over samples. So a batch of B adds one ``(d, B) (B, d)`` product of its rows,
+each centred on the mean that the recursion would have had; the result is that of the recursion,
+whatever ``batch_size``, but for rounding.
+
+Deviations: Sigma starts at zero rather than ones (the first sample erases either), there is no
+initialisation on other data, and Lambda is applied by a Cholesky factor rather than as a
+pseudo-inverse: the shrunk matrix has no null space. ``shrinkage`` is absolute, so it is meant for
+samples of about unit range. One pass, no network, no gradient, no augmentation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from clbench.errors import UsageError
+from clbench.latents import (
+    ClassMeans,
+    among_seen,
+    batches,
+    check_at_least,
+    solve_ridge,
+    vectors,
+    width,
+)
+from clbench.strategy import Strategy, StreamInfo
+from clbench.stream import TaskData
+
+
+class Slda(Strategy):
+    """Linear discriminant analysis of all that has been seen."""
+
+    @dataclass(frozen=True)
+    class Config(Strategy.Config):
+        """Settings of streaming LDA."""
+
+        shrinkage: float = 1e-4
+        """Share of the identity in the covariance (0 to 1, above 0): published as epsilon."""
+        weighting: Literal["published", "pooled"] = "published"
+        """published: n/(n+1) over all samples; pooled: of the class, the covariance of LDA."""
+        batch_size: int = 64
+        """Samples that the statistics are updated with at once: a matter of speed."""
+
+        def __post_init__(self) -> None:
+            check_at_least(batch_size=self.batch_size)
+            if not 0 < self.shrinkage <= 1:
+                raise UsageError(
+                    f"strategy.shrinkage={self.shrinkage} must be above 0 and at most 1"
+                )
+
+    def __init__(
+        self, info: StreamInfo, config: Config, build_model: Callable[[], nn.Module]
+    ) -> None:
+        super().__init__(info, config, build_model)
+        size = width(info)
+        self.means = ClassMeans(info.n_classes, size)
+        self.register_buffer("scatter", torch.zeros(size, size))
+        self.register_buffer("coefficients", torch.zeros(size, info.n_classes))
+        self.register_buffer("intercepts", torch.zeros(info.n_classes))
+        self.scatter: Tensor
+        """``(d, d)``: n times the covariance."""
+        self.coefficients: Tensor
+        """``(d, n_classes)``: Lambda mu_c as of the last ``prepare``."""
+        self.intercepts: Tensor
+
+    def _vectors(self, x: Tensor) -> Tensor:
+        return vectors(x, self.info.scale, self.scatter.dtype)
+
+    @torch.no_grad()
+    def learn(self, task: TaskData) -> None:
+        """Update covariance and means, one batch at a time."""
+        for x, y in batches(task, self.config.batch_size):
+            gaps = self.means.gaps(self._vectors(x), y)
+            rows = self._recursion(y) @ gaps
+            self.scatter.addmm_(rows.mT, rows)
+            self.means.move(gaps, y)
+
+    def _recursion(self, y: Tensor) -> Tensor:
+        """``(B, B)``: makes of a batch's gaps the rows ``sqrt(w) (x - mu_y)`` of the recursion."""
+        count, dtype = self.means.count, self.scatter.dtype
+        # Samples of the same class that come earlier in the batch have moved the mean.
+        moved = (y[:, None] == y).to(dtype).tril_(-1)
+        of_class = n = count.index_select(0, y.clamp_min(0)) + moved.sum(1)
+        labelled = (y >= 0).to(dtype)
+        if self.config.weighting == "published":
+            n = count.sum() + labelled.cumsum(0) - labelled
+        weight = labelled * n / (n + 1)
+        moved.div_(-of_class.clamp_min(1)[:, None]).diagonal().fill_(1)
+        return moved.mul_(weight.sqrt_()[:, None])
+
+    def covariance(self) -> Tensor:
+        """``(d, d)``: Sigma; zero before the first sample."""
+        return self.scatter / self.means.count.sum().clamp_min(1)
+
+    def prepare(self) -> None:
+        """Solve for the discriminants of the covariance as it stands."""
+        shrinkage, mean = self.config.shrinkage, self.means.mean
+        shrunk = (1 - shrinkage) * self.covariance()
+        self.coefficients.copy_(solve_ridge(shrunk, shrinkage, mean.mT))
+        self.intercepts.copy_((mean * self.coefficients.mT).sum(1) / -2)
+
+    def forward(self, x: Tensor, task_id: Tensor | None = None) -> Tensor:
+        """``(B, *input_shape)`` to ``(B, n_classes)``: the discriminants."""
+        scores = torch.addmm(self.intercepts, self._vectors(x), self.coefficients)
+        return among_seen(scores, self.means.count)
