@@ -11,15 +11,22 @@ from clbench.sweep import sweep, without_folder
 
 MLP = "mlp_head"
 REPLAY = "strategy.replay_per_class"
-REINIT = "strategy.reinit"
+REINIT = "strategy.reset_weights"
 DEFAULTS = {
     "data": "mnist5k,fashion_mnist",
     "encoder": "efficientnet_lite0,random:efficientnet_lite0,identity",
     "strategy": f"nmc,slda,knn,ridge,{MLP}",
     "seed": "0..4",
 }
-REPLAY_SIZES = "0,2,10,50"
-"""Of the MLP; 0 is naive training."""
+MODEL = {"model": "mlp", "model.hidden": "[1024]"}
+"""The study's, unless the words name a model."""
+MLP_DEFAULTS = {
+    f"{MLP}.replay_per_class": "0,2,10,50",
+    f"{MLP}.batch_size": "64",
+    f"{MLP}.epochs": "20",
+    f"{MLP}.optimizer": "adam",
+}
+"""The study's but for the epochs, of which it makes 100. Replay 0 is naive training."""
 
 Point = dict[str, Any]
 Key = tuple[tuple[str, str], ...]
@@ -59,14 +66,14 @@ def plan(words: Sequence[str]) -> Plan:
         UsageError: a word has no sense here.
     """
     given = {word.partition("=")[0] for word in words}
-    for key in ("scenario", "board", "scenario.n_tasks", REPLAY, REINIT, f"{MLP}.reinit"):
+    for key in ("scenario", "board", "scenario.n_tasks", REPLAY, REINIT, f"{MLP}.reset_weights"):
         if key in given:
             instead = f"; set {MLP}.replay_per_class" if key == REPLAY else ""
             raise UsageError(f"{key}= is set by the study itself{instead}")
-    full = [*words, *(f"{key}={value}" for key, value in DEFAULTS.items() if key not in given)]
-    names = next(word for word in full if word.startswith("strategy=")).partition("=")[2].split(",")
-    if MLP in names and f"{MLP}.replay_per_class" not in given:
-        full.append(f"{MLP}.replay_per_class={REPLAY_SIZES}")
+    strategies = next((w for w in words if w.startswith("strategy=")), DEFAULTS["strategy"])
+    own = {**DEFAULTS, **({} if "model" in given else MODEL)}
+    own |= MLP_DEFAULTS if MLP in strategies.removeprefix("strategy=").split(",") else {}
+    full = [*words, *(f"{key}={value}" for key, value in own.items() if key not in given)]
     # Data and encoder vary slowest: each is loaded once.
     full.sort(key=lambda word: (not word.startswith("data"), not word.startswith("encoder")))
     shown = tuple(map(without_folder, words))
@@ -85,14 +92,15 @@ def _member(point: Point, points: list[Point]) -> Member:
             points.append(point)
         return points.index(point)
 
-    member = Member(_setting(point), _head(point), str(point["seed"]), number(point))
+    naive = {**{k: v for k, v in point.items() if k != REPLAY}, "strategy": "naive"}
+    run = naive if point.get(REPLAY) == "0" else point
+    member = Member(_setting(point), _head(point), str(point["seed"]), number(run))
     if point["strategy"] != MLP:
         return member
-    naive = {**point, REPLAY: "0"}
     whole = {k: v for k, v in naive.items() if k != "scenario.task_order"}
     return replace(
         member,
-        reinit=number({**point, REINIT: "true"}),
+        reinit=number({**run, REINIT: "true"}),
         iid=number({**whole, "scenario.n_tasks": "1"}),
         alone=number({**naive, REINIT: "true"}),
     )

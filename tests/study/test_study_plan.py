@@ -25,15 +25,18 @@ def test_siblings_differ_from_their_run_in_what_they_are_for():
         run = points[member.run]
         assert run["scenario"] == "latent_replay"
         assert run["seed"] == "3"
-        if run["strategy"] != MLP:
+        if dict(member.head)["strategy"] != MLP:
             assert (member.reinit, member.iid, member.alone) == (None, None, None)
             continue
+        naive = {k: v for k, v in {**run, "strategy": "naive"}.items() if k != REPLAY}
+        assert (run == naive) == (dict(member.head)[REPLAY] == "0")
+        assert naive["strategy.optimizer"] == "adam"
         assert member.reinit is not None
         assert member.iid is not None
         assert member.alone is not None
         assert points[member.reinit] == {**run, REINIT: "true"}
-        assert points[member.iid] == {**run, REPLAY: "0", "scenario.n_tasks": "1"}
-        assert points[member.alone] == {**run, REPLAY: "0", REINIT: "true"}
+        assert points[member.iid] == {**naive, "scenario.n_tasks": "1"}
+        assert points[member.alone] == {**naive, REINIT: "true"}
 
 
 def test_words_take_the_place_of_the_studys_own():
@@ -41,12 +44,14 @@ def test_words_take_the_place_of_the_studys_own():
         ["encoder=none", "data=digits", "seed=0,1", f"strategy=nmc,{MLP}", f"{MLP}.lr=0.1"]
     )
     assert len(planned.members) == 2 * (1 + 4)
-    of_mlp = [p for p in planned.points if p["strategy"] == MLP]
+    of_mlp = [p for p in planned.points if p["strategy"] != "nmc"]
     assert all(p["strategy.lr"] == "0.1" for p in of_mlp)
     assert all("strategy.lr" not in p for p in planned.points if p not in of_mlp)
     sizes = plan([f"{MLP}.replay_per_class=5", "seed=0"])
-    assert {p.get(REPLAY) for p in sizes.points} == {None, "0", "5"}
+    assert {p.get(REPLAY) for p in sizes.points} == {None, "5"}
     assert not any(REPLAY in p for p in plan(["strategy=nmc"]).points)
+    assert {p["model"] for p in plan(["model=linear", "seed=0"]).points} == {"linear"}
+    assert "model.hidden" not in plan(["model=linear", "seed=0"]).points[0]
 
 
 def test_one_task_has_no_order():
@@ -70,7 +75,7 @@ def test_each_data_set_and_encoder_is_used_up_before_the_next():
         "scenario.n_tasks=3",
         "board=scole-digits",
         f"{REPLAY}=3",
-        f"{MLP}.reinit=true",
+        f"{MLP}.reset_weights=true",
         "seed",
         "seed=",
     ],
