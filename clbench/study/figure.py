@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 
 from clbench.study.plan import Key
-from clbench.study.result import Result
+from clbench.study.result import Result, names_of
 
 LEVELS = (("nmc", "--"), ("slda", ":"))
 """Heads that are drawn as lines, and how."""
@@ -19,7 +19,7 @@ def figure(result: Result) -> bytes:
     for setting in result.found:
         rest = tuple((k, v) for k, v in setting if k != "encoder")
         panels.setdefault(rest, []).append(setting)
-    n = max(1, len(panels))
+    n, names = max(1, len(panels)), names_of(panels)
     drawn = Figure(figsize=(1 + 4.5 * n, 4.2), layout="constrained")
     row = drawn.subplots(1, n, sharey=True, squeeze=False)[0]
     for axes, (rest, settings) in zip(row, panels.items(), strict=False):
@@ -40,8 +40,7 @@ def figure(result: Result) -> bytes:
         axes.set_xscale("symlog", linthresh=1)
         axes.set_xticks(sorted(sizes), [str(size) for size in sorted(sizes)])
         axes.minorticks_off()
-        title = ", ".join(v if k == "data" else f"{k}={v}" for k, v in rest)
-        axes.set(title=title, xlabel="replayed samples per class")
+        axes.set(title=names[rest], xlabel="replayed samples per class")
         axes.grid(alpha=0.3)
     row[0].set(ylabel="final accuracy, mean over tasks", ylim=(0, 1.02))
     for strategy, style in LEVELS:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import pairwise
 
-from clbench.study.plan import Key
-from clbench.study.result import RANDOM, Result, names_of
+from clbench.study.plan import REPLAY, Key
+from clbench.study.result import RANDOM, Result, names_of, replay_of
 from clbench.tables import Interval
 
 COLUMNS = (
@@ -34,7 +34,7 @@ with untrained weights. This page is written by the command itself:
 {command}
 ```
 
-{n_runs} runs, those included that the metrics compare with.
+{n_runs} runs, those included that the metrics compare with. {mlp}
 
 ## The metrics
 
@@ -61,7 +61,7 @@ def report(result: Result, picture: str) -> str:
     """
     command = " ".join(["clbench study latent", *result.words])
     parts = [
-        INTRODUCTION.format(command=command, n_runs=result.n_runs),
+        INTRODUCTION.format(command=command, n_runs=result.n_runs, mlp=_mlp(result)),
         "## What the paper says, and what came out here\n",
         _meeting(result),
         _pretraining(result),
@@ -74,6 +74,21 @@ def report(result: Result, picture: str) -> str:
     if result.failed:
         parts += ["## Runs without numbers\n", "".join(f"- {line}\n" for line in result.failed)]
     return "\n".join(parts)
+
+
+def _mlp(result: Result) -> str:
+    """How the MLP was trained, beside how the study trains it."""
+    for setting, heads in result.found.items():
+        for head in heads:
+            if replay_of(head) is not None:
+                words = [word for word in setting if word[0].startswith("model")]
+                words += [word for word in head if word[0] not in ("strategy", REPLAY)]
+                said = " ".join(f"{name}={value}" for name, value in words)
+                return (
+                    f"The MLP: `{said}`; in the study one hidden layer of 1,024, Adam, batches of 64, "
+                    "100 epochs, learning rate and decay chosen on the first task."
+                )
+    return ""
 
 
 def _meeting(result: Result) -> str:

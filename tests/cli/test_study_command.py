@@ -13,6 +13,18 @@ Capture = pytest.CaptureFixture[str]
 pytestmark = pytest.mark.usefixtures("quick")
 
 
+PRESSED = '''"""A strategy during which somebody presses Ctrl-C."""
+from __future__ import annotations
+import signal
+from clbench.strategy import GradientStrategy
+
+class Pressed(GradientStrategy):
+    def begin(self, task):
+        signal.raise_signal(signal.SIGINT)
+        return task
+'''
+
+
 def words(npz: Path, out: Path) -> list[str | Path]:
     data = ["data=npz", f"data.path={npz}", "encoder=identity", "device=cpu"]
     return ["study", "latent", *data, "--out", out]
@@ -74,6 +86,16 @@ def test_bad_words_are_one_line_and_exit_code_2(
     assert (code, out) == (2, "")
     assert err.count("\n") == 1
     assert said in err
+
+
+def test_an_interrupted_study_writes_no_page(capsys: Capture, five: Path, tmp_path: Path):
+    pressed = tmp_path / "pressed.py"
+    pressed.write_text(PRESSED)
+    line = [*words(five, tmp_path / "runs"), f"strategy={pressed},nmc", "seed=0"]
+    code, said, talk = clbench(capsys, *line)
+    assert (code, said) == (130, "")
+    assert "interrupted" in talk
+    assert not (tmp_path / "runs" / "latent.md").exists()
 
 
 def test_there_is_one_study(capsys: Capture):

@@ -19,6 +19,13 @@ from clbench.study.plan import MLP, REPLAY, Key
 from clbench.study.report import report
 from clbench.study.result import Result, names_of
 
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A curve takes longer to draw than these runs take; tests/test_execute.py draws it."""
+    monkeypatch.setattr("clbench.plots.save_curve", lambda records, path: path.write_bytes(b"png"))
+
+
 GOOD: Key = (("data", "d"), ("encoder", "net"))
 POOR: Key = (("data", "d"), ("encoder", "random:net"))
 NMC: Key = (("strategy", "nmc"),)
@@ -113,7 +120,10 @@ def _study(tmp_path: Path, *words: str, **options: Any) -> tuple[Result | None, 
     npz = write_npz(tmp_path / "images.npz", n_classes=5, shape=(8, 8))
     ended: list[Done] = []
     page = tmp_path / "page" / "latent.md"
-    words = ("data=npz", f"data.path={npz}", "encoder=random:mlp,identity", "device=cpu", *words)
+    own = ["data=npz", f"data.path={npz}", "device=cpu"]
+    if not any(word.startswith("encoder=") for word in words):
+        own.append("encoder=random:mlp,identity")
+    words = (*own, *words)
     made = Options(out=tmp_path / "runs", quiet=True, tensorboard=False, **options)
     return study(words, made, page, ended.append), ended, page
 
@@ -142,6 +152,43 @@ def test_a_study_of_real_runs_and_nothing_is_run_twice(tmp_path: Path):
     assert again is not None
     assert all(done.skipped for done in ended)
     assert page.read_bytes() == before
+
+
+def test_the_mlp_is_measured_beside_its_siblings(tmp_path: Path):
+    """From the records of real runs, joined by hand."""
+    words = (
+        "encoder=identity",
+        "strategy=slda,mlp_head",
+        "mlp_head.replay_per_class=0,2",
+        "seed=1",
+    )
+    result, ended, page = _study(tmp_path, *words, "mlp_head.epochs=2", "model=linear")
+    assert result is not None
+    assert len(ended) == result.n_runs == 1 + 2 + 2 + 1
+    records = {}
+    for done in ended:
+        assert done.record is not None
+        config = done.record.config
+        strategy = config["strategy"]
+        key = (strategy["name"], strategy.get("reset_weights"), config["scenario"]["n_tasks"])
+        records[key] = done.record
+        if strategy["name"] != "slda":
+            assert (strategy["optimizer"], strategy["epochs"]) == ("adam", 2)
+    run, reinit = records["mlp_head", False, 5], records["mlp_head", True, 5]
+    iid, alone = records["naive", False, 1], records["naive", True, 5]
+    [heads] = result.found.values()
+    [found] = [by_seed["1"] for head, by_seed in heads.items() if dict(head).get(REPLAY) == "2"]
+    a_cl, a_task = run.metric("average_accuracy"), run.metric("learning_accuracy")
+    a_task_iid, a_iid = alone.metric("learning_accuracy"), iid.metric("average_accuracy")
+    assert None not in (a_cl, a_task, a_task_iid, a_iid)
+    assert found.transfer == pytest.approx(a_cl - reinit.metric("average_accuracy"))  # type: ignore[operator]
+    assert found.forgetting == pytest.approx(a_task - a_cl)  # type: ignore[operator]
+    # A task is one class here, all of as many test samples, so that both means are the same.
+    assert found.a_iid == pytest.approx(a_iid)
+    assert found.interference_total == pytest.approx(a_task_iid - a_iid)  # type: ignore[operator]
+    assert found.interference == pytest.approx(a_task_iid - a_task)  # type: ignore[operator]
+    assert "epochs=2" in page.read_text()
+    assert "| naive MLP | 1 |" in page.read_text()
 
 
 def test_what_fails_is_said_and_the_rest_joined(tmp_path: Path):
