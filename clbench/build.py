@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property, partial
@@ -182,9 +183,10 @@ def prepare(
     strategy_class: type[Strategy] = config.plugins["strategy"].load()
     check_needs(strategy_class, stream, config.plugins["strategy"].name)
     hashed = ("strategy", "model", "scenario", "encoder")
-    files = {g: config.plugins[g].path for g in hashed if g in config.plugins}
-    sources = {group: source_sha256(path)["own"] for group, path in files.items()}
-    sources["engine"] = source_sha256(*files.values())["engine"]
+    files = {g: (config.plugins[g].path,) for g in hashed if g in config.plugins}
+    files["scenario"] += config.scenario.files()
+    sources = {group: source_sha256(*paths)["own"] for group, paths in files.items()}
+    sources["engine"] = source_sha256(*itertools.chain(*files.values()))["engine"]
     return Run(config, stream, strategy_class, device, sources)
 
 

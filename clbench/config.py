@@ -165,12 +165,10 @@ def resolve_point(point: Mapping[str, Any]) -> RunConfig:
             raise UsageError(f"{group}= is required (clbench list {FOLDERS_WORD[group]})")
     _refuse_unknown_heads(point)
     chosen = {group: find(group, str(point[group])) for group in REQUIRED}
-    chosen["data"] = find("data", str(point.get("data", "digits")))
     classes = {group: plugin.load() for group, plugin in chosen.items()}
-    recommended = {
-        key: value for key, value in classes["scenario"].recommended.items() if key not in point
-    }
-    point = {**recommended, **point}
+    point = {**_suited(classes["scenario"].recommended, point), **point}
+    chosen["data"] = find("data", str(point.get("data", "digits")))
+    classes["data"] = chosen["data"].load()
     if protocol:
         point = protocol.with_budget(point, _names(classes["strategy"].Config))
     point = _with_encoder(point, chosen, classes)
@@ -186,6 +184,20 @@ def resolve_point(point: Mapping[str, Any]) -> RunConfig:
     if protocol:
         protocol.check(config.as_dict())
     return config
+
+
+def _suited(recommended: Mapping[str, object], point: Mapping[str, Any]) -> dict[str, object]:
+    """A scenario's recommendations where the user says nothing else.
+
+    What it recommends for an option's settings goes with the option: where the user takes another
+    (or none), nothing is left of it.
+    """
+    named = {group for group in GROUPS if group in recommended and group in point}
+    return {
+        key: value
+        for key, value in recommended.items()
+        if key not in point and key.partition(".")[0] not in named
+    }
 
 
 def _with_encoder(

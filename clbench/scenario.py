@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from types import MappingProxyType
 from typing import ClassVar
 
@@ -27,6 +28,10 @@ class Scenario(ABC):
         Raises:
             UsageError: the pool cannot give what the settings ask for.
         """
+
+    def files(self) -> tuple[Path, ...]:
+        """Source files beside the plug-in's own whose code makes the stream."""
+        return ()
 
 
 def at_least(low: int, settings: Scenario, *names: str) -> None:

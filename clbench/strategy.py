@@ -146,6 +146,8 @@ class GradientStrategy(Strategy):
         """Learning rate within an experience: constant, or cosine to zero."""
         reset_optimizer: bool = False
         """Clear the optimizer's state before every experience: each task, or each chunk of one."""
+        reset_weights: bool = False
+        """Begin every experience with a fresh network and optimizer: only memories go on."""
         mask: Literal["none", "single", "group_zero", "group"] = "none"
         """Classes outside mask_scope, in training: none: as they are; group: left out of the softmax
         (SCoLe); group_zero: score 0; single: score 0 for all but the sample's own class."""
@@ -224,6 +226,8 @@ class GradientStrategy(Strategy):
         self.train()
         if task.task_id is not None:
             self.classes_of_task[task.task_id[0], task.classes] = True
+        if self.config.reset_weights:
+            self._start_again()
         if self.config.reset_optimizer:
             self.optimizer.state.clear()
         task = self.begin(task)
@@ -241,6 +245,12 @@ class GradientStrategy(Strategy):
             self.step(batch)
         self.mean_loss.div_(n_steps)
         self.consolidate(task)
+
+    def _start_again(self) -> None:
+        """A network drawn from the learning generator, and an optimizer that remembers nothing."""
+        with torch.device(self.weights.device):
+            self.model.load_state_dict(self.build_model().state_dict())
+        self.optimizer.state.clear()
 
     def _batches(self, task: TaskData) -> Iterator[Batch]:
         size = self.config.batch_size

@@ -72,7 +72,7 @@ def sweep(overrides: Sequence[str], file: Path | None = None) -> list[dict[str, 
         choices = spread(choices)
     points = [dict(zip(choices, p, strict=True)) for p in itertools.product(*choices.values())]
     addressed = [_address_arms(point, choices) for point in points]
-    words = [_without_folder(word) for word in overrides]
+    words = [without_folder(word) for word in overrides]
     for point in addressed:
         point["overrides"] = words
     # naive,ewc x ewc.lam=1,3 names naive twice; two processes would meet in one folder.
@@ -120,7 +120,7 @@ def _read_file(path: Path) -> dict[str, Any]:
     return pairs
 
 
-def _without_folder(word: str) -> str:
+def without_folder(word: str) -> str:
     """A word with the folder of a path taken off: it goes into the record."""
     key, _, text = word.partition("=")
     if "/" not in text and "\\" not in text:

@@ -45,7 +45,7 @@ from clbench.stream import TaskData
 
 OF_REPLAY = (
     *("lr", "momentum", "optimizer", "weight_decay", "clip_norm", "schedule"),
-    *("reset_optimizer", "mask", "mask_scope", "weights_path"),
+    *("reset_optimizer", "reset_weights", "mask", "mask_scope", "weights_path"),
     *("generate", "replays", "label_noise"),
 )
 """Settings that mode=classifier has no use for."""

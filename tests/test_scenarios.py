@@ -607,6 +607,9 @@ CASES: dict[str, tuple[str, TensorPool, dict[str, object]]] = {
             "chunk": 4,
         },
     ),
+    "latent_replay": ("latent_replay", TEN, {}),
+    "latent_replay shots": ("latent_replay", TEN, {"n_tasks": 7, "shots": 2}),
+    "latent_replay scole": ("latent_replay", TEN, {"protocol": "scole", "n_tasks": 9}),
 }
 GOLDEN = {
     "scole": "ac316e6efcfc5582",
@@ -621,6 +624,9 @@ GOLDEN = {
     "domain_incremental rotated": "9709a11f670fd642",
     "subgroup_shift": "4dafb6dacab664ff",
     "subgroup_shift stripes": "929ebbf64208afa4",
+    "latent_replay": "aca4b2bc0a7d3ab9",
+    "latent_replay shots": "438a73a1e7f7abae",
+    "latent_replay scole": "ac316e6efcfc5582",  # that of scole
 }
 
 

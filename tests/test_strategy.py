@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from dataclasses import replace
 from typing import Any
 
 import pytest
 import torch
-from small import go, run
+from small import go, pool, run
 
 from clbench.strategy import Batch
 
@@ -114,3 +115,38 @@ def test_a_reset_optimizer_is_a_new_one_with_every_experience(optimizer: str):
             learner.learn(r.stream.experience(1))
         ends[reset] = torch.equal(strategy.weights, fresh.weights)
     assert ends == {"true": True, "false": False}
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adam"])
+def test_reset_weights_leave_nothing_of_earlier_experiences(optimizer: str):
+    """Learning B after A is learning B alone, from a network that the learning generator draws."""
+    ends = {}
+    for reset in ("true", "false"):
+        r = run(*SCOLE, f"strategy.optimizer={optimizer}", f"strategy.reset_weights={reset}")
+        learners: list[Any] = [r.strategy(), r.strategy()]
+        learners[0].learn(r.stream.experience(0))
+        for learner in learners:
+            torch.manual_seed(5)
+            learner.learn(r.stream.experience(1))
+        ends[reset] = torch.equal(learners[0].weights, learners[1].weights)
+        torch.manual_seed(6)
+        learners[1].learn(r.stream.experience(1))
+        assert not torch.equal(learners[0].weights, learners[1].weights)
+    assert ends == {"true": True, "false": False}
+
+
+def test_reset_weights_reset_running_statistics_too():
+    r = run(*SCOLE, "strategy.reset_weights=true", on=pool(shape=(8, 8)))
+    strategy: Any = r.strategy()
+    strategy.model.register_buffer("count", torch.zeros(()))
+    strategy.build_model = lambda: strategy_copy(strategy)
+    strategy.model.count.fill_(7)
+    strategy.learn(r.stream.experience(0))
+    assert strategy.model.count == 0
+
+
+def strategy_copy(strategy: Any) -> torch.nn.Module:
+    """The network of a strategy with its buffer at zero."""
+    fresh = deepcopy(strategy.model)
+    fresh.count.zero_()
+    return fresh

@@ -54,6 +54,7 @@ OPTIONS = {
     "export": ("--weights", "--overwrite"),
     "fisher": (),
     "leaderboard": ("--boards", "--check"),
+    "study": ("--out", "--page", "--dry-run", "--resume", "--jobs", "--quiet"),
     "cache": ("--json", "--dry-run"),
     "board": ("--boards", "--out", "--jobs", "--json"),
     "tune": ("--out", "--jobs", "--resume"),
@@ -133,7 +134,9 @@ def candidates(words: list[str]) -> list[str]:
         return [w for w in FOLDERS_WORD.values() if w.startswith(last)]
     if command == "cache":
         return [w for w in ("list", "verify", "clear") if w.startswith(last) and len(joined) == 2]
-    if command not in ("run", "show", "check"):
+    if command == "study" and len(joined) == 2:
+        return [w for w in ("latent",) if w.startswith(last)]
+    if command not in ("run", "study", "show", "check"):
         return []
     return [c for c in _settings(joined[1:-1], last, command) if c.startswith(last)]
 
@@ -144,7 +147,7 @@ def _settings(chosen: list[str], last: str, command: str) -> list[str]:
         done = value.rpartition(",")[0]
         return [f"{key}={done + ',' if done else ''}{name}" for name in plugins(key)]
     groups = [f"{group}=" for group in FOLDERS]
-    if command != "run" or equals:
+    if command not in ("run", "study") or equals:
         return groups
     common = source.class_settings(source.PACKAGE / "config.py", "Common")
     found = [*groups, *(f"{s.name}=" for s in common)]

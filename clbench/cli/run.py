@@ -71,11 +71,11 @@ def main(arguments: argparse.Namespace) -> int:
         quiet=arguments.quiet,
     )
     if arguments.dry_run:
-        return _dry_run(points, options)
+        return print_plan(points, options)
     ended = []
     for done in run_all(points, options):
         ended.append(done)
-        for line in _lines(done):
+        for line in outcome(done):
             if not arguments.quiet or done.record is None or done.record.status != "completed":
                 print(line, file=sys.stderr)
         if done.record is not None and done.record.status == "interrupted":
@@ -95,7 +95,7 @@ def main(arguments: argparse.Namespace) -> int:
     return 0 if statuses <= {"completed"} else 1
 
 
-def _lines(done: Done) -> list[str]:
+def outcome(done: Done) -> list[str]:
     """How a run ended, and what its strategy warned of."""
     record = done.record
     if record is None:
@@ -122,7 +122,7 @@ def _print_settings(points: list[dict[str, Any]]) -> int:
     return 0
 
 
-def _dry_run(points: list[dict[str, Any]], options: Options) -> int:
+def print_plan(points: list[dict[str, Any]], options: Options) -> int:
     """Build every stream, train nothing, print where each run would go."""
     from clbench.build import prepare
     from clbench.config import resolve_point

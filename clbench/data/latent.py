@@ -87,7 +87,7 @@ class LatentPool(Pool):
         """
         self._raw, self._encoder, self._plugin = raw, encoder, plugin
         self._data, self._threads, self._telling = data, threads, telling
-        self.n_classes, self.device = raw.n_classes, raw.device
+        self.n_classes, self.parts, self.device = raw.n_classes, raw.parts, raw.device
         self.dtype = DTYPES[encoder.dtype]
         with self._explained("cannot be built"):
             network = encoder.build(raw.input_shape, raw.scale).eval().requires_grad_(False)

@@ -28,6 +28,7 @@ class Arrays:
     ``train_x``, ``test_x``: ``(n, ...)`` of one shape and dtype, uint8 for images (``(n, H, W)`` or
     ``(n, C, H, W)``) or float32 for vectors; ``train_y``, ``test_y``: ``(n,)`` int64 labels in
     ``[0, n_classes)``. ``scale`` brings a raw value to the unit range (``1/255`` for images).
+    ``parts`` is the number of classes of each data set, in label order, where several were joined.
     """
 
     train_x: np.ndarray
@@ -36,6 +37,7 @@ class Arrays:
     test_y: np.ndarray
     n_classes: int
     scale: float = 1.0
+    parts: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         for split, x, y in (
@@ -73,6 +75,8 @@ class Pool(ABC):
     scale: float
     sha256: str
     device: torch.device
+    parts: tuple[int, ...] = ()
+    """Classes of each data set, in label order, where several were joined; else none."""
     frozen_bytes: int = 0
     """Bytes of the encoder in front of the samples, where there is one."""
     encoded: int = 0
@@ -122,7 +126,7 @@ class TensorPool(Pool):
 
     def __init__(self, arrays: Arrays, device: torch.device) -> None:
         self.n_classes, self.scale, self.device = arrays.n_classes, arrays.scale, device
-        self.input_shape = tuple(arrays.train_x.shape[1:])
+        self.input_shape, self.parts = tuple(arrays.train_x.shape[1:]), arrays.parts
         self.sha256 = _hash(arrays)
         self._arrays = arrays
         self._x = {

@@ -56,7 +56,8 @@ class Npz(DataSet):
             )
         n_classes = 1 + int(max(parts["train_y"].max(), parts["test_y"].max()))
         scale = 1 / 255 if parts["train_x"].dtype == np.uint8 else 1.0
-        return Arrays(**parts, n_classes=n_classes, scale=scale)
+        train_x, train_y, test_x, test_y = (parts[key] for key in KEYS)
+        return Arrays(train_x, train_y, test_x, test_y, n_classes=n_classes, scale=scale)
 
     def default_model(self) -> str:
         """By the shape of ``train_x``, read from the header of the file alone."""

@@ -1,0 +1,71 @@
+"""``clbench study``: many runs, joined into one page."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from clbench.execute import Done
+
+
+def add(commands: Any) -> None:
+    """Add the subcommand."""
+    parser = commands.add_parser(
+        "study",
+        help="many runs, joined into one page",
+        description="Run a study and write its page (Markdown) and figure. latent: heads without "
+        "gradient against an MLP with replay, on latents of several encoders, with the runs that "
+        "their metrics need beside them. What is done is not run twice.",
+        epilog="example: clbench study latent data=mnist5k seed=0..2 mlp_head.epochs=20",
+    )
+    parser.add_argument("name", choices=("latent",), help="which study")
+    parser.add_argument("overrides", nargs="*", metavar="key=value", help="in place of its own")
+    parser.add_argument(
+        "--out", type=Path, default=Path("runs"), metavar="DIR", help="run folders go here (runs)"
+    )
+    parser.add_argument(
+        "--page", type=Path, metavar="FILE", help="the page (latent.md in the folder of --out)"
+    )
+    parser.add_argument(
+        "--dry-run", action="store_true", help="list the runs and their folders; train nothing"
+    )
+    parser.add_argument("--resume", action="store_true", help="go on with interrupted runs")
+    parser.add_argument("--jobs", type=int, default=1, metavar="N", help="runs at a time (1)")
+    parser.add_argument("-q", "--quiet", action="store_true", help="no progress on stderr")
+    parser.set_defaults(call=main)
+
+
+def main(arguments: argparse.Namespace) -> int:
+    """Run the study; stdout gets the path of its page."""
+    from clbench.cli.run import outcome, print_plan
+    from clbench.errors import UsageError
+    from clbench.execute import Options
+    from clbench.study.latent import study
+    from clbench.study.plan import plan
+
+    if arguments.jobs < 1:
+        raise UsageError(f"--jobs {arguments.jobs}: must be at least 1")
+    options = Options(
+        out=arguments.out,
+        resume=arguments.resume,
+        jobs=arguments.jobs,
+        quiet=arguments.quiet,
+        tensorboard=False,
+    )
+    if arguments.dry_run:
+        return print_plan(plan(arguments.overrides).points, options)
+
+    def tell(done: Done) -> None:
+        if not arguments.quiet or done.record is None or done.record.status != "completed":
+            for line in outcome(done):
+                print(line, file=sys.stderr)
+
+    page = arguments.page or arguments.out / "latent.md"
+    result = study(arguments.overrides, options, page, tell)
+    if result is None:
+        return 130
+    print(page)
+    return 1 if result.failed else 0

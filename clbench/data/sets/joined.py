@@ -1,0 +1,75 @@
+"""Several data sets as one, their classes side by side; from data sets that you have.
+
+Source and licence: those of the parts. The multi-data-set stream of Ostapenko et al. 2022 (CoLLAs;
+arXiv 2205.00329) has a task for each of six data sets whose labels are disjoint; with
+``scenario=latent_replay scenario.n_tasks=null`` each part is a task here, too.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from clbench.data.dataset import DataSet
+from clbench.data.pool import Arrays
+from clbench.errors import UsageError
+from clbench.registry import find
+
+SELF = "joined"
+
+
+@dataclass(frozen=True)
+class Joined(DataSet):
+    """The classes of the first data set, then those of the second, and so on."""
+
+    parts: tuple[str, ...] = ()
+    """Two or more data sets by name, such as [mnist5k,fashion_mnist], each with its default
+    settings. Their samples must have one shape; nothing is resized."""
+
+    def __post_init__(self) -> None:
+        if len(self.parts) < 2:
+            raise UsageError(
+                "data.parts must name two data sets or more: data.parts=[mnist5k,fashion_mnist]"
+            )
+        for name in self.parts:
+            if name == SELF or self.parts.count(name) > 1:
+                raise UsageError(f"data.parts: {name!r} must not be joined with itself")
+            find("data", name)
+
+    def arrays(self) -> Arrays:
+        """Load every part and number its classes after those of the parts before it.
+
+        Raises:
+            UsageError: a part is not there, or its samples are not like those of the first.
+        """
+        loaded = [find("data", name).load()().arrays() for name in self.parts]
+        first = loaded[0]
+        for name, arrays in zip(self.parts, loaded, strict=True):
+            if _kind(arrays) != _kind(first):
+                raise UsageError(
+                    f"data.parts: samples of {name} are {_kind(arrays)}, of {self.parts[0]} "
+                    f"{_kind(first)}; nothing is resized or converted to join them"
+                )
+        sizes = tuple(arrays.n_classes for arrays in loaded)
+        before = np.cumsum([0, *sizes[:-1]])
+        numbered = list(zip(loaded, before, strict=True))
+        return Arrays(
+            train_x=np.concatenate([arrays.train_x for arrays in loaded]),
+            train_y=np.concatenate([arrays.train_y + offset for arrays, offset in numbered]),
+            test_x=np.concatenate([arrays.test_x for arrays in loaded]),
+            test_y=np.concatenate([arrays.test_y + offset for arrays, offset in numbered]),
+            n_classes=sum(sizes),
+            scale=first.scale,
+            parts=sizes,
+        )
+
+    def default_model(self) -> str:
+        """That of the first part."""
+        model: str = find("data", self.parts[0]).load()().default_model()
+        return model
+
+
+def _kind(arrays: Arrays) -> str:
+    """What must be the same to join: shape, dtype and scale of a sample."""
+    return f"{arrays.train_x.shape[1:]} {arrays.train_x.dtype} in steps of {arrays.scale:.3g}"

@@ -1,0 +1,1 @@
+"""Studies: many runs, launched and joined into one page."""

@@ -1,0 +1,102 @@
+"""The latent-replay study: launch its runs, join them, write a page and a figure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from clbench.atomic import write_atomically
+from clbench.build import prepare
+from clbench.config import resolve_point
+from clbench.errors import ClbenchError, UsageError
+from clbench.execute import Done, Options, run_all, telling_of
+from clbench.metrics import Counts
+from clbench.record import Record
+from clbench.study.latents import Latents, describe
+from clbench.study.metrics import Measures, measure
+from clbench.study.plan import Key, Member, Plan, plan
+from clbench.study.result import Result
+from clbench.sweep import without_folder
+
+
+def study(
+    words: Sequence[str], options: Options, page: Path, tell: Callable[[Done], None]
+) -> Result | None:
+    """Run what has not been run yet and write the page, with its figure beside it.
+
+    Args:
+        words: ``key=value`` beside and in place of the study's own.
+        options: as of any sweep.
+        page: the Markdown file; the figure has its name and the ending ``.png``.
+        tell: of every run that ends.
+
+    Returns:
+        What was found; None where the user interrupted a run, and then nothing is written.
+
+    Raises:
+        UsageError: the words are wrong; nothing was run.
+        ClbenchError: the page cannot be written; the runs are kept.
+    """
+    from clbench.study.figure import figure
+    from clbench.study.report import report
+
+    if page.suffix != ".md":
+        raise UsageError(f"--page {page}: must end in .md")
+    planned = plan(words)
+    records: dict[int, Record | None] = {}
+    for done in run_all(planned.points, options):
+        tell(done)
+        records[done.number] = done.record
+        if done.record is not None and done.record.status == "interrupted":
+            return None
+    result = join(planned, records, options)
+    picture = page.with_suffix(".png")
+    try:
+        page.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(picture, figure(result))
+        write_atomically(page, report(result, picture.name).encode())
+    except OSError as error:
+        raise ClbenchError(f"{page}: {error.strerror}") from error
+    return result
+
+
+def join(planned: Plan, records: dict[int, Record | None], options: Options) -> Result:
+    """Put runs and their siblings together."""
+    counts = {
+        number: record.to_counts()
+        for number, record in records.items()
+        if record is not None and record.status == "completed"
+    }
+
+    def of(number: int | None) -> Counts | None:
+        return None if number is None else counts.get(number)
+
+    found: dict[Key, dict[Key, dict[str, Measures]]] = {}
+    latents: dict[Key, Latents] = {}
+    for member in planned.members:
+        run = of(member.run)
+        if run is None:
+            continue
+        measures = measure(run, of(member.reinit), of(member.iid), of(member.alone))
+        heads = found.setdefault(member.setting, {})
+        heads.setdefault(member.head, {})[member.seed] = measures
+        if member.setting not in latents:
+            latents[member.setting] = _latents(planned, member, options)
+    failed = tuple(
+        _failure(planned, number, record)
+        for number, record in sorted(records.items(), key=lambda pair: pair[0])
+        if number not in counts
+    )
+    return Result(planned.words, found, latents, failed, len(planned.points))
+
+
+def _latents(planned: Plan, member: Member, options: Options) -> Latents:
+    """Of the samples that the first run over a setting learnt from: no seed changes which."""
+    run = prepare(resolve_point(planned.points[member.run]), telling=telling_of(options))
+    return describe(run.stream)
+
+
+def _failure(planned: Plan, number: int, record: Record | None) -> str:
+    point = planned.points[number]
+    words = [without_folder(f"{k}={v}") for k, v in point.items() if k != "overrides"]
+    return f"{' '.join(words)}: {'could not run' if record is None else record.status}"
