@@ -51,6 +51,9 @@ class Stream:
     name: str
     title: str
     words: tuple[str, ...]
+    n_tasks: int
+    every: int
+    """Tasks between evaluations; only the last one is shown."""
     training: tuple[str, ...] = ()
     """Words for the strategies that train on the stream itself."""
 
@@ -68,29 +71,29 @@ class Arm:
 
 
 ENCODED = "encoder=efficientnet_lite0"
-SPLIT = ("scenario=class_incremental", "data=mnist5k")
-SCOLE = (
-    *("scenario=scole", "data=mnist5k", "scenario.n_tasks=200", "scenario.share=0.25"),
-    "eval_every=25",
-)
+SPLIT = ("scenario=class_incremental", "data=mnist5k", "scenario.n_tasks=5")
+SCOLE = ("scenario=scole", "data=mnist5k", "scenario.n_tasks=200", "scenario.share=0.25")
+MLP, CNN = "model=mlp", "model=scole_cnn"
 EPOCHS = ("strategy.epochs=5",)
 STREAMS = (
-    Stream("split-pixels", "Split MNIST, pixels", (*SPLIT, "model=mlp"), EPOCHS),
-    Stream("split-latents", "Split MNIST, latents", (*SPLIT, "model=mlp", ENCODED), EPOCHS),
-    Stream("scole-pixels", "SCoLe MNIST, pixels", (*SCOLE, "model=mlp")),
-    Stream("scole-latents", "SCoLe MNIST, latents", (*SCOLE, "model=mlp", ENCODED)),
-    Stream("split-pixels-cnn", "Split MNIST, pixels, CNN", (*SPLIT, "model=scole_cnn"), EPOCHS),
+    Stream("split-pixels", "Split MNIST, pixels", (*SPLIT, MLP), 5, 1, EPOCHS),
+    Stream("split-latents", "Split MNIST, latents", (*SPLIT, MLP, ENCODED), 5, 1, EPOCHS),
+    Stream("scole-pixels", "SCoLe MNIST, pixels", (*SCOLE, MLP), 200, 25),
+    Stream("scole-latents", "SCoLe MNIST, latents", (*SCOLE, MLP, ENCODED), 200, 25),
+    Stream("split-pixels-cnn", "Split MNIST, pixels, CNN", (*SPLIT, CNN), 5, 1, EPOCHS),
 )
 KANERVA = (
     Arm("kanerva", ("strategy=kanerva",), "#D55E00", "o"),
     Arm("kanerva fixed", ("strategy=kanerva", "strategy.address=fixed"), "#E69F00", "D"),
     Arm("kanerva replay", ("strategy=kanerva", "strategy.mode=replay"), "#CC79A7", "v"),
 )
+GDUMB = Arm("gdumb", ("strategy=gdumb",), "#009E73", "P")
+NAIVE = Arm("naive", ("strategy=naive",), "#777777", "x", sized=False)
 OTHERS = (
     Arm("er", ("strategy=er",), "#0072B2", "s"),
     Arm("derpp", ("strategy=derpp",), "#56B4E9", "^"),
-    Arm("gdumb", ("strategy=gdumb",), "#009E73", "P"),
-    Arm("naive", ("strategy=naive",), "#777777", "x", sized=False),
+    GDUMB,
+    NAIVE,
 )
 JOINT = Arm("joint", ("strategy=joint",), "#000000", "", sized=False)
 ARMS = (*KANERVA, *OTHERS, JOINT)
@@ -131,7 +134,9 @@ def accuracy(record: Record) -> float:
 
 def words_of(stream: Stream, arm: Arm) -> tuple[str, ...]:
     """Words of all runs of an arm on a stream, but for the size and the seed."""
-    return (*stream.words, *arm.words, *(stream.training if arm.name != "gdumb" else ()))
+    if arm is GDUMB:  # trains for evaluations: one is enough
+        return (*stream.words, *arm.words, f"eval_every={stream.n_tasks}")
+    return (*stream.words, *arm.words, f"eval_every={stream.every}", *stream.training)
 
 
 def one(words: Sequence[str], pools: Pools) -> Run:
@@ -251,10 +256,21 @@ def state(records: list[Record]) -> str:
     return f"{max(r.cost['state_bytes'] for r in records) / 1000:,.1f} kB"
 
 
-def operations(records: list[Record]) -> str:
-    """Operations of training; those made for an evaluation alone are not always counted."""
-    flops = float(np.mean([r.cost["train_flops"] for r in records])) / 1e9
-    return f"{flops:.3g}" if flops > 0 else "–"
+def operations(cell: Cell, naive: Cell) -> str:
+    """GFLOPs of training, as counted; of gdumb those of one training from scratch, calculated.
+
+    Its training belongs to an evaluation, which the harness counts at some experiences only. Naive
+    tells what training on a sample once takes.
+    """
+    if not cell.records or not naive.records:
+        return "–"
+    if cell.arm is not GDUMB:
+        return f"{np.mean(cell.costs('train_flops')) / 1e9:.3g}"
+    settings = next(iter(naive.records.values())).config["strategy"]
+    passes = settings["epochs"] * sum(naive.costs("samples_delivered"))
+    each = sum(naive.costs("train_flops")) / passes
+    own = next(iter(cell.records.values())).config["strategy"]
+    return f"{each * own['epochs'] * own['memory_size'] / 1e9:.3g}"
 
 
 def tables(stream: Stream, cells: list[Cell], seeds: range) -> list[str]:
@@ -289,9 +305,9 @@ def tables(stream: Stream, cells: list[Cell], seeds: range) -> list[str]:
         sizes = along(cells, arm.name)
         lines.append(row(arm.name, [f"{c.size or 'none'}; {means(c, state)}" for c in sizes]))
     lines += ["", *head("GFLOPs of training")]
-    for arm in (*sized, OTHERS[-1]):
-        values = [means(c, operations) for c in along(cells, arm.name)]
-        lines.append(row(arm.name, values))
+    [naive] = (cell for cell in cells if cell.arm is NAIVE)
+    for arm in (*sized, NAIVE):
+        lines.append(row(arm.name, [operations(c, naive) for c in along(cells, arm.name)]))
     return [*lines, ""]
 
 
