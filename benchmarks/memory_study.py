@@ -19,171 +19,40 @@ text around them is written by hand.
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import itertools
-from collections.abc import Callable, Iterator, Sequence
-from functools import partial
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+import torch
+from memory_figure import Line, Panel, draw
+from memory_grid import (
+    ARMS,
+    BUDGETS,
+    CONTROLS,
+    GDUMB,
+    JOINT,
+    KANERVA,
+    NAIVE,
+    OTHERS,
+    STREAMS,
+    Cell,
+    Pools,
+    Stream,
+    accuracy,
+    cells_of,
+    one,
+    words_of,
+)
 
 from clbench.atomic import write_atomically
-from clbench.build import Run, prepare
-from clbench.config import resolve_point
-from clbench.data.pool import Pool
 from clbench.execute import Options, record_of, run_all
-from clbench.ledger import state_bytes
 from clbench.record import Record
 from clbench.sweep import sweep
 from clbench.tables import t_interval
 
-BUDGETS = (250_000, 500_000, 1_000_000, 2_000_000)
-"""Bytes of the whole state."""
 DOCS = Path(__file__).parents[1] / "docs"
 MARKS = "<!-- generated: begin -->", "<!-- generated: end -->"
-
-
-@dataclasses.dataclass(frozen=True)
-class Stream:
-    """One panel."""
-
-    name: str
-    title: str
-    words: tuple[str, ...]
-    n_tasks: int
-    every: int
-    """Tasks between evaluations; only the last one is shown."""
-    training: tuple[str, ...] = ()
-    """Words for the strategies that train on the stream itself."""
-    controls: tuple[str, ...] = ()
-    """Names of controls that are run, too."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Arm:
-    """One line; colours are of Okabe and Ito's palette."""
-
-    name: str
-    words: tuple[str, ...]
-    color: str
-    marker: str
-    sized: bool = True
-    """Whether it has a memory whose size is set."""
-
-
-ENCODED = "encoder=efficientnet_lite0"
-SPLIT = ("scenario=class_incremental", "data=mnist5k", "scenario.n_tasks=5")
-SCOLE = ("scenario=scole", "data=mnist5k", "scenario.n_tasks=200", "scenario.share=0.25")
-MLP, CNN = "model=mlp", "model=scole_cnn"
-EPOCHS = ("strategy.epochs=5",)
-SLOWER = ("er, lr 0.03", "derpp, lr 0.03")
-STREAMS = (
-    Stream("split-pixels", "Split MNIST, pixels", (*SPLIT, MLP), 5, 1, EPOCHS),
-    Stream("split-latents", "Split MNIST, latents", (*SPLIT, MLP, ENCODED), 5, 1, EPOCHS, SLOWER),
-    Stream("scole-pixels", "SCoLe MNIST, pixels", (*SCOLE, MLP), 200, 25),
-    Stream("scole-latents", "SCoLe MNIST, latents", (*SCOLE, MLP, ENCODED), 200, 25, (), SLOWER),
-    Stream("split-pixels-cnn", "Split MNIST, pixels, CNN", (*SPLIT, CNN), 5, 1, EPOCHS),
-)
-KANERVA = (
-    Arm("kanerva map", ("strategy=kanerva",), "#D55E00", "o"),
-    Arm("kanerva fixed", ("strategy=kanerva", "strategy.address=fixed"), "#E69F00", "D"),
-    Arm("kanerva replay", ("strategy=kanerva", "strategy.mode=replay"), "#CC79A7", "v"),
-)
-GDUMB = Arm("gdumb", ("strategy=gdumb",), "#009E73", "P")
-NAIVE = Arm("naive", ("strategy=naive",), "#777777", "x", sized=False)
-OTHERS = (
-    Arm("er", ("strategy=er",), "#0072B2", "s"),
-    Arm("derpp", ("strategy=derpp",), "#56B4E9", "^"),
-    GDUMB,
-    NAIVE,
-)
-JOINT = Arm("joint", ("strategy=joint",), "#000000", "", sized=False)
-ARMS = (*KANERVA, *OTHERS, JOINT)
-CONTROLS = tuple(
-    Arm(name, (f"strategy={name.partition(',')[0]}", "strategy.lr=0.03"), "", "") for name in SLOWER
-)
-"""In the tables, not in the figure: the learning rate is not what tells the strategies apart."""
-
-Pools = dict[Any, Pool]
-
-
-@dataclasses.dataclass(frozen=True)
-class Cell:
-    """A strategy on a stream under a budget."""
-
-    stream: Stream
-    arm: Arm
-    budget: int | None
-    """None: a strategy whose state is what it is."""
-    size: int | None
-    """Samples, or rows of a Kanerva memory; None: not even one fits, or there is no memory."""
-    words: tuple[str, ...]
-    records: dict[int, Record] = dataclasses.field(default_factory=dict)
-    """By seed; of runs that were not completed there is none."""
-
-    @property
-    def fits(self) -> bool:
-        """Whether there is anything to run."""
-        return self.size is not None or not self.arm.sized
-
-    def costs(self, name: str) -> list[float]:
-        """One cost, of every run."""
-        return [record.cost[name] for record in self.records.values()]
-
-
-def accuracy(record: Record) -> float:
-    """World accuracy after the last task, in %."""
-    value = record.metric("world_accuracy")
-    assert value is not None
-    return 100 * value
-
-
-def words_of(stream: Stream, arm: Arm) -> tuple[str, ...]:
-    """Words of all runs of an arm on a stream, but for the size and the seed."""
-    if arm is GDUMB:  # trains for evaluations: one is enough
-        return (*stream.words, *arm.words, f"eval_every={stream.n_tasks}")
-    return (*stream.words, *arm.words, f"eval_every={stream.every}", *stream.training)
-
-
-def one(words: Sequence[str], pools: Pools) -> Run:
-    """The run that words ask for."""
-    [point] = sweep(words)
-    return prepare(resolve_point(point), pools)
-
-
-def bytes_with(run: Run, size: int) -> int:
-    """Bytes of the whole state of a strategy whose memory has a size."""
-    settings = dataclasses.replace(run.config.strategy, memory_size=size)
-    sized = dataclasses.replace(run, config=dataclasses.replace(run.config, strategy=settings))
-    return state_bytes(sized.strategy().state_dict())
-
-
-def largest(bytes_of: Callable[[int], int], budget: int) -> int | None:
-    """The largest size whose bytes, which grow with it, are within the budget; None: 1 is not."""
-    if bytes_of(1) > budget:
-        return None
-    low = 1
-    while bytes_of(2 * low) <= budget:
-        low *= 2
-    high = 2 * low
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (middle, high) if bytes_of(middle) <= budget else (low, middle)
-    return low
-
-
-def cells_of(stream: Stream, pools: Pools) -> Iterator[Cell]:
-    """All strategies, with the sizes that fit."""
-    for arm in (*ARMS, *(a for a in CONTROLS if a.name in stream.controls)):
-        words = words_of(stream, arm)
-        if not arm.sized:
-            yield Cell(stream, arm, None, None, words)
-            continue
-        run = one(words, pools)
-        for budget in BUDGETS:
-            size = largest(partial(bytes_with, run), budget)
-            yield Cell(stream, arm, budget, size, (*words, f"strategy.memory_size={size}"))
 
 
 def run(cells: list[Cell], seeds: range, out: Path) -> None:
@@ -212,11 +81,39 @@ def collect(cells: list[Cell], seeds: range, out: Path, pools: Pools) -> None:
         record = Record.load(path)
         if record.status != "completed":
             continue
-        if cell.budget is not None and record.cost["state_bytes"] > cell.budget:
-            raise SystemExit(f"{path}: {record.cost['state_bytes']} bytes of {cell.budget}")
+        used = record.cost["state_bytes"]
+        if cell.budget is not None and used > cell.budget and not cell.arm.spared:
+            raise SystemExit(f"{path}: {used} bytes of {cell.budget}")
         if streams.setdefault(seed, record.stream_sha256) != record.stream_sha256:
             raise SystemExit(f"{path}: met another stream than the others of seed {seed}")
         cell.records[seed] = record
+
+
+def regression(stream: Stream, pools: Pools) -> str:
+    """A control that no order and no memory size touches: ridge regression on all of the stream.
+
+    On samples brought to root mean square 1, with the ridge 1, as ``mode=classifier`` has them; its
+    state are the two sums of products, in float64.
+    """
+    run = one([*words_of(stream, KANERVA[0]), "seed=100"], pools)
+    n, width = run.stream.n_classes, int(np.prod(run.info().input_shape))
+
+    def samples(x: torch.Tensor) -> torch.Tensor:
+        z = x.flatten(1).double()
+        scaled: torch.Tensor = torch.nn.functional.normalize(z) * width**0.5
+        return scaled
+
+    gram, moment = torch.eye(width).double(), torch.zeros(width, n).double()
+    for k in range(stream.n_tasks):
+        task = run.stream.experience(k)
+        z = samples(task.x)
+        gram += z.mT @ z
+        moment += z.mT @ torch.eye(n).double()[task.y]
+    world = run.stream.world()
+    answers = (samples(world.x) @ torch.linalg.solve(gram, moment)).argmax(1)
+    right = 100 * float((answers == world.y).double().mean())
+    kept = (gram.nbytes + moment.nbytes) / 1000
+    return f"Ridge regression on the whole stream, a control: {right:.1f} with {kept:,.1f} kB."
 
 
 def interval(values: Sequence[float], signed: bool = False) -> str:
@@ -280,7 +177,7 @@ def operations(cell: Cell, naive: Cell) -> str:
     return f"{each * own['epochs'] * own['memory_size'] / 1e9:.3g}"
 
 
-def tables(stream: Stream, cells: list[Cell], seeds: range) -> list[str]:
+def tables(stream: Stream, cells: list[Cell], seeds: range, control: str) -> list[str]:
     """A stream's part of the page."""
     wanted = [cell for cell in cells if cell.fits]
     missing = len(wanted) * len(seeds) - sum(len(cell.records) for cell in wanted)
@@ -303,8 +200,11 @@ def tables(stream: Stream, cells: list[Cell], seeds: range) -> list[str]:
         if found:
             text = f"{interval(found)} with {state(list(cell.records.values()))} of state"
             lines += [f"`{name}`, which has no size to be set: {text}.", ""]
+    lines += [control, ""]
     lines += head("difference, points")
-    for a, b in itertools.product(KANERVA, (*OTHERS, *sized[len(KANERVA) + 3 :])):
+    for a, b in itertools.product(KANERVA, (*OTHERS, *CONTROLS[1:])):
+        if b not in {cell.arm for cell in cells}:
+            continue
         pairs = zip(along(cells, a.name), along(cells, b.name), strict=True)
         lines.append(row(f"{a.name} − {b.name}", [difference(x, y) for x, y in pairs]))
     lines += ["", *head("rows or samples; state")]
@@ -328,92 +228,29 @@ def write_page(text: str, path: Path) -> None:
     write_atomically(path, f"{before}{begin}\n{text}\n{end}{after}".encode())
 
 
-def apart(wanted: Sequence[float], gap: float) -> list[float]:
-    """Heights as near to those wanted as a gap between neighbours allows, in the same order."""
-    order = np.argsort(wanted, kind="stable")
-    groups: list[list[float]] = []  # of neighbours that touch: how many, and their mean height
-    for height in np.asarray(wanted)[order]:
-        groups.append([1, float(height)])
-        while len(groups) > 1:
-            (m, low), (n, high) = groups[-2:]
-            if high - low >= gap * (m + n) / 2:
-                break
-            groups[-2:] = [[m + n, (m * low + n * high) / (m + n)]]
-    heights = [mean + gap * (k - (n - 1) / 2) for n, mean in groups for k in range(int(n))]
-    found = np.empty(len(heights))
-    found[order] = heights
-    return [float(height) for height in found]
-
-
-def draw(panels: dict[Stream, list[Cell]], path: Path) -> None:
-    """Accuracy against bytes of state, one panel per stream."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(13, 8.4), layout="constrained")
-    grid = figure.subplots(2, 3, sharex=True).flat
-    # Columns: pixels, latents, the other network.
-    order = [STREAMS[k] for k in (0, 1, 4, 2, 3)]
-    for axes, stream in itertools.zip_longest(grid, order):
-        if stream is None:
-            axes.set_axis_off()
-            note = (
-                "Mean of the seeds, with 95 % intervals; logit scale.\n"
-                "Solid: Kanerva; dashed: memories of samples.\n"
-                "Cross: the network alone, without a memory.\n"
-                "Dotted: joint, which keeps all data (more than 3 MB)."
-            )
-            axes.text(
-                0, 0.9, note, transform=axes.transAxes, va="top", fontsize=10, color="#444444"
-            )
-        else:
-            panel(axes, stream, panels[stream])
-    figure.savefig(path, dpi=110)
-
-
-def panel(axes: Any, stream: Stream, cells: list[Cell]) -> None:
-    """One stream's lines, each labelled at its end."""
-    axes.set_title(stream.title, loc="left", fontsize=11)
-    axes.set_xscale("log")
-    axes.set_yscale("logit")
-    recurs = "scenario=scole" in stream.words
-    axes.set(xlim=(110e3, 2.2e6), ylim=(0.35 if recurs else 0.13, 0.985))
-    ticks = (0.5, 0.7, 0.8, 0.9, 0.95, 0.98) if recurs else (0.2, 0.5, 0.8, 0.9, 0.95, 0.98)
-    axes.set_yticks(ticks, [f"{tick:.0%}" for tick in ticks])
-    axes.set_xticks(BUDGETS, ["250 kB", "500 kB", "1 MB", "2 MB"], fontsize=9)
-    axes.tick_params(labelbottom=True)
-    axes.minorticks_off()
-    axes.grid(alpha=0.25)
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.set(xlabel="bytes of all state", ylabel="world accuracy at the end")
-    ends = []
+def panel(stream: Stream, cells: list[Cell]) -> Panel:
+    """A stream's part of the figure."""
+    lines = []
     for arm in ARMS:
-        found = [c for c in cells if c.arm == arm and c.records]
+        found = [cell for cell in cells if cell.arm == arm and cell.records]
         if not found:
             continue
-        there = [t_interval([accuracy(r) / 100 for r in c.records.values()]) for c in found]
-        y = np.array([i.mean for i in there], dtype=float)
-        half = np.array([i.half_width or 0.0 for i in there])
-        if arm is JOINT:
-            axes.axhline(y[0], color=arm.color, lw=1, ls=":")
-        else:
-            x = [max(c.costs("state_bytes")) for c in found]
-            error = [np.minimum(half, y - 0.01), np.minimum(half, 0.995 - y)]
-            style = "-" if arm in KANERVA else "--"
-            axes.errorbar(
-                *(x, y, error),
-                color=arm.color, marker=arm.marker, ls=style, lw=1.8, ms=6, elinewidth=1,
-            )  # fmt: skip
-            if not arm.sized:
-                axes.plot([x[0], BUDGETS[-1]], [y[0], y[0]], color=arm.color, lw=0.8, ls=":")
-        ends.append((arm, float(y[-1])))
-    scale = axes.transData + axes.transAxes.inverted()
-    wanted = [scale.transform((BUDGETS[-1], y))[1] for _, y in ends]
-    for (arm, _), at, label in zip(ends, wanted, apart(wanted, 0.052), strict=True):
-        axes.annotate(
-            arm.name, (0.97, at), (1.04, label), "axes fraction", "axes fraction",
-            color=arm.color, fontsize=9, va="center", annotation_clip=False,
-            arrowprops={"arrowstyle": "-", "color": arm.color, "lw": 0.6, "shrinkB": 3},
-        )  # fmt: skip
+        lines.append(
+            Line(
+                arm.name,
+                arm.color,
+                arm.marker,
+                "-" if arm in KANERVA else "--",
+                [int(max(c.costs("state_bytes"))) for c in found] if arm is not JOINT else [],
+                *_means([[accuracy(r) / 100 for r in c.records.values()] for c in found]),
+            )
+        )
+    return Panel(stream.title, lines, 0.35 if "scenario=scole" in stream.words else 0.13)
+
+
+def _means(values: list[list[float]]) -> tuple[list[float], list[float]]:
+    there = [t_interval(v) for v in values]
+    return [i.mean or 0.0 for i in there], [i.half_width or 0.0 for i in there]
 
 
 def main() -> None:
@@ -429,16 +266,18 @@ def main() -> None:
     asked = parser.parse_args()
     seeds = range(100, 100 + asked.seeds)
     pools: Pools = {}
-    panels = {}
+    panels: dict[Stream, list[Cell]] = {}
+    lines = [""]
     for stream in STREAMS:
         cells = list(cells_of(stream, pools))
         if stream.name in asked.streams:
             run(cells, seeds, asked.out)
         collect(cells, seeds, asked.out, pools)
         panels[stream] = cells
-    lines = [line for stream, cells in panels.items() for line in tables(stream, cells, seeds)]
-    write_page("\n".join(["", *lines]), asked.docs / "memory.md")
-    draw(panels, asked.docs / "memory.png")
+        lines += tables(stream, cells, seeds, regression(stream, pools))
+    write_page("\n".join(lines), asked.docs / "memory.md")
+    order = [STREAMS[k] for k in (0, 1, 4, 2, 3)]  # columns: pixels, latents, the other network
+    draw([panel(s, panels[s]) for s in order], BUDGETS, asked.docs / "memory.png")
 
 
 if __name__ == "__main__":
