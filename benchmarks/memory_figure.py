@@ -71,7 +71,7 @@ def draw(panels: Sequence[Panel], budgets: Sequence[int], path: Path) -> None:
         _draw_panel(panel, budgets, at)
     for at in axes[len(panels) :]:
         at.set_axis_off()
-    axes[-1].text(0, 0.9, NOTE, transform=axes[-1].transAxes, va="top", color="#444444")
+    axes[-1].text(0, 0.9, NOTE, transform=axes[-1].transAxes, va="top", fontsize=9, color="#444444")
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=110)
     write_atomically(path, buffer.getvalue())

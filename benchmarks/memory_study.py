@@ -245,7 +245,7 @@ def panel(stream: Stream, cells: list[Cell]) -> Panel:
                 *_means([[accuracy(r) / 100 for r in c.records.values()] for c in found]),
             )
         )
-    return Panel(stream.title, lines, 0.35 if "scenario=scole" in stream.words else 0.13)
+    return Panel(stream.title, lines, 0.25 if "scenario=scole" in stream.words else 0.13)
 
 
 def _means(values: list[list[float]]) -> tuple[list[float], list[float]]:
