@@ -1,0 +1,284 @@
+"""Kanerva against replay at equal bytes: accuracy against everything a strategy keeps.
+
+A memory of samples and a memory that is written by Bayesian inference are comparable at equal bytes
+only, and of all of the state: network, memory and optimizer (``state_bytes``), since one of them may
+do without the network. So each strategy gets, at each of four budgets, the largest memory with which
+its whole state fits. Nothing is tuned: all settings but the size of the memory are defaults, and the
+network is that of the boards (``mlp``, 64-64); one more stream has the convolutional network in its
+place. A frozen encoder's bytes are the same for all and are not part of the budget.
+
+Streams: class_incremental (5 tasks; 5 epochs for what has a network, gdumb its own 30 of its memory)
+and scole (200 tasks of 2 classes, a quarter of their samples each), both of ``mnist5k``, of pixels
+and of latents. Measured is the world accuracy after the last task.
+
+Run by hand, ``python benchmarks/memory_study.py``; runs that are done are not run again, so it can be
+broken off. It rewrites the part of ``docs/memory.md`` between its marks, and ``docs/memory.png``; the
+text around them is written by hand.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from memory_figure import Line, Panel, draw
+from memory_grid import (
+    ARMS,
+    BUDGETS,
+    CONTROLS,
+    GDUMB,
+    JOINT,
+    KANERVA,
+    NAIVE,
+    OTHERS,
+    STREAMS,
+    Cell,
+    Pools,
+    Stream,
+    accuracy,
+    cells_of,
+    one,
+    words_of,
+)
+
+from clbench.atomic import write_atomically
+from clbench.execute import Options, record_of, run_all
+from clbench.record import Record
+from clbench.sweep import sweep
+from clbench.tables import t_interval
+
+DOCS = Path(__file__).parents[1] / "docs"
+MARKS = "<!-- generated: begin -->", "<!-- generated: end -->"
+
+
+def run(cells: list[Cell], seeds: range, out: Path) -> None:
+    """Run what has not been run; seed by seed, so that what is broken off can be compared."""
+    wanted = [cell for cell in cells if cell.fits]
+    points = [sweep([*c.words, f"seed={seed}"])[0] for seed in seeds for c in wanted]
+    for done in run_all(points, Options(out, resume=True, quiet=True, tensorboard=False)):
+        record = record_of(done)
+        if record.status == "interrupted":
+            raise SystemExit(130)
+        if record.status != "completed":
+            raise SystemExit(f"{done.folder}: {record.status}: {record.error}")
+
+
+def collect(cells: list[Cell], seeds: range, out: Path, pools: Pools) -> None:
+    """Enter the records of finished runs.
+
+    Raises:
+        SystemExit: a state went over its budget, or the arms did not meet the same stream.
+    """
+    streams: dict[int, str] = {}
+    for cell, seed in itertools.product([c for c in cells if c.fits], seeds):
+        path = one([*cell.words, f"seed={seed}"], pools).folder(out) / "record.json"
+        if not path.exists():
+            continue
+        record = Record.load(path)
+        if record.status != "completed":
+            continue
+        used = record.cost["state_bytes"]
+        if cell.budget is not None and used > cell.budget and not cell.arm.spared:
+            raise SystemExit(f"{path}: {used} bytes of {cell.budget}")
+        if streams.setdefault(seed, record.stream_sha256) != record.stream_sha256:
+            raise SystemExit(f"{path}: met another stream than the others of seed {seed}")
+        cell.records[seed] = record
+
+
+def regression(stream: Stream, pools: Pools) -> str:
+    """A control that no order and no memory size touches: ridge regression on all of the stream.
+
+    On samples brought to root mean square 1, with the ridge 1, as ``mode=classifier`` has them; its
+    state are the two sums of products, in float64.
+    """
+    run = one([*words_of(stream, KANERVA[0]), "seed=100"], pools)
+    n, width = run.stream.n_classes, int(np.prod(run.info().input_shape))
+
+    def samples(x: torch.Tensor) -> torch.Tensor:
+        z = x.flatten(1).double()
+        scaled: torch.Tensor = torch.nn.functional.normalize(z) * width**0.5
+        return scaled
+
+    gram, moment = torch.eye(width).double(), torch.zeros(width, n).double()
+    for k in range(stream.n_tasks):
+        task = run.stream.experience(k)
+        z = samples(task.x)
+        gram += z.mT @ z
+        moment += z.mT @ torch.eye(n).double()[task.y]
+    world = run.stream.world()
+    answers = (samples(world.x) @ torch.linalg.solve(gram, moment)).argmax(1)
+    right = 100 * float((answers == world.y).double().mean())
+    kept = (gram.nbytes + moment.nbytes) / 1000
+    return f"Ridge regression on the whole stream, a control: {right:.1f} with {kept:,.1f} kB."
+
+
+def interval(values: Sequence[float], signed: bool = False) -> str:
+    """``81.3 ± 2.0``; of a difference with its sign, bold where the interval leaves 0 out."""
+    mean, half, _ = t_interval(values)
+    if mean is None:
+        return "–"
+    text = f"{mean:+.1f}".replace("-", "−") if signed else f"{mean:.1f}"
+    text += "" if half is None else f" ± {half:.1f}"
+    return f"**{text}**" if signed and half is not None and abs(mean) > half else text
+
+
+def row(name: str, values: Sequence[str]) -> str:
+    """A line of Markdown's table."""
+    return f"| {name} | " + " | ".join(values) + " |"
+
+
+def head(name: str) -> list[str]:
+    """The head of a table over budgets."""
+    budgets = [f"{budget // 1000:,} kB" for budget in BUDGETS]
+    return [row(name, budgets), "| --- |" + " ---: |" * len(BUDGETS)]
+
+
+def along(cells: list[Cell], name: str) -> list[Cell]:
+    """A strategy's cells, one per budget; the same one where it has no memory."""
+    found = [cell for cell in cells if cell.arm.name == name]
+    return found if len(found) > 1 else found * len(BUDGETS)
+
+
+def difference(a: Cell, b: Cell) -> str:
+    """Of two strategies' accuracies on the same seeds, a less b."""
+    seeds = sorted(a.records.keys() & b.records.keys())
+    values = [accuracy(a.records[s]) - accuracy(b.records[s]) for s in seeds]
+    return interval(values, signed=True)
+
+
+def means(cell: Cell, render: Callable[[list[Record]], str]) -> str:
+    """What there is to say of a cell's runs, or a dash."""
+    return render(list(cell.records.values())) if cell.records else "–"
+
+
+def state(records: list[Record]) -> str:
+    """Bytes of state, of the largest of the runs."""
+    return f"{max(r.cost['state_bytes'] for r in records) / 1000:,.1f} kB"
+
+
+def operations(cell: Cell, naive: Cell) -> str:
+    """GFLOPs of training, as counted; of gdumb those of one training from scratch, calculated.
+
+    Its training belongs to an evaluation, which the harness counts at some experiences only. Naive
+    tells what training on a sample once takes.
+    """
+    if not cell.records or not naive.records:
+        return "–"
+    if cell.arm is not GDUMB:
+        return f"{np.mean(cell.costs('train_flops')) / 1e9:.3g}"
+    settings = next(iter(naive.records.values())).config["strategy"]
+    passes = settings["epochs"] * sum(naive.costs("samples_delivered"))
+    each = sum(naive.costs("train_flops")) / passes
+    own = next(iter(cell.records.values())).config["strategy"]
+    return f"{each * own['epochs'] * own['memory_size'] / 1e9:.3g}"
+
+
+def tables(stream: Stream, cells: list[Cell], seeds: range, control: str) -> list[str]:
+    """A stream's part of the page."""
+    wanted = [cell for cell in cells if cell.fits]
+    missing = len(wanted) * len(seeds) - sum(len(cell.records) for cell in wanted)
+    lines = [f"### {stream.title}", "", "`" + " ".join((*stream.words, *stream.training)) + "`", ""]
+    if missing:
+        lines += [f"**Unfinished**: {missing} of {len(wanted) * len(seeds)} runs are missing.", ""]
+    if missing == len(wanted) * len(seeds):
+        return lines
+    lines += head("world accuracy, %")
+    sized = list(dict.fromkeys(cell.arm for cell in cells if cell.arm.sized))
+    for arm in sized:
+        values = [
+            interval([accuracy(r) for r in c.records.values()]) for c in along(cells, arm.name)
+        ]
+        lines.append(row(arm.name, values))
+    lines.append("")
+    for name in ("naive", "joint"):
+        cell = along(cells, name)[0]
+        found = [accuracy(r) for r in cell.records.values()]
+        if found:
+            text = f"{interval(found)} with {state(list(cell.records.values()))} of state"
+            lines += [f"`{name}`, which has no size to be set: {text}.", ""]
+    lines += [control, ""]
+    lines += head("difference, points")
+    for a, b in itertools.product(KANERVA, (*OTHERS, *CONTROLS[1:])):
+        if b not in {cell.arm for cell in cells}:
+            continue
+        pairs = zip(along(cells, a.name), along(cells, b.name), strict=True)
+        lines.append(row(f"{a.name} − {b.name}", [difference(x, y) for x, y in pairs]))
+    lines += ["", *head("rows or samples; state")]
+    for arm in sized:
+        sizes = along(cells, arm.name)
+        lines.append(row(arm.name, [f"{c.size or 'none'}; {means(c, state)}" for c in sizes]))
+    lines += ["", *head("GFLOPs of training")]
+    [naive] = (cell for cell in cells if cell.arm is NAIVE)
+    for arm in (*sized, NAIVE):
+        lines.append(row(arm.name, [operations(c, naive) for c in along(cells, arm.name)]))
+    return [*lines, ""]
+
+
+def write_page(text: str, path: Path) -> None:
+    """Put the tables between the marks of the page."""
+    page = path.read_text(encoding="utf-8")
+    before, begin, rest = page.partition(MARKS[0])
+    _, end, after = rest.partition(MARKS[1])
+    if not begin or not end:
+        raise SystemExit(f"{path.name}: has not both marks, {MARKS[0]} and {MARKS[1]}")
+    write_atomically(path, f"{before}{begin}\n{text}\n{end}{after}".encode())
+
+
+def panel(stream: Stream, cells: list[Cell]) -> Panel:
+    """A stream's part of the figure."""
+    lines = []
+    for arm in ARMS:
+        found = [cell for cell in cells if cell.arm == arm and cell.records]
+        if not found:
+            continue
+        lines.append(
+            Line(
+                arm.name,
+                arm.color,
+                arm.marker,
+                "-" if arm in KANERVA else "--",
+                [int(max(c.costs("state_bytes"))) for c in found] if arm is not JOINT else [],
+                *_means([[accuracy(r) / 100 for r in c.records.values()] for c in found]),
+            )
+        )
+    return Panel(stream.title, lines, 0.25 if "scenario=scole" in stream.words else 0.13)
+
+
+def _means(values: list[list[float]]) -> tuple[list[float], list[float]]:
+    there = [t_interval(v) for v in values]
+    return [i.mean or 0.0 for i in there], [i.half_width or 0.0 for i in there]
+
+
+def main() -> None:
+    """Run the study and write its page."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    names = [stream.name for stream in STREAMS]
+    parser.add_argument("--out", type=Path, default=Path("runs/memory_study"))
+    parser.add_argument("--seeds", type=int, default=5, help="from 100 on")
+    parser.add_argument("--streams", nargs="*", choices=names, default=names, help="to be run")
+    parser.add_argument("--docs", type=Path, default=DOCS)
+    asked = parser.parse_args()
+    seeds = range(100, 100 + asked.seeds)
+    pools: Pools = {}
+    panels: dict[Stream, list[Cell]] = {}
+    lines = [""]
+    for stream in STREAMS:
+        cells = list(cells_of(stream, pools))
+        if stream.name in asked.streams:
+            run(cells, seeds, asked.out)
+        collect(cells, seeds, asked.out, pools)
+        panels[stream] = cells
+        lines += tables(stream, cells, seeds, regression(stream, pools))
+    write_page("\n".join(lines), asked.docs / "memory.md")
+    order = [STREAMS[k] for k in (0, 1, 4, 2, 3)]  # columns: pixels, latents, the other network
+    draw([panel(s, panels[s]) for s in order], BUDGETS, asked.docs / "memory.png")
+
+
+if __name__ == "__main__":
+    main()
