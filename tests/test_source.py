@@ -95,12 +95,8 @@ def test_comments_docstrings_and_layout_do_not_count(engine: Path):
     path = engine / "strategies" / "ewc.py"
     before = source_sha256(path)
     edit(path, '"""Elastic Weight Consolidation', '"""Rubber Weight Consolidation')
-    edit(path, '"""Strength of the penalty (lambda)."""', '"""How strong."""')
-    edit(
-        path,
-        "gradient = self.gradient(batch)",
-        "gradient = (  # a comment\n            self.gradient(batch)\n        )",
-    )
+    edit(path, '"""Estimator of the Fisher diagonal;', '"""How the Fisher is found;')
+    edit(path, "self.importance.add_(new)", "self.importance.add_(  # a comment\n    new\n)")
     edit(engine / "clbench" / "optim.py", '"""The optimizer under', '"""An optimizer under')
     assert source_sha256(path) == before
 
@@ -108,7 +104,7 @@ def test_comments_docstrings_and_layout_do_not_count(engine: Path):
 def test_code_counts(engine: Path):
     path = engine / "strategies" / "ewc.py"
     before = source_sha256(path)
-    edit(path, "lam: float = 1.0", "lam: float = 2.0")
+    edit(path, "gamma: float = 1.0", "gamma: float = 2.0")
     after = source_sha256(path)
     assert after["own"] != before["own"]
     assert after["engine"] == before["engine"]
@@ -144,7 +140,7 @@ def test_a_strategy_that_extends_a_built_in_one_is_hashed_with_it(engine: Path, 
     path = tmp_path / "mine.py"
     path.write_text("from clbench.strategies.ewc import EWC\n\n\nclass Mine(EWC):\n    pass\n")
     before = source_sha256(path)
-    edit(engine / "strategies" / "ewc.py", "lam: float = 1.0", "lam: float = 2.0")
+    edit(engine / "strategies" / "ewc.py", "gamma: float = 1.0", "gamma: float = 2.0")
     assert source_sha256(path)["own"] != before["own"]
     assert "lam" in [s.name for s in settings(path)]
 

@@ -50,6 +50,8 @@ class Telling:
 
 SILENT = Telling()
 SPLITS: tuple[Split, ...] = ("train", "test")
+SMALL = 1 / 16
+"""Latents of a root mean square below this are scaled up."""
 
 
 class LatentPool(Pool):
@@ -58,7 +60,8 @@ class LatentPool(Pool):
     Latents of pretrained networks have any magnitude (those of efficientnet_lite0 a root mean square
     of 9.6, on which SGD at the learning rates of pixels ends at chance). ``scale`` is for that what
     it is for pixels: the nearest power of two that brings the training latents to a root mean square
-    of about 1; it is never above 1.
+    of about 1. It is 1 where that is between 1/16 and 1 already, as of pixels. (An untrained
+    efficientnet_lite0, which normalises nothing, has 1e-6: no optimizer would move on that.)
     """
 
     def __init__(
@@ -285,11 +288,11 @@ def _recipe(raw: Pool, encoder: Encoder, plugin: Plugin, weights: str) -> dict[s
 
 
 def _power_of_two(mean_square: float) -> float:
-    """The power of two nearest to ``1 / sqrt(mean_square)``, at most 1.
+    """The power of two nearest to ``1 / sqrt(mean_square)``; 1 for what pixels may be.
 
     Rounded so that neither the last bits nor the tenth that tuning leaves out change it.
     """
-    if mean_square <= 1:
+    if SMALL**2 <= mean_square <= 1 or mean_square == 0:
         return 1.0
     return float(2.0 ** -round(math.log2(mean_square) / 2))
 

@@ -50,7 +50,7 @@ def test_only_these_shells(capsys: Capture):
         (("run", "encoder=random:mlp", "encoder.se"), ["encoder.seed="]),
         (("run", "encoder.d"), []),
         (("--whole", "run", "strategy=ew"), ["strategy=ewc"]),
-        (("run", "strategy", "=", "ewc,n"), ["ewc,naive"]),
+        (("run", "strategy", "=", "ewc,na"), ["ewc,naive"]),
         (("run", "strategy=ewc", "strategy.la"), ["strategy.lam="]),
         (("run", "strategy", "=", "ewc", "strategy.la"), ["strategy.lam="]),
         (("run", "strategy=naive", "strategy.la"), []),
