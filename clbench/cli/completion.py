@@ -58,7 +58,7 @@ OPTIONS = {
     "cache": ("--json", "--dry-run"),
     "board": ("--boards", "--out", "--jobs", "--json"),
     "tune": ("--out", "--jobs", "--resume"),
-    "verify": ("--seeds", "--prefix", "--isolate", "--held-out", "--json"),
+    "verify": ("--seeds", "--prefix", "--jobs", "--isolate", "--held-out", "--json"),
     "submit": ("--entry", "--boards"),
     "validate": ("--boards", "--against", "--json"),
     "completion": (),

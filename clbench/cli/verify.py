@@ -6,6 +6,7 @@ import argparse
 import dataclasses
 import json
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,9 @@ def add(commands: Any) -> None:
     )
     parser.add_argument("--seeds", default="0", metavar="LIST", help="0,1 or 0..4 or all (0)")
     parser.add_argument("--prefix", type=int, metavar="N", help="only the first N tasks' rows")
+    parser.add_argument(
+        "--jobs", type=int, default=1, metavar="N", help="entries verified at a time (1)"
+    )
     parser.add_argument("--isolate", action="store_true", help="no network, home or labels; limits")
     parser.add_argument("--held-out", action="store_true", help="fresh data; the secret on stdin")
     parser.add_argument("--json", action="store_true", help="print JSON")
@@ -58,11 +62,21 @@ def main(arguments: argparse.Namespace) -> int:
     if not arguments.isolate and not arguments.json:
         print(NOTICE, file=sys.stderr)
     secret = sys.stdin.buffer.read().strip() if arguments.held_out else b""
+    if arguments.jobs < 1:
+        raise UsageError(f"--jobs {arguments.jobs}: must be at least 1")
+    if arguments.jobs > 1 and (arguments.isolate or arguments.held_out):
+        raise UsageError(
+            "--jobs goes with neither --isolate nor --held-out: those take one at a time"
+        )
+
+    def one(path: Path) -> tuple[list[Any], bool]:
+        return _verify(board, load_entry(path), secret, arguments)
+
     failed, told = 0, []
-    for path in folders:
-        lines, passed = _verify(board, load_entry(path), secret, arguments)
-        failed += not passed
-        told += lines
+    with ThreadPoolExecutor(arguments.jobs) as pool:  # each entry runs in processes of its own
+        for lines, passed in pool.map(one, folders):
+            failed += not passed
+            told += lines
     if arguments.json:
         print(json.dumps(told, indent=2))
     return 1 if failed else 0

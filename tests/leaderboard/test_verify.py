@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import shutil
 import sys
 from pathlib import Path
 from typing import Any
@@ -71,6 +72,26 @@ def test_a_reproduction_lifts_the_tier(naive: Path, capsys: pytest.CaptureFixtur
     assert entry.verification.detail["bits"] is True
     assert [*entry.verification.records_sha256] == ["1"]
     assert is_current(entry)
+
+
+def test_entries_of_a_board_are_verified_side_by_side(
+    naive: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(naive, naive.parent / "twin")
+    _move_an_answer(naive.parent / "twin" / "runs" / "seed0.json", row=1)
+    board = naive.parent.parent
+    assert main(["verify", str(board), "--prefix", "4", "--jobs", "2"]) == 1
+    out = capsys.readouterr().out
+    assert "ok   naive seed 0" in out
+    assert "FAIL twin seed 0" in out
+
+
+@pytest.mark.parametrize("wrong", [("--jobs", "0"), ("--jobs", "2", "--isolate")])
+def test_jobs_that_cannot_be(
+    naive: Path, wrong: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["verify", str(naive), *wrong]) == 2
+    assert "--jobs" in capsys.readouterr().err
 
 
 def test_an_entry_may_have_diagnostics_of_its_own(

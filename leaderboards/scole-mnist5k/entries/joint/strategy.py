@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from clbench.memory.store import SampleStore
 from clbench.strategy import GradientStrategy, StreamInfo
@@ -50,9 +50,7 @@ class Joint(GradientStrategy):
 
     def _reset(self) -> None:
         """Fresh weights from the learning generator, and an optimizer that remembers nothing."""
-        with torch.device(self.weights.device):
-            fresh: list[Tensor] = list(self.build_model().parameters())
-        self.weights.copy_(torch.cat([p.detach().reshape(-1) for p in fresh]))
+        self.weights.copy_(self.fresh_weights())
         self.optimizer.state.clear()
 
     def memory_bytes(self) -> int:
