@@ -55,6 +55,8 @@ OPTIONS = {
     "fisher": (),
     "leaderboard": ("--boards", "--check"),
     "cache": ("--json", "--dry-run"),
+    "data": ("--preset", "--seed", "--out", "--sheet", "--overwrite", "--quiet"),
+    "fonts": ("--path", "--json"),
     "board": ("--boards", "--out", "--jobs", "--json"),
     "tune": ("--out", "--jobs", "--resume"),
     "verify": ("--seeds", "--prefix", "--isolate", "--held-out", "--json"),

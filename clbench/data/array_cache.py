@@ -60,7 +60,8 @@ def fetch(
 def _read(path: Path, recipe: str) -> dict[str, np.ndarray] | None:
     """The arrays of a whole file of this recipe, else None."""
     try:
-        with np.load(path, allow_pickle=False) as file:
+        # Opened here: np.load leaves the file open when it is not an archive.
+        with path.open("rb") as whole, np.load(whole, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
     except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error):
         return None

@@ -126,26 +126,33 @@ def _glyphs(
     inner = (side - 2 * MARGIN) * OVERSAMPLE
     probe = ImageFont.truetype(path, large, layout_engine=ImageFont.Layout.BASIC)
     for c in characters:
-        left, top, right, bottom = probe.getbbox(c)
-        longest = max(right - left, bottom - top)
-        if longest <= 0:
+        box = _ink(probe, c, 0.0)
+        if box is None:
             continue
+        longest = max(box[2] - box[0], box[3] - box[1])
         # Strokes that will grow need room: the size is such that the final extent is ``inner``.
         growth = EMBOLDEN * large if bolder else 0.0
         size = large * inner / (longest + growth)
         stroke = EMBOLDEN * size / 2 if bolder else 0.0
         font = ImageFont.truetype(path, size, layout_engine=ImageFont.Layout.BASIC)
-        left, top, right, bottom = font.getbbox(c, stroke_width=stroke)
+        left, top, right, bottom = _ink(font, c, stroke) or box
         canvas = Image.new("L", (large, large))
         at = ((large - left - right) / 2, (large - top - bottom) / 2)
         ImageDraw.Draw(canvas).text(at, c, fill=255, font=font, stroke_width=stroke)
         pixels = np.asarray(canvas)
         if pixels.max() < 128:
             continue
-        box = (side, OVERSAMPLE, side, OVERSAMPLE)
-        picture = pixels.reshape(box).mean((1, 3), dtype=np.float64).round().astype(np.uint8)
+        tiles = pixels.reshape(side, OVERSAMPLE, side, OVERSAMPLE)
+        picture = tiles.mean((1, 3), dtype=np.float64).round().astype(np.uint8)
         hull = _hull(pixels) / inner
         yield c, (picture, hull.astype(np.float32), float(inner / size))
+
+
+def _ink(font: Any, c: str, stroke: float) -> tuple[int, int, int, int] | None:
+    """Left, top, right and bottom of what is inked; Pillow's own box has the bearings in it."""
+    mask, (x, y) = font.getmask2(c, "L", stroke_width=stroke)
+    box = mask.getbbox()
+    return (x + box[0], y + box[1], x + box[2], y + box[3]) if box else None
 
 
 def _hull(pixels: np.ndarray) -> np.ndarray:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -81,6 +81,28 @@ class Attributes:
         image = {name: getattr(self, name) for name in PER_IMAGE}
         background = np.array(PATTERN_NAMES)[self.background]
         return pd.DataFrame({"number": self.number, **first, "background": background, **image})
+
+    def records(self, atlas: Atlas) -> list[dict[str, Any]]:
+        """For each image its attributes as plain data; those of every shape under ``symbols``.
+
+        As in Synbols' files, the first symbol's stand beside the image's too.
+        """
+        fonts, characters = atlas.fonts, atlas.characters
+        columns = {name: getattr(self, name).tolist() for name in PER_SYMBOL}
+        found = []
+        for i, row in enumerate(self.frame(atlas).to_dict("records")):
+            symbols = [
+                {
+                    "char": characters[self.char[i, s]] if self.char[i, s] >= 0 else None,
+                    "font": fonts[self.font[i, s]] if self.font[i, s] >= 0 else None,
+                    "foreground": PATTERN_NAMES[self.foreground[i, s]],
+                    **{name: column[i][s] for name, column in columns.items()},
+                }
+                for s in np.flatnonzero(self.shown[i]).tolist()
+            ]
+            image = {str(name): value for name, value in row.items()}
+            found.append({**image, "symbols": symbols})
+        return found
 
 
 PER_SYMBOL = ("is_bold", "is_slant", "rotation", "scale", "x_translation", "y_translation")

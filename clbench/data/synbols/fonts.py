@@ -134,7 +134,7 @@ def _read(path: Path) -> tuple[str, bool, frozenset[int]]:
     from fontTools.ttLib import TTFont, TTLibError
 
     try:
-        with TTFont(path, lazy=True) as file:
+        with path.open("rb") as stream, TTFont(stream, lazy=True) as file:
             family = file["name"].getDebugName(16) or file["name"].getDebugName(1) or path.stem
             style = file["name"].getDebugName(17) or file["name"].getDebugName(2) or "Regular"
             codes = frozenset(file.getBestCmap() or ())
