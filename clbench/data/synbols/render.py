@@ -167,9 +167,10 @@ class Renderer:
         pictures = self.pictures[level].index_select(0, self._index(glyph))[:, None].float()
         a = torch.as_tensor(affine, dtype=torch.float32, device=self.device)
         n = self.side * SAMPLES
-        at = ((torch.arange(n, device=self.device, dtype=torch.float32) + 0.5) / n)[:, None]
-        along, down = at * a[:, None, :, 0], at * a[:, None, :, 1] + a[:, None, :, 2]
-        grid = along[:, None] + down[:, :, None]
+        at = (torch.arange(n, device=self.device, dtype=torch.float32) + 0.5) / n
+        along, down = a[..., :1] * at, a[..., 1:2] * at + a[..., 2:]  # (rows, 2, n)
+        # One plane after the other: several times as fast as x and y side by side.
+        grid = (along[:, :, None] + down[..., None]).permute(0, 2, 3, 1)
         seen = functional.grid_sample(pictures, grid, align_corners=False)
         return functional.avg_pool2d(seen, SAMPLES).mul_(1 / 255)
 
