@@ -4,7 +4,7 @@ Source: Lacoste et al. 2020, "Synbols: Probing Learning Algorithms with Syntheti
 attributes, distributions and predefined generators these are; drawn here by clbench, with fonts that
 come with matplotlib (DejaVu, STIX, Computer Modern) or yours. So accuracies are not those of the
 released data: there are 14 fonts instead of about a thousand, and 53 characters instead of 48.
-Licence: the fonts' own (Bitstream Vera, SIL OFL, public domain); photographs of preset
+Licence: the fonts' own, shipped with matplotlib under free licences; photographs of preset
 natural-patterns: those of scikit-learn (CC BY), or yours.
 """
 
