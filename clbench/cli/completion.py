@@ -56,6 +56,8 @@ OPTIONS = {
     "leaderboard": ("--boards", "--check"),
     "study": ("--out", "--page", "--dry-run", "--resume", "--jobs", "--quiet"),
     "cache": ("--json", "--dry-run"),
+    "data": ("--preset", "--seed", "--out", "--sheet", "--overwrite", "--quiet"),
+    "fonts": ("--path", "--json"),
     "board": ("--boards", "--out", "--jobs", "--json"),
     "tune": ("--out", "--jobs", "--resume"),
     "verify": ("--seeds", "--prefix", "--jobs", "--isolate", "--held-out", "--json"),

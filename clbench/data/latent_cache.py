@@ -62,13 +62,18 @@ class Damaged(Exception):
     """An entry that cannot be used; one line: why."""
 
 
-def root() -> Path:
-    """``$CLBENCH_CACHE/latents``, or ``~/.cache/clbench/latents`` (``$XDG_CACHE_HOME``)."""
+def home() -> Path:
+    """``$CLBENCH_CACHE``, or ``~/.cache/clbench`` (``$XDG_CACHE_HOME``)."""
     given = os.environ.get(CACHE_VARIABLE)
     if given:
-        return Path(given).expanduser() / "latents"
+        return Path(given).expanduser()
     base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "clbench" / "latents"
+    return (Path(base) if base else Path.home() / ".cache") / "clbench"
+
+
+def root() -> Path:
+    """Where the latents are: ``latents`` in the cache's folder."""
+    return home() / "latents"
 
 
 def key_of(recipe: Mapping[str, Any]) -> str:

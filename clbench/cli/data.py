@@ -1,0 +1,89 @@
+"""``clbench data``: write images of a data set that is drawn, and what they look like."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+EXAMPLES = """examples:
+  clbench data synbols --preset default -n 10000 --seed 0 --out default.npz
+  clbench data synbols --preset camouflage -n 1000 --out camouflage.npz data.resolution=64
+  clbench data synbols --sheet presets.png            (a row of images of every preset)
+
+The file has x (n, H, W, C), mask (n, H, W, symbols) and y, JSON of all attributes of each image."""
+
+
+def add(commands: Any) -> None:
+    """Add the subcommand."""
+    parser = commands.add_parser(
+        "data",
+        help="write images of a data set that is drawn",
+        description="Draw images with all their attributes into a file, and a contact sheet beside "
+        "it.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("name", choices=("synbols",))
+    parser.add_argument(
+        "overrides", nargs="*", metavar="key=value", help="settings: clbench show data=synbols"
+    )
+    parser.add_argument("--preset", metavar="NAME", help="the predefined generator (default)")
+    parser.add_argument("-n", type=int, default=10_000, metavar="N", help="images (10000)")
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="of the images (0)")
+    parser.add_argument("--out", type=Path, metavar="FILE", help=".npz, or .h5 with h5py")
+    parser.add_argument("--sheet", type=Path, metavar="PNG", help="contact sheet (beside --out)")
+    parser.add_argument("--overwrite", action="store_true", help="write over what is there")
+    parser.add_argument("-q", "--quiet", action="store_true", help="no progress on stderr")
+    parser.set_defaults(call=main)
+
+
+def main(arguments: argparse.Namespace) -> int:
+    """Draw, write, and say what was written."""
+    from clbench import tracking
+    from clbench.atomic import write_atomically
+    from clbench.data.synbols import files, sheet
+    from clbench.errors import UsageError
+    from clbench.tensor_files import writable
+
+    if arguments.out is None and arguments.sheet is None:
+        raise UsageError("nothing to write: give --out FILE.npz, or --sheet FILE.png")
+    if arguments.n < 1:
+        raise UsageError(f"-n {arguments.n} must be at least 1")
+    picture = arguments.sheet or arguments.out.with_suffix(".png")
+    for path in filter(None, (arguments.out, picture)):
+        writable(path, arguments.overwrite)
+    if arguments.out is None:
+        rows = sheet.of_presets(_settings, arguments.preset, arguments.seed, arguments.overrides)
+        write_atomically(picture, sheet.png(rows, colours=256))
+        print(f"{picture}: {len(rows)} rows")
+        return 0
+    files.check_suffix(arguments.out)
+    generator = _settings(arguments.preset or "default", arguments.seed, arguments.overrides)
+    if arguments.quiet:
+        arrays = files.make(generator, arguments.n)
+    else:
+        with tracking.counted(arguments.out.name, arguments.n) as report:
+            arrays = files.make(generator, arguments.n, report)
+    files.write(arguments.out, arrays)
+    write_atomically(picture, sheet.png(sheet.grid(arrays["x"])))
+    print(f"{arguments.out}: {arguments.n:,} images, recipe {generator.sha256[:16]}")
+    print(f"{picture}: the first of them")
+    return 0
+
+
+def _settings(preset: str, seed: int, overrides: list[str]) -> Any:
+    """The generator of these settings, on the run's default device."""
+    from clbench.build import choose_device
+    from clbench.config import resolve
+    from clbench.errors import UsageError
+
+    for word in overrides:
+        if not word.startswith("data.") and not word.startswith("device="):
+            raise UsageError(f"{word}: only data.* and device= are settings of images")
+    stand_in = ("scenario=class_incremental", "strategy=naive", "data=synbols")
+    words = (*stand_in, f"data.preset={preset}", f"data.seed={seed}", *overrides)
+    found = resolve(words)
+    if len(found) > 1:
+        raise UsageError("one set of images at a time: no commas or ranges")
+    return found[0].data.generator(choose_device(found[0].common.device))

@@ -1,0 +1,101 @@
+"""Fonts, atlas, textures and renderer of one spec: from (seed, number) to images and attributes."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from clbench.data.synbols import atlas as atlases
+from clbench.data.synbols import fonts, textures
+from clbench.data.synbols.atlas import Atlas
+from clbench.data.synbols.attributes import Attributes, sample
+from clbench.data.synbols.patterns import PATTERNS, Camouflage, Natural
+from clbench.data.synbols.render import Renderer
+from clbench.data.synbols.spec import Spec
+from clbench.hashing import sha256_of
+
+RENDERER = 1
+"""Version of what is drawn; raise it with any change that changes an image."""
+SMALLEST_PICTURE = 64
+
+
+@dataclass(frozen=True)
+class Sources:
+    """Where fonts and photographs are from; see ``fonts.find`` and ``textures.photographs``."""
+
+    fonts: str = "matplotlib"
+    fonts_path: Path | None = None
+    images_path: Path | None = None
+
+
+@dataclass(frozen=True)
+class Generator:
+    """Image ``i`` is a pure function of the spec, the sources, ``seed``, ``i`` and stream time."""
+
+    spec: Spec
+    sources: Sources
+    seed: int
+    device: torch.device
+    report: Callable[[int], None] = lambda done: None
+    """Told of the number of glyphs drawn for an atlas that was not in the cache."""
+
+    @cached_property
+    def atlas(self) -> Atlas:
+        """The glyphs.
+
+        Raises:
+            UsageError: a font file is not one, or a character is in no font.
+        """
+        found = fonts.find(self.sources.fonts, self.sources.fonts_path)
+        chosen = fonts.restricted(found, self.spec.characters)
+        side = max(SMALLEST_PICTURE, 2 * self.spec.resolution)
+        side += -side % 8  # halved cleanly, for the pyramid
+        return atlases.load(chosen, self.spec.characters, side, self.report)
+
+    @cached_property
+    def _photographs(self) -> list[np.ndarray]:
+        natural = any(isinstance(PATTERNS[name], Natural) for name in self.spec.patterns)
+        return textures.photographs(self.sources.images_path) if natural else []
+
+    @cached_property
+    def renderer(self) -> Renderer:
+        """Draws on the device; textures that the spec needs are found or made."""
+        side = self.spec.resolution
+        kinds = {name: PATTERNS[name] for name in self.spec.patterns}
+        banks = {n: textures.bank(k, side) for n, k in kinds.items() if isinstance(k, Camouflage)}
+        return Renderer.of(
+            self.atlas, banks, self._photographs, side, self.spec.is_gray, self.device
+        )
+
+    def attributes(self, number: np.ndarray, time: np.ndarray | None = None) -> Attributes:
+        """The attributes of images ``(n,)``, at stream times ``(n,)`` in [0, 1] (None: zeros)."""
+        return sample(self.spec, self.atlas, self.seed, number, time)
+
+    def images(self, number: np.ndarray, time: np.ndarray | None = None) -> Tensor:
+        """``(n, 3, side, side)`` uint8, gray ``(n, side, side)``, on the device."""
+        return self.renderer.images(self.attributes(number, time))
+
+    @cached_property
+    def recipe(self) -> dict[str, Any]:
+        """All that the images follow from, as plain data: fonts and photographs by their hashes."""
+        photographs = [hashlib.sha256(image.tobytes()).hexdigest() for image in self._photographs]
+        return {
+            "renderer": RENDERER,
+            "spec": self.spec.as_dict(),
+            "seed": self.seed,
+            "atlas": self.atlas.recipe,
+            "photographs": photographs,
+        }
+
+    @cached_property
+    def sha256(self) -> str:
+        """Hash of the recipe."""
+        return sha256_of(self.recipe)

@@ -1,0 +1,138 @@
+"""Pools of synbols: stored, or drawn whenever a sample is asked for."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from clbench.data.pool import VALIDATION_SHARE, Pool, Split
+from clbench.data.synbols.attributes import Attributes
+from clbench.data.synbols.fonts import ALPHABETS
+from clbench.data.synbols.generator import Generator
+from clbench.hashing import sha256_of
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Label = Literal["char", "font", "alphabet"]
+TEST_START = 1 << 40
+"""Number of the first test image: no training set reaches it, however long."""
+CHUNK = 1 << 16
+
+
+class SynbolsPool(Pool):
+    """Image ``numbers[split][i]`` of a generator is sample ``i`` of a split.
+
+    The hash is that of the recipe (fonts, settings, version of the renderer), the numbers and the
+    label, not of pixels.
+    """
+
+    dtype = torch.uint8
+    scale = 1 / 255
+
+    def __init__(
+        self,
+        generator: Generator,
+        numbers: Mapping[Split, np.ndarray],
+        label: Label,
+        stored: Mapping[Split, Tensor] | None,
+    ) -> None:
+        """A pool.
+
+        Args:
+            generator: draws the images.
+            numbers: ``(n,)`` int64 of ``train`` and ``test``, all different.
+            label: what the class is: of the first symbol, where there are several.
+            stored: those images on the device; None: each is drawn when asked for.
+        """
+        spec = generator.spec
+        self.generator, self.device, self.label = generator, generator.device, label
+        self._numbers, self._x = numbers, stored
+        self._labels = {split: _labels(generator, n, label) for split, n in numbers.items()}
+        self.n_classes = _n_classes(generator, label)
+        sides = (spec.resolution, spec.resolution)
+        self.input_shape = sides if spec.is_gray else (3, *sides)
+        which = {split: hashlib.sha256(n.tobytes()).hexdigest() for split, n in numbers.items()}
+        self.sha256 = sha256_of([generator.recipe, which, label])
+
+    @classmethod
+    def of(
+        cls, generator: Generator, n_train: int, n_test: int, label: Label, store: bool
+    ) -> SynbolsPool:
+        """Images 0, 1, ... to learn from, others to score; with ``store`` all are drawn now."""
+        numbers: dict[Split, np.ndarray] = {
+            "train": np.arange(n_train),
+            "test": np.arange(TEST_START, TEST_START + n_test),
+        }
+        stored = {split: generator.images(n) for split, n in numbers.items()} if store else None
+        return cls(generator, numbers, label, stored)
+
+    def size(self, split: Split) -> int:
+        """The number of samples of a split."""
+        return len(self._numbers[split])
+
+    def labels(self, split: Split) -> np.ndarray:
+        """``(n,)`` int64 labels, in host memory."""
+        return self._labels[split]
+
+    def gather(self, split: Split, index: np.ndarray) -> Tensor:
+        """``(len(index), *input_shape)``: those samples, on the device."""
+        index = np.asarray(index)
+        if self._x is None:
+            return self.generator.images(self._numbers[split][index])
+        return self._x[split].index_select(0, torch.as_tensor(index, device=self.device))
+
+    def attributes(self, split: Split, index: np.ndarray | slice = slice(None)) -> Attributes:
+        """What some samples were drawn from, in the order of ``index``."""
+        return self.generator.attributes(self._numbers[split][index])
+
+    def frame(self, split: Split) -> pd.DataFrame:
+        """The attribute table: row ``i`` is of sample ``i``."""
+        return self.attributes(split).frame(self.generator.atlas)
+
+    def relabelled(self, label: Label) -> SynbolsPool:
+        """The same images with another label; none is drawn or copied."""
+        return SynbolsPool(self.generator, self._numbers, label, self._x)
+
+    def tuning(self) -> SynbolsPool:
+        """Of every class the last tenth of the training images to score on, the others to learn."""
+        y = self._labels["train"]
+        held_out = np.zeros(len(y), dtype=bool)
+        for label in np.unique(y):
+            members = np.flatnonzero(y == label)
+            held_out[members[-max(1, round(VALIDATION_SHARE * len(members))) :]] = True
+        rows: dict[Split, np.ndarray] = {
+            "train": np.flatnonzero(~held_out),
+            "test": np.flatnonzero(held_out),
+        }
+        numbers = {split: self._numbers["train"][index] for split, index in rows.items()}
+        stored = None
+        if self._x is not None:
+            stored = {split: self.gather("train", index) for split, index in rows.items()}
+        return SynbolsPool(self.generator, numbers, self.label, stored)
+
+
+def _n_classes(generator: Generator, label: Label) -> int:
+    atlas = generator.atlas
+    counts = {"char": atlas.characters, "font": atlas.fonts, "alphabet": generator.spec.alphabets}
+    return len(counts[label])
+
+
+def _labels(generator: Generator, numbers: np.ndarray, label: Label) -> np.ndarray:
+    """``(n,)`` int64; a chunk at a time, since there may be millions."""
+    parts = []
+    for start in range(0, len(numbers), CHUNK):
+        attributes = generator.attributes(numbers[start : start + CHUNK])
+        parts.append((attributes.font if label == "font" else attributes.char)[:, 0])
+    found = np.concatenate(parts)
+    if label != "alphabet":
+        return found
+    names = generator.spec.alphabets
+    characters = generator.atlas.characters
+    of = [next(i for i, name in enumerate(names) if c in ALPHABETS[name]) for c in characters]
+    return np.asarray(np.array(of)[found])
