@@ -134,10 +134,9 @@ def test_of_a_convolution_a_unit_is_a_channel():
 def test_dead_units_are_found_where_they_are_made(monkeypatch: pytest.MonkeyPatch):
     network = nn.Sequential(nn.Linear(5, 8), nn.ReLU(), nn.Linear(8, 4), nn.ReLU(), nn.Linear(4, 2))
     with torch.no_grad():
-        for layer, dead in ((network[0], 3), (network[2], 1)):
-            layer.bias.fill_(1e3)  # alive on every input
-            layer.weight.clamp_(-1, 1)
-            layer.bias[:dead] = -1e6
+        for layer, dead, bias in ((network[0], 3, 1e3), (network[2], 1, 1e5)):
+            layer.bias.fill_(bias)  # alive on every input: weights are below 1
+            layer.bias[:dead] = -1e9
     monkeypatch.setattr(diagnostics, "BATCH_SIZE", 7)
     x = features(0, 30, 5).float()
     seen, active = observe(network, x)
