@@ -145,7 +145,9 @@ def test_equal_tasks_and_no_prior_make_it_online_ewc(lam: float):
         strategy.learn(task)
         ewc.learn(same.stream.experience(t))
         torch.testing.assert_close(strategy.weights, ewc.weights, rtol=1e-9, atol=1e-12)
-    torch.testing.assert_close(strategy.importance / 24, lam * ewc.importance, rtol=1e-9, atol=1e-15)
+    torch.testing.assert_close(
+        strategy.importance / 24, lam * ewc.importance, rtol=1e-9, atol=1e-15
+    )
 
 
 def test_a_fisher_of_some_samples_counts_for_all():
