@@ -79,8 +79,8 @@ def lite0(
     """Preprocessing, the network to the cut, pooling; ``settings``: cut, resolution, pool."""
     cut, resolution, pool = settings
     image = ImageInput(encoder, input_shape, scale, resolution, (MEAN,) * 3, (STD,) * 3)
-    body = cut_off(net, cut, pool).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    return nn.Sequential(image, body)
+    body: Any = cut_off(net, cut, pool)  # torch's releases type this overload differently
+    return nn.Sequential(image, body.to(memory_format=torch.channels_last))
 
 
 class Pooled(nn.Module):
