@@ -11,37 +11,41 @@ once, ``F <- gamma F + F_t`` (Schwarz et al. 2018, Progress & Compress, without 
 - ``mode=separate`` is the published sum of one penalty per task. Up to a constant that sum is one
   quadratic, with ``F = sum_t F_t`` and the F-weighted mean of the anchors, so it costs no more.
 
-``penalty_step=proximal`` deviates from the paper: after each optimizer step the weights move to the
-minimum of penalty plus distance, ``w += r/(1+r) (a - w)`` with ``r = lr/(1-momentum) lam F``. The
-explicit step (penalty in the gradient, before clipping) is stable only while ``lr lam max(F) < 2``;
-on long streams F grows past that and accuracy is lost without a NaN to tell.
+How the penalty is followed, ``penalty_step``, is that of ``clbench.quadratic``; its default, the
+proximal step, deviates from the paper.
+
+A released Fisher R (``fisher_path``) taken at released weights (``weights_path``) is task 0: it holds
+the network from the first step (Ovsianas et al. 2022, arXiv 2210.16365, for one further task). It is
+not decayed: online, the penalty is ``lam/2 * sum_i (R_i + F_i) (w_i - a_i)^2`` with F of the run's own
+tasks as above, and like it anchored at the newest weights; separate, the exact sum with R's own term
+at the released weights. The parameters that ``fisher_exclude`` names have R = 0.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
-from clbench import fisher
+from clbench import parameters, weights
 from clbench.errors import UsageError
-from clbench.strategy import Batch, GradientStrategy, StreamInfo
+from clbench.fisher import anchored
+from clbench.quadratic import QuadraticStrategy, refuse_single_mask, task_fisher
+from clbench.strategy import StreamInfo
 from clbench.stream import TaskData
 
 
-class EWC(GradientStrategy):
+class EWC(QuadraticStrategy):
     """Quadratic penalties weighted by the diagonal Fisher information."""
 
     @dataclass(frozen=True)
-    class Config(GradientStrategy.Config):
+    class Config(QuadraticStrategy.Config):
         """Settings of EWC."""
 
-        lam: float = 1.0
-        """Strength of the penalty (lambda)."""
         gamma: float = 1.0
         """Decay of the running Fisher per task; only mode=online may have it below 1."""
         mode: Literal["online", "separate"] = "online"
@@ -50,101 +54,59 @@ class EWC(GradientStrategy):
         """Estimator of the Fisher diagonal; lambda does not carry over from one to another."""
         fisher_samples: int = 256
         """Training samples of each task that the Fisher is estimated on."""
-        penalty_step: Literal["proximal", "explicit"] = "proximal"
-        """proximal: implicit, stable for every lambda, SGD only; explicit: in the gradient."""
+        fisher_path: Path | None = None
+        """Released Fisher (clbench fisher compute) that counts as task 0, with weights_path."""
+        fisher_sha256: str | None = None
+        """Hash of that file: filled in, and part of what a run is; if given, it must be right."""
+        fisher_exclude: str = parameters.OUTPUT
+        """What the released Fisher leaves free: output (the last nn.Linear), none, or patterns of
+        parameter names, separated by spaces."""
 
         def __post_init__(self) -> None:
             super().__post_init__()
-            if not (math.isfinite(self.lam) and self.lam >= 0):
-                raise UsageError(f"strategy.lam={self.lam} must be finite and >= 0")
+            sha256 = weights.pinned("fisher", self.fisher_path, self.fisher_sha256)
+            object.__setattr__(self, "fisher_sha256", sha256)
+            if self.fisher_path is not None and self.weights_path is None:
+                raise UsageError(
+                    "strategy.fisher_path needs strategy.weights_path: the weights that the Fisher "
+                    "was taken at, which the network starts from"
+                )
+            if self.fisher_path is None and self.fisher_exclude != parameters.OUTPUT:
+                raise UsageError("strategy.fisher_exclude goes with strategy.fisher_path")
             if not 0 <= self.gamma <= 1:
                 raise UsageError(f"strategy.gamma={self.gamma} must be in [0, 1]")
             if self.mode == "separate" and self.gamma != 1:
                 raise UsageError("strategy.mode=separate takes no strategy.gamma: set it to 1")
             if self.fisher_samples < 1:
                 raise UsageError(f"strategy.fisher_samples={self.fisher_samples} must be >= 1")
-            if self.penalty_step == "proximal" and self.optimizer.lower() != "sgd":
-                raise UsageError(
-                    f"strategy.penalty_step=proximal is exact for SGD only; with "
-                    f"strategy.optimizer={self.optimizer} set strategy.penalty_step=explicit"
-                )
+            refuse_single_mask(self)
 
     def __init__(
         self, info: StreamInfo, config: Config, build_model: Callable[[], nn.Module]
     ) -> None:
         super().__init__(info, config, build_model)
-        self.register_buffer("fisher", torch.zeros_like(self.weights))
-        self.register_buffer("anchor", torch.zeros_like(self.weights))
-        self.fisher: Tensor
-        self.anchor: Tensor
-        self._pull = torch.zeros_like(self.weights), math.nan
+        if config.fisher_path is not None and config.weights_path is not None:
+            self._start_from_release(config.fisher_path, config.weights_path)
 
-    def step(self, batch: Batch) -> None:
-        """One update, with the penalty in the gradient or applied to the result."""
-        gradient = self.gradient(batch)
-        if self.config.penalty_step == "explicit":
-            gradient.add_(self.fisher * (self.weights - self.anchor), alpha=self.config.lam)
-            self.descend(gradient)
-        else:
-            self.descend(gradient)
-            self.weights.lerp_(self.anchor, self._pull_at(self.lr))
-
-    def _pull_at(self, lr: float) -> Tensor:
-        """``(P,)``: the share of the way to the anchor; the same until the rate or F changes."""
-        pull, of = self._pull
-        if lr != of:
-            rate = lr / (1 - self.config.momentum) * self.config.lam * self.fisher
-            pull = rate / (1 + rate)
-            self._pull = pull, lr
-        return pull
-
-    def begin(self, task: TaskData) -> TaskData:
-        """Forget the pull of the last experience: F has changed since."""
-        self._pull = self._pull[0], math.nan
-        return task
+    def _start_from_release(self, fisher_path: Path, weights_path: Path) -> None:
+        found = anchored.fit(self.model, fisher_path, weights_path, self.config.fisher_exclude)
+        self.importance.copy_(torch.cat([f.reshape(-1) for f in found.values()]))
+        self.anchor.copy_(self.weights)
+        if self.config.gamma < 1:  # else nothing decays, and it is a summand like the others
+            self.register_buffer("released", self.importance.clone())
+            self.released: Tensor
 
     @torch.no_grad()
     def consolidate(self, task: TaskData) -> None:
         """Add the task's Fisher and move the anchor."""
-        new = self._estimate(task)
+        new = task_fisher(self, task, self.config.fisher, self.config.fisher_samples)
         if self.config.mode == "online":
-            self.fisher.mul_(self.config.gamma).add_(new)
+            self.importance.mul_(self.config.gamma).add_(new)
+            if self.config.fisher_path is not None and self.config.gamma < 1:
+                self.importance.add_(self.released, alpha=1 - self.config.gamma)
             self.anchor.copy_(self.weights)
         else:
-            self.fisher.add_(new)
+            self.importance.add_(new)
             # Running F-weighted mean of the anchors; where all F are 0 any anchor does.
-            share = torch.where(self.fisher > 0, new / self.fisher.clamp_min(1e-38), 1.0)
+            share = torch.where(self.importance > 0, new / self.importance.clamp_min(1e-38), 1.0)
             self.anchor.lerp_(self.weights, share)
-
-    def _estimate(self, task: TaskData) -> Tensor:
-        """``(P,)``: the Fisher of the first samples, which were delivered in random order."""
-        n = min(self.config.fisher_samples, len(task))
-        task_id = None if task.task_id is None else task.task_id[:1]
-
-        def logits(x: Tensor) -> Tensor:
-            ids = None if task_id is None else task_id.expand(len(x))
-            return self.scores(Batch(x, task.y[:0], ids))
-
-        found = fisher.estimate(
-            self.model,
-            task.x[:n],
-            task.y[:n],
-            self.config.fisher,
-            logits=logits,
-            batch_size=self.config.batch_size,
-        )
-        return torch.cat([f.reshape(-1) for f in found.values()])
-
-    def diagnostics(self) -> dict[str, Tensor]:
-        """``stiffness`` = lr lam max(F): from 1 the explicit step overshoots, from 2 it diverges."""
-        stiffness = self.lr / (1 - self.config.momentum) * self.config.lam * self.fisher.max()
-        return {**super().diagnostics(), "stiffness": stiffness}
-
-    def warning(self, diagnostics: Mapping[str, float]) -> str | None:
-        """From 1 on, an explicit step overshoots the anchor it is pulled to."""
-        if self.config.penalty_step == "proximal" or diagnostics["stiffness"] < 1:
-            return None
-        return (
-            "ewc: lr * lam * max(Fisher) has passed 1, and from 2 the explicit penalty diverges: "
-            "lower strategy.lam or strategy.gamma, or set strategy.penalty_step=proximal"
-        )
