@@ -15,7 +15,8 @@ running statistics of batch normalisation) are averaged at the same rate, so tha
 averaged weights; integer buffers are copied.
 
 On the validation part of digits (SCoLe of 300 tasks, four seeds from 100 on) rho from 0.98 to 0.995
-cannot be told apart; 0.9 is worse. The default was first picked by test accuracy on such a stream (seed 0).
+cannot be told apart; 0.9 is worse.
+The default was first picked by test accuracy on such a stream (seed 0).
 """
 
 from __future__ import annotations

@@ -8,7 +8,8 @@ to zero; unlike EWC it knows no tasks.
 As in the paper the penalty has no factor 1/2 and is part of the loss, so its gradient,
 2 lam (w - w_0), is clipped with the rest. The step is stable while 2 lr lam < 2. The reported
 training loss is L alone. On the validation part of digits (SCoLe of 300 tasks, seeds from 100 on) the
-default cannot be told from lam = 1e-5; 1e-3 is worse. It was first picked by test accuracy on such a stream (seed 0).
+default cannot be told from lam = 1e-5; 1e-3 is worse.
+It was first picked by test accuracy on such a stream (seed 0).
 """
 
 from __future__ import annotations
