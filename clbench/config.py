@@ -11,7 +11,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, get_type_hints
+from typing import Any, Literal, get_origin, get_type_hints
 
 import yaml
 from omegaconf import OmegaConf
@@ -248,7 +248,18 @@ def _fill(group: str, plugin: Plugin, cls: type[Any], point: Mapping[str, Any]) 
             f"{group} {plugin.name!r} has no setting {name!r}{hint} "
             f"(clbench show {group}={plugin.name}; in a sweep, address one arm: NAME.{name}=...)"
         )
+    for f in dataclasses.fields(config):
+        if _is_required(f) and f.name not in given:
+            raise UsageError(
+                f"{group} {plugin.name!r} needs {prefix}{f.name}=... "
+                f"(clbench show {group}={plugin.name})"
+            )
     return _build(config, given, prefix)
+
+
+def _is_required(f: dataclasses.Field[Any]) -> bool:
+    missing = dataclasses.MISSING
+    return f.init and f.default is missing and f.default_factory is missing
 
 
 def _names(cls: type[Any]) -> set[str]:
@@ -261,7 +272,8 @@ def _build(cls: type[Any], given: Mapping[str, Any], prefix: str) -> Any:
     for name, value in given.items():
         try:
             typed = _value(value)
-            if isinstance(typed, str) and kinds[name] == tuple[str, ...]:
+            listed = get_origin(kinds[name]) is tuple
+            if listed and isinstance(typed, str | int | float):
                 typed = [typed]  # one word is a list of one
             node = OmegaConf.merge(node, {name: typed})
         except (OmegaConfBaseException, yaml.YAMLError) as error:

@@ -9,7 +9,7 @@ import pytest
 
 from clbench.checks import attempt, check, suite
 from clbench.checks.finding import Finding
-from clbench.checks.reach import reachable
+from clbench.reach import reachable
 from clbench.errors import UsageError
 from clbench.registry import find, plugins
 
