@@ -9,8 +9,8 @@ import pytest
 
 from clbench.checks import attempt, check, suite
 from clbench.checks.finding import Finding
-from clbench.reach import reachable
 from clbench.errors import UsageError
+from clbench.reach import reachable
 from clbench.registry import find, plugins
 
 HEAD = """

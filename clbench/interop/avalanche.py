@@ -6,18 +6,15 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import importlib
 import importlib.metadata
+import importlib.util
 import inspect
-import io
 import math
-import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, ClassVar, Literal
 
@@ -26,7 +23,8 @@ from torch import Tensor, nn
 
 from clbench import source
 from clbench.errors import ClbenchError, UsageError
-from clbench.interop import lending, lent, parts, signature
+from clbench.interop import importing, lending, lent, parts, signature
+from clbench.interop.importing import quiet
 from clbench.interop.known import KNOWN, VERSION, Known
 from clbench.optim import optimizer_class
 from clbench.registry import did_you_mean
@@ -39,17 +37,6 @@ OURS = (
     *("device", "plugins", "evaluator", "eval_every", "peval_mode"),
 )
 """Arguments of every Avalanche strategy, which the bridge fills in."""
-
-
-@contextlib.contextmanager
-def quiet() -> Iterator[None]:
-    """Avalanche neither prints inside, nor warns of what it does itself."""
-    with warnings.catch_warnings(record=True) as told, contextlib.redirect_stdout(io.StringIO()):
-        warnings.filterwarnings("ignore", module=r"avalanche\.")
-        yield
-    for one in told:  # Avalanche turns its own back on; all others are passed on
-        if "avalanche" not in Path(one.filename).parts:
-            warnings.warn_explicit(one.message, one.category, one.filename, one.lineno)
 
 
 @cache
@@ -67,31 +54,8 @@ def avalanche() -> Any:
         "benchmarks": "avalanche.benchmarks",
         "core": "avalanche.core",
     }
-    try:
-        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
-            warnings.simplefilter("ignore")  # of the dozens of packages that it imports
-            found = {short: importlib.import_module(name) for short, name in names.items()}
-    except ModuleNotFoundError as error:
-        if error.name == "avalanche":
-            raise UsageError(f"needs avalanche-lib, which is not installed: {GET}") from error
-        raise UsageError(broken(error)) from error
-    except Exception as error:  # whatever the packages that it imports may raise
-        raise UsageError(broken(error)) from error
+    found = importing.modules(names, "avalanche", "avalanche-lib", GET)
     return SimpleNamespace(**found, version=importlib.metadata.version("avalanche-lib"))
-
-
-def broken(error: Exception) -> str:
-    """One line on an Avalanche that is there but does not import: which import failed."""
-    trace, last = error.__traceback__, "?"
-    while trace is not None:
-        last = trace.tb_frame.f_globals.get("__name__", last)
-        trace = trace.tb_next
-    reason = (str(error).splitlines() or [""])[0]
-    at = "" if last.startswith("importlib") else f" in {last}"
-    return (
-        f"avalanche-lib {importlib.metadata.version('avalanche-lib')} does not import here: "
-        f"{type(error).__name__}{at}: {reason}"
-    )
 
 
 @dataclass(frozen=True)
@@ -132,7 +96,7 @@ class Loop(Strategy.Config):
 
 def classes() -> dict[str, type[Any]]:
     """The strategies that the installed Avalanche has, by name."""
-    base = avalanche().templates.SupervisedTemplate
+    base = avalanche().templates.BaseSGDTemplate
     return {
         name: cls
         for name, cls in sorted(vars(avalanche().strategies).items())
@@ -142,7 +106,11 @@ def classes() -> dict[str, type[Any]]:
 
 def options() -> dict[str, str]:
     """Every strategy with a line on it, or why it cannot be run."""
-    return {name: known(name).fails or first_line(cls) for name, cls in classes().items()}
+    found = {}
+    for name, cls in classes().items():
+        why = known(name).failing()
+        found[name] = f"cannot be run: {why}" if why else first_line(cls)
+    return found
 
 
 def first_line(cls: type[Any]) -> str:
@@ -168,8 +136,9 @@ def found(name: str) -> type[Any]:
             f"avalanche-lib {avalanche().version} has no strategy {name!r}{hint} "
             "(clbench list strategies 'avalanche:*')"
         )
-    if known(name).fails:
-        raise UsageError(f"strategy=avalanche:{name} cannot be run: {known(name).fails}")
+    why = known(name).failing()
+    if why:
+        raise UsageError(f"strategy=avalanche:{name} cannot be run: {why}")
     return have[name]
 
 
@@ -217,10 +186,17 @@ class AvalancheStrategy(Strategy):
                 f"data.augment={info.augment} is done in clbench's own training loop: set "
                 "data.augment=none for an Avalanche strategy"
             )
-        model = build_model()
         self.name = f"avalanche:{type(self).__name__}"
+        self.known = known(type(self).__name__)
+        size, takes = math.prod(info.input_shape), self.known.input_size
+        if takes not in (None, size):
+            raise UsageError(f"{self.name} takes samples of {takes} values; these have {size}")
+        what, value = self.known.bounded or ("", "")
+        if self.known.bounded and getattr(config, what) == value:
+            self.grows = False  # type: ignore[misc]  # with these settings
+        model = build_model()
         self.port = port()
-        with quiet():
+        with quiet("avalanche"):
             try:
                 self.inner = self._build(model)
             except (ValueError, TypeError, AssertionError) as error:
@@ -263,8 +239,9 @@ class AvalancheStrategy(Strategy):
         """
         if bool((task.y < 0).any()):
             raise ClbenchError(f"{self.name} learns from labels, and some samples have none")
-        with quiet():
-            experience = one_experience(task.x, task.y, "train")
+        with quiet("avalanche"):
+            number = self.inner.clock.train_exp_counter
+            experience = one_experience(task.x, task.y, "train", number)
             self.inner.train(
                 experience, eval_streams=[], num_workers=0, shuffle=self.config.shuffle
             )
@@ -275,16 +252,20 @@ class AvalancheStrategy(Strategy):
         y = torch.zeros(len(x), dtype=torch.long, device=x.device)
         self.port.batch = [x, y, y]
         # What an evaluation may write into the network is to be of use in training.
-        with torch.inference_mode(False), quiet():
+        with torch.inference_mode(False), quiet("avalanche"):
             self.inner.eval([self.question])
         scores: Tensor = self.port.scores
         self.port.batch = self.port.scores = None
         return scores
 
-    def warning(self, diagnostics: Any) -> str | None:
-        """That its state grows with the stream, where it does."""
-        grows = known(type(self).__name__).grows
-        return f"{self.name} keeps {grows} of every experience: its state grows" if grows else None
+    def warning(self, diagnostics: Mapping[str, float]) -> str | None:
+        """That its state grows with the stream, and whatever else is to be known of it."""
+        told = [self.known.beware] if self.known.beware else []
+        if self.grows:
+            what = self.known.bounded
+            instead = f"; strategy.{what[0]}={what[1]} does not" if what else ""
+            told.append(f"keeps {self.known.grows} of every experience: its state grows{instead}")
+        return f"{self.name} {'; '.join(told)}" if told else None
 
 
 def port() -> Any:
@@ -303,10 +284,17 @@ def port() -> Any:
     return Port()
 
 
-def one_experience(x: Tensor, y: Tensor, stream: str) -> Any:
-    """The only experience of a benchmark made for it: there is no way from it to any other."""
+def one_experience(x: Tensor, y: Tensor, stream: str, number: int = 0) -> Any:
+    """The only experience of a benchmark made for it: there is no way from it to any other.
+
+    It goes by its number in the stream, which some strategies ask for.
+    """
     made = avalanche().benchmarks.tensors_benchmark([(x, y)], [(x, y)], task_labels=[0])
-    return getattr(made, f"{stream}_stream")[0]
+    experience = getattr(made, f"{stream}_stream")[0]
+    labels: list[set[int]] = made.stream_definitions[stream].exps_task_labels
+    labels.extend(labels * number)  # where it looks its own task label up
+    experience.current_experience = number
+    return experience
 
 
 def balance(inner: Any) -> None:
@@ -354,7 +342,7 @@ def to_benchmark(
     train = [(task.x if scale is None else task.x * scale, task.y) for task in drawn]
     labels = [stream.locate(number)[0] if stream.task_ids else 0 for number in range(n)]
     tests = lending.tests_of(stream, n, test, scale)
-    with quiet():
+    with quiet("avalanche"):
         return avalanche().benchmarks.tensors_benchmark(
             train, tests, task_labels=labels, complete_test_set_only=test == "world"
         )
@@ -389,7 +377,7 @@ def as_strategy(
     device = tensors[0].device if tensors else torch.device("cpu")
     if evaluator is None:
         evaluator = avalanche().plugins.EvaluationPlugin(loggers=[])
-    with quiet():
+    with quiet("avalanche"):
         return lent.lent_class(avalanche().templates.SupervisedTemplate)(
             model=strategy,
             optimizer=torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=0.0),  # never stepped
