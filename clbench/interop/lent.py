@@ -58,7 +58,9 @@ def lent_class(template: type[Any]) -> type[Any]:
         def learn(self) -> None:
             """Hand the whole experience to the strategy."""
             data = self.adapted_dataset
-            loader = torch.utils.data.DataLoader(data, 512, collate_fn=data.collate_fn)
+            loader = torch.utils.data.DataLoader(
+                data, 512, collate_fn=data.collate_fn, generator=torch.Generator()
+            )
             parts = [(part[0], part[1], part[-1]) for part in loader]
             x, y, labels = (
                 torch.cat(column).to(self.device) for column in zip(*parts, strict=True)

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from clbench import seeding
 from clbench.build import Run
+from clbench.data.pool import TensorPool
 from clbench.seeding import Axis
 from clbench.strategy import Strategy
 
@@ -25,10 +26,12 @@ TASKS = ("scenario=scole", "scenario.n_tasks=5", "scenario.classes_per_task=2", 
 """Five tasks whose classes come back."""
 
 
-def run_of(*words: str, strategy: type[Strategy] | None = None) -> Run:
+def run_of(
+    *words: str, strategy: type[Strategy] | None = None, on: TensorPool | None = None
+) -> Run:
     """A run over the small world, with another class of strategy if one is given."""
     given = {word.partition("=")[0] for word in words}
-    run = small_run(*(w for w in TASKS if w.partition("=")[0] not in given), *words)
+    run = small_run(*(w for w in TASKS if w.partition("=")[0] not in given), *words, on=on)
     return run if strategy is None else replace(run, strategy_class=strategy)
 
 
