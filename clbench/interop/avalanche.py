@@ -53,6 +53,7 @@ def avalanche() -> Any:
         "storage": "avalanche.training.storage_policy",
         "benchmarks": "avalanche.benchmarks",
         "core": "avalanche.core",
+        "models": "avalanche.models.base_model",
     }
     found = importing.modules(names, "avalanche", "avalanche-lib", GET)
     return SimpleNamespace(**found, version=importlib.metadata.version("avalanche-lib"))
@@ -195,6 +196,10 @@ class AvalancheStrategy(Strategy):
         if self.known.bounded and getattr(config, what) == value:
             self.grows = False  # type: ignore[misc]  # with these settings
         model = build_model()
+        if self.known.asks_features:
+            model = parts.WithFeatures(*parts.layers(model, self.name))
+            avalanche().models.BaseModel.register(parts.WithFeatures)
+        self.came: list[list[int]] = []
         self.port = port()
         with quiet("avalanche"):
             try:
@@ -228,7 +233,7 @@ class AvalancheStrategy(Strategy):
                 value = getattr(self.config, f.name)
                 given[f.name] = signature.one_or_all(value) if isinstance(value, tuple) else value
         inner = self.original(**{name: v for name, v in given.items() if name in own})
-        balance(inner)
+        parts.balance(inner, avalanche().storage)
         return inner
 
     def learn(self, task: TaskData) -> None:
@@ -242,6 +247,9 @@ class AvalancheStrategy(Strategy):
         with quiet("avalanche"):
             number = self.inner.clock.train_exp_counter
             experience = one_experience(task.x, task.y, "train", number)
+            if self.known.asks_classes:
+                self.came.append(task.y.unique().tolist())
+                parts.tell_classes(experience.benchmark, self.came, self.info.n_classes)
             self.inner.train(
                 experience, eval_streams=[], num_workers=0, shuffle=self.config.shuffle
             )
@@ -263,7 +271,7 @@ class AvalancheStrategy(Strategy):
         told = [self.known.beware] if self.known.beware else []
         if self.grows:
             what = self.known.bounded
-            instead = f"; strategy.{what[0]}={what[1]} does not" if what else ""
+            instead = f"; with strategy.{what[0]}={what[1]} it does not" if what else ""
             told.append(f"keeps {self.known.grows} of every experience: its state grows{instead}")
         return f"{self.name} {'; '.join(told)}" if told else None
 
@@ -295,19 +303,6 @@ def one_experience(x: Tensor, y: Tensor, stream: str, number: int = 0) -> Any:
     labels.extend(labels * number)  # where it looks its own task label up
     experience.current_experience = number
     return experience
-
-
-def balance(inner: Any) -> None:
-    """A reservoir in place of Avalanche's default memory.
-
-    That one has ``mem_size // T`` places for each of T experiences: none, from some T on, for any
-    but the first, and whatever comes later is never stored.
-    """
-    storage = avalanche().storage
-    for plugin in inner.plugins:
-        policy = getattr(plugin, "storage_policy", None)
-        if isinstance(policy, storage.ExperienceBalancedBuffer):
-            plugin.storage_policy = storage.ReservoirSamplingBuffer(policy.max_size)
 
 
 def to_benchmark(

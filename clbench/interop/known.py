@@ -19,11 +19,15 @@ class Known:
     """What it needs to have installed beside Avalanche."""
     input_size: int | None = None
     """Values of a sample, where it takes no other number."""
+    asks_classes: bool = False
+    """Whether it asks the benchmark which classes came with which experience."""
+    asks_features: bool = False
+    """Whether it asks the network for its features."""
     disjoint: bool = False
     """Whether it takes for granted that a class comes in one experience only."""
     grows: str = ""
     """What it keeps of every experience."""
-    bounded: tuple[str, str] | None = None
+    bounded: tuple[str, object] | None = None
     """The setting, and its value, with which it does not."""
     beware: str = ""
     """What else to know before its numbers are believed."""
@@ -59,9 +63,11 @@ KNOWN: dict[str, Known] = {
     "GDumb": Known(grows=_SAMPLES),
     "GEM": Known(package="quadprog", grows="samples"),
     "GenerativeReplay": Known(input_size=28 * 28),
-    "ICaRL": Known(fails="it asks for the classes of all experiences to come"),
+    "ICaRL": Known(
+        disjoint=True, asks_classes=True, grows="exemplars", bounded=("fixed_memory", True)
+    ),
     "JointTraining": Known(fails="it needs all experiences at once; try strategy=joint"),
-    "LFL": Known(fails="it needs a model with get_features()"),
+    "LFL": Known(asks_features=True, beware="freezes the output layer after the first experience"),
     "LearningToPrompt": Known(fails="it prompts a vision transformer of its own"),
     "MER": Known(grows=_SAMPLES),
     "MIR": Known(grows=_SAMPLES),
