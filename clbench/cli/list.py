@@ -60,7 +60,4 @@ def _lines(group: str, pattern: str) -> dict[str, str]:
         if pattern.startswith(f"{library}:"):
             options = import_module(module).options()
             lines.update({f"{library}:{name}": line for name, line in options.items()})
-        else:
-            word = FOLDERS_WORD[group]
-            lines[f"{library}:NAME"] = f"of another library (clbench list {word} '{library}:*')"
     return lines

@@ -56,7 +56,9 @@ KNOWN: dict[str, Known] = {
     "Cumulative": Known(grows="all samples"),
     "DER": Known(grows=_SAMPLES),
     "ER_ACE": Known(grows=_SAMPLES),
-    "ER_AML": Known(fails="it does not return from its second experience"),
+    "ER_AML": Known(
+        fails="it loops for ever over a class with fewer stored samples than batch_size"
+    ),
     "EWC": Known(grows="a Fisher and an anchor", bounded=("mode", "online")),
     "ExpertGateStrategy": Known(fails="it needs Avalanche's model ExpertGate"),
     "FeatureReplay": Known(grows="features and hold of the samples"),
