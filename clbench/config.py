@@ -11,7 +11,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, get_origin, get_type_hints
+from typing import Any, Literal, get_type_hints
 
 import yaml
 from omegaconf import OmegaConf
@@ -272,8 +272,7 @@ def _build(cls: type[Any], given: Mapping[str, Any], prefix: str) -> Any:
     for name, value in given.items():
         try:
             typed = _value(value)
-            listed = get_origin(kinds[name]) is tuple
-            if listed and isinstance(typed, str | int | float):
+            if isinstance(typed, str) and kinds[name] in (tuple[str, ...], tuple[float, ...]):
                 typed = [typed]  # one word is a list of one
             node = OmegaConf.merge(node, {name: typed})
         except (OmegaConfBaseException, yaml.YAMLError) as error:
