@@ -1,4 +1,4 @@
-"""The scenarios' draws: statistics against their definitions, structure, and golden hashes."""
+"""Every scenario's stream is what it was: golden hashes."""
 
 from __future__ import annotations
 
