@@ -7,23 +7,21 @@ import itertools
 from typing import Any
 
 import pytest
-from small import go, record_of, run
+from small import short_record
 
 from clbench.arms import by_arm, labels
 from clbench.record import Record
 
 
-def record(strategy: str = "naive", seed: int = 0, *words: str) -> Record:
-    one = run(
-        "scenario=scole", "scenario.n_tasks=2", f"strategy={strategy}", f"seed={seed}", *words
-    )
-    return record_of(one, *go(one))
-
-
 @pytest.fixture(scope="module")
 def records() -> list[Record]:
     """Seeds 1 and 0 of naive, seed 0 of joint, seed 0 of naive with another rate."""
-    return [record(seed=1), record("joint"), record(), record("naive", 0, "strategy.lr=0.3")]
+    return [
+        short_record(seed=1),
+        short_record("joint"),
+        short_record(),
+        short_record("naive", 0, "strategy.lr=0.3"),
+    ]
 
 
 def names(records: list[Record]) -> list[str]:
@@ -60,7 +58,8 @@ def test_names_tell_the_settings_that_differ_among_arms_of_a_strategy(records: l
     ],
 )
 def test_settings_of_every_kind_are_told(word: str, told: tuple[str, str]):
-    default, other = record("naive", 0, "model=mlp"), record("naive", 0, *with_model(word))
+    default = short_record("naive", 0, "model=mlp")
+    other = short_record("naive", 0, *with_model(word))
     assert names([default, other]) == [f"naive {text}".rstrip() for text in told]
     assert names([default]) == names([other]) == ["naive"]
 

@@ -11,23 +11,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
-from small import go, pool, record_of, run
+from small import go, pool, record_of, run, short_record
 
 from clbench import tables
 from clbench.record import Record
 
 
-def record(strategy: str = "naive", seed: int = 0, *words: str) -> Record:
-    one = run(
-        "scenario=scole", "scenario.n_tasks=2", f"strategy={strategy}", f"seed={seed}", *words
-    )
-    return record_of(one, *go(one))
-
-
 @pytest.fixture(scope="module")
 def records() -> list[Record]:
     """Seeds 1 and 0 of naive, seed 0 of joint, seed 0 of naive with another rate."""
-    return [record(seed=1), record("joint"), record(), record("naive", 0, "strategy.lr=0.3")]
+    return [
+        short_record(seed=1),
+        short_record("joint"),
+        short_record(),
+        short_record("naive", 0, "strategy.lr=0.3"),
+    ]
 
 
 @given(st.lists(st.floats(-1e3, 1e3), min_size=2, max_size=12))
