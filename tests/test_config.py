@@ -299,7 +299,7 @@ def test_no_folder_gets_into_the_settings():
     assert "somebody" not in str(settings_)
 
 
-@settings(max_examples=20)
+@settings(max_examples=20, deadline=None)
 @given(st.permutations(["seed=3", "strategy.lam=2", "scenario.n_tasks=9", "strategy=ewc"]))
 def test_the_hash_does_not_depend_on_the_order_of_words(words: list[str]):
     wanted = sha256_of(one("seed=3", "strategy.lam=2", "scenario.n_tasks=9").identity())
