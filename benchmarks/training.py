@@ -1,7 +1,8 @@
 """A training step of clbench against the idiomatic hand-written torch loop.
 
-Same model, same batches, ``optim.SGD`` with ``clip_grad_norm_``, one thread. Blocks of the two arms
-are interleaved in one process; printed is the median over blocks of the ratio clbench / hand loop.
+Same model, same batches, ``optim.SGD`` with ``clip_grad_norm_``, one thread. Blocks of the arms are
+interleaved in one process; printed are medians over blocks of ratios. What a strategy does once a task
+(``consolidate``: a Fisher, anchors) is timed apart and told in steps of naive.
 
     python benchmarks/training.py
 """
@@ -12,6 +13,8 @@ import argparse
 import copy
 import statistics
 import time
+from dataclasses import dataclass, field
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -21,7 +24,7 @@ from clbench.registry import find
 from clbench.strategy import Strategy, StreamInfo
 from clbench.stream import TaskData
 
-BATCH, EPOCHS = 64, 5  # five epochs, so that what is done once per task (a Fisher) hardly counts
+BATCH, EPOCHS = 64, 5
 ARMS = (
     ("digits MLP 64-64-10", "mlp", (8, 8), 1 / 16, 1280),
     ("scole_cnn", "scole_cnn", (28, 28), 1 / 255, 256),
@@ -52,6 +55,41 @@ def strategy(name: str, info: StreamInfo, model: nn.Module, **settings: object) 
     )
 
 
+@dataclass
+class Seconds:
+    """What an arm took, a value per block."""
+
+    steps: list[float] = field(default_factory=list)
+    consolidation: list[float] = field(default_factory=list)
+
+
+def learn_timed(learner: Strategy, task: TaskData) -> tuple[float, float]:
+    """Seconds of the steps of one experience, and of the consolidation after them."""
+    consolidate, spent = learner.consolidate, 0.0
+
+    def timed(task: TaskData) -> None:
+        nonlocal spent
+        start = time.perf_counter()
+        consolidate(task)
+        spent += time.perf_counter() - start
+
+    learner.consolidate = timed  # on the instance, for this call
+    start = time.perf_counter()
+    learner.learn(task)
+    whole = time.perf_counter() - start
+    del learner.consolidate
+    return whole - spent, spent
+
+
+def by_hand_timed(
+    model: nn.Module, optimizer: torch.optim.Optimizer, task: TaskData
+) -> tuple[float, float]:
+    """The same of the hand-written loop, which consolidates nothing."""
+    start = time.perf_counter()
+    hand_loop(model, optimizer, task)
+    return time.perf_counter() - start, 0.0
+
+
 def compare(
     title: str, name: str, shape: tuple[int, ...], scale: float, n: int, blocks: int
 ) -> None:
@@ -74,27 +112,33 @@ def compare(
         "lwf": strategy("lwf", info, model),
         "laplace": strategy("online_laplace", info, model, fisher_samples=16),
     }
-    arms = {"hand": lambda: hand_loop(by_hand, sgd, task)}
-    arms |= {key: (lambda s=s: s.learn(task)) for key, s in ours.items()}
-    times: dict[str, list[float]] = {key: [] for key in arms}
+    arms = {"hand": partial(by_hand_timed, by_hand, sgd, task)}
+    arms |= {key: partial(learn_timed, learner, task) for key, learner in ours.items()}
+    times = {key: Seconds() for key in arms}
     for block in range(blocks + 2):
         for key, run in arms.items():
-            start = time.perf_counter()
-            run()
+            steps, consolidation = run()
             if block >= 2:
-                times[key].append(time.perf_counter() - start)
+                times[key].steps.append(steps)
+                times[key].consolidation.append(consolidation)
         if block == 0:
             largest = max(
                 float((p - q).detach().abs().max())
                 for p, q in zip(by_hand.parameters(), ours["naive"].model.parameters(), strict=True)
             )
             print(f"{title}: weights after a block differ by at most {largest:.1e}")
-    micro = statistics.median(times["hand"]) / (EPOCHS * -(-n // BATCH)) * 1e6
+    n_steps = EPOCHS * -(-n // BATCH)
+    micro = statistics.median(times["hand"].steps) / n_steps * 1e6
     print(f"  hand loop: {micro:.0f} us a step (for scale only)")
+    naive = times["naive"].steps
     for key in ours:
-        against_hand = _ratio(times[key], times["hand"])
-        against_naive = _ratio(times[key], times["naive"])
-        print(f"  {key:13} {against_hand:.2f} x the hand loop, {against_naive:.2f} x naive")
+        against_hand = _ratio(times[key].steps, times["hand"].steps)
+        against_naive = _ratio(times[key].steps, naive)
+        once = _ratio(times[key].consolidation, naive) * n_steps
+        print(
+            f"  {key:13} {against_hand:.2f} x the hand loop, {against_naive:.2f} x naive; "
+            f"consolidation {once:.1f} steps of naive"
+        )
 
 
 def _ratio(a: list[float], b: list[float]) -> float:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import io
-import pickle
 import warnings
-import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +12,7 @@ import torch
 from clbench.errors import ClbenchError
 from clbench.ledger import Ledger
 from clbench.record import write_atomically
+from clbench.tensor_files import UNREADABLE
 
 SCHEMA = 1
 
@@ -43,18 +42,7 @@ def load(path: Path, identity: str | None, device: torch.device) -> tuple[Ledger
                 "--overwrite to start again"
             )
         return Ledger.from_dict(data["ledger"]), data["strategy"]
-    except (
-        OSError,
-        EOFError,
-        RuntimeError,
-        KeyError,
-        TypeError,
-        ValueError,
-        IndexError,
-        AttributeError,
-        pickle.UnpicklingError,
-        zipfile.BadZipFile,
-    ) as error:
+    except UNREADABLE as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise ClbenchError(
             f"{path}: is damaged ({reason[:120]}); move it away, or pass --overwrite to start again"

@@ -19,6 +19,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from clbench.errors import UsageError
 from clbench.leaderboard.protocol import Protocol, protocol_of
+from clbench.record import NOT_IDENTITY
 from clbench.registry import FOLDERS_WORD, GROUPS, Plugin, did_you_mean, find
 from clbench.sweep import sweep
 
@@ -125,7 +126,7 @@ class RunConfig:
         settings = self.as_dict()
         if not settings["diagnostics"]:
             del settings["diagnostics"]
-        for name in ("seed", "device", "max_tasks", "checkpoint_seconds"):
+        for name in NOT_IDENTITY:
             del settings[name]
         for group in self.groups:
             for f in dataclasses.fields(getattr(self, group)):

@@ -18,6 +18,8 @@ from torch import Tensor, nn
 
 from clbench import seeding
 from clbench.errors import UsageError
+from clbench.features import features
+from clbench.parameters import output_layer
 from clbench.seeding import Axis
 from clbench.strategy import Strategy
 from clbench.stream import Stream
@@ -127,7 +129,6 @@ def refit(network: nn.Module, x: Tensor, y: Tensor, batches: Sequence[Tensor]) -
         return float(F.cross_entropy(network(x), y))
 
 
-@torch.no_grad()
 def observe(network: nn.Module, x: Tensor) -> tuple[Tensor, list[Tensor]]:
     """What goes on inside a network in evaluation mode.
 
@@ -136,35 +137,22 @@ def observe(network: nn.Module, x: Tensor) -> tuple[Tensor, list[Tensor]]:
         x: ``(N, ...)``.
 
     Returns:
-        ``(N, K)`` inputs of the linear layer that is called last (``(0, 0)`` if none is);
-        ``(units,)`` bool for each ReLU in the order of their calls, as from ``active_units``.
+        ``(N, K)`` inputs of the output layer, as from ``features``; ``(units,)`` bool for each ReLU
+        in the order of their calls, as from ``active_units``.
     """
-    network.eval()
-    inputs: list[Tensor] = []
     active: list[Tensor] = []
 
-    def see_linear(_: nn.Module, given: tuple[Tensor, ...]) -> None:
-        inputs.append(given[0])
-
-    def see_relu(_: nn.Module, __: tuple[Tensor, ...], out: Tensor) -> None:
+    def see(_: nn.Module, __: tuple[Tensor, ...], out: Tensor) -> None:
         active.append(active_units(out))
 
-    modules = list(network.modules())
-    hooks = [m.register_forward_pre_hook(see_linear) for m in modules if isinstance(m, nn.Linear)]
-    hooks += [m.register_forward_hook(see_relu) for m in modules if isinstance(m, nn.ReLU)]
-    features, layers = [], []
+    hooks = [m.register_forward_hook(see) for m in network.modules() if isinstance(m, nn.ReLU)]
     try:
-        for part in x.split(BATCH_SIZE):
-            network(part)
-            features += [given.flatten(0, -2) for given in inputs[-1:]]
-            layers.append(active[:])
-            inputs.clear()
-            active.clear()
+        seen = features(network, x, BATCH_SIZE)
     finally:
         for hook in hooks:
             hook.remove()
-    seen = torch.cat(features) if features else torch.empty(0, 0)
-    return seen, [torch.stack(of).any(0) for of in zip(*layers, strict=True)]
+    calls = len(active) // len(x.split(BATCH_SIZE))  # of ReLUs, for each batch in turn
+    return seen, [torch.stack(active[call::calls]).any(0) for call in range(calls)]
 
 
 def probe_inputs(stream: Stream) -> Tensor:
@@ -203,7 +191,7 @@ def check_network(names: Sequence[str], strategy: Strategy) -> None:
                 f"{asked}: {type(strategy).__name__} does not learn with a network of build_model() "
                 "as its attribute model; drop diagnostics="
             )
-    if "rank" in names and not any(isinstance(m, nn.Linear) for m in model.modules()):
+    if "rank" in names and output_layer(model) is None:
         raise UsageError(f"{asked}: rank needs a network that ends in a linear layer; drop rank")
 
 
@@ -244,10 +232,10 @@ class Probe:
         found: dict[str, float] = {}
         with seeding.preserved(self.threads):
             if "rank" in self.names or "dead_units" in self.names:
-                features, active = observe(self._twin(), self.x)
+                seen, active = observe(self._twin(), self.x)
                 if "rank" in self.names:
-                    found["effective_rank"] = float(effective_rank(features))
-                    found["rankme"] = float(rankme(features))
+                    found["effective_rank"] = float(effective_rank(seen))
+                    found["rankme"] = float(rankme(seen))
                 if "dead_units" in self.names:
                     found["dead_units"] = dead_units(active)
                     for number, layer in enumerate(active, 1):

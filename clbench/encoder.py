@@ -7,18 +7,16 @@ hashed as they are used, and the recipe of the latents goes into the record.
 
 from __future__ import annotations
 
-import hashlib
 import importlib
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
-import numpy as np
-import torch
 from torch import nn
 
 from clbench.errors import UsageError
+from clbench.tensor_files import sha256_under
 
 
 @dataclass(frozen=True)
@@ -61,13 +59,14 @@ class Encoder(ABC):
 
 
 def weights_sha256(network: nn.Module) -> str:
-    """SHA-256 over names, dtypes, shapes and bytes of everything in a state dict, by name."""
-    digest = hashlib.sha256()
-    for name, tensor in sorted(network.state_dict().items()):
-        values = tensor.detach().cpu().contiguous()
-        digest.update(f"{name} {values.dtype} {tuple(values.shape)}".encode())
-        digest.update(np.ascontiguousarray(values.reshape(-1).view(torch.uint8).numpy()).data)
-    return digest.hexdigest()
+    """SHA-256 over names, dtypes, shapes and bytes of everything in a state dict, by name.
+
+    Not the hash of ``tensor_files.sha256``: what is titled otherwise stays so, since records and
+    caches hold it.
+    """
+    return sha256_under(
+        network.state_dict(), lambda name, tensor: f"{name} {tensor.dtype} {tuple(tensor.shape)}"
+    )
 
 
 def frozen_bytes(network: nn.Module) -> int:

@@ -12,13 +12,19 @@ OUTPUT = "output"
 NONE = "none"
 
 
-def output_layer(model: nn.Module) -> tuple[str, ...]:
-    """The names of the parameters of the last ``nn.Linear`` in ``model.modules()``; may be empty."""
-    found: tuple[str, ...] = ()
-    for name, module in model.named_modules():
-        if isinstance(module, nn.Linear):
-            found = tuple(f"{name}.{kind}".lstrip(".") for kind, _ in module.named_parameters())
-    return found
+def output_layer(model: nn.Module) -> nn.Linear | None:
+    """The last ``nn.Linear`` in ``model.modules()``, if there is one."""
+    layers = [module for module in model.modules() if isinstance(module, nn.Linear)]
+    return layers[-1] if layers else None
+
+
+def output_parameters(model: nn.Module) -> tuple[str, ...]:
+    """The names of the parameters of the output layer; empty where there is none."""
+    layer = output_layer(model)
+    if layer is None:
+        return ()
+    [prefix] = (name for name, module in model.named_modules() if module is layer)
+    return tuple(f"{prefix}.{kind}".lstrip(".") for kind, _ in layer.named_parameters())
 
 
 def matching(model: nn.Module, words: str, setting: str) -> frozenset[str]:
@@ -39,7 +45,7 @@ def matching(model: nn.Module, words: str, setting: str) -> frozenset[str]:
         if word == NONE:
             continue
         if word == OUTPUT:
-            hits = list(output_layer(model))
+            hits = list(output_parameters(model))
             reason = "the model has no nn.Linear; give patterns of parameter names, or none"
         else:
             hits = fnmatch.filter(names, word)

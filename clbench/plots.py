@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from clbench.arms import by_arm, labels
 from clbench.record import Record, write_atomically
 
 if TYPE_CHECKING:
@@ -23,9 +24,11 @@ def plot_curves(records: Sequence[Record], axes: Axes | None = None) -> Axes:
         import matplotlib.pyplot as plt
 
         axes = plt.figure(figsize=(6, 4), layout="constrained").add_subplot()
+    arms = by_arm(records)
+    names = {id(r): name for name, arm in zip(labels(arms), arms, strict=True) for r in arm.records}
     for record in records:
         counts = record.to_counts()
-        label = f"{record.config['strategy']['name']} seed {record.seed}"
+        label = f"{names[id(record)]} seed {record.seed}"
         axes.plot(counts.evaluated_after, counts.world_accuracy, label=label)
     axes.set(xlabel="experiences", ylabel="world accuracy", ylim=(0, 1.02))
     axes.grid(alpha=0.3)
@@ -90,14 +93,12 @@ def save_comparison(records: Sequence[Record], path: Path) -> None:
     from matplotlib.figure import Figure
 
     from clbench.errors import UsageError
-    from clbench.tables import by_arm
 
     figure = Figure(figsize=(8, 5), layout="constrained")
     axes = figure.subplots()
-    for name, arm in by_arm(records):
-        curves = [r.to_counts() for r in arm if r.status == "completed"]
-        if not curves:
-            continue
+    arms = by_arm(r for r in records if r.status == "completed")
+    for name, arm in zip(labels(arms), arms, strict=True):
+        curves = [r.to_counts() for r in arm.records]
         grid = curves[0].evaluated_after
         lines = np.stack([np.interp(grid, c.evaluated_after, c.world_accuracy) for c in curves])
         axes.plot(grid, lines.mean(0), label=f"{name} (n={len(lines)})")

@@ -49,6 +49,10 @@ OPTIONAL_FIELDS = {"encoder"}
 """Of a record: where there is nothing to say they are left out, as in records from before them."""
 
 
+NOT_IDENTITY = ("seed", "device", "max_tasks", "checkpoint_seconds")
+"""Common settings that are no part of ``config_sha256``."""
+
+
 @dataclass(frozen=True)
 class Record:
     """What one run was, did, and cost."""

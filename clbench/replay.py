@@ -18,8 +18,9 @@ import torch
 from torch import Tensor, nn
 
 from clbench.errors import UsageError
+from clbench.features import features
 from clbench.memory.buffer import SampleMemory, slot_bytes, slot_layout
-from clbench.memory.features import features, output_layer
+from clbench.parameters import output_layer
 from clbench.strategy import Batch, GradientStrategy, StreamInfo
 from clbench.stream import TaskData
 
@@ -175,8 +176,11 @@ class ReplayStrategy(GradientStrategy):
         super().__init__(info, config, build_model)
         self.memory = build_memory(info, config, config.policy, extra)
         self.replay_batch: int = config.replay_batch or config.batch_size
-        if config.policy == "herding":
-            output_layer(self.model)  # refused now rather than after the first task
+        if config.policy == "herding" and output_layer(self.model) is None:
+            raise UsageError(
+                f"{type(self.model).__name__} has no linear layer to take features in front of; "
+                "use another model, or another strategy.policy than herding"
+            )
         self.admits_first = self.replays_current and config.policy != "herding"
         """Whether samples are admitted before an experience is trained on, or after."""
         self._live = _Live(torch.arange(0, device=self.weights.device), 0, [])

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from clbench.arms import by_arm, labels
 from clbench.record import Record
 
 
@@ -102,39 +103,22 @@ def load_all(folder: Path, warn: Callable[[str], None]) -> list[Record]:
     return records
 
 
-def by_arm(records: Iterable[Record]) -> list[tuple[str, list[Record]]]:
-    """Records that differ only in their seed, ascending, under a name for each group."""
-    arms: dict[tuple[str, ...], list[Record]] = {}
-    for record in records:
-        key = (
-            record.config_sha256,
-            record.source_sha256,
-            record.pool_sha256,
-            record.environment["device"],
-            str(record.board),
-            str(record.tuning),
-        )
-        arms.setdefault(key, []).append(record)
-    names = _names([arm[0].config for arm in arms.values()])
-    ordered = [sorted(arm, key=lambda r: r.seed) for arm in arms.values()]
-    return list(zip(names, ordered, strict=True))
-
-
 def summarise(records: Iterable[Record]) -> list[Row]:
     """One row per arm, in order of first appearance."""
     rows = []
-    for name, arm in by_arm(records):
-        good = [r for r in arm if r.status == "completed"]
+    for arm in by_arm(records):
+        good = [r for r in arm.records if r.status == "completed"]
+        bad = [r for r in arm.records if r.status != "completed"]
         values = {}
         for column in COLUMNS:
             found = [r.metric(column.key) for r in good]
             values[column.key] = t_interval([v for v in found if v is not None])
         rows.append(
             Row(
-                name=name,
-                scenario=arm[0].config["scenario"]["name"],
+                name=arm.name,
+                scenario=arm.scenario,
                 seeds=tuple(r.seed for r in good),
-                failed=tuple(f"seed {r.seed}: {r.status}" for r in arm if r.status != "completed"),
+                failed=tuple(f"seed {r.seed}: {r.status}" for r in bad),
                 values=values,
             )
         )
@@ -145,39 +129,6 @@ def columns_of(rows: Iterable[Mapping[str, Interval]]) -> list[Column]:
     """The columns of a board or narrow table whose rows have these values."""
     known = {key for values in rows for key, interval in values.items() if interval.n}
     return [c for c in COLUMNS if c.everywhere or c.key in known]
-
-
-def _names(configs: Sequence[dict[str, Any]]) -> list[str]:
-    """Each arm's strategy, with the settings in which arms of that name differ."""
-    flat = [
-        {
-            f"{g}.{k}": v
-            for g, group in c.items()
-            if isinstance(group, dict)
-            for k, v in group.items()
-        }
-        for c in configs
-    ]
-    out = []
-    for mine in flat:
-        same = [f for f in flat if all(f[k] == mine[k] for k in ("strategy.name", "scenario.name"))]
-        differing = {k for k in mine if any(f.get(k) != mine[k] for f in same)}
-        # Where groups differ by name, their settings have nothing to be compared with.
-        shown = [
-            k
-            for k in mine
-            if k in differing
-            and (k.endswith(".name") or f"{k.partition('.')[0]}.name" not in differing)
-        ]
-        settings = [
-            f"{k.removeprefix('strategy.').removesuffix('.name')}={_short(mine[k])}" for k in shown
-        ]
-        out.append(" ".join([str(mine["strategy.name"]), *settings]))
-    return out
-
-
-def _short(value: Any) -> str:
-    return "null" if value is None else str(value).replace(" ", "")
 
 
 def cell(column: Column, interval: Interval) -> str:
@@ -223,17 +174,16 @@ def groups_to_markdown(records: Iterable[Record]) -> str:
     Means over completed seeds, in percent; arms whose cells are no groups are left out.
     """
     out = []
-    for name, arm in by_arm(records):
-        counts = [r.to_counts() for r in arm if r.status == "completed"]
-        if not counts or not counts[0].groups:
-            continue
+    arms = by_arm(r for r in records if r.status == "completed" and r.to_counts().groups)
+    for name, arm in zip(labels(arms), arms, strict=True):
+        counts = [r.to_counts() for r in arm.records]
         mean = sum(100 * c.correct[-1] / c.size for c in counts) / len(counts)
-        cells = [(c["domain"], c["label"]) for c in arm[0].counts["cells"]]
+        cells = [(c["domain"], c["label"]) for c in arm.records[0].counts["cells"]]
         accuracy = dict(zip(cells, mean, strict=True))
-        attributes, labels = (sorted(set(part)) for part in zip(*cells, strict=True))
-        lines = [["attribute", *(f"class {label}" for label in labels)]]
-        lines += [["---", *["---:"] * len(labels)]]
-        lines += [[str(a), *(f"{accuracy[a, c]:.1f}" for c in labels)] for a in attributes]
+        attributes, classes = (sorted(set(part)) for part in zip(*cells, strict=True))
+        lines = [["attribute", *(f"class {c}" for c in classes)]]
+        lines += [["---", *["---:"] * len(classes)]]
+        lines += [[str(a), *(f"{accuracy[a, c]:.1f}" for c in classes)] for a in attributes]
         table = "".join("| " + " | ".join(line) + " |\n" for line in lines)
         out.append(f"{_escape_pipe(name)} (n={len(counts)})\n\n{table}")
     return "\n".join(out)

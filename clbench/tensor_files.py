@@ -8,7 +8,7 @@ import pickle
 import warnings
 import zipfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,7 @@ LONGEST_NAME = 500
 MAX_DIMENSIONS = 32
 _DTYPES = {"F16", "BF16", "F32", "F64", "BOOL", "U8", "I8", "I16", "I32", "I64"}
 """The same, as safetensors writes them."""
-_UNREADABLE = (
+UNREADABLE = (
     OSError,
     EOFError,
     RuntimeError,
@@ -42,6 +42,7 @@ _UNREADABLE = (
     zlib.error,
     SafetensorError,
 )
+"""What readers of tensors raise at a damaged file, whichever they please."""
 
 
 def sha256(tensors: Mapping[str, Tensor]) -> str:
@@ -51,11 +52,20 @@ def sha256(tensors: Mapping[str, Tensor]) -> str:
     ``["<name>", "<dtype, as torch.float32>", [<shape>]]``, a newline, and its values, row by row,
     in little-endian bytes.
     """
+
+    def line(name: str, tensor: Tensor) -> str:
+        words = [name, str(tensor.dtype), list(tensor.shape)]
+        return json.dumps(words, separators=(",", ":")) + "\n"
+
+    return sha256_under(tensors, line)
+
+
+def sha256_under(tensors: Mapping[str, Tensor], title: Callable[[str, Tensor], str]) -> str:
+    """SHA-256 over the tensors in the order of their names: the title and then the values of each."""
     digest = hashlib.sha256()
     for name in sorted(tensors):
         tensor = tensors[name].detach().cpu()
-        line = json.dumps([name, str(tensor.dtype), list(tensor.shape)], separators=(",", ":"))
-        digest.update(f"{line}\n".encode())
+        digest.update(title(name, tensor).encode())
         flat = tensor.contiguous().reshape(-1)
         if flat.numel():
             digest.update(flat.view(torch.uint8).numpy().data)
@@ -114,7 +124,7 @@ def read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
                     raise UsageError(f"{path}: tensor {shown(name)} is of {dtype}; need numbers")
             # Copies: what is read shall not change with the file.
             tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
-    except _UNREADABLE as error:
+    except UNREADABLE as error:
         raise _damaged(path, "a whole safetensors file", error) from error
     return _checked(path, tensors), header
 
@@ -135,7 +145,7 @@ def read_dictionary(path: Path) -> dict[str, Tensor]:
         else:
             with warnings.catch_warnings(action="ignore"):  # torch wonders aloud at foreign files
                 found = torch.load(path, map_location="cpu", weights_only=True)
-    except _UNREADABLE as error:
+    except UNREADABLE as error:
         raise _damaged(path, "a dictionary of tensors without objects", error) from error
     if not isinstance(found, Mapping):
         raise UsageError(f"{path}: holds {type(found).__name__}, not a dictionary of tensors")

@@ -7,8 +7,12 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from clbench.ledger import Ledger
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
 
 Report = Callable[[Ledger], None]
 BAR_SECONDS = 0.1
@@ -39,6 +43,23 @@ def progress(title: str, total: int | None, done: int) -> Iterator[Report]:
 
 @contextmanager
 def _bar(title: str, total: int | None, done: int) -> Iterator[Report]:
+    with _rich_bar("world accuracy {task.fields[accuracy]:.1%}") as bar:
+        task = bar.add_task(title, total=total, completed=done, accuracy=0.0)
+        last = 0.0
+
+        def report(ledger: Ledger) -> None:
+            nonlocal last
+            if time.monotonic() - last < BAR_SECONDS and ledger.experiences != total:
+                return
+            last = time.monotonic()
+            accuracy = ledger.world_accuracy[-1]
+            bar.update(task, completed=ledger.experiences, accuracy=accuracy)
+
+        yield report
+
+
+def _rich_bar(*more: str) -> Progress:
+    """A bar on stderr that vanishes at its end, with further columns of text."""
     from rich.console import Console
     from rich.progress import (
         BarColumn,
@@ -54,21 +75,9 @@ def _bar(title: str, total: int | None, done: int) -> Iterator[Report]:
         MofNCompleteColumn(),
         TextColumn("left"),
         TimeRemainingColumn(),
-        TextColumn("world accuracy {task.fields[accuracy]:.1%}"),
+        *(TextColumn(text) for text in more),
     )
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task(title, total=total, completed=done, accuracy=0.0)
-        last = 0.0
-
-        def report(ledger: Ledger) -> None:
-            nonlocal last
-            if time.monotonic() - last < BAR_SECONDS and ledger.experiences != total:
-                return
-            last = time.monotonic()
-            accuracy = ledger.world_accuracy[-1]
-            bar.update(task, completed=ledger.experiences, accuracy=accuracy)
-
-        yield report
+    return Progress(*columns, console=Console(stderr=True), transient=True)
 
 
 def _lines(title: str, total: int | None, done: int) -> Report:
@@ -97,23 +106,7 @@ def counted(title: str, total: int | None) -> Iterator[Callable[[int], None]]:
     if not sys.stderr.isatty():
         yield _counted_lines(title, total)
         return
-    from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeRemainingColumn,
-    )
-
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+    with _rich_bar() as bar:
         task = bar.add_task(title, total=total)
         yield lambda done: bar.update(task, completed=done)
 

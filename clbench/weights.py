@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from clbench import tensor_files
 from clbench.errors import UsageError
 from clbench.hashing import file_sha256
-from clbench.parameters import output_layer
+from clbench.parameters import output_parameters
 from clbench.tensor_files import shown
 
 FORMAT = 1
@@ -109,7 +109,7 @@ def initialise(model: nn.Module, path: Path, *, free_output: bool = True) -> Non
     """
     given = load(path)
     wanted = {k: v for k, v in model.state_dict().items() if isinstance(v, Tensor)}
-    output = output_layer(model)
+    output = output_parameters(model)
     if free_output and any(_is_of_other_classes(given.get(n), wanted[n]) for n in output):
         given = {name: tensor for name, tensor in given.items() if name not in output}
         free = frozenset(output)

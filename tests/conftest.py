@@ -9,3 +9,11 @@ import pytest
 def no_real_cache(tmp_path: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
     """Latents that a test encodes go into its own folder."""
     monkeypatch.setenv("CLBENCH_CACHE", str(tmp_path / "cache"))
+
+
+@pytest.fixture
+def few_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A plasticity probe of a few steps, for tests that do not look at its value."""
+    from clbench import diagnostics
+
+    monkeypatch.setattr(diagnostics, "FIT_STEPS", 3)

@@ -85,6 +85,14 @@ def record_of(run: Run, strategy: Strategy, outcome: Outcome) -> Record:
     return assemble(run, strategy, outcome, datetime.now(UTC))
 
 
+def short_record(strategy: str = "naive", seed: int = 0, *words: str) -> Record:
+    """Of a run over two tasks of SCoLE."""
+    one = run(
+        "scenario=scole", "scenario.n_tasks=2", f"strategy={strategy}", f"seed={seed}", *words
+    )
+    return record_of(one, *go(one))
+
+
 def points(*words: str, npz: Path) -> list[dict[str, object]]:
     """A sweep over an npz file, small enough for tests of whole run folders."""
     extra: Sequence[str] = ("data=npz", f"data.path={npz}", "device=cpu", "model=mlp")

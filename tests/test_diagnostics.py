@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import copy
 import math
-import random
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,40 +10,27 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from small import go, points, pool, record_of, run
-from test_harness import SCOLE, books, frozen, resumed, same_state
-from test_tracking import scalars
+from small import run
+from test_harness import SCOLE
 from torch import Tensor, nn
 
 from clbench import diagnostics
 from clbench.build import Run
-from clbench.config import DIAGNOSTICS, resolve
+from clbench.config import DIAGNOSTICS
 from clbench.diagnostics import (
     Probe,
     active_units,
-    check_network,
     dead_units,
     effective_rank,
     observe,
-    probe_inputs,
     rankme,
     refit,
     weight_norm,
 )
-from clbench.errors import UsageError
-from clbench.execute import Options, run_all
-from clbench.execute import record_of as recorded
-from clbench.leaderboard import record_schema
-from clbench.strategy import GradientStrategy, Strategy
+from clbench.strategy import Strategy
 
 ALL = "diagnostics=all"
 IMAGES = ("scenario=class_incremental", "scenario.n_tasks=2")
-
-
-@pytest.fixture
-def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A plasticity probe of a few steps, for tests that do not look at its value."""
-    monkeypatch.setattr(diagnostics, "FIT_STEPS", 3)
 
 
 def probe_of(r: Run, strategy: Strategy | None = None) -> Probe:
@@ -200,324 +184,3 @@ def test_refitting_takes_the_steps_it_is_given():
     for p, old in zip(network.parameters(), before, strict=True):
         assert (p - old).abs().max().item() == pytest.approx(diagnostics.FIT_LR, rel=1e-3)
     assert loss == pytest.approx(nn.functional.cross_entropy(network(x), y).item())
-
-
-# --- the probe -----------------------------------------------------------------------------------
-
-STREAMS = [
-    SCOLE,
-    ("scenario=task_incremental", "scenario.n_tasks=2"),
-    ("scenario=domain_incremental", "scenario.n_tasks=40", "max_tasks=3"),
-    (*SCOLE, "scenario.chunk=10", "eval_every=4"),
-]
-
-
-def rows(x: Tensor) -> set[bytes]:
-    return {row.numpy().tobytes() for row in x}
-
-
-@pytest.mark.parametrize("words", [STREAMS[0], STREAMS[1]])
-def test_the_probe_is_of_training_samples_alone(words: tuple[str, ...]):
-    r = run("strategy=naive", *words)
-    x = probe_inputs(r.stream)
-    train = r.stream.pool.gather("train", np.arange(r.stream.pool.size("train")))
-    test = r.stream.pool.gather("test", np.arange(r.stream.pool.size("test")))
-    assert rows(x) == rows(train)  # a small pool is taken whole
-    assert not rows(x) & rows(test)
-
-
-def test_the_probe_leaves_out_classes_that_the_stream_does_not_have(
-    monkeypatch: pytest.MonkeyPatch,
-):
-    r = run("strategy=naive", *SCOLE, "scenario.n_classes=2")
-    labels = np.isin(r.stream.pool.labels("train"), r.stream.labels)
-    x = probe_inputs(r.stream)
-    assert rows(x) == rows(r.stream.pool.gather("train", np.flatnonzero(labels)))
-    monkeypatch.setattr(diagnostics, "PROBE_SAMPLES", 5)
-    assert torch.equal(probe_inputs(r.stream), x[:5])
-
-
-def test_the_probe_is_spread_over_the_domains():
-    r = run("strategy=naive", *STREAMS[2])
-    x, stream = probe_inputs(r.stream), r.stream
-    assert stream.transform is not None
-    train = stream.pool.gather("train", np.arange(stream.pool.size("train")))
-    seen = rows(x)
-    noise = torch.Generator()
-    sizes = [len(rows(stream.transform(train, d, noise)) & seen) for d in stream.domains]
-    assert len(sizes) == 32
-    assert sum(sizes) == len(x) == len(train)
-    assert max(sizes) - min(sizes) <= 1
-
-
-# --- nothing changes -----------------------------------------------------------------------------
-
-
-def without(ledger: Any, own: tuple[str, ...]) -> dict[str, Any]:
-    found = books(ledger)
-    found["diagnostics"] = {k: v for k, v in found["diagnostics"].items() if k in own}
-    return found
-
-
-@pytest.mark.parametrize("words", STREAMS, ids=lambda words: words[0])
-@pytest.mark.parametrize("strategy", ["naive", "ewc", "joint"])
-@pytest.mark.usefixtures("quick")
-def test_no_result_depends_on_diagnostics(strategy: str, words: tuple[str, ...]):
-    plain, off = go(run(f"strategy={strategy}", *words))
-    measured, on = go(run(f"strategy={strategy}", *words, ALL))
-    assert (off.error, on.error) == (None, None)
-    own = tuple(off.ledger.diagnostics)
-    assert without(on.ledger, own) == books(off.ledger)
-    assert same_state(measured.state_dict(), plain.state_dict())
-    added = set(on.ledger.diagnostics) - set(own)
-    assert added >= {"rankme", "effective_rank", "dead_units", "weight_norm", "plasticity"}
-    n = len(on.ledger.evaluated_after)
-    assert all(len(series) == n and None not in series for series in on.ledger.diagnostics.values())
-
-
-@pytest.mark.parametrize("strategy", ["naive", "ewc", "joint"])
-@pytest.mark.usefixtures("quick")
-def test_resuming_gives_the_same_diagnostics(strategy: str):
-    r = run(f"strategy={strategy}", *SCOLE, ALL, "checkpoint_seconds=0", "eval_every=2")
-    saved: list[Any] = []
-    _, whole = go(r, save=lambda ledger, state: saved.append(frozen(ledger, state)))
-    for checkpoint in saved:
-        _, outcome = resumed(r, checkpoint)
-        assert books(outcome.ledger) == books(whole.ledger)
-
-
-class Dropping(nn.Module):
-    """Draws at every call in training mode; has a part that stays in evaluation mode."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.norm = nn.BatchNorm1d(6).eval()
-        self.layers = nn.Sequential(nn.Dropout(), nn.Linear(6, 5), nn.ReLU(), nn.Linear(5, 4))
-
-    def forward(self, x: Tensor) -> Tensor:
-        out: Tensor = self.layers(self.norm(x))
-        return out
-
-
-def generators() -> tuple[Any, ...]:
-    drawn: Any = np.random.get_state()  # noqa: NPY002
-    return torch.get_rng_state().tolist(), drawn[1].tolist(), drawn[2], random.getstate()
-
-
-def test_measuring_leaves_weights_modes_hooks_and_generators_as_they_are():
-    r = run("strategy=naive", *SCOLE)
-    strategy = GradientStrategy(r.info(), GradientStrategy.Config(), Dropping)
-    calls: list[int] = []
-    strategy.model.register_forward_pre_hook(lambda *_: calls.append(1))
-    at = strategy.weights.data_ptr()
-    probe = probe_of(r, strategy)
-    for training in (True, False):
-        strategy.train(training)
-        strategy.model.norm.eval()
-        before = copy.deepcopy(strategy.state_dict()), generators()
-        modes = [m.training for m in strategy.modules()]
-        first, second = probe.measure(), probe.measure()
-        assert first == second  # dropout is seeded
-        assert same_state(strategy.state_dict(), before[0])
-        assert generators() == before[1]
-        assert [m.training for m in strategy.modules()] == modes
-    assert not calls
-    assert all(p.grad is None for p in strategy.parameters())
-    assert next(strategy.model.parameters()).data_ptr() == at  # still one flat vector
-
-
-def test_switched_off_they_do_nothing(monkeypatch: pytest.MonkeyPatch):
-    def refuse(*_: Any) -> None:
-        raise AssertionError("not asked for")
-
-    for name in ("__init__", "measure"):
-        monkeypatch.setattr(Probe, name, refuse)
-    _, outcome = go(run("strategy=naive", *SCOLE))
-    assert outcome.error is None
-    assert set(outcome.ledger.diagnostics) == {"loss"}
-
-
-@pytest.mark.parametrize("name", DIAGNOSTICS)
-def test_each_is_measured_alone_as_together(name: str):
-    r = run("strategy=naive", *SCOLE)
-    strategy = scaled(r.strategy(), 2.0)
-    alone = Probe([name], strategy, r.stream, 1).measure()
-    together = probe_of(r, strategy).measure()
-    assert alone.items() < together.items()
-
-
-def test_the_plasticity_probe_alone_takes_steps(monkeypatch: pytest.MonkeyPatch):
-    """One fit for the baseline, then one an evaluation."""
-    fits: list[int] = []
-    monkeypatch.setattr(diagnostics, "refit", lambda *_: fits.append(1) or 0.0)
-    go(run("strategy=naive", *SCOLE, "diagnostics=[rank,dead_units,weight_norm]"))
-    assert not fits
-    _, outcome = go(run("strategy=naive", *SCOLE, "diagnostics=plasticity"))
-    assert len(fits) == 1 + len(outcome.ledger.evaluated_after)
-
-
-# --- models --------------------------------------------------------------------------------------
-
-PICTURES = pool(shape=(16, 16), n_train=4, n_test=2)
-
-
-@pytest.mark.parametrize(
-    ("model", "layers", "n_features"),
-    [("linear", 0, 256), ("mlp", 2, 64), ("scole_cnn", 3, 50), ("slim_resnet18", 17, 160)],
-)
-@pytest.mark.usefixtures("quick")
-def test_every_model_can_be_measured(model: str, layers: int, n_features: int):
-    r = run("strategy=naive", *IMAGES, f"model={model}", ALL, on=PICTURES)
-    strategy, outcome = go(r)
-    assert outcome.error is None
-    found = outcome.ledger.diagnostics
-    assert sum(name.startswith("dead_units/") for name in found) == layers
-    assert all((value is None) == (layers == 0) for value in found["dead_units"])
-    assert observe(strategy.model, probe_inputs(r.stream))[0].shape == (16, n_features)
-    assert all(value is not None for name in ("rankme", "plasticity") for value in found[name])
-
-
-# --- what cannot be measured ---------------------------------------------------------------------
-
-
-class Constant(Strategy):
-    def forward(self, x: Tensor, task_id: Tensor | None = None) -> Tensor:
-        return x.new_zeros(len(x), self.info.n_classes)
-
-
-def test_a_strategy_without_a_network_is_refused_in_one_line():
-    r = run("strategy=naive", *SCOLE, "diagnostics=rank")
-    constant = Constant(r.info(), Strategy.Config(), r.strategy().build_model)
-    with pytest.raises(UsageError, match="Constant does not learn") as caught:
-        go(r, constant)
-    assert "\n" not in str(caught.value)
-    check_network((), constant)  # nothing was asked for
-
-
-def test_a_network_that_was_rebuilt_is_refused():
-    r = run("strategy=naive", *SCOLE)
-    changed = r.strategy()
-    changed.model = nn.Sequential(changed.model, nn.Linear(4, 4))
-    with pytest.raises(UsageError, match="build_model"):
-        check_network(["weight_norm"], changed)
-
-
-def test_rank_needs_a_linear_layer():
-    r = run("strategy=naive", *SCOLE)
-
-    def convolution() -> nn.Module:
-        return nn.Sequential(nn.Unflatten(1, (1, 6)), nn.Conv1d(1, 4, 6), nn.ReLU(), nn.Flatten())
-
-    strategy = GradientStrategy(r.info(), GradientStrategy.Config(), convolution)
-    with pytest.raises(UsageError, match="drop rank"):
-        check_network(["rank"], strategy)
-    assert set(Probe(["dead_units"], strategy, r.stream, 1).measure()) == {
-        "dead_units",
-        "dead_units/1",
-    }
-
-
-WITHOUT_NETWORK = """from clbench.strategy import Strategy
-
-class Lazy(Strategy):
-    def learn(self, task):
-        raise AssertionError("was run")
-"""
-
-
-def test_a_sweep_is_refused_before_anything_runs(tmp_path: Path, npz: Path):
-    (tmp_path / "lazy.py").write_text(WITHOUT_NETWORK)
-    words = (f"strategy=naive,{tmp_path / 'lazy.py'}", *SCOLE, ALL)
-    with pytest.raises(UsageError, match="Lazy"):
-        list(run_all(points(*words, npz=npz), Options(out=tmp_path / "runs", quiet=True)))
-    assert not (tmp_path / "runs").exists()
-
-
-# --- settings, record, board ---------------------------------------------------------------------
-
-
-def chosen(*words: str) -> tuple[str, ...]:
-    [config] = resolve(["scenario=scole", "strategy=naive", *words])
-    return config.common.diagnostics
-
-
-def test_the_setting_is_a_list_a_word_or_all():
-    assert chosen() == chosen("diagnostics=[]") == ()
-    assert chosen("diagnostics=all") == chosen("diagnostics=[all]") == DIAGNOSTICS
-    assert chosen("diagnostics=plasticity") == ("plasticity",)
-    assert chosen("diagnostics=[plasticity,rank,rank]") == ("rank", "plasticity")
-    with pytest.raises(UsageError, match="did you mean 'rank'"):
-        chosen("diagnostics=[rang]")
-
-
-def test_diagnostics_are_part_of_what_a_run_is_only_where_there_are_any():
-    def identity(*words: str) -> dict[str, Any]:
-        [config] = resolve(["scenario=scole", "strategy=naive", *words])
-        return config.identity()
-
-    assert "diagnostics" not in identity()
-    assert identity("diagnostics=rank") == {**identity(), "diagnostics": ["rank"]}
-    assert identity("diagnostics=all")["diagnostics"] == list(DIAGNOSTICS)
-
-
-@pytest.fixture
-def npz(tmp_path: Path) -> Path:
-    from small import write_npz
-
-    return write_npz(tmp_path / "blobs.npz")
-
-
-def test_what_is_plotted_is_what_was_measured():
-    from matplotlib.figure import Figure
-
-    from clbench.plots import MEASURED, plot_diagnostic
-
-    r = run("strategy=naive", *SCOLE, "model=linear", "diagnostics=[rank,dead_units]")
-    record = record_of(r, *go(r))
-    for name in MEASURED[:2]:
-        axes = Figure().subplots()
-        plot_diagnostic([record], name, axes)
-        [line] = axes.lines
-        assert list(line.get_xdata()) == record.counts["evaluated_after"]
-        values = [None if math.isnan(y) else y for y in np.asarray(line.get_ydata(), float)]
-        assert values == record.diagnostics[name]
-
-
-@pytest.mark.usefixtures("quick")
-def test_the_record_and_tensorboard_have_them(tmp_path: Path, npz: Path):
-    import json
-
-    words = ("strategy=naive", *SCOLE, "diagnostics=[],all")
-    options = Options(out=tmp_path / "runs", quiet=True)
-    off, on = list(run_all(points(*words, npz=npz), options))
-    assert off.folder != on.folder
-    plain, record = recorded(off), recorded(on)
-    assert record.predictions_sha256 == plain.predictions_sha256
-    assert record.counts == plain.counts
-    assert record_schema.faults(json.loads((on.folder / "record.json").read_bytes())) == []
-    assert record.config["diagnostics"] == list(DIAGNOSTICS)
-    frame = record.frame()
-    for name in ("rankme", "effective_rank", "dead_units", "weight_norm", "plasticity"):
-        series = record.diagnostics[name]
-        assert frame[name].tolist() == series
-        steps = list(zip(record.counts["evaluated_after"], series, strict=True))
-        assert scalars(on.folder / "tensorboard", f"diagnostics/{name}") == [
-            (step, pytest.approx(value)) for step, value in steps
-        ]
-
-
-def test_the_seconds_of_the_probe_are_the_harness_s(monkeypatch: pytest.MonkeyPatch):
-    """Half a second in each measurement shows up nowhere else."""
-    clock = [0.0]
-
-    def measure(self: Probe) -> dict[str, float]:
-        clock[0] += 0.5
-        return {}
-
-    monkeypatch.setattr(Probe, "measure", measure)
-    monkeypatch.setattr("clbench.harness.time.perf_counter", lambda: clock[0])
-    r = run("strategy=naive", *SCOLE, ALL)
-    strategy, outcome = go(r)
-    cost = record_of(r, strategy, outcome).cost
-    assert cost["harness_seconds"] == 0.5 * len(outcome.ledger.evaluated_after)
-    assert (cost["train_seconds"], cost["predict_seconds"]) == (0, 0)

@@ -13,7 +13,6 @@ from scipy.stats import chisquare
 from torch import Tensor
 
 from clbench.memory.buffer import SampleMemory, slot_bytes, slot_layout
-from clbench.memory.features import features
 from clbench.memory.policies import POLICIES, herd, priorities, rank_within
 from clbench.strategy import StreamInfo
 from clbench.stream import TaskData
@@ -268,12 +267,3 @@ def test_float16_halves_the_samples_and_gives_them_back_as_they_are_asked_for():
     batch = held.gather(torch.arange(3), x)
     assert batch.x.dtype == torch.float32
     torch.testing.assert_close(batch.x, x[held.key[:3]], rtol=1e-3, atol=1e-3)
-
-
-def test_features_are_what_the_output_layer_sees():
-    model = torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.ReLU(), torch.nn.Linear(4, 2))
-    x = torch.randn(7, 3)
-    found = features(model, x, batch_size=3)
-    torch.testing.assert_close(model[2](found), model(x))
-    assert model.training
-    assert features(model, x[:0]).shape == (0, 4)

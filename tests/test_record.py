@@ -205,6 +205,15 @@ def test_foreign_json_is_refused(tmp_path: Path, data: Any):
 TEXT = json.dumps(DATA).encode()
 
 
+def assert_read_or_refused(path: Path) -> None:
+    try:
+        record = Record.load(path)
+    except ClbenchError as error:
+        assert "\n" not in str(error)  # noqa: PT017
+    else:
+        record.to_counts()
+
+
 @settings(
     max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
@@ -214,12 +223,7 @@ def test_whatever_a_file_holds_it_is_a_record_or_a_clbench_error(
 ):
     path = tmp_path / "record.json"
     path.write_bytes(TEXT[:at] + junk + TEXT[at + cut :])
-    try:
-        record = Record.load(path)
-    except ClbenchError as error:
-        assert "\n" not in str(error)  # noqa: PT017
-    else:
-        record.to_counts()
+    assert_read_or_refused(path)
 
 
 JSON = st.recursive(
@@ -245,12 +249,7 @@ def test_whatever_a_field_holds_it_is_a_record_or_a_clbench_error(
         data[name] = junk
     path = tmp_path / "record.json"
     path.write_text(json.dumps(data))
-    try:
-        record = Record.load(path)
-    except ClbenchError as error:
-        assert "\n" not in str(error)  # noqa: PT017
-    else:
-        record.to_counts()
+    assert_read_or_refused(path)
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,6 @@ from torch import Tensor
 from clbench.build import Run
 from clbench.errors import UsageError
 from clbench.ledger import state_bytes
-from clbench.memory.vae import VAE
 from clbench.registry import find
 from clbench.replay import Mixed, mix, n_new
 from clbench.strategy import Batch
@@ -126,66 +125,6 @@ def test_er_ace_loss():
     assert strategy.seen.sum() == len(old_classes)
 
 
-def test_der_and_derpp_losses_on_fixed_tensors():
-    """Buzzega et al. 2020, equations 6 and 7, the distance a mean over samples and classes."""
-    for name in ("der", "derpp"):
-        _, strategy, _, batch = drawn(
-            name, "strategy.alpha=0.3", *["strategy.beta=0.7"] * (name == "derpp")
-        )
-        z = batch.extra["logits"]
-        assert len(z) == 4
-        h = strategy.model(batch.x)
-        squares = sum((z[i, c] - h[4 + i, c]) ** 2 for i in range(4) for c in range(4))
-        wanted = ce(strategy, batch.x[:4], batch.y[:4]) + 0.3 * squares / 16
-        if name == "derpp":
-            wanted = wanted + 0.7 * ce(strategy, batch.x[8:], batch.y[8:])
-        torch.testing.assert_close(strategy.loss(batch), wanted)
-
-
-@pytest.mark.parametrize("epochs", [1, 3])
-def test_dark_logits_are_those_before_the_step_of_the_last_visit(epochs: int):
-    r, strategy = build("der", "strategy.memory_size=100", f"strategy.epochs={epochs}")
-    task = r.stream.experience(0)
-    seen: dict[int, Tensor] = {}
-    step = strategy.step
-
-    def spied(batch: Batch) -> None:
-        with torch.no_grad():
-            for x, z in zip(batch.x[: n_new(batch)], strategy.model(batch.x), strict=False):
-                [at] = (task.x == x).all(1).nonzero().squeeze(1).tolist()
-                seen[at] = z
-        step(batch)
-
-    strategy.step = spied
-    strategy.learn(task)
-    memory = strategy.memory
-    assert int(memory.filled) == len(task)
-    for slot in range(len(task)):
-        [at] = (task.key == memory.key[slot]).nonzero().squeeze(1).tolist()
-        torch.testing.assert_close(memory.logits[slot].double(), seen[at])
-
-
-def test_dark_logits_of_the_running_experience_are_replayed_as_they_were_noted():
-    r, strategy = build("der", "strategy.memory_size=100")
-    task = r.stream.experience(0)
-    strategy.begin(task)
-    first, second, *_ = strategy._batches(task)
-    with torch.no_grad():
-        noted = strategy.model(first.x)
-    strategy.step(strategy.draw(first))
-    batch = strategy.draw(second)
-    for x, z in zip(batch.x[4:], batch.extra["logits"], strict=True):
-        [at] = (first.x == x).all(1).nonzero().squeeze(1).tolist()
-        torch.testing.assert_close(z, noted[at])
-
-
-def test_dark_replay_where_task_ids_mask_the_scores():
-    r = run("strategy=derpp", "scenario=task_incremental", "scenario.n_tasks=2")
-    _, outcome = go(r)
-    assert outcome.error is None
-    assert all(loss is not None for loss in outcome.ledger.diagnostics["loss"])
-
-
 def test_agem_projection_is_the_closed_form():
     project = _module("agem").project
     torch.manual_seed(0)
@@ -248,47 +187,6 @@ def test_gdumb_learns_nothing_from_the_stream_and_starts_anew_at_every_evaluatio
         found.append(strategy.weights.clone())
     assert torch.equal(*found)
     assert not torch.equal(found[0], before)
-
-
-def test_generative_replay_learns_to_generate_what_it_saw():
-    """Two far-apart clusters: generated samples lie near one of them."""
-    torch.manual_seed(0)
-    vae = VAE((6,), torch.float32, 1.0, hidden=32, latent=2)
-    optimizer = torch.optim.Adam(vae.parameters(), lr=0.01)
-    centres = torch.tensor([[2.0] * 6, [-2.0] * 6])
-    for _ in range(300):
-        x = centres[torch.randint(2, (64,))] + 0.1 * torch.randn(64, 6)
-        optimizer.zero_grad()
-        vae.loss(x).mean().backward()
-        optimizer.step()
-    nearest = torch.cdist(vae.sample(200), centres).min(1)
-    assert (nearest.values < 1.0).double().mean() > 0.6
-    assert nearest.indices.unique().tolist() == [0, 1]
-
-
-def test_vae_bound_is_the_closed_form():
-    """-ELBO = Bernoulli error + KL(N(m, s) || N(0, 1)), with torch's own distributions."""
-    vae = VAE((2, 3), torch.uint8, 1 / 255, hidden=8, latent=4)
-    x = torch.randint(256, (5, 2, 3), dtype=torch.uint8)
-    torch.manual_seed(1)
-    found = vae.loss(x)
-    flat = x.flatten(1) / 255
-    m, v = vae.encoder(flat).chunk(2, 1)
-    torch.manual_seed(1)
-    z = m + torch.randn_like(m) * (v / 2).exp()
-    p = torch.sigmoid(vae.decoder(z))
-    error = -(flat * p.log() + (1 - flat) * (1 - p).log()).sum(1)
-    of = torch.distributions
-    divergence = of.kl_divergence(of.Normal(m, (v / 2).exp()), of.Normal(0.0, 1.0)).sum(1)
-    torch.testing.assert_close(found, error + divergence)
-    assert vae.sample(3).dtype == torch.uint8
-
-
-def test_generated_samples_carry_labels_seen_before():
-    _, strategy, _, batch = drawn("generative_replay")
-    assert set(batch.y[4:].tolist()) <= set(torch.where(strategy.seen)[0].tolist())
-    n = strategy._mixture(torch.tensor([1.0, 3.0, 10.0]), 2)
-    assert float(n) == pytest.approx(0.5 * 2 + 0.5 * 10)
 
 
 def test_scole_random_replay_brings_whole_classes_that_are_not_in_the_task():

@@ -6,29 +6,26 @@ import csv
 import dataclasses
 import io
 import json
-from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
-from small import go, pool, record_of, run
+from small import go, pool, record_of, run, short_record
 
 from clbench import tables
 from clbench.record import Record
 
 
-def record(strategy: str = "naive", seed: int = 0, *words: str) -> Record:
-    one = run(
-        "scenario=scole", "scenario.n_tasks=2", f"strategy={strategy}", f"seed={seed}", *words
-    )
-    return record_of(one, *go(one))
-
-
 @pytest.fixture(scope="module")
 def records() -> list[Record]:
     """Seeds 1 and 0 of naive, seed 0 of joint, seed 0 of naive with another rate."""
-    return [record(seed=1), record("joint"), record(), record("naive", 0, "strategy.lr=0.3")]
+    return [
+        short_record(seed=1),
+        short_record("joint"),
+        short_record(),
+        short_record("naive", 0, "strategy.lr=0.3"),
+    ]
 
 
 @given(st.lists(st.floats(-1e3, 1e3), min_size=2, max_size=12))
@@ -86,34 +83,6 @@ def test_groups_are_told_one_by_one(records: list[Record]):
     for number, cell in enumerate(grouped[0].counts["cells"]):
         right = [r.counts["correct"][-1][number] / cell["size"] for r in grouped]
         assert shown[cell["domain"]][cell["label"]] == pytest.approx(50 * sum(right), abs=0.05)
-
-
-def test_an_arm_is_all_that_differs_in_its_seed_only(records: list[Record]):
-    arms = tables.by_arm(records)
-    assert [[r.seed for r in arm] for _, arm in arms] == [[0, 1], [0], [0]]
-    assert [arm[0].config["strategy"]["name"] for _, arm in arms] == ["naive", "joint", "naive"]
-
-
-def test_names_tell_the_settings_that_differ_among_arms_of_a_strategy(records: list[Record]):
-    assert records[0].config["strategy"]["lr"] is None
-    names = [name for name, _ in tables.by_arm(records)]
-    assert names == ["naive lr=null", "joint", "naive lr=0.3"]
-    assert [name for name, _ in tables.by_arm(records[:3])] == ["naive", "joint"]
-
-
-@pytest.mark.parametrize(
-    "change",
-    [
-        {"source_sha256": "0" * 64},
-        {"pool_sha256": "0" * 64},
-        {"board": {"name": "b", "protocol": "1.0", "division": "open"}},
-    ],
-    ids=lambda change: next(iter(change)),
-)
-def test_other_code_data_or_board_is_another_arm(records: list[Record], change: dict[str, Any]):
-    other = dataclasses.replace(records[0], **change)
-    assert len(tables.by_arm([records[2], records[0]])) == 1
-    assert len(tables.by_arm([records[2], other])) == 2
 
 
 def test_values_are_means_over_the_seeds(records: list[Record]):

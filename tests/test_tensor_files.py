@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from clbench import tensor_files
+from clbench.encoder import weights_sha256
 from clbench.errors import UsageError
 
 TENSORS = {
@@ -69,6 +70,15 @@ def test_the_hash_is_what_the_docstring_says():
         )
     tensors = {"z": torch.tensor(3), "a": torch.tensor([[1.0], [-2.0]])}
     assert tensor_files.sha256(tensors) == digest.hexdigest()
+
+
+def test_the_hash_of_an_encoder_has_titles_of_its_own():
+    """Records and caches hold it, so it stays another one than that of a file's tensors."""
+    network = nn.Linear(1, 2)
+    network.load_state_dict({"weight": torch.tensor([[1.0], [-2.0]]), "bias": torch.zeros(2)})
+    raw = b"bias torch.float32 (2,)" + struct.pack("<2f", 0, 0)
+    raw += b"weight torch.float32 (2, 1)" + struct.pack("<2f", 1, -2)
+    assert weights_sha256(network) == hashlib.sha256(raw).hexdigest()
 
 
 @settings(max_examples=30, deadline=None)

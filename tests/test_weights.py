@@ -114,8 +114,8 @@ def test_output_is_the_last_linear_layer(n_classes: int, width: int):
 
 
 def test_the_network_may_be_one_layer():
-    assert parameters.output_layer(nn.Linear(2, 2)) == ("weight", "bias")
-    assert parameters.output_layer(nn.Linear(2, 2, bias=False)) == ("weight",)
+    assert parameters.output_parameters(nn.Linear(2, 2)) == ("weight", "bias")
+    assert parameters.output_parameters(nn.Linear(2, 2, bias=False)) == ("weight",)
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,6 @@ processes encode once. Reading is checked: what is damaged is named and made ane
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import json
 import os
 import shutil
@@ -26,13 +25,12 @@ import numpy as np
 from filelock import FileLock
 
 from clbench.errors import ClbenchError
-from clbench.hashing import sha256_of
+from clbench.hashing import file_sha256, sha256_of
 
 FORMAT = 1
 """Of an entry; one of another format is made anew."""
 CACHE_VARIABLE = "CLBENCH_CACHE"
 KEY_LENGTH = 16
-BLOCK = 1 << 22
 
 
 @dataclass(frozen=True)
@@ -109,7 +107,7 @@ def check(folder: Path) -> Meta:
     """
     meta = read_meta(folder)
     try:
-        found = _sha256(folder / "latents.npy")
+        found = file_sha256(folder / "latents.npy")
     except OSError as error:
         raise Damaged(f"latents.npy: {error.strerror}") from error
     if found != meta.sha256:
@@ -162,7 +160,7 @@ def fetch(
                 warn(f"warning: cache entry {folder.name}: {why}; encoding anew")
         with _writing(folder) as part:
             meta = make(part)
-            meta = dataclasses.replace(meta, sha256=_sha256(part / "latents.npy"))
+            meta = dataclasses.replace(meta, sha256=file_sha256(part / "latents.npy"))
             text = json.dumps(dataclasses.asdict(meta), indent=1, allow_nan=False)
             (part / "meta.json").write_text(text + "\n", encoding="utf-8")
         return open_checked(folder)
@@ -232,11 +230,3 @@ def size_of(folder: Path) -> int:
 def now() -> str:
     """The time in UTC, as records have it."""
     return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(BLOCK):
-            digest.update(block)
-    return digest.hexdigest()

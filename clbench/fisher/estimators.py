@@ -9,7 +9,6 @@ arXiv 2502.11756); every published number has to name its estimator.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from functools import partial
 from typing import Literal, get_args
 
@@ -19,6 +18,7 @@ from torch import Tensor, nn
 from clbench import parameters
 from clbench.errors import UsageError
 from clbench.fisher.layers import Targets, squared_gradients
+from clbench.modes import evaluating
 
 Estimator = Literal["exact", "sampled", "empirical", "batched"]
 LABEL_SOURCE: dict[Estimator, str] = {
@@ -92,7 +92,7 @@ def estimate(
     if not params:
         raise UsageError("fisher: no trainable parameter is left to estimate")
     total = {name: torch.zeros_like(p) for name, p in params.items()}
-    with _eval_mode(model), torch.enable_grad():
+    with evaluating(model), torch.enable_grad():
         if estimator == "batched":
             assert y is not None  # checked above
             parts = _batched(params, score, x, y, batch_size, chunk)
@@ -169,18 +169,6 @@ def _labels(
         return Targets.given(torch.searchsorted(cumulated, u).squeeze(1))
 
     return draw
-
-
-@contextmanager
-def _eval_mode(model: nn.Module) -> Iterator[None]:
-    """Eval mode inside; afterwards each module's own mode again."""
-    modes = {module: module.training for module in model.modules()}
-    model.eval()
-    try:
-        yield
-    finally:
-        for module, mode in modes.items():
-            module.training = mode
 
 
 def _check(

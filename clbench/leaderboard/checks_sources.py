@@ -11,11 +11,10 @@ from typing import Any
 from clbench.hashing import sha256_of
 from clbench.leaderboard.checks_structure import MAX_SOURCE_BYTES
 from clbench.leaderboard.entry import Entry
-from clbench.record import Record
+from clbench.record import NOT_IDENTITY, Record
 from clbench.registry import GROUPS, plugins
 from clbench.source import settings, source_sha256
 
-NOT_IDENTITY = ("seed", "device", "max_tasks", "checkpoint_seconds")
 """As ``RunConfig.identity`` leaves out."""
 UNPARSABLE = (SyntaxError, ValueError, RecursionError, MemoryError, OSError)
 

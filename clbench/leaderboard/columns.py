@@ -131,8 +131,12 @@ def _group(value: object) -> str:
     """``scole: n_tasks 1000, classes_per_task 2``, without what is unset."""
     if not isinstance(value, dict):
         return str(value)
-    rest = ", ".join(f"{k} {v}" for k, v in value.items() if k != "name" and v is not None)
+    rest = ", ".join(f"{k} {_said(v)}" for k, v in value.items() if k != "name" and v is not None)
     return f"{value.get('name')}: {rest}" if rest else str(value.get("name"))
+
+
+def _said(value: object) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def reading(board: Board) -> list[str]:

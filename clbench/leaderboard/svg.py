@@ -15,6 +15,8 @@ from clbench.tables import Column
 
 N_COLOURS = 8
 """Colours of the page; entries beyond them are dashed, in the same order."""
+LETTER = 6.2
+"""Pixels that a letter of a label is taken to be wide."""
 
 
 @dataclass(frozen=True)
@@ -102,6 +104,7 @@ def pareto(
     x = Axis(min(costs) / 1.5 * cost.scale, max(costs) * 1.8 * cost.scale, 52, width - 12, log=True)
     y = Axis(low, high, height - 46, 14)
     parts = _grid(x, y, f"{cost.title} (log)", gain.title, lambda v: f"{v:g}")
+    taken = []
     for name, value in anchors:
         # A ceiling is rarely cheap and a floor rarely dear: there is room at these ends.
         left = value > (low + high) / 2
@@ -111,11 +114,13 @@ def pareto(
             f'<text class="note" x="{at}" y="{y(value) - 4:g}" text-anchor="{side}">'
             f"{as_html(name)}</text>"
         )
+        wide = LETTER * len(name)
+        taken.append((at, at + wide, y(value) - 4) if left else (at - wide, at, y(value) - 4))
     for division in sorted({row.division for row, _, _ in points}):
         members = [(c * cost.scale, p) for row, c, p in points if row.division == division]
         parts.append(_staircase(division, [m for m in members if m[1] >= low], x, y))
     spots = [(x(c * cost.scale), y(max(p, low))) for _, c, p in points]
-    placed = [(a - 6, a + 6, b + 4) for a, b in spots]
+    placed = [*taken, *((a - 6, a + 6, b + 4) for a, b in spots)]
     labels = []
     for (row, c, p), (a, b) in zip(points, spots, strict=True):
         half = 0.0 if row.failed else row.primary.half_width or 0.0
@@ -213,7 +218,7 @@ def _label(
 ) -> list[str]:
     """A point's name beside it where there is room; the tooltip has it in any case."""
     text = row.slug if len(row.slug) <= 22 else row.slug[:21] + "…"
-    wide = 6.2 * len(text)
+    wide = LETTER * len(text)
     for dx, dy in ((8, 4), (-8, 4), (7, -7), (7, 15), (-7, -7), (-7, 15), (7, -18), (7, 26)):
         left = a + dx if dx > 0 else a + dx - wide
         top = b + dy

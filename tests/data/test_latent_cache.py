@@ -20,6 +20,7 @@ from clbench.data import latent_cache
 from clbench.data.latent import Telling
 from clbench.data.latent_cache import Damaged
 from clbench.errors import ClbenchError, UsageError
+from clbench.hashing import file_sha256
 
 Damage = Callable[[Path], None]
 
@@ -56,7 +57,7 @@ def truncate(folder: Path) -> None:
 def pickled(folder: Path) -> None:
     """Something that would run code if it were unpickled, with a right checksum."""
     np.save(folder / "latents.npy", np.array([{"a": 1}], dtype=object), allow_pickle=True)
-    change_meta(folder, sha256=latent_cache._sha256(folder / "latents.npy"))
+    change_meta(folder, sha256=file_sha256(folder / "latents.npy"))
 
 
 DAMAGE: dict[str, tuple[Damage, str]] = {

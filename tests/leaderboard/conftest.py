@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from tiny import edit, edit_yaml, make_board, run_on
+from tiny import declare, make_board, run_on
 
 from clbench.leaderboard.board import Board
 
@@ -21,15 +21,7 @@ def tiny_board(tmp_path_factory: pytest.TempPathFactory) -> Board:
     board = make_board(root / "tiny")
     arm = run_on(board, root.parent / "tiny-runs", "strategy=naive")
     _, entry = submit(arm, "naive", root)
-    edit_yaml(
-        entry.folder / "entry.yaml",
-        declaration={"no_test_data": True, "no_evaluation_seed_tuning": True},
-        authors=["A. Author"],
-        url="https://example.org/paper",
-    )
-    for path in (entry.folder / "runs").iterdir():
-        # Records of tests are made by a checkout that somebody is working on.
-        edit(path, lambda data: data["code"].update(commit="0" * 40, dirty=False))
+    declare(entry.folder)
     return board
 
 

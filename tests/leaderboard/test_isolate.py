@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import os
 import socket
-import struct
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,10 +16,9 @@ import torch
 from small import go, run
 
 from clbench.errors import ClbenchError, UsageError
-from clbench.leaderboard import isolate
-from clbench.leaderboard.child import Child, one_line
+from clbench.leaderboard.child import one_line
 from clbench.leaderboard.hygiene import Limits, hygiene
-from clbench.leaderboard.isolate import RemoteStrategy, isolated, job_of, source_of
+from clbench.leaderboard.isolate import isolated, job_of, source_of
 from clbench.registry import Plugin
 
 NAIVE = ("scenario=scole", "strategy=naive", "max_tasks=2")
@@ -344,82 +341,6 @@ def test_settings_have_to_be_plain(plugin: Any) -> None:
     with pytest.raises(UsageError, match="not plain data"):
         source_of(naive, {"weights": Path("weights.pt")})
     assert source_of(naive, {"a": (1, float("inf"))}).settings == {"a": [1, "inf"]}
-
-
-def _fake(tmp_path: Path, answer: str, limits: Limits = isolate.DEFAULT_LIMITS) -> Child:
-    """A worker that comes up well and then answers each call with what ``answer`` evaluates to."""
-    code = f"""
-import json, struct, sys, time
-source, sink = sys.stdin.buffer, sys.stdout.buffer
-def frame(header, payload=b"", n=None):
-    text = header if isinstance(header, bytes) else json.dumps(header).encode()
-    return struct.pack("<IQ", len(text), len(payload) if n is None else n) + text + payload
-told = {{"id": 0}}
-while True:
-    lengths = source.read(12)
-    if not lengths: break
-    source.read(sum(struct.unpack("<IQ", lengths)))
-    sink.write(frame(told) if told["id"] == 0 else {answer})
-    sink.flush()
-    told = {{"id": told["id"] + 1, "training": True}}
-"""
-    return Child("fake", tmp_path, 1, limits, command=(sys.executable, "-c", code))
-
-
-def _floats(rows: int, columns: int, name: str = "scores") -> str:
-    end = rows * columns * 4
-    head = {name: {"dtype": "F32", "shape": [rows, columns], "data_offsets": [0, end]}}
-    text = json.dumps(head).encode()
-    return f"frame(told, {struct.pack('<Q', len(text)) + text!r} + bytes({end}))"
-
-
-def _ask(child: Child) -> torch.Tensor:
-    job = job_of(run(*NAIVE))
-    try:
-        return RemoteStrategy(job, child, {})(torch.zeros(3, 6))
-    finally:
-        child.stop()
-
-
-def test_the_fake_worker_can_answer_well(tmp_path: Path) -> None:
-    assert torch.equal(_ask(_fake(tmp_path, _floats(3, 4))), torch.zeros(3, 4))
-
-
-@pytest.mark.parametrize(
-    ("answer", "message"),
-    [
-        ("frame(told, n=1 << 62)", "a frame of"),
-        ("struct.pack('<IQ', 1 << 31, 0)", "a frame of"),
-        ("b'x' * 100", "a frame of"),
-        ("frame(told, bytes(100))", "not safetensors"),
-        ("frame(b'[' * 60000)", "not JSON"),
-        ("frame(b'NaN')", "not JSON"),
-        ("frame([])", "not a JSON object"),
-        ("frame({**told, 'id': 7})", "another call"),
-        ("frame({**told, 'error': 5})", "raised None"),
-        ("frame({**told, 'error': {'type': 'x' * 9000, 'message': '\\ud800'}})", r"x\.\.\."),
-        (_floats(4, 3), "floats of shape"),
-        (_floats(3, 4, "score"), "floats of shape"),
-        (_floats(300, 4000), "a frame of"),
-        ("sys.exit('my last words')", "exit code 1; its last words: my last words"),
-        ("b'' if sys.stdout.close() else b''", "ended with|closed"),
-    ],
-)
-def test_an_answer_that_breaks_the_protocol_is_an_error(
-    answer: str, message: str, tmp_path: Path
-) -> None:
-    with pytest.raises(ClbenchError, match=message) as caught:
-        _ask(_fake(tmp_path, answer))
-    text = str(caught.value)
-    assert text.isprintable()
-    assert len(text) < 800
-
-
-def test_the_wall_clock_is_watched_while_it_is_silent(tmp_path: Path) -> None:
-    child = _fake(tmp_path, "time.sleep(60)", Limits(wall_seconds=1.0))
-    with pytest.raises(ClbenchError, match="longer than wall_seconds=1"):
-        _ask(child)
-    assert child.process.poll() is not None
 
 
 def test_every_measure_is_in_force_or_says_why() -> None:

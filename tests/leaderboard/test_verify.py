@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tiny import edit, edit_yaml, run_on
+from tiny import declare, edit, run_on
 
 from clbench.cli import main
 from clbench.errors import UsageError
@@ -100,14 +100,7 @@ def test_an_entry_may_have_diagnostics_of_its_own(
     """A board fixes no diagnostics: with them an entry is as valid and as reproducible."""
     words = ("strategy=naive", "diagnostics=[rank,dead_units,weight_norm]")
     _, entry = submit(run_on(board, tmp_path / "runs", *words), "measured", board.folder.parent)
-    edit_yaml(
-        entry.folder / "entry.yaml",
-        declaration={"no_test_data": True, "no_evaluation_seed_tuning": True},
-        authors=["A. Author"],
-        url="https://example.org/paper",
-    )
-    for path in (entry.folder / "runs").iterdir():
-        edit(path, lambda data: data["code"].update(commit="0" * 40, dirty=False))
+    declare(entry.folder)
     entry = load_entry(entry.folder)
     assert [f for f in validate(board, entry) if f.level == "error"] == []
     assert "diagnostics" not in verify.point_of(board, entry, entry.records[0])

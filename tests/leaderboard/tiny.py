@@ -84,3 +84,16 @@ def edit(path: Path, change: Callable[[dict[str, Any]], Any]) -> None:
 def edit_yaml(path: Path, **values: Any) -> None:
     """Set keys of an entry.yaml."""
     path.write_text(yaml.safe_dump({**yaml.safe_load(path.read_text()), **values}))
+
+
+def declare(entry: Path) -> None:
+    """Say of a submitted entry all that a person has to, and that it was made by a clean checkout."""
+    edit_yaml(
+        entry / "entry.yaml",
+        declaration={"no_test_data": True, "no_evaluation_seed_tuning": True},
+        authors=["A. Author"],
+        url="https://example.org/paper",
+    )
+    for path in (entry / "runs").iterdir():
+        # Records of tests are made by a checkout that somebody is working on.
+        edit(path, lambda data: data["code"].update(commit="0" * 40, dirty=False))

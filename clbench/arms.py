@@ -1,0 +1,111 @@
+"""Arms: records that differ only in their seed, under names that tell them apart."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from clbench.record import NOT_IDENTITY, Record
+
+
+@dataclass(frozen=True)
+class Arm:
+    """Records that differ only in their seed."""
+
+    name: str
+    """The strategy, with whatever differs among the arms that are shown."""
+    records: tuple[Record, ...]
+    """By seed, ascending; at least one."""
+
+    @property
+    def scenario(self) -> str:
+        """The scenario of all of them."""
+        name: str = self.records[0].config["scenario"]["name"]
+        return name
+
+
+def by_arm(records: Iterable[Record]) -> list[Arm]:
+    """The arms in order of first appearance.
+
+    Names are unique within a scenario: they have the settings in which the arms differ, and, where
+    all settings are the same, whatever else makes them arms of their own (code, data, device, ...).
+    """
+    arms: dict[tuple[str, ...], list[Record]] = {}
+    for record in records:
+        arms.setdefault(tuple(_marks(record).values()), []).append(record)
+    firsts = [arm[0] for arm in arms.values()]
+    return [
+        Arm(name, tuple(sorted(arm, key=lambda r: r.seed)))
+        for name, arm in zip(_names(firsts), arms.values(), strict=True)
+    ]
+
+
+def labels(arms: Sequence[Arm]) -> list[str]:
+    """The arms' names where no column has the scenario: it stands first where there are several."""
+    several = len({arm.scenario for arm in arms}) > 1
+    return [f"{arm.scenario} {arm.name}" if several else arm.name for arm in arms]
+
+
+def _marks(record: Record) -> dict[str, str]:
+    """All that makes a record one of this arm, by the word that a name has for it."""
+    return {
+        "config": record.config_sha256,
+        "source": record.source_sha256,
+        "pool": record.pool_sha256,
+        "device": str(record.environment["device"]),
+        "board": _words(record.board),
+        "tuning": _words(record.tuning),
+    }
+
+
+def _words(values: dict[str, Any] | None) -> str:
+    return "none" if values is None else "/".join(_short(value) for value in values.values())
+
+
+def _names(records: Sequence[Record]) -> list[str]:
+    settings = [_settings(record.config) for record in records]
+    named = [(mine["scenario.name"], _name(mine, settings)) for mine in settings]
+    marks = [_marks(record) for record in records]
+    names = []
+    for key, mine in zip(named, marks, strict=True):
+        alike = [other for other, its in zip(marks, named, strict=True) if its == key]
+        differing = [k for k in mine if any(other[k] != mine[k] for other in alike)]
+        names.append(" ".join([key[1], *(f"{k}={_short(mine[k])}" for k in differing)]))
+    return names
+
+
+def _settings(config: dict[str, Any]) -> dict[str, Any]:
+    """``{"group.setting" or "setting": value}`` of all that may tell arms apart."""
+    flat: dict[str, Any] = {}
+    for key, value in config.items():
+        if isinstance(value, dict):
+            flat |= {f"{key}.{name}": setting for name, setting in value.items()}
+        elif key not in NOT_IDENTITY and value != []:  # no diagnostics are as good as none said
+            flat[key] = value
+    return flat
+
+
+def _name(mine: dict[str, Any], everyone: Sequence[dict[str, Any]]) -> str:
+    """The strategy, with the settings in which it differs from others of the same scenario.
+
+    Settings of a plug-in are compared where the plug-in is the same; an option by its name.
+    """
+    rivals = [other for other in everyone if other["scenario.name"] == mine["scenario.name"]]
+    words = [str(mine["strategy.name"])]
+    for key, value in mine.items():
+        name = f"{key.partition('.')[0]}.name" if "." in key else ""
+        peers = rivals
+        if name not in ("", key):
+            peers = [other for other in rivals if other.get(name) == mine[name]]
+        if key != "strategy.name" and any(other.get(key, ...) != value for other in peers):
+            words.append(f"{key.removeprefix('strategy.').removesuffix('.name')}={_short(value)}")
+    return " ".join(words)
+
+
+def _short(value: Any) -> str:
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
+    text = str(value).replace(" ", "")
+    return text[:8] if re.fullmatch("[0-9a-f]{64}", text) else text

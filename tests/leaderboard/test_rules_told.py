@@ -1,0 +1,138 @@
+"""What validation tells of an entry that is not tampered with, and how it scores."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+from test_rules import put, rules
+from tiny import edit, edit_yaml, run_on
+
+from clbench.hashing import sha256_of
+from clbench.leaderboard.board import Anchor, Board, Budget
+from clbench.leaderboard.checks import validate, validate_board
+from clbench.leaderboard.entry import load_entry
+from clbench.leaderboard.scores import score
+from clbench.leaderboard.verification import record_sha256
+
+
+def test_a_failed_run_scores_zero_and_is_not_dropped(board: Board, naive: Path) -> None:
+    def fail(data: dict[str, Any]) -> None:
+        data["status"], data["stream_sha256"] = "diverged", "0" * 64
+
+    edit(naive / "runs" / "seed2.json", fail)
+    assert rules(board) == set()
+    assert rules(board, "warning") == {"M2"}
+    values = score(board, load_entry(naive))
+    assert values[2] == 0
+    assert all(values[seed] > 0 for seed in (0, 1, 3, 4))
+
+
+def test_a_missing_run_scores_zero(board: Board, naive: Path) -> None:
+    (naive / "runs" / "seed2.json").unlink()
+    assert score(board, load_entry(naive))[2] == 0
+
+
+def test_too_good_asks_for_a_reproduction_and_fails_nothing(board: Board, naive: Path) -> None:
+    values = score(board, load_entry(naive))
+    mean = sum(values.values()) / len(values)
+    low = dataclasses.replace(board, ceiling=Anchor("joint", mean - 0.036, 0.01))
+    found = validate(low, load_entry(naive))
+    assert [(f.rule, f.level) for f in found] == [("P1", "review")]
+    near = dataclasses.replace(board, ceiling=Anchor("joint", mean - 0.034, 0.01))
+    assert validate(near, load_entry(naive)) == []
+    cheap = dataclasses.replace(board, naive=Anchor("naive", mean - 0.1, 0.01, 10**15))
+    assert [(f.rule, f.level) for f in validate(cheap, load_entry(naive))] == [("P1", "review")]
+
+
+def test_operations_that_no_formula_covers_are_told(board: Board, naive: Path) -> None:
+    edit(naive / "runs" / "seed2.json", put("cost.flops_uncounted", ["_fft_c2c"]))
+    assert rules(board) == set()
+    assert rules(board, "warning") == {"B1"}
+
+
+def test_the_budget_of_operations_is_kept(board: Board, naive: Path) -> None:
+    tight = dataclasses.replace(board, budget=Budget(train_flops=1))
+    assert {f.rule for f in validate(tight, load_entry(naive))} == {"B1"}
+
+
+def test_an_unknown_commit_is_a_warning(board: Board, naive: Path) -> None:
+    edit(naive / "runs" / "seed2.json", lambda data: data["code"].update(commit=None, dirty=None))
+    assert rules(board) == set()
+    assert rules(board, "warning") == {"C4"}
+
+
+def test_what_differs_from_the_tree_is_stale(board: Board, naive: Path) -> None:
+    """A consistent entry whose strategy is named as a built-in one but is another."""
+    source = naive / "strategy.py"
+    source.write_text(source.read_text() + "\nEXTRA = 1\n")
+    from clbench.source import source_sha256
+
+    own = source_sha256(source)["own"]
+
+    def change(data: dict[str, Any]) -> None:
+        data["sources"]["strategy"] = own
+        data["source_sha256"] = sha256_of(data["sources"])
+
+    for path in (naive / "runs").iterdir():
+        edit(path, change)
+    assert rules(board) == set()
+    assert rules(board, "warning") == {"C3"}
+
+
+def test_entries_with_the_same_answers_are_told(board: Board, naive: Path) -> None:
+    shutil.copytree(naive, naive.with_name("another"))
+    assert rules(board) == set()
+    assert rules(board, "warning") == {"C2"}
+
+
+def test_a_verification_of_other_runs_is_told(board: Board, naive: Path) -> None:
+    record = load_entry(naive).records[0]
+    data = {
+        "tier": "reproduced",
+        "sources": record.sources,
+        "records_sha256": {"0": record_sha256(record)},
+        "detail": {"bit_equal": True},
+    }
+    (naive / "verified.json").write_text(json.dumps(data))
+    assert list(validate_board(board)) == []
+    data["records_sha256"] = {"0": "0" * 64}
+    (naive / "verified.json").write_text(json.dumps(data))
+    assert rules(board, "warning") == {"C3"}
+
+
+def test_a_change_needs_a_reason(board: Board, naive: Path, tmp_path: Path) -> None:
+    before = dataclasses.replace(board, folder=tmp_path / "before" / "tiny")
+    shutil.copytree(board.folder, before.folder)
+    assert list(validate_board(board, before)) == []
+
+    def better(data: dict[str, Any]) -> None:
+        for row in data["counts"]["correct"]:
+            row[:] = [cell["size"] for cell in data["counts"]["cells"]]
+
+    edit(naive / "runs" / "seed2.json", better)
+    assert "P2" in {f.rule for f in validate_board(board, before)}
+    edit(naive / "runs" / "seed2.json", put("sources.strategy", "0" * 64))
+    assert "P2" not in {f.rule for f in validate_board(board, before)}
+
+
+def test_an_open_entry_brings_its_model(board: Board, tmp_path: Path) -> None:
+    """A strategy and a model from files of the user, in the open division, with a path to data."""
+    from clbench.leaderboard.submit import submit
+    from clbench.registry import find
+
+    mine, wide = tmp_path / "mine.py", tmp_path / "wide.py"
+    mine.write_bytes(find("strategy", "naive").path.read_bytes())
+    wide.write_bytes(find("model", "mlp").path.read_bytes())
+    arm = run_on(board, tmp_path / "runs", f"strategy={mine}", f"model={wide}", "division=open",
+                 "strategy.lr=0.05")  # fmt: skip
+    _, entry = submit(arm, "mine", board.folder.parent)
+    declared = {"no_test_data": True, "no_evaluation_seed_tuning": True}
+    edit_yaml(entry.folder / "entry.yaml", declaration=declared)
+    found = [f for f in validate(board, load_entry(entry.folder)) if f.rule != "C4"]
+    assert found == []
+    (entry.folder / "model.py").unlink()
+    assert "C3" in {f.rule for f in validate(board, load_entry(entry.folder)) if f.level == "error"}

@@ -1,0 +1,212 @@
+"""Metrics against loops that are obviously right."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from test_metrics import counts
+
+from clbench import metrics
+from clbench.metrics import UNDEFINED, Counts, Metric
+
+
+@st.composite
+def any_counts(draw: st.DrawFn) -> Counts:
+    """Chunked streams, sparse evaluations, unprobed domains, recurring classes, ended or not."""
+    n_cells = draw(st.integers(1, 4))
+    views = draw(
+        st.lists(
+            st.sets(st.integers(0, n_cells - 1), min_size=1).map(sorted),
+            max_size=4,
+            unique_by=tuple,
+        )
+    )
+    n_tasks = draw(st.integers(0, 6)) if views else 0
+    chunks = [draw(st.integers(1, 3)) for _ in range(n_tasks)]
+    ends = np.cumsum(chunks).tolist()
+    total = (ends[-1] if ends else 0) + draw(st.integers(0, 2))
+    evaluated = sorted(draw(st.sets(st.integers(0, total), max_size=total + 1)))
+    size = [draw(st.integers(1, 5)) for _ in range(n_cells)]
+    correct = [[draw(st.integers(0, n)) for n in size] for _ in evaluated]
+    return counts(
+        evaluated,
+        correct,
+        views,
+        [draw(st.integers(-1, len(views) - 1)) for _ in range(n_tasks)],
+        ends,
+        size=size,
+        label=[draw(st.integers(0, 2)) for _ in range(n_cells)],
+        task_ids=draw(st.booleans()),
+        groups=draw(st.booleans()),
+    )
+
+
+class Oracle:
+    """Every metric from its definition, one number at a time."""
+
+    def __init__(self, c: Counts) -> None:
+        self.c = c
+        self.times = [int(t) for t in c.evaluated_after]
+        self.ends = [int(t) for t in c.task_end]
+        self.last = len(self.times) - 1
+
+    def cells(self, t: int) -> list[int] | None:
+        view = int(self.c.view_of_task[t])
+        return None if view < 0 else [int(i) for i in np.flatnonzero(self.c.views[view])]
+
+    def accuracy(self, e: int, cells: list[int]) -> float:
+        right = sum(int(self.c.correct[e, i]) for i in cells)
+        return right / sum(int(self.c.size[i]) for i in cells)
+
+    def on_task(self, e: int, t: int) -> float:
+        cells = self.cells(t)
+        assert cells is not None
+        return self.accuracy(e, cells)
+
+    def tasks_at(self, e: int) -> list[int]:
+        """Tasks with a view that had ended at evaluation e."""
+        return [
+            t
+            for t, end in enumerate(self.ends)
+            if end <= self.times[e] and self.cells(t) is not None
+        ]
+
+    def right_after(self, t: int) -> int | None:
+        return self.times.index(self.ends[t]) if self.ends[t] in self.times else None
+
+    def weights(self) -> list[int]:
+        return [b - a for a, b in zip([0, *self.times], self.times, strict=False)]
+
+    @staticmethod
+    def mean(values: list[float]) -> Metric:
+        return Metric(sum(values) / len(values), len(values)) if values else UNDEFINED
+
+    @staticmethod
+    def weighted(pairs: list[tuple[float, int]]) -> Metric:
+        pairs = [(v, w) for v, w in pairs if w > 0]
+        if not pairs:
+            return UNDEFINED
+        return Metric(sum(v * w for v, w in pairs) / sum(w for _, w in pairs), len(pairs))
+
+    def compute(self) -> dict[str, Metric]:
+        if not self.times:
+            return dict.fromkeys(metrics.METRICS, UNDEFINED)
+        c, last = self.c, self.last
+        world = list(range(len(c.size)))
+        world_curve = [self.accuracy(e, world) for e in range(last + 1)]
+        averages = [
+            (sum(self.on_task(e, t) for t in tasks) / len(tasks), w)
+            for e, w in enumerate(self.weights())
+            if (tasks := self.tasks_at(e))
+        ]
+        learnt = {t: a for t in self.tasks_at(last) if (a := self.right_after(t)) is not None}
+        earlier = {t: a for t, a in learnt.items() if a < last}
+        return {
+            "world_accuracy": Metric(world_curve[-1], sum(int(n) for n in c.size)),
+            "anytime_world_accuracy": self.weighted(
+                list(zip(world_curve, self.weights(), strict=True))
+            ),
+            "average_accuracy": self.mean([self.on_task(last, t) for t in self.tasks_at(last)]),
+            "anytime_average_accuracy": self.weighted(averages),
+            "learning_accuracy": self.mean([self.on_task(a, t) for t, a in learnt.items()]),
+            "forgetting": self.mean(
+                [
+                    max(self.on_task(e, t) for e in range(a, last)) - self.on_task(last, t)
+                    for t, a in earlier.items()
+                ]
+            ),
+            "backward_transfer": self.mean(
+                [self.on_task(last, t) - self.on_task(a, t) for t, a in earlier.items()]
+            ),
+            "forward_transfer": self.forward_transfer(),
+            "worst_cell_accuracy": Metric(self.worst(last), len(world)),
+            "worst_group_accuracy": Metric(self.worst(last), len(world)) if c.groups else UNDEFINED,
+            "anytime_worst_group_accuracy": self.weighted(
+                [(self.worst(e), w) for e, w in enumerate(self.weights()) if c.groups]
+            ),
+        }
+
+    def worst(self, e: int) -> float:
+        return min(self.accuracy(e, [i]) for i in range(len(self.c.size)))
+
+    def forward_transfer(self) -> Metric:
+        c, gains = self.c, []
+        if self.times[0] != 0:
+            return UNDEFINED
+        for t in self.tasks_at(self.last):
+            if t == 0 or self.ends[t - 1] not in self.times:
+                continue
+            cells = self.cells(t)
+            assert cells is not None
+            before = {i for s in range(t) for i in self.cells(s) or []}
+            classes_before = {int(c.label[i]) for i in before}
+            known = {int(c.label[i]) for i in cells} <= classes_before
+            if not before & set(cells) and (known or c.task_ids):
+                at = self.times.index(self.ends[t - 1])
+                gains.append(self.on_task(at, t) - self.on_task(0, t))
+        return self.mean(gains)
+
+    def retention(self) -> dict[int, list[float]]:
+        """Accuracies by the exact number of tasks since a cell was last seen."""
+        found: dict[int, list[float]] = {}
+        for e, now in enumerate(self.times):
+            ended = [t for t, end in enumerate(self.ends) if end <= now]
+            for cell in range(len(self.c.size)):
+                seen = [t for t in ended if cell in (self.cells(t) or [])]
+                if seen:
+                    since = ended[-1] - seen[-1]
+                    found.setdefault(since, []).append(self.accuracy(e, [cell]))
+        return found
+
+
+def assert_same(found: Metric, wanted: Metric) -> None:
+    assert found.n_terms == wanted.n_terms
+    assert (found.value is None) == (wanted.value is None)
+    if wanted.value is not None:
+        assert found.value == pytest.approx(wanted.value, abs=1e-12)
+
+
+@settings(max_examples=300, deadline=None)
+@given(any_counts())
+def test_every_metric_is_that_of_the_loops(c: Counts):
+    found, wanted = metrics.compute(c), Oracle(c).compute()
+    assert set(found) == set(wanted)
+    for name in wanted:
+        assert_same(found[name], wanted[name])
+
+
+@settings(max_examples=200, deadline=None)
+@given(any_counts())
+def test_retention_is_that_of_the_loops(c: Counts):
+    exact = Oracle(c).retention()
+    for row in metrics.retention(c):
+        inside = [
+            a for since, values in exact.items() if row.since <= since <= row.to for a in values
+        ]
+        assert row.n_terms == len(inside)
+        assert row.accuracy == pytest.approx(np.mean(inside))
+    assert sum(row.n_terms for row in metrics.retention(c)) == sum(map(len, exact.values()))
+
+
+@settings(max_examples=200, deadline=None)
+@given(any_counts())
+def test_frequency_is_that_of_the_loops(c: Counts):
+    oracle = Oracle(c)
+    rows = metrics.frequency(c)
+    assert len(rows) == (len(c.size) if oracle.times else 0)
+    for cell, row in enumerate(rows):
+        n = sum(cell in (oracle.cells(t) or []) for t in range(len(c.task_end)))
+        assert row.frequency == pytest.approx(n / max(1, len(c.task_end)))
+        assert row.accuracy == pytest.approx(oracle.accuracy(oracle.last, [cell]))
+
+
+@settings(max_examples=100, deadline=None)
+@given(any_counts())
+def test_values_are_none_or_finite_and_in_range(c: Counts):
+    for name, (value, n_terms) in metrics.compute(c).items():
+        assert (value is None) == (n_terms == 0), name
+        if value is not None:
+            low = -1 if name in ("forgetting", "backward_transfer", "forward_transfer") else 0
+            assert low <= value <= 1
