@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from clbench.build import Run
     from clbench.record import Record
 
 
@@ -61,6 +62,26 @@ def run(
             break
     records = [record for _, record in sorted(ended, key=lambda pair: pair[0])]
     return records[0] if len(points) == 1 else records
+
+
+def prepare(*words: str, config: str | Path | None = None, **settings: Any) -> Run:
+    """One run's stream and strategy, with nothing trained or written.
+
+    ``run = clbench.prepare("scenario=scole", "strategy=ewc")``, then ``run.stream.experience(0)``,
+    ``run.strategy()``. The arguments are those of ``run``.
+
+    Raises:
+        UsageError: the words are wrong, or ask for more than one run.
+    """
+    from clbench.build import prepare as prepare_one
+    from clbench.config import resolve
+    from clbench.errors import UsageError
+
+    given = [*words, *(f"{key}={_word(value)}" for key, value in settings.items())]
+    found = resolve(given, Path(config) if config is not None else None)
+    if len(found) > 1:
+        raise UsageError(f"prepare: the words ask for {len(found)} runs; ask for one")
+    return prepare_one(found[0])
 
 
 def _word(value: Any) -> str:

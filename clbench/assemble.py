@@ -127,7 +127,7 @@ def _cost(ledger: Ledger, strategy: Strategy, pool: Pool) -> dict[str, Any]:
         "samples_delivered": ledger.samples,
         "updates": ledger.updates,
         "state_bytes": ledger.state_bytes,
-        "state_bytes_method": "state_dict",
+        "state_bytes_method": strategy.state_bytes_method,
         "memory_bytes": ledger.memory_bytes,
         "frozen_bytes": frozen + pool.frozen_bytes,
         "peak_rss_bytes": peak_rss_bytes(),

@@ -66,7 +66,7 @@ class Run:
     def folder(self, out: Path) -> Path:
         """``<out>/<scenario>/<strategy>-<hash8>/seed<k>``."""
         names = self.config.plugins
-        arm = f"{names['strategy'].name}-{self.hash8}"
+        arm = f"{names['strategy'].name.replace(':', '-')}-{self.hash8}"
         return out / names["scenario"].name / arm / f"seed{self.config.common.seed}"
 
     @property

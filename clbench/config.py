@@ -249,7 +249,18 @@ def _fill(group: str, plugin: Plugin, cls: type[Any], point: Mapping[str, Any]) 
             f"{group} {plugin.name!r} has no setting {name!r}{hint} "
             f"(clbench show {group}={plugin.name}; in a sweep, address one arm: NAME.{name}=...)"
         )
+    for f in dataclasses.fields(config):
+        if _is_required(f) and f.name not in given:
+            raise UsageError(
+                f"{group} {plugin.name!r} needs {prefix}{f.name}=... "
+                f"(clbench show {group}={plugin.name})"
+            )
     return _build(config, given, prefix)
+
+
+def _is_required(f: dataclasses.Field[Any]) -> bool:
+    missing = dataclasses.MISSING
+    return f.init and f.default is missing and f.default_factory is missing
 
 
 def _names(cls: type[Any]) -> set[str]:
@@ -262,7 +273,7 @@ def _build(cls: type[Any], given: Mapping[str, Any], prefix: str) -> Any:
     for name, value in given.items():
         try:
             typed = _value(value)
-            if isinstance(typed, str) and kinds[name] == tuple[str, ...]:
+            if isinstance(typed, str) and kinds[name] in (tuple[str, ...], tuple[float, ...]):
                 typed = [typed]  # one word is a list of one
             node = OmegaConf.merge(node, {name: typed})
         except (OmegaConfBaseException, yaml.YAMLError) as error:

@@ -20,6 +20,7 @@ from clbench.errors import Diverged
 from clbench.flops import Count, integrate
 from clbench.guards import counting_updates, deferred_interrupt
 from clbench.ledger import Ledger, refuse_hidden_memory, state_bytes
+from clbench.reach import held_bytes
 from clbench.record import Status
 from clbench.schedule import is_due
 from clbench.seeding import Axis
@@ -210,9 +211,13 @@ class _Loop:
         self.ledger.uncounted = sorted({*self.ledger.uncounted, *count.uncounted})
 
     def _measure_state(self) -> None:
-        state = self.strategy.state_dict()
-        refuse_hidden_memory(state)
-        self.ledger.state_bytes = max(self.ledger.state_bytes, state_bytes(state))
+        if self.strategy.state_bytes_method == "reachable":
+            size = held_bytes(self.strategy)
+        else:
+            state = self.strategy.state_dict()
+            refuse_hidden_memory(state)
+            size = state_bytes(state)
+        self.ledger.state_bytes = max(self.ledger.state_bytes, size)
         memory = self.strategy.memory_bytes()
         self.ledger.memory_bytes = max(self.ledger.memory_bytes, memory)
 

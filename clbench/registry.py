@@ -2,7 +2,7 @@
 
 A plug-in is one file with one class: a built-in, a path the user gives, or what an installed package
 declares under the entry points ``clbench.scenarios``, ``.strategies``, ``.data``, ``.encoders``,
-``.models``.
+``.models``. What other libraries have goes by ``library:Name`` and comes over a bridge.
 """
 
 from __future__ import annotations
@@ -39,6 +39,9 @@ ENTRY_POINTS = {
     "encoder": "clbench.encoders",
     "model": "clbench.models",
 }
+BRIDGES = {"strategy": {"avalanche": "clbench.interop.avalanche"}}
+"""Per group, other libraries, and the modules that make plug-ins of what they have: each has
+``options() -> {name: line}``, ``plugin_class(name)`` and ``describe(name) -> (text, settings)``."""
 BASES = {
     "scenario": ("clbench.scenario", "Scenario"),
     "strategy": ("clbench.strategy", "Strategy"),
@@ -58,6 +61,15 @@ class Plugin:
     given_as_path: bool = False
     argument: str | None = None
     """What stands after a colon: ``resnet18`` of ``timm:resnet18``."""
+    bridge: str | None = None
+    """The module that makes a plug-in of another library's class."""
+    given: tuple[tuple[str, str], ...] = ()
+    """Settings to check it with, where its defaults are not enough."""
+
+    @property
+    def word(self) -> str:
+        """What ``find`` finds it by, wherever it comes from."""
+        return self.name if self.bridge else str(self.path)
 
     def summary(self) -> str:
         """The first line of the file's docstring."""
@@ -73,6 +85,9 @@ class Plugin:
         Raises:
             UsageError: it does not import, or does not define exactly one such class.
         """
+        if self.bridge is not None:
+            made: type[Any] = importlib.import_module(self.bridge).plugin_class(self.argument)
+            return made
         module = _import(self)
         base_module, base_name = BASES[self.group]
         base = getattr(importlib.import_module(base_module), base_name)
@@ -137,12 +152,30 @@ def find(group: str, value: str) -> Plugin:
         return Plugin(group, path.stem, path.resolve(), given_as_path=True)
     options = plugins(group)
     name, colon, argument = value.partition(":")
+    if name in BRIDGES.get(group, {}):
+        return bridged(group, name, argument)
     if colon and name in options:
         return replace(options[name], argument=argument)
     if value not in options:
         hint = did_you_mean(value, options)
         raise UsageError(f"unknown {group} {value!r}{hint} (clbench list {FOLDERS_WORD[group]})")
     return options[value]
+
+
+def bridged(group: str, library: str, name: str) -> Plugin:
+    """What another library has under a name; whether it has it turns out when it is loaded.
+
+    Raises:
+        UsageError: no name is given.
+    """
+    if not name:
+        raise UsageError(
+            f"{group}={library} needs a name: {group}={library}:NAME "
+            f"(clbench list {FOLDERS_WORD[group]} '{library}:*')"
+        )
+    module = BRIDGES[group][library]
+    path = PACKAGE.joinpath(*module.split(".")[1:]).with_suffix(".py")
+    return Plugin(group, f"{library}:{name}", path, argument=name, bridge=module)
 
 
 FOLDERS_WORD = {

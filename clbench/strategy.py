@@ -56,6 +56,9 @@ class Strategy(nn.Module):
     grows: ClassVar[bool] = False
     """Whether its state grows with the stream."""
     resumable: ClassVar[bool] = True
+    state_bytes_method: ClassVar[Literal["state_dict", "reachable"]] = "state_dict"
+    """What counts as its bytes; ``reachable``, of all that it holds, where ``state_dict()`` cannot
+    tell; such bytes are not ranked."""
     pretrained: bool = False
     """Whether it starts from weights or statistics of other data (a board's open division)."""
 

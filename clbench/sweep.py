@@ -81,8 +81,8 @@ def sweep(overrides: Sequence[str], file: Path | None = None) -> list[dict[str, 
 
 def _address_arms(point: dict[str, Any], choices: dict[str, list[Any]]) -> dict[str, Any]:
     """Turn ``ewc.lam=3`` into ``strategy.lam=3`` where the run's strategy is ewc, else drop it."""
-    arms = {_stem(str(v)): group for group in GROUPS for v in choices.get(group, [])}
-    chosen = {_stem(str(point[group])) for group in GROUPS if group in point}
+    arms = {n: group for group in GROUPS for v in choices.get(group, []) for n in _names(str(v))}
+    chosen = {n for group in GROUPS if group in point for n in _names(str(point[group]))}
     out: dict[str, Any] = {}
     for key, value in point.items():
         head, dot, rest = key.partition(".")
@@ -94,9 +94,14 @@ def _address_arms(point: dict[str, Any], choices: dict[str, list[Any]]) -> dict[
     return out
 
 
-def _stem(value: str) -> str:
-    """What an arm is addressed by: ``mine`` of ``path/mine.py``, ``timm`` of ``timm:resnet18``."""
-    return Path(value).stem if value.endswith(".py") else value.partition(":")[0]
+def _names(value: str) -> tuple[str, ...]:
+    """What an arm is addressed by: ``mine`` of ``path/mine.py``, ``timm`` of ``timm:resnet18``.
+
+    ``avalanche:EWC`` goes by its whole name, too, since one sweep may hold several of a library.
+    """
+    if value.endswith(".py"):
+        return (Path(value).stem,)
+    return value, value.partition(":")[0]
 
 
 def _read_file(path: Path) -> dict[str, Any]:

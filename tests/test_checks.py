@@ -10,8 +10,8 @@ from broken_strategies import BROKEN, HEAD, ITEM_IN_LOSS, NEEDS_EVERYTHING, stra
 
 from clbench.checks import attempt, check, suite
 from clbench.checks.finding import Finding
-from clbench.checks.reach import reachable
 from clbench.errors import UsageError
+from clbench.reach import reachable
 from clbench.registry import find, plugins
 
 

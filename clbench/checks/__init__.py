@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import Iterator, Sequence
 
-from clbench.checks.finding import Check, Finding, attempt
+from clbench.checks.finding import Check, Finding, NotApplicable, attempt
 from clbench.errors import UsageError
 from clbench.registry import Plugin
 
@@ -19,6 +19,13 @@ SUITES = {
     "model": "clbench.checks.model",
     "encoder": "clbench.checks.encoder",
 }
+
+ON_OWN_CODE = (
+    "works_in_float64",
+    "makes_tensors_on_the_device_of_its_data",
+    "never_waits_for_the_device_in_its_inner_loop",
+)
+"""How a strategy is to be written, rather than what it does: not asked of another library's."""
 
 __all__ = ["SUITES", "Check", "Finding", "attempt", "check", "suite"]
 
@@ -46,7 +53,16 @@ def check(plugin: Plugin) -> Iterator[Finding]:
     yield loaded
     if loaded.passed:
         for one in checks:
-            yield attempt(one, plugin)
+            foreign = plugin.bridge is not None and one.__name__ in ON_OWN_CODE
+            yield attempt(_of_a_library(one) if foreign else one, plugin)
+
+
+def _of_a_library(check: Check) -> Check:
+    def skipped(plugin: Plugin) -> None:
+        raise NotApplicable("it is written in another library")
+
+    skipped.__name__ = check.__name__
+    return skipped
 
 
 def loads(plugin: Plugin) -> None:

@@ -117,9 +117,10 @@ def make_run(
     plugin: Plugin, stream: Stream, settings: Mapping[str, Any] | None = None, model: str = "mlp"
 ) -> Run:
     """A run of the strategy over a stream, with default settings but for those given."""
-    given = {f"strategy.{name}": value for name, value in (settings or {}).items()}
+    chosen = {**dict(plugin.given), **(settings or {})}
+    given = {f"strategy.{name}": value for name, value in chosen.items()}
     # The scenario and the data of these settings are not used: the stream is already there.
-    point = {"scenario": "scole", "strategy": str(plugin.path), "model": model, **given}
+    point = {"scenario": "scole", "strategy": plugin.word, "model": model, **given}
     config = resolve_point(point)
     return Run(config, stream, plugin.load(), torch.device("cpu"), sources={})
 

@@ -16,11 +16,11 @@ from torch import Tensor
 from clbench.checks import scenario_settings, scenario_world
 from clbench.checks.finding import Check, Failed, NotApplicable
 from clbench.checks.pools import blobs
-from clbench.checks.reach import reachable
 from clbench.checks.rig import bits, differing
 from clbench.checks.scenario_settings import Variant, at_most, make_stream, variants
 from clbench.checks.scenario_world import rows_of
 from clbench.data.pool import Pool
+from clbench.reach import reachable
 from clbench.registry import Plugin
 from clbench.stream import Stream, TaskData
 from clbench.world import World

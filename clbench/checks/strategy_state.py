@@ -16,7 +16,6 @@ from torch import Tensor
 from clbench import checkpoint, seeding
 from clbench.build import Run
 from clbench.checks.finding import Failed, NotApplicable, explain
-from clbench.checks.reach import reachable
 from clbench.checks.rig import (
     Trial,
     bits,
@@ -35,6 +34,7 @@ from clbench.data.dataset import DataSet
 from clbench.data.pool import Pool
 from clbench.ledger import Ledger, refuse_hidden_memory
 from clbench.processes import fresh_process
+from clbench.reach import held_bytes, reachable
 from clbench.registry import Plugin, find
 from clbench.scenario import Scenario
 from clbench.strategy import GradientStrategy, Strategy
@@ -105,7 +105,7 @@ def _continued(job: tuple[Plugin, str, str, int]) -> dict[str, str] | str:
     try:
         with seeding.preserved(threads=1):
             trial = next(t for t in trials() if t.name == name)
-            run = make_run(find(plugin.group, str(plugin.path)), trial.stream)
+            run = make_run(find(plugin.group, plugin.word), trial.stream)
             strategy = run.strategy()
             _, state = checkpoint.load(Path(file), name, run.device)
             strategy.load_state_dict(state)
@@ -200,27 +200,15 @@ def hides_no_growing_memory(plugin: Plugin) -> None:
         run = make_run(plugin, trial.stream)
         strategy = run.strategy()
         learn(run, strategy, 0, trial.experiences // 2)
-        held = [_held_bytes(strategy)]
+        held = [held_bytes(strategy)]
         for number in range(trial.experiences // 2, trial.experiences):
             learn(run, strategy, number, number + 1)
-            held.append(_held_bytes(strategy))
+            held.append(held_bytes(strategy))
         if all(before < after for before, after in pairwise(held)):
             raise Failed(
                 f"{trial.name}: the tensors it holds grow with every experience, to {held[-1]} "
                 "bytes, outside of state_dict(); use buffers of fixed size, or declare grows = True"
             )
-
-
-def _held_bytes(strategy: Strategy) -> int:
-    """Bytes of all tensors and arrays that can be reached from a strategy, each storage once."""
-    storages: dict[int, int] = {}
-    for _, found in reachable(strategy, "self"):
-        if isinstance(found, Tensor):
-            storage = found.untyped_storage()
-            storages[storage.data_ptr()] = storage.nbytes()
-        elif isinstance(found, np.ndarray):
-            storages[found.__array_interface__["data"][0]] = found.nbytes
-    return sum(storages.values())
 
 
 def cannot_reach_the_stream(plugin: Plugin) -> None:

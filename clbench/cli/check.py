@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from dataclasses import replace
 from typing import Any
 
 from clbench.errors import UsageError
@@ -18,9 +19,13 @@ def add(commands: Any) -> None:
         help="contract-test a strategy or scenario",
         description="Run the contract tests that every built-in plug-in passes, on your own file.",
         epilog="examples: clbench check mine.py    clbench check scenario=mine.py    "
-        "clbench check strategy=ewc",
+        "clbench check strategy=ewc    clbench check strategy=avalanche:EWC strategy.ewc_lambda=1",
     )
-    parser.add_argument("what", nargs="+", help="a file (a strategy), or group=name or group=file")
+    parser.add_argument(
+        "what",
+        nargs="+",
+        help="a file (a strategy), or group=name or group=file; strategy.setting=value",
+    )
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.add_argument("--debug", action="store_true", help=argparse.SUPPRESS)
     parser.set_defaults(call=main)
@@ -30,7 +35,9 @@ def main(arguments: argparse.Namespace) -> int:
     """Print each check as it ends; 1 if any fails."""
     from clbench.checks import check
 
-    targets = [_find(word) for word in arguments.what]
+    given = tuple(_setting(word) for word in arguments.what if word.startswith("strategy."))
+    words = [word for word in arguments.what if not word.startswith("strategy.")]
+    targets = [replace(plugin, given=given) for plugin in map(_find, words)]
     found, failed = [], 0
     for plugin in targets:
         for finding in check(plugin):
@@ -52,6 +59,14 @@ def main(arguments: argparse.Namespace) -> int:
         print(json.dumps(found, indent=2))
     print(f"{failed} checks failed" if failed else "all checks passed", file=sys.stderr)
     return 1 if failed else 0
+
+
+def _setting(word: str) -> tuple[str, str]:
+    """A setting of the strategies to be checked."""
+    name, equals, value = word.removeprefix("strategy.").partition("=")
+    if not equals:
+        raise UsageError(f"expected strategy.setting=value, got {word!r}")
+    return name, value
 
 
 def _find(word: str) -> Plugin:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import argparse
 import fnmatch
 import json
+from importlib import import_module
 from typing import Any
 
 from clbench.errors import UsageError
-from clbench.registry import FOLDERS_WORD, did_you_mean, plugins
+from clbench.registry import BRIDGES, FOLDERS_WORD, did_you_mean, plugins
 
 
 def add(commands: Any) -> None:
@@ -17,7 +18,8 @@ def add(commands: Any) -> None:
         "list",
         help="what is available",
         description="List scenarios, strategies, data sets, encoders and models, a line on each.",
-        epilog="examples: clbench list    clbench list strategies    clbench list data 'cifar*'",
+        epilog="examples: clbench list    clbench list strategies    clbench list data 'cifar*'    "
+        "clbench list strategies 'avalanche:*'",
     )
     parser.add_argument("kind", nargs="?", help=", ".join(FOLDERS_WORD.values()) + " (all)")
     parser.add_argument("pattern", nargs="?", default="*", help="shell pattern of names (*)")
@@ -34,8 +36,8 @@ def main(arguments: argparse.Namespace) -> int:
     wanted = kinds if arguments.kind is None else {arguments.kind: kinds[arguments.kind]}
     found = {
         word: {
-            name: plugin.summary()
-            for name, plugin in plugins(group).items()
+            name: line
+            for name, line in _lines(group, arguments.pattern).items()
             if fnmatch.fnmatchcase(name, arguments.pattern)
         }
         for word, group in wanted.items()
@@ -49,3 +51,13 @@ def main(arguments: argparse.Namespace) -> int:
         for name, summary in names.items():
             print(f"  {name:<{width}}  {summary}")
     return 0
+
+
+def _lines(group: str, pattern: str) -> dict[str, str]:
+    """Every name with a line on it; another library's, which has to be imported, where asked for."""
+    lines = {name: plugin.summary() for name, plugin in plugins(group).items()}
+    for library, module in BRIDGES.get(group, {}).items():
+        if pattern.startswith(f"{library}:"):
+            options = import_module(module).options()
+            lines.update({f"{library}:{name}": line for name, line in options.items()})
+    return lines

@@ -6,6 +6,7 @@ import argparse
 import ast
 import json
 import textwrap
+from importlib import import_module
 from typing import Any
 
 from clbench import source
@@ -37,6 +38,10 @@ def main(arguments: argparse.Namespace) -> int:
             hint = did_you_mean(group, FOLDERS)
             raise UsageError(f"expected group=name, got {word!r}{hint} (such as strategy=ewc)")
         plugin = find(group, name)
+        if plugin.bridge is not None:
+            doc, settings = import_module(plugin.bridge).describe(plugin.argument)
+            shown[word] = (doc, f"{group}.", settings)
+            continue
         try:
             tree = ast.parse(plugin.path.read_bytes())
         except (SyntaxError, ValueError) as error:

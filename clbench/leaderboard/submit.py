@@ -40,6 +40,11 @@ def submit(arm: Path, slug: str, root: Path) -> tuple[Board, Entry]:
         raise UsageError(f"{arm}: was not run on a board (clbench run board=NAME strategy=...)")
     if len(boards) > 1:
         raise UsageError(f"{arm}: holds runs of several boards: {', '.join(sorted(boards))}")
+    if ":" in first.config["strategy"]["name"]:
+        raise UsageError(
+            f"{arm}: {first.config['strategy']['name']} is another library's: an entry is one file "
+            "that anybody can run again"
+        )
     board = _board_below(root, first.board["name"])
     folder = board.entries / slug
     if (folder / "entry.yaml").exists() and _strategy_of(folder) != first.config["strategy"][

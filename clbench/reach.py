@@ -8,6 +8,9 @@ from functools import partial
 from types import CellType, FunctionType, MethodType, ModuleType
 from typing import Any
 
+import numpy as np
+import torch
+
 LEAVES = (str, bytes, int, float, complex, bool, type(None), type, ModuleType)
 
 
@@ -26,6 +29,18 @@ def reachable(root: object, name: str) -> Iterator[tuple[str, object]]:
         seen[id(found)] = found  # kept alive, so that no other object takes its id
         yield path, found
         todo.extend(_children(path, found))
+
+
+def held_bytes(root: object) -> int:
+    """Bytes of all tensors and arrays that can be reached from an object, each storage once."""
+    storages: dict[int, int] = {}
+    for _, found in reachable(root, "self"):
+        if isinstance(found, torch.Tensor):
+            storage = found.untyped_storage()
+            storages[storage.data_ptr()] = storage.nbytes()
+        elif isinstance(found, np.ndarray):
+            storages[found.__array_interface__["data"][0]] = found.nbytes
+    return sum(storages.values())
 
 
 def _children(path: str, found: Any) -> Iterator[tuple[str, object]]:

@@ -1,0 +1,1 @@
+"""Bridges to other libraries: their strategies here, our streams and strategies there."""
