@@ -89,15 +89,17 @@ class Slda(Strategy):
     def learn(self, task: TaskData) -> None:
         """Update covariance and means, one batch at a time."""
         size = self.config.batch_size
-        parts = (part.split(size) for part in (task.y, *self._weights(task.y)))
-        for (x, of, labelled), y, share, root in zip(batches(task, size), *parts, strict=True):
+        weights = self._weights(task.y)  # from the counts as they are before the experience
+        columns = (task.y, *weights, self.means.shares(task.y, size))
+        parts = (column.split(size) for column in columns)
+        for (x, of, _), y, back, root, share in zip(batches(task, size), *parts, strict=True):
             gaps = self.means.gaps(self._vectors(x), of)
             # Samples of the same class that come earlier in the batch have moved the mean.
-            moved = (y[:, None] == y).to(gaps.dtype).tril_(-1).mul_(share)
+            moved = (y[:, None] == y).to(gaps.dtype).tril_(-1).mul_(back)
             moved.diagonal().fill_(1)
             rows = moved.mul_(root) @ gaps
             self.scatter.addmm_(rows.mT, rows)
-            self.means.move(gaps, of, labelled)
+            self.means.move(gaps, of, share)
 
     def _weights(self, y: Tensor) -> tuple[Tensor, Tensor]:
         """``-1/k`` and ``sqrt(w)`` of all samples of an experience, ``(n, 1)`` each."""
