@@ -115,7 +115,27 @@ class ClassMeans(nn.Module):
         mean = self.mean.index_select(0, of)
         return torch.sub(z, mean, out=mean)
 
-    def move(self, gaps: Tensor, of: Tensor, labelled: Tensor) -> None:
+    def shares(self, y: Tensor, batch_size: int) -> Tensor:
+        """``(n, 1)``: how far a sample moves its class's mean; counts the samples of an experience.
+
+        One over the samples of its class up to the end of its batch, 0 where it is unlabelled.
+
+        Args:
+            y: ``(n,)`` int64 labels in the delivered order; -1: unlabelled.
+            batch_size: samples that come into the means at once.
+        """
+        n_classes, labelled = len(self.count), (y >= 0).long()
+        n_batches = -(-len(y) // batch_size)
+        batch = torch.arange(len(y), device=y.device).div_(batch_size, rounding_mode="floor")
+        place = y.clamp_min(0).add_(batch, alpha=n_classes)
+        seen = self.count.new_zeros(n_batches, n_classes)
+        seen.view(-1).scatter_add_(0, place, labelled)
+        seen = seen.cumsum_(0).add_(self.count)
+        self.count.copy_(seen[-1])
+        count = seen.view(-1).index_select(0, place).clamp_min_(1)
+        return labelled.to(self.mean.dtype).div_(count)[:, None]
+
+    def move(self, gaps: Tensor, of: Tensor, share: Tensor) -> None:
         """Take samples, given by their ``(B, d)`` gaps, which it overwrites, into the means.
 
         Steps and not sums: a mean keeps its magnitude, so rounding does not pile up.
@@ -123,8 +143,6 @@ class ClassMeans(nn.Module):
         Args:
             gaps: of ``gaps``.
             of: ``(B,)`` int64 classes.
-            labelled: ``(B,)`` int64: 1, or 0 for what is to take no part.
+            share: ``(B, 1)`` of ``shares``.
         """
-        self.count.scatter_add_(0, of, labelled)
-        share = labelled.to(gaps.dtype).div_(self.count.index_select(0, of).clamp_min_(1))
-        self.mean.index_add_(0, of, gaps.mul_(share[:, None]))
+        self.mean.index_add_(0, of, gaps.mul_(share))

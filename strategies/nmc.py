@@ -55,9 +55,11 @@ class Nmc(Strategy):
     @torch.no_grad()
     def learn(self, task: TaskData) -> None:
         """Move the means."""
-        for x, of, labelled in batches(task, self.config.batch_size):
+        size = self.config.batch_size
+        shares = self.means.shares(task.y, size).split(size)
+        for (x, of, _), share in zip(batches(task, size), shares, strict=True):
             gaps = self.means.gaps(self._vectors(x), of)
-            self.means.move(gaps, of, labelled)
+            self.means.move(gaps, of, share)
 
     def forward(self, x: Tensor, task_id: Tensor | None = None) -> Tensor:
         """``(B, *input_shape)`` to ``(B, n_classes)``: minus squared distances."""

@@ -24,7 +24,7 @@ samples of about unit range. One pass, no network, no gradient, no augmentation.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -44,6 +44,31 @@ from clbench.latents import (
 from clbench.memory.policies import rank_within
 from clbench.strategy import Strategy, StreamInfo
 from clbench.stream import TaskData
+
+AT_ONCE = 1 << 18
+"""Entries of the small matrices that are made at once, for small operations are slow ones."""
+
+
+def _moved(y: Tensor, back: Tensor, root: Tensor, batch_size: int) -> Iterator[Tensor]:
+    """Per batch ``(B, B)``: makes of gaps to the means before the batch the recursion's rows.
+
+    Samples of the same class that come earlier in the batch have moved the mean.
+
+    Args:
+        y: ``(n,)`` int64 labels.
+        back: ``(n, 1)``, of ``Slda._weights``.
+        root: ``(n, 1)``, likewise.
+        batch_size: B, but for the last batch.
+    """
+    n = max(1, AT_ONCE // batch_size**2) * batch_size
+    for columns in zip(y.split(n), back.split(n), root.split(n), strict=True):
+        whole = len(columns[0]) // batch_size * batch_size
+        for part, shape in ((slice(whole), (-1, batch_size)), (slice(whole, None), (1, -1))):
+            labels, minus, scale = (column[part].view(shape) for column in columns)
+            if labels.numel():
+                same = (labels[:, :, None] == labels[:, None]).to(minus.dtype)
+                same.tril_(-1).mul_(minus[:, :, None]).diagonal(dim1=1, dim2=2).fill_(1)
+                yield from same.mul_(scale[:, :, None])
 
 
 class Slda(Strategy):
@@ -89,15 +114,13 @@ class Slda(Strategy):
     def learn(self, task: TaskData) -> None:
         """Update covariance and means, one batch at a time."""
         size = self.config.batch_size
-        parts = (part.split(size) for part in (task.y, *self._weights(task.y)))
-        for (x, of, labelled), y, share, root in zip(batches(task, size), *parts, strict=True):
+        moved = _moved(task.y, *self._weights(task.y), size)  # by the counts before the experience
+        shares = self.means.shares(task.y, size).split(size)
+        for (x, of, _), move, share in zip(batches(task, size), moved, shares, strict=True):
             gaps = self.means.gaps(self._vectors(x), of)
-            # Samples of the same class that come earlier in the batch have moved the mean.
-            moved = (y[:, None] == y).to(gaps.dtype).tril_(-1).mul_(share)
-            moved.diagonal().fill_(1)
-            rows = moved.mul_(root) @ gaps
+            rows = move @ gaps
             self.scatter.addmm_(rows.mT, rows)
-            self.means.move(gaps, of, labelled)
+            self.means.move(gaps, of, share)
 
     def _weights(self, y: Tensor) -> tuple[Tensor, Tensor]:
         """``-1/k`` and ``sqrt(w)`` of all samples of an experience, ``(n, 1)`` each."""

@@ -186,14 +186,28 @@ def test_nothing_seen_is_nothing_ruled_out():
 
 def test_unlabelled_samples_move_no_mean():
     means, task = ClassMeans(N_CLASSES, WIDTH), samples(30, 0)
-    half = (torch.arange(30) % 2 == 0).long()
-    means.move(means.gaps(task.x, task.y), task.y, half)
+    half = torch.arange(30) % 2 == 0
+    share = means.shares(task.y.where(half, -1), 30)
+    means.move(means.gaps(task.x, task.y), task.y, share)
     assert int(means.count.sum()) == 15
-    expected = task.x[(task.y == 0) & (half == 1)].mean(0)
-    torch.testing.assert_close(means.mean[0], expected)
+    torch.testing.assert_close(means.mean[0], task.x[(task.y == 0) & half].mean(0))
     before = means.mean.clone()
-    means.move(means.gaps(task.x, task.y), task.y, torch.zeros_like(half))
+    share = means.shares(torch.full_like(task.y, -1), 7)
+    means.move(means.gaps(task.x, task.y), task.y, share)
     assert torch.equal(means.mean, before)
+    assert int(means.count.sum()) == 15
+
+
+@pytest.mark.parametrize("batch_size", [1, 7, 30, 64])
+def test_shares_count_to_the_end_of_the_batch(batch_size: int):
+    means, y = ClassMeans(3, 1), torch.randint(-1, 3, (30,), generator=torch.Generator())
+    means.count.copy_(torch.tensor([5, 0, 2]))
+    share = means.shares(y, batch_size)
+    for i, label in enumerate(y.tolist()):
+        end = (i // batch_size + 1) * batch_size
+        seen = [5, 0, 2][label] + int((y[:end] == label).sum())
+        assert float(share[i]) == pytest.approx(0 if label < 0 else 1 / seen)
+    assert means.count.tolist() == [c + int((y == k).sum()) for k, c in enumerate([5, 0, 2])]
 
 
 @pytest.mark.parametrize(
