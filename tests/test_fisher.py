@@ -110,6 +110,7 @@ def test_report_counts_up_to_the_samples(estimator: str, chunk: int | None) -> N
     assert told[-1] == len(x)
 
 
+@pytest.mark.oracle
 @pytest.mark.parametrize("make", [plain_mlp, plain_conv])
 def test_agrees_with_backpack(make: Callable) -> None:
     """BackPACK's diagonal of the generalised Gauss-Newton matrix, which is the exact Fisher."""
