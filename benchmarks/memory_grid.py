@@ -39,7 +39,7 @@ class Arm:
     name: str
     words: tuple[str, ...]
     grid: tuple[str, ...]
-    """Settings to be chosen from, ``strategy.name=a,b``: six combinations where there is a memory."""
+    """Settings to be chosen from: six to eight combinations, without a memory three."""
     color: str
     marker: str
     sized: bool = True
@@ -57,23 +57,13 @@ STREAMS = (
     Stream("scole-latents", "SCoLe MNIST, latents", (*SCOLE, ENCODED), 100, 25),
 )
 RATES = "strategy.lr=0.01,0.03,0.1"
+MAP = ("strategy.noise=0.3,1,3", "strategy.prior_std=0.3,1")
+FIXED = ("strategy.noise=0.1,0.3,1,3,10,30",)
+REPLAY = ("strategy.lr=0.03,0.1", "strategy.noise=0.1,1", "strategy.prior_std=0.2,1")
 KANERVA = (
-    Arm(
-        *(
-            "kanerva map",
-            ("strategy=kanerva",),
-            ("strategy.noise=0.3,1,3", "strategy.block=64,256"),
-        ),
-        *("#D55E00", "o"),
-    ),
-    Arm(
-        *("kanerva fixed", ("strategy=kanerva", "strategy.address=fixed")),
-        *(("strategy.noise=0.1,0.3,1,3,10,30",), "#E69F00", "D"),
-    ),
-    Arm(
-        *("kanerva replay", ("strategy=kanerva", "strategy.mode=replay")),
-        *((RATES, "strategy.noise=0.1,1"), "#CC79A7", "v"),
-    ),
+    Arm("kanerva map", ("strategy=kanerva",), MAP, "#D55E00", "o"),
+    Arm("kanerva fixed", ("strategy=kanerva", "strategy.address=fixed"), FIXED, "#E69F00", "D"),
+    Arm("kanerva replay", ("strategy=kanerva", "strategy.mode=replay"), REPLAY, "#CC79A7", "v"),
 )
 GDUMB = Arm("gdumb", ("strategy=gdumb",), (RATES, "strategy.epochs=30,60"), "#009E73", "P")
 NAIVE = Arm("naive", ("strategy=naive",), (RATES,), "#777777", "x", sized=False)
