@@ -39,7 +39,7 @@ class Arm:
     name: str
     words: tuple[str, ...]
     grid: tuple[str, ...]
-    """Settings to be chosen from: six to eight combinations, without a memory three."""
+    """Settings to be chosen from: four combinations; without a memory, two."""
     color: str
     marker: str
     sized: bool = True
@@ -56,10 +56,10 @@ STREAMS = (
     Stream("scole-pixels", "SCoLe MNIST, pixels", SCOLE, 100, 25),
     Stream("scole-latents", "SCoLe MNIST, latents", (*SCOLE, ENCODED), 100, 25),
 )
-RATES = "strategy.lr=0.01,0.03,0.1"
-MAP = ("strategy.noise=0.3,1,3", "strategy.prior_std=0.3,1")
-FIXED = ("strategy.noise=0.1,0.3,1,3,10,30",)
-REPLAY = ("strategy.lr=0.03,0.1", "strategy.noise=0.1,1", "strategy.prior_std=0.2,1")
+RATES = "strategy.lr=0.03,0.1"
+MAP = ("strategy.noise=0.3,1", "strategy.prior_std=0.3,1")
+FIXED = ("strategy.noise=0.3,1,3,10",)
+REPLAY = (RATES, "strategy.noise=0.1,1")
 KANERVA = (
     Arm("kanerva map", ("strategy=kanerva",), MAP, "#D55E00", "o"),
     Arm("kanerva fixed", ("strategy=kanerva", "strategy.address=fixed"), FIXED, "#E69F00", "D"),

@@ -43,12 +43,11 @@ from memory_grid import (
     one,
     words_of,
 )
+from memory_runs import records_of
 from memory_tune import Choice, choose, table
 
 from clbench.atomic import write_atomically
-from clbench.execute import Options, record_of, run_all
 from clbench.record import Record
-from clbench.sweep import sweep
 from clbench.tables import t_interval
 
 SEEDS = range(5)
@@ -56,7 +55,7 @@ DOCS = Path(__file__).parents[1] / "docs"
 MARKS = "<!-- generated: begin -->", "<!-- generated: end -->"
 
 
-def run(cells: list[Cell], out: Path) -> None:
+def run(cells: list[Cell], out: Path, pools: Pools) -> None:
     """Run what has not been run, and enter the records.
 
     Raises:
@@ -64,19 +63,17 @@ def run(cells: list[Cell], out: Path) -> None:
             stream.
     """
     pairs = [(seed, cell) for seed in SEEDS for cell in cells if cell.fits]
-    points = [sweep([*cell.words, f"seed={seed}"])[0] for seed, cell in pairs]
+    many = [(*cell.words, f"seed={seed}") for seed, cell in pairs]
     streams: dict[int, str] = {}
-    for done in run_all(points, Options(out, resume=True, quiet=True, tensorboard=False)):
-        record, (seed, cell) = record_of(done), pairs[done.number]
-        if record.status == "interrupted":
-            raise SystemExit(130)
+    for (seed, cell), record in zip(pairs, records_of(many, out, pools), strict=True):
+        what = f"{cell.stream.name}, {cell.arm.name}, {cell.budget} bytes, seed {seed}"
         if record.status != "completed":
-            raise SystemExit(f"{done.folder}: {record.status}: {record.error}")
+            raise SystemExit(f"{what}: {record.status}: {record.error}")
         used = record.cost["state_bytes"]
         if cell.budget is not None and used > cell.budget:
-            raise SystemExit(f"{done.folder}: {used} bytes of {cell.budget}")
+            raise SystemExit(f"{what}: keeps {used} bytes")
         if streams.setdefault(seed, record.stream_sha256) != record.stream_sha256:
-            raise SystemExit(f"{done.folder}: met another stream than the others of seed {seed}")
+            raise SystemExit(f"{what}: met another stream than the others")
         cell.records[seed] = record
 
 
@@ -254,7 +251,7 @@ def main() -> None:
             continue
         choices = [choose(stream, arm, asked.out, pools) for arm in ARMS]
         cells = [c for k in choices for c in cells_of(stream, k.arm, k.best[0], pools)]
-        run(cells, asked.out)
+        run(cells, asked.out, pools)
         panels.append(panel(stream, cells))
         lines += tables(stream, cells, choices, regression(stream, pools))
     if not asked.streams:

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from memory_grid import BUDGETS, Arm, Pools, Stream, accuracy, cells_of
+from memory_runs import records_of
 
-from clbench.execute import Options, record_of, run_all
 from clbench.sweep import sweep
 
 SEEDS = (100, 101)
@@ -35,24 +35,18 @@ class Choice:
 
 
 def choose(stream: Stream, arm: Arm, out: Path, pools: Pools) -> Choice:
-    """Run what has not been run of a grid; a run that does not end well counts as 0.
-
-    Raises:
-        SystemExit: it was interrupted.
-    """
+    """Run what has not been run of a grid; a run that does not end well counts as 0."""
     [words] = (c.words for c in cells_of(stream, arm, (), pools) if c.budget in (None, BUDGET))
     keys = [word.partition("=")[0] for word in arm.grid]
-    seeds = "seed=" + ",".join(map(str, SEEDS))
-    points = sweep([*words, *arm.grid, seeds, "evaluate_on=val"])
-    values: dict[tuple[str, ...], list[float]] = {}
-    for done in run_all(points, Options(out, resume=True, quiet=True, tensorboard=False)):
-        record = record_of(done)
-        if record.status == "interrupted":
-            raise SystemExit(130)
-        settings = tuple(f"{key}={points[done.number][key]}" for key in keys)
-        value = accuracy(record) if record.status == "completed" else 0.0
-        values.setdefault(settings, []).append(value)
-    trials = ((settings, math.fsum(v) / len(v)) for settings, v in values.items())
+    grid = [tuple(f"{key}={point[key]}" for key in keys) for point in sweep(arm.grid)]
+    trials = []
+    for settings in grid:
+        many = [(*words, *settings, f"seed={seed}", "evaluate_on=val") for seed in SEEDS]
+        values = [
+            accuracy(record) if record.status == "completed" else 0.0
+            for record in records_of(many, out, pools)
+        ]
+        trials.append((settings, math.fsum(values) / len(values)))
     return Choice(arm, tuple(trials))
 
 
