@@ -252,6 +252,8 @@ def main() -> None:
         choices = [choose(stream, arm, asked.out, pools) for arm in ARMS]
         cells = [c for k in choices for c in cells_of(stream, k.arm, k.best[0], pools)]
         run(cells, asked.out, pools)
+        if asked.streams:
+            continue
         panels.append(panel(stream, cells))
         lines += tables(stream, cells, choices, regression(stream, pools))
     if not asked.streams:
