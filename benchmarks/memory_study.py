@@ -13,7 +13,8 @@ latents. Measured is the world accuracy after the last task.
 
 Run by hand, ``python benchmarks/memory_study.py``; runs that are done are not run again, so it can be
 broken off. It rewrites the part of ``docs/memory.md`` between its marks, and ``docs/memory.png``; the
-text around them is written by hand. With ``--streams`` it runs these, and leaves the page as it is.
+text around them is written by hand. With ``--streams`` it runs these, prints their tables, and
+leaves the page as it is.
 """
 
 from __future__ import annotations
@@ -240,7 +241,9 @@ def main() -> None:
     )
     names = [stream.name for stream in STREAMS]
     parser.add_argument("--out", type=Path, default=Path("runs/memory_study"))
-    parser.add_argument("--streams", nargs="*", choices=names, help="run these, write no page")
+    parser.add_argument(
+        "--streams", nargs="*", choices=names, help="run and print these, write no page"
+    )
     parser.add_argument("--docs", type=Path, default=DOCS)
     asked = parser.parse_args()
     pools: Pools = {}
@@ -252,11 +255,11 @@ def main() -> None:
         choices = [choose(stream, arm, asked.out, pools) for arm in ARMS]
         cells = [c for k in choices for c in cells_of(stream, k.arm, k.best[0], pools)]
         run(cells, asked.out, pools)
-        if asked.streams:
-            continue
         panels.append(panel(stream, cells))
         lines += tables(stream, cells, choices, regression(stream, pools))
-    if not asked.streams:
+    if asked.streams:
+        print("\n".join(lines))
+    else:
         write_page("\n".join(lines), asked.docs / "memory.md")
         draw(panels, BUDGETS, asked.docs / "memory.png")
 
