@@ -13,10 +13,8 @@ import numpy as np
 from clbench.atomic import write_atomically
 
 TICKS = (0.2, 0.5, 0.7, 0.8, 0.9, 0.95, 0.98)
-NOTE = """Mean of the seeds, with 95 % intervals; logit scale.
-Solid: Kanerva; dashed: memories of samples.
-Cross: the network alone, without a memory.
-Dotted: joint, which keeps all data."""
+NOTE = """Mean of 5 seeds with 95 % intervals; logit scale. Solid: Kanerva; dashed: memories of samples.
+Cross: the network alone, without a memory. Dotted: joint, which keeps all data."""
 
 
 @dataclass(frozen=True)
@@ -62,16 +60,13 @@ def apart(wanted: Sequence[float], gap: float) -> list[float]:
 
 
 def draw(panels: Sequence[Panel], budgets: Sequence[int], path: Path) -> None:
-    """Up to five panels and a note, as a PNG."""
+    """Four panels and a note, as a PNG."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(13, 8.4), layout="constrained")
-    axes = list(figure.subplots(2, 3).flat)
-    for panel, at in zip(panels, axes, strict=False):
+    figure = Figure(figsize=(11, 8.8), layout="constrained")
+    for panel, at in zip(panels, figure.subplots(2, 2).flat, strict=True):
         _draw_panel(panel, budgets, at)
-    for at in axes[len(panels) :]:
-        at.set_axis_off()
-    axes[-1].text(0, 0.9, NOTE, transform=axes[-1].transAxes, va="top", fontsize=9, color="#444444")
+    figure.supxlabel(NOTE, x=0.01, ha="left", fontsize=9, color="#444444")
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=110)
     write_atomically(path, buffer.getvalue())

@@ -1,4 +1,4 @@
-"""What ``memory_study.py`` runs: streams, strategies, and the sizes that budgets allow."""
+"""What ``memory_study.py`` runs: streams, strategies, their grids, and the sizes that budgets allow."""
 
 from __future__ import annotations
 
@@ -30,8 +30,6 @@ class Stream:
     """Tasks between evaluations; only the last one is shown."""
     training: tuple[str, ...] = ()
     """Words for the strategies that train on the stream itself."""
-    controls: tuple[str, ...] = ()
-    """Names of controls that are run, too."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,52 +38,43 @@ class Arm:
 
     name: str
     words: tuple[str, ...]
+    grid: tuple[str, ...]
+    """Settings to be chosen from: four combinations; without a memory, two."""
     color: str
     marker: str
     sized: bool = True
     """Whether it has a memory whose size is set."""
-    spared: str = ""
-    """An entry of the state that the budget does not count, as if it could be done without."""
 
 
-ENCODED = "encoder=efficientnet_lite0"
-SPLIT = ("scenario=class_incremental", "data=mnist5k", "scenario.n_tasks=5")
-SCOLE = ("scenario=scole", "data=mnist5k", "scenario.n_tasks=200", "scenario.share=0.25")
-MLP, CNN = "model=mlp", "model=scole_cnn"
+MLP, ENCODED = "model=mlp", "encoder=efficientnet_lite0"
+SPLIT = ("scenario=class_incremental", "data=mnist5k", "scenario.n_tasks=5", MLP)
+SCOLE = ("scenario=scole", "data=mnist5k", "scenario.n_tasks=100", "scenario.share=0.25", MLP)
 EPOCHS = ("strategy.epochs=5",)
-SLOWER = ("er, lr 0.03", "derpp, lr 0.03")
-SPARED = "kanerva fixed, keys spared"
 STREAMS = (
-    Stream("split-pixels", "Split MNIST, pixels", (*SPLIT, MLP), 5, 1, EPOCHS, (SPARED,)),
-    Stream(
-        *("split-latents", "Split MNIST, latents", (*SPLIT, MLP, ENCODED), 5, 1, EPOCHS),
-        controls=(SPARED, *SLOWER),
-    ),
-    Stream("scole-pixels", "SCoLe MNIST, pixels", (*SCOLE, MLP), 200, 25),
-    Stream("scole-latents", "SCoLe MNIST, latents", (*SCOLE, MLP, ENCODED), 200, 25),
-    Stream("split-pixels-cnn", "Split MNIST, pixels, CNN", (*SPLIT, CNN), 5, 1, EPOCHS),
+    Stream("split-pixels", "Split MNIST, pixels", SPLIT, 5, 1, EPOCHS),
+    Stream("split-latents", "Split MNIST, latents", (*SPLIT, ENCODED), 5, 1, EPOCHS),
+    Stream("scole-pixels", "SCoLe MNIST, pixels", SCOLE, 100, 25),
+    Stream("scole-latents", "SCoLe MNIST, latents", (*SCOLE, ENCODED), 100, 25),
 )
+RATES = "strategy.lr=0.03,0.1"
+MAP = ("strategy.noise=0.3,1", "strategy.prior_std=0.3,1")
+FIXED = ("strategy.noise=0.3,1,3,10",)
+REPLAY = (RATES, "strategy.noise=0.1,1")
 KANERVA = (
-    Arm("kanerva map", ("strategy=kanerva",), "#D55E00", "o"),
-    Arm("kanerva fixed", ("strategy=kanerva", "strategy.address=fixed"), "#E69F00", "D"),
-    Arm("kanerva replay", ("strategy=kanerva", "strategy.mode=replay"), "#CC79A7", "v"),
+    Arm("kanerva map", ("strategy=kanerva",), MAP, "#D55E00", "o"),
+    Arm("kanerva fixed", ("strategy=kanerva", "strategy.address=fixed"), FIXED, "#E69F00", "D"),
+    Arm("kanerva replay", ("strategy=kanerva", "strategy.mode=replay"), REPLAY, "#CC79A7", "v"),
 )
-GDUMB = Arm("gdumb", ("strategy=gdumb",), "#009E73", "P")
-NAIVE = Arm("naive", ("strategy=naive",), "#777777", "x", sized=False)
+GDUMB = Arm("gdumb", ("strategy=gdumb",), (RATES, "strategy.epochs=30,60"), "#009E73", "P")
+NAIVE = Arm("naive", ("strategy=naive",), (RATES,), "#777777", "x", sized=False)
 OTHERS = (
-    Arm("er", ("strategy=er",), "#0072B2", "s"),
-    Arm("derpp", ("strategy=derpp",), "#56B4E9", "^"),
+    Arm("er", ("strategy=er",), (RATES, "strategy.replay_batch=32,64"), "#0072B2", "s"),
+    Arm("derpp", ("strategy=derpp",), (RATES, "strategy.alpha=0.2,0.5"), "#56B4E9", "^"),
     GDUMB,
     NAIVE,
 )
-JOINT = Arm("joint", ("strategy=joint",), "#000000", "", sized=False)
+JOINT = Arm("joint", ("strategy=joint",), (RATES,), "#000000", "", sized=False)
 ARMS = (*KANERVA, *OTHERS, JOINT)
-CONTROLS = (
-    Arm(SPARED, ("strategy=kanerva", "strategy.address=fixed"), "", "", spared="memory.keys"),
-    Arm(SLOWER[0], ("strategy=er", "strategy.lr=0.03"), "", ""),
-    Arm(SLOWER[1], ("strategy=derpp", "strategy.lr=0.03"), "", ""),
-)
-"""In the tables, not in the figure: what is the bytes' doing, and what another setting's."""
 
 Pools = dict[Any, Pool]
 
@@ -122,7 +111,7 @@ def accuracy(record: Record) -> float:
 
 
 def words_of(stream: Stream, arm: Arm) -> tuple[str, ...]:
-    """Words of all runs of an arm on a stream, but for the size and the seed."""
+    """Words of all runs of an arm on a stream, but for what is chosen, the size and the seed."""
     if arm is GDUMB:  # trains for evaluations: one is enough
         return (*stream.words, *arm.words, f"eval_every={stream.n_tasks}")
     return (*stream.words, *arm.words, f"eval_every={stream.every}", *stream.training)
@@ -134,12 +123,11 @@ def one(words: Sequence[str], pools: Pools) -> Run:
     return prepare(resolve_point(point), pools)
 
 
-def bytes_with(run: Run, spared: str, size: int) -> int:
-    """Bytes of the whole state, but for what is spared, of a strategy whose memory has a size."""
+def bytes_with(run: Run, size: int) -> int:
+    """Bytes of the whole state of a strategy whose memory has a size."""
     settings = dataclasses.replace(run.config.strategy, memory_size=size)
     sized = dataclasses.replace(run, config=dataclasses.replace(run.config, strategy=settings))
-    state = sized.strategy().state_dict()
-    return state_bytes({name: value for name, value in state.items() if name != spared})
+    return state_bytes(sized.strategy().state_dict())
 
 
 def largest(bytes_of: Callable[[int], int], budget: int) -> int | None:
@@ -156,14 +144,13 @@ def largest(bytes_of: Callable[[int], int], budget: int) -> int | None:
     return low
 
 
-def cells_of(stream: Stream, pools: Pools) -> Iterator[Cell]:
-    """All strategies, with the sizes that fit."""
-    for arm in (*ARMS, *(a for a in CONTROLS if a.name in stream.controls)):
-        words = words_of(stream, arm)
-        if not arm.sized:
-            yield Cell(stream, arm, None, None, words)
-            continue
-        run = one(words, pools)
-        for budget in BUDGETS:
-            size = largest(partial(bytes_with, run, arm.spared), budget)
-            yield Cell(stream, arm, budget, size, (*words, f"strategy.memory_size={size}"))
+def cells_of(stream: Stream, arm: Arm, chosen: Sequence[str], pools: Pools) -> Iterator[Cell]:
+    """A strategy with the settings chosen for it, and with the sizes that fit."""
+    words = (*words_of(stream, arm), *chosen)
+    if not arm.sized:
+        yield Cell(stream, arm, None, None, words)
+        return
+    run = one(words, pools)
+    for budget in BUDGETS:
+        size = largest(partial(bytes_with, run), budget)
+        yield Cell(stream, arm, budget, size, (*words, f"strategy.memory_size={size}"))

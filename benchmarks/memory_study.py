@@ -3,17 +3,18 @@
 A memory of samples and a memory that is written by Bayesian inference are comparable at equal bytes
 only, and of all of the state: network, memory and optimizer (``state_bytes``), since one of them may
 do without the network. So each strategy gets, at each of four budgets, the largest memory with which
-its whole state fits. Nothing is tuned: all settings but the size of the memory are defaults, and the
-network is that of the boards (``mlp``, 64-64); one more stream has the convolutional network in its
-place. A frozen encoder's bytes are the same for all and are not part of the budget.
+its whole state fits. Every strategy's settings are chosen first, on validation data and other seeds,
+from as many combinations (``memory_tune.py``). The network is that of the boards (``mlp``, 64-64). A
+frozen encoder's bytes are the same for all and are not part of the budget.
 
-Streams: class_incremental (5 tasks; 5 epochs for what has a network, gdumb its own 30 of its memory)
-and scole (200 tasks of 2 classes, a quarter of their samples each), both of ``mnist5k``, of pixels
-and of latents. Measured is the world accuracy after the last task.
+Streams: class_incremental (5 tasks; 5 epochs for what has a network, gdumb its own of its memory) and
+scole (100 tasks of 2 classes, a quarter of their samples each), both of ``mnist5k``, of pixels and of
+latents. Measured is the world accuracy after the last task.
 
 Run by hand, ``python benchmarks/memory_study.py``; runs that are done are not run again, so it can be
 broken off. It rewrites the part of ``docs/memory.md`` between its marks, and ``docs/memory.png``; the
-text around them is written by hand.
+text around them is written by hand. With ``--streams`` it runs these, prints their tables, and
+leaves the page as it is.
 """
 
 from __future__ import annotations
@@ -29,7 +30,6 @@ from memory_figure import Line, Panel, draw
 from memory_grid import (
     ARMS,
     BUDGETS,
-    CONTROLS,
     GDUMB,
     JOINT,
     KANERVA,
@@ -44,48 +44,37 @@ from memory_grid import (
     one,
     words_of,
 )
+from memory_runs import records_of
+from memory_tune import Choice, choose, table
 
 from clbench.atomic import write_atomically
-from clbench.execute import Options, record_of, run_all
 from clbench.record import Record
-from clbench.sweep import sweep
 from clbench.tables import t_interval
 
+SEEDS = range(5)
 DOCS = Path(__file__).parents[1] / "docs"
 MARKS = "<!-- generated: begin -->", "<!-- generated: end -->"
 
 
-def run(cells: list[Cell], seeds: range, out: Path) -> None:
-    """Run what has not been run; seed by seed, so that what is broken off can be compared."""
-    wanted = [cell for cell in cells if cell.fits]
-    points = [sweep([*c.words, f"seed={seed}"])[0] for seed in seeds for c in wanted]
-    for done in run_all(points, Options(out, resume=True, quiet=True, tensorboard=False)):
-        record = record_of(done)
-        if record.status == "interrupted":
-            raise SystemExit(130)
-        if record.status != "completed":
-            raise SystemExit(f"{done.folder}: {record.status}: {record.error}")
-
-
-def collect(cells: list[Cell], seeds: range, out: Path, pools: Pools) -> None:
-    """Enter the records of finished runs.
+def run(cells: list[Cell], out: Path, pools: Pools) -> None:
+    """Run what has not been run, and enter the records.
 
     Raises:
-        SystemExit: a state went over its budget, or the arms did not meet the same stream.
+        SystemExit: a run failed, a state went over its budget, or the arms did not meet the same
+            stream.
     """
+    pairs = [(seed, cell) for seed in SEEDS for cell in cells if cell.fits]
+    many = [(*cell.words, f"seed={seed}") for seed, cell in pairs]
     streams: dict[int, str] = {}
-    for cell, seed in itertools.product([c for c in cells if c.fits], seeds):
-        path = one([*cell.words, f"seed={seed}"], pools).folder(out) / "record.json"
-        if not path.exists():
-            continue
-        record = Record.load(path)
+    for (seed, cell), record in zip(pairs, records_of(many, out, pools), strict=True):
+        what = f"{cell.stream.name}, {cell.arm.name}, {cell.budget} bytes, seed {seed}"
         if record.status != "completed":
-            continue
+            raise SystemExit(f"{what}: {record.status}: {record.error}")
         used = record.cost["state_bytes"]
-        if cell.budget is not None and used > cell.budget and not cell.arm.spared:
-            raise SystemExit(f"{path}: {used} bytes of {cell.budget}")
+        if cell.budget is not None and used > cell.budget:
+            raise SystemExit(f"{what}: keeps {used} bytes")
         if streams.setdefault(seed, record.stream_sha256) != record.stream_sha256:
-            raise SystemExit(f"{path}: met another stream than the others of seed {seed}")
+            raise SystemExit(f"{what}: met another stream than the others")
         cell.records[seed] = record
 
 
@@ -95,7 +84,7 @@ def regression(stream: Stream, pools: Pools) -> str:
     On samples brought to root mean square 1, with the ridge 1, as ``mode=classifier`` has them; its
     state are the two sums of products, in float64.
     """
-    run = one([*words_of(stream, KANERVA[0]), "seed=100"], pools)
+    run = one([*words_of(stream, KANERVA[0]), f"seed={SEEDS[0]}"], pools)
     n, width = run.stream.n_classes, int(np.prod(run.info().input_shape))
 
     def samples(x: torch.Tensor) -> torch.Tensor:
@@ -177,15 +166,9 @@ def operations(cell: Cell, naive: Cell) -> str:
     return f"{each * own['epochs'] * own['memory_size'] / 1e9:.3g}"
 
 
-def tables(stream: Stream, cells: list[Cell], seeds: range, control: str) -> list[str]:
+def tables(stream: Stream, cells: list[Cell], choices: list[Choice], control: str) -> list[str]:
     """A stream's part of the page."""
-    wanted = [cell for cell in cells if cell.fits]
-    missing = len(wanted) * len(seeds) - sum(len(cell.records) for cell in wanted)
     lines = [f"### {stream.title}", "", "`" + " ".join((*stream.words, *stream.training)) + "`", ""]
-    if missing:
-        lines += [f"**Unfinished**: {missing} of {len(wanted) * len(seeds)} runs are missing.", ""]
-    if missing == len(wanted) * len(seeds):
-        return lines
     lines += head("world accuracy, %")
     sized = list(dict.fromkeys(cell.arm for cell in cells if cell.arm.sized))
     for arm in sized:
@@ -202,9 +185,7 @@ def tables(stream: Stream, cells: list[Cell], seeds: range, control: str) -> lis
             lines += [f"`{name}`, which has no size to be set: {text}.", ""]
     lines += [control, ""]
     lines += head("difference, points")
-    for a, b in itertools.product(KANERVA, (*OTHERS, *CONTROLS[1:])):
-        if b not in {cell.arm for cell in cells}:
-            continue
+    for a, b in itertools.product(KANERVA, OTHERS):
         pairs = zip(along(cells, a.name), along(cells, b.name), strict=True)
         lines.append(row(f"{a.name} − {b.name}", [difference(x, y) for x, y in pairs]))
     lines += ["", *head("rows or samples; state")]
@@ -215,7 +196,7 @@ def tables(stream: Stream, cells: list[Cell], seeds: range, control: str) -> lis
     [naive] = (cell for cell in cells if cell.arm is NAIVE)
     for arm in (*sized, NAIVE):
         lines.append(row(arm.name, [operations(c, naive) for c in along(cells, arm.name)]))
-    return [*lines, ""]
+    return [*lines, "", *table(choices), ""]
 
 
 def write_page(text: str, path: Path) -> None:
@@ -260,24 +241,27 @@ def main() -> None:
     )
     names = [stream.name for stream in STREAMS]
     parser.add_argument("--out", type=Path, default=Path("runs/memory_study"))
-    parser.add_argument("--seeds", type=int, default=5, help="from 100 on")
-    parser.add_argument("--streams", nargs="*", choices=names, default=names, help="to be run")
+    parser.add_argument(
+        "--streams", nargs="*", choices=names, help="run and print these, write no page"
+    )
     parser.add_argument("--docs", type=Path, default=DOCS)
     asked = parser.parse_args()
-    seeds = range(100, 100 + asked.seeds)
     pools: Pools = {}
-    panels: dict[Stream, list[Cell]] = {}
+    panels: list[Panel] = []
     lines = [""]
     for stream in STREAMS:
-        cells = list(cells_of(stream, pools))
-        if stream.name in asked.streams:
-            run(cells, seeds, asked.out)
-        collect(cells, seeds, asked.out, pools)
-        panels[stream] = cells
-        lines += tables(stream, cells, seeds, regression(stream, pools))
-    write_page("\n".join(lines), asked.docs / "memory.md")
-    order = [STREAMS[k] for k in (0, 1, 4, 2, 3)]  # columns: pixels, latents, the other network
-    draw([panel(s, panels[s]) for s in order], BUDGETS, asked.docs / "memory.png")
+        if asked.streams and stream.name not in asked.streams:
+            continue
+        choices = [choose(stream, arm, asked.out, pools) for arm in ARMS]
+        cells = [c for k in choices for c in cells_of(stream, k.arm, k.best[0], pools)]
+        run(cells, asked.out, pools)
+        panels.append(panel(stream, cells))
+        lines += tables(stream, cells, choices, regression(stream, pools))
+    if asked.streams:
+        print("\n".join(lines))
+    else:
+        write_page("\n".join(lines), asked.docs / "memory.md")
+        draw(panels, BUDGETS, asked.docs / "memory.png")
 
 
 if __name__ == "__main__":

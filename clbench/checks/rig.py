@@ -70,6 +70,20 @@ def trials(kind: Kind = "images", order: tuple[int, ...] = IDENTITY) -> list[Tri
     ]
 
 
+def short(trial: Trial, per_class: int) -> Trial:
+    """The same sort of stream with so many samples of each class, cut into chunks as before."""
+    stream, pool = trial.stream, trial.stream.pool
+
+    def plan(t: int) -> Task:
+        classes = stream.plan(t).classes
+        labels = pool.labels("train")
+        parts = [np.flatnonzero(labels == label)[:per_class] for label in classes]
+        return Task(classes, index=np.concatenate(parts))
+
+    chunk = stream.chunk and stream.chunk * N_CLASSES * per_class // pool.size("train")
+    return replace(trial, stream=replace(stream, plan=plan, chunk=chunk))
+
+
 def narrow(trial: Trial, index: np.ndarray | None = None) -> Trial:
     """The same sort of stream with one class a task, or with these samples of it alone."""
     pool = trial.stream.pool
@@ -126,12 +140,17 @@ def make_run(
 
 
 def learn(run: Run, strategy: Strategy, start: int, stop: int) -> None:
-    """Experiences ``start`` to ``stop - 1``, each as the harness would deliver it."""
+    """Experiences ``start`` to ``stop - 1``, each as the harness would deliver it.
+
+    It is prepared for an evaluation after the 1st, 2nd, 4th, 8th, ... and the last of them, as under
+    ``eval_every=log``: some strategies do all their training there.
+    """
     for number in range(start, stop):
         task = run.stream.experience(number)
         seeding.seed_all(run.config.common.seed, Axis.LEARN, number)
         strategy.learn(task)
-        strategy.prepare()
+        if number + 1 == stop or (number + 1).bit_count() == 1:
+            strategy.prepare()
 
 
 def learnt(plugin: Plugin, trial: Trial) -> tuple[Strategy, World]:

@@ -170,6 +170,10 @@ BAD = {
     "negative seed": (["seed=-1"], "seed=-1"),
     "empty range": (["seed=4..1"], "range 4..1"),
     "batches of none": (["strategy.batch_size=0"], "batch_size"),
+    "negative memory": (["strategy=er", "strategy.memory_size=-1"], "memory_size=-1"),
+    "negative bytes": (["strategy=er", "strategy.memory_bytes=-1"], "memory_bytes=-1"),
+    "less than a sample": (["strategy=er", "strategy.memory_bytes=9"], "one takes"),
+    "negative rows": (["strategy=kanerva", "strategy.memory_size=-1"], "memory_size=-1"),
     "too many classes": (["scenario.classes_per_task=5"], "classes_per_task"),
     "unknown optimizer": (["strategy.optimizer=sgdd"], "sgdd"),
     "eval_every": (["eval_every=often"], "eval_every=often"),
@@ -203,6 +207,26 @@ def test_bad_input_gets_one_line_and_writes_nothing(
     assert err.startswith("clbench: error: ")
     assert err.count("\n") == 1
     assert list(tmp_path.iterdir()) == []
+
+
+DISJOINT = '''"""A strategy that cannot do with classes that come back."""
+from clbench.strategy import GradientStrategy, Needs
+
+class Disjoint(GradientStrategy):
+    needs = Needs(disjoint_classes=True)
+'''
+
+
+def test_a_stream_that_brings_classes_back_is_refused_to_who_cannot_do_with_it(
+    capsys: Capture, npz: Path, tmp_path: Path
+):
+    path = tmp_path / "disjoint.py"
+    path.write_text(DISJOINT)
+    words = [*tiny(npz), f"strategy={path}"]
+    code, out, err = clbench(capsys, "run", *words, "--out", tmp_path / "runs")
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert "needs classes that come in one task only" in err
+    assert not (tmp_path / "runs").exists()
 
 
 @pytest.mark.parametrize("data", [b"", b"hello\n", b"PK\x03\x04 and no more"])
