@@ -73,8 +73,9 @@ def build_world(
             xs.append(pool.gather("test", np.concatenate(here)))
             continue
         noise = seeding.torch_generator(seed, Axis.EVALUATE, 1, domain)
-        change = partial(transform, domain=domain, generator=noise)
-        xs.append(pool.changed("test", np.concatenate(here), change))
+        samples = np.concatenate(here)
+        change = partial(transform.bound("test", samples), domain=domain, generator=noise)
+        xs.append(pool.changed("test", samples, change))
     # Cells of one domain are neighbours in canonical order, so the parts just follow one another.
     order = np.argsort([cell.domain for cell in cells], kind="stable")
     if (np.diff(order) != 1).any():

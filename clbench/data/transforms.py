@@ -14,6 +14,7 @@ from torch import Tensor
 from clbench.data.corruptions import check_corruption, corrupt
 from clbench.data.filters import warp
 from clbench.data.marks import check_mark, mark
+from clbench.data.pool import Split
 from clbench.errors import UsageError
 
 CHUNK = 1024  # images that are floats at one time; fixed, as it orders the random numbers
@@ -40,6 +41,10 @@ class Transform(ABC):
         Returns:
             Same shape, dtype and device; may be ``x`` itself.
         """
+
+    def bound(self, split: Split, index: np.ndarray) -> Transform:
+        """The transform for certain samples of the pool; it may know more of them than pixels."""
+        return self
 
     @abstractmethod
     def describe(self, domain: int) -> str:

@@ -41,8 +41,8 @@ class Synbols(DataSet):
     """Test images."""
     seed: int = 0
     """Of the images; the run's seed does not change them."""
-    label: Literal["char", "font", "alphabet"] = "char"
-    """What the class is."""
+    label: Literal["char", "font", "glyph", "alphabet"] = "char"
+    """What the class is; glyph: a character in a font, of which there are hundreds."""
     store: bool = True
     """Draw all images once; false: none is kept, each is drawn anew whenever it is asked for."""
     resolution: int | None = None

@@ -19,7 +19,8 @@ from clbench.hashing import sha256_of
 if TYPE_CHECKING:
     import pandas as pd
 
-Label = Literal["char", "font", "alphabet"]
+Label = Literal["char", "font", "glyph", "alphabet"]
+"""``glyph``: a character in a font."""
 TEST_START = 1 << 40
 """Number of the first test image: no training set reaches it, however long."""
 CHUNK = 1 << 16
@@ -87,9 +88,13 @@ class SynbolsPool(Pool):
             return self.generator.images(self._numbers[split][index])
         return self._x[split].index_select(0, torch.as_tensor(index, device=self.device))
 
+    def numbers(self, split: Split, index: np.ndarray | slice = slice(None)) -> np.ndarray:
+        """``(n,)`` int64: the generator's numbers of some samples."""
+        return self._numbers[split][index]
+
     def attributes(self, split: Split, index: np.ndarray | slice = slice(None)) -> Attributes:
         """What some samples were drawn from, in the order of ``index``."""
-        return self.generator.attributes(self._numbers[split][index])
+        return self.generator.attributes(self.numbers(split, index))
 
     def frame(self, split: Split) -> pd.DataFrame:
         """The attribute table: row ``i`` is of sample ``i``."""
@@ -119,6 +124,8 @@ class SynbolsPool(Pool):
 
 def _n_classes(generator: Generator, label: Label) -> int:
     atlas = generator.atlas
+    if label == "glyph":
+        return int((atlas.glyph[..., 0] >= 0).sum())
     counts = {"char": atlas.characters, "font": atlas.fonts, "alphabet": generator.spec.alphabets}
     return len(counts[label])
 
@@ -126,9 +133,12 @@ def _n_classes(generator: Generator, label: Label) -> int:
 def _labels(generator: Generator, numbers: np.ndarray, label: Label) -> np.ndarray:
     """``(n,)`` int64; a chunk at a time, since there may be millions."""
     parts = []
+    there = generator.atlas.glyph[..., 0] >= 0
+    pair = np.where(there, np.cumsum(there).reshape(there.shape) - 1, -1)
     for start in range(0, len(numbers), CHUNK):
         attributes = generator.attributes(numbers[start : start + CHUNK])
-        parts.append((attributes.font if label == "font" else attributes.char)[:, 0])
+        font, char = attributes.font[:, 0], attributes.char[:, 0]
+        parts.append({"font": font, "glyph": pair[font, char]}.get(label, char))
     found = np.concatenate(parts)
     if label != "alphabet":
         return found
