@@ -14,6 +14,9 @@ from clbench.data.pool import VALIDATION_SHARE, Pool, Split
 from clbench.data.synbols.attributes import Attributes
 from clbench.data.synbols.fonts import ALPHABETS
 from clbench.data.synbols.generator import Generator
+from clbench.data.synbols.split import IID, TEST, TRAIN, VAL
+from clbench.data.synbols.split import Split as Partition
+from clbench.errors import UsageError
 from clbench.hashing import sha256_of
 
 if TYPE_CHECKING:
@@ -21,8 +24,10 @@ if TYPE_CHECKING:
 
 Label = Literal["char", "font", "glyph", "alphabet"]
 """``glyph``: a character in a font."""
-TEST_START = 1 << 40
-"""Number of the first test image: no training set reaches it, however long."""
+VAL_START, TEST_START = 1 << 39, 1 << 40
+"""Numbers of the first images of ``val`` and ``test``: no training set reaches them."""
+SEARCHED = 200
+"""Images looked at for each that is wanted, before a part of a split is said to be empty."""
 CHUNK = 1 << 16
 
 
@@ -42,6 +47,7 @@ class SynbolsPool(Pool):
         numbers: Mapping[Split, np.ndarray],
         label: Label,
         stored: Mapping[Split, Tensor] | None,
+        val: np.ndarray | None = None,
     ) -> None:
         """A pool.
 
@@ -50,7 +56,9 @@ class SynbolsPool(Pool):
             numbers: ``(n,)`` int64 of ``train`` and ``test``, all different.
             label: what the class is: of the first symbol, where there are several.
             stored: those images on the device; None: each is drawn when asked for.
+            val: numbers of the images that tuning scores on, where they are not of ``train``.
         """
+        self._val = val
         spec = generator.spec
         self.generator, self.device, self.label = generator, generator.device, label
         self._numbers, self._x = numbers, stored
@@ -63,15 +71,26 @@ class SynbolsPool(Pool):
 
     @classmethod
     def of(
-        cls, generator: Generator, n_train: int, n_test: int, label: Label, store: bool
+        cls,
+        generator: Generator,
+        n_train: int,
+        n_test: int,
+        label: Label,
+        store: bool,
+        split: Partition = IID,
     ) -> SynbolsPool:
-        """Images 0, 1, ... to learn from, others to score; with ``store`` all are drawn now."""
+        """Images 0, 1, ... to learn from, others to score; with ``store`` all are drawn now.
+
+        Raises:
+            UsageError: a part of the split has next to no images.
+        """
         numbers: dict[Split, np.ndarray] = {
-            "train": np.arange(n_train),
-            "test": np.arange(TEST_START, TEST_START + n_test),
+            "train": _numbers_of(generator, split, TRAIN, 0, n_train),
+            "test": _numbers_of(generator, split, TEST, TEST_START, n_test),
         }
-        stored = {split: generator.images(n) for split, n in numbers.items()} if store else None
-        return cls(generator, numbers, label, stored)
+        val = _numbers_of(generator, split, VAL, VAL_START, n_test) if split.names else None
+        stored = {part: generator.images(n) for part, n in numbers.items()} if store else None
+        return cls(generator, numbers, label, stored, val)
 
     def size(self, split: Split) -> int:
         """The number of samples of a split."""
@@ -102,10 +121,19 @@ class SynbolsPool(Pool):
 
     def relabelled(self, label: Label) -> SynbolsPool:
         """The same images with another label; none is drawn or copied."""
-        return SynbolsPool(self.generator, self._numbers, label, self._x)
+        return SynbolsPool(self.generator, self._numbers, label, self._x, self._val)
 
     def tuning(self) -> SynbolsPool:
-        """Of every class the last tenth of the training images to score on, the others to learn."""
+        """Of every class the last tenth of the training images to score on, the others to learn.
+
+        Where the split has images of its own for that, these are scored.
+        """
+        if self._val is not None:
+            parts: dict[Split, np.ndarray] = {"train": self._numbers["train"], "test": self._val}
+            drawn = None
+            if self._x is not None:
+                drawn = {"train": self._x["train"], "test": self.generator.images(self._val)}
+            return SynbolsPool(self.generator, parts, self.label, drawn)
         y = self._labels["train"]
         held_out = np.zeros(len(y), dtype=bool)
         for label in np.unique(y):
@@ -120,6 +148,23 @@ class SynbolsPool(Pool):
         if self._x is not None:
             stored = {split: self.gather("train", index) for split, index in rows.items()}
         return SynbolsPool(self.generator, numbers, self.label, stored)
+
+
+def _numbers_of(
+    generator: Generator, split: Partition, part: int, start: int, n: int
+) -> np.ndarray:
+    """``(n,)`` int64: the first numbers from ``start`` on that are in a part of a split."""
+    if not split.names:
+        return np.arange(start, start + n)
+    found: list[np.ndarray] = []
+    for at in range(start, start + max(CHUNK, SEARCHED * n), CHUNK):
+        numbers = np.arange(at, at + CHUNK)
+        attributes = generator.attributes(numbers)
+        parts = split.parts(generator.spec, generator.atlas, generator.seed, attributes)
+        found.append(numbers[parts == part])
+        if sum(map(len, found)) >= n:
+            return np.concatenate(found)[:n]
+    raise UsageError(f"data.split: hardly any image is in part {part} of {':'.join(split.names)}")
 
 
 def _n_classes(generator: Generator, label: Label) -> int:
