@@ -50,7 +50,7 @@ class SynbolsStream(Scenario):
     recommended: ClassVar[Mapping[str, object]] = MappingProxyType(
         {"data": "synbols", "data.n_train": 5000, "data.n_test": 1000, "model": "scole_cnn"}
     )
-    takes: ClassVar[type[Pool]] = SynbolsPool
+    takes: ClassVar[type] = SynbolsPool
 
     kind: Literal["classes", "domains", "labels", "spurious"] = "classes"
     """What changes."""

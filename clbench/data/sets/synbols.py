@@ -105,9 +105,7 @@ class Synbols(DataSet):
         """
         generator = self.generator(device)
         split = parse_split(self.split)
-        return SynbolsPool.of(
-            generator, self.n_train, self.n_test, self.label, self.store, split
-        )
+        return SynbolsPool.of(generator, self.n_train, self.n_test, self.label, self.store, split)
 
     def arrays(self) -> Arrays:
         """All images, in host memory."""

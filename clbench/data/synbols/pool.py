@@ -130,7 +130,7 @@ class SynbolsPool(Pool):
         """
         if self._val is not None:
             parts: dict[Split, np.ndarray] = {"train": self._numbers["train"], "test": self._val}
-            drawn = None
+            drawn: dict[Split, Tensor] | None = None
             if self._x is not None:
                 drawn = {"train": self._x["train"], "test": self.generator.images(self._val)}
             return SynbolsPool(self.generator, parts, self.label, drawn)

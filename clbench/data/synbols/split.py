@@ -72,9 +72,7 @@ def parse_split(text: str) -> Split:
     return Split(kind, tuple(names))
 
 
-def _part(
-    name: str, spec: Spec, atlas: Atlas, seed: int, attributes: Attributes
-) -> np.ndarray:
+def _part(name: str, spec: Spec, atlas: Atlas, seed: int, attributes: Attributes) -> np.ndarray:
     values = getattr(attributes, name)
     values = values[:, 0] if values.ndim == 2 else values
     if name in ("char", "font"):
@@ -93,7 +91,7 @@ def _part(
         raise UsageError(
             f"data.split: {name} has {len(known)} values; to be parted it needs {len(SHARES)}"
         )
-    return _of_values(known, seed)[np.searchsorted(known, values)]
+    return np.asarray(_of_values(known, seed)[np.searchsorted(known, values)])
 
 
 def _of_values(known: np.ndarray, seed: int) -> np.ndarray:
