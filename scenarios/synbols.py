@@ -48,7 +48,13 @@ class SynbolsStream(Scenario):
     """Classes, attributes or labels of symbols that change over the stream."""
 
     recommended: ClassVar[Mapping[str, object]] = MappingProxyType(
-        {"data": "synbols", "data.n_train": 5000, "data.n_test": 1000, "model": "scole_cnn"}
+        {
+            "data": "synbols",
+            "data.preset": "plain",
+            "data.n_train": 5000,
+            "data.n_test": 1000,
+            "model": "scole_cnn",
+        }
     )
     takes: ClassVar[type] = SynbolsPool
 
