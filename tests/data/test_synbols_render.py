@@ -312,7 +312,9 @@ def test_crops_of_a_bank_have_the_statistics_of_exact_strokes(name: str):
 def test_crops_are_pieces_of_the_bank_with_channels_permuted_and_some_turned():
     rows, columns = torch.meshgrid(torch.arange(64), torch.arange(64), indexing="ij")
     bank = torch.stack((rows, 64 + columns, torch.full_like(rows, 200)), -1).to(torch.uint8)
-    crops = textures.crop(textures.planes(bank.numpy(), CPU), np.arange(200, dtype=np.uint64), 8) * 255
+    crops = (
+        textures.crop(textures.planes(bank.numpy(), CPU), np.arange(200, dtype=np.uint64), 8) * 255
+    )
     found = set()
     for crop in crops.round().int():
         order = crop.amin((1, 2)).argsort()  # rows, columns, constant

@@ -114,6 +114,10 @@ class Synbols(DataSet):
         labels = pool.labels("train"), pool.labels("test")
         return Arrays(train, labels[0], test, labels[1], pool.n_classes, pool.scale)
 
+    def fresh(self, seed: int) -> Synbols:
+        """The same settings; other images."""
+        return dataclasses.replace(self, seed=seed)
+
     def default_model(self) -> str:
         """By the shape that the settings ask for."""
         spec = self.spec()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -56,6 +56,10 @@ class BothLabels(Pool):
     ) -> Tensor:
         """See ``Pool``."""
         return self._pool.changed(split, np.asarray(index) % self._pool.size(split), change)
+
+    def factors(self, split: Split, index: np.ndarray) -> Mapping[str, np.ndarray]:
+        """Those of the images."""
+        return self._pool.factors(split, np.asarray(index) % self._pool.size(split))
 
     def describe(self) -> dict[str, Any] | None:
         """That of the pool underneath."""

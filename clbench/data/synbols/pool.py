@@ -115,6 +115,10 @@ class SynbolsPool(Pool):
         """What some samples were drawn from, in the order of ``index``."""
         return self.generator.attributes(self.numbers(split, index))
 
+    def factors(self, split: Split, index: np.ndarray) -> Mapping[str, np.ndarray]:
+        """Every attribute of some samples: see ``Attributes.factors``."""
+        return self.attributes(split, index).factors(self.generator.atlas)
+
     def frame(self, split: Split) -> pd.DataFrame:
         """The attribute table: row ``i`` is of sample ``i``."""
         return self.attributes(split).frame(self.generator.atlas)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from clbench.data.pool import Split
+from clbench.data.pool import Pool, Split
 from clbench.data.synbols.attributes import Attributes
 from clbench.data.synbols.generator import Generator
 from clbench.data.synbols.pool import SynbolsPool
@@ -54,6 +55,12 @@ class Redraw(Transform):
     def __call__(self, x: Tensor, domain: int, generator: torch.Generator) -> Tensor:
         """Draw; takes nothing from ``x`` and ``generator``."""
         return self.generator.renderer.images(self.attributes(domain))
+
+    def factors(
+        self, pool: Pool, split: Split, index: np.ndarray, domain: int
+    ) -> Mapping[str, np.ndarray]:
+        """The attributes that the domain's images are drawn from."""
+        return self.bound(split, index).attributes(domain).factors(self.generator.atlas)
 
     def describe(self, domain: int) -> str:
         """The recipe and the time."""
