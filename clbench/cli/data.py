@@ -88,8 +88,11 @@ def _stream(arguments: argparse.Namespace) -> Any:
 
     words = list(arguments.overrides)
     # With its own data, scenario=synbols has the settings of data that it recommends.
-    named = any(word.startswith("scenario=") for word in words)
-    words += ["data=synbols"] if named else ["scenario=synbols"]
+    groups = {word.partition("=")[0] for word in words}
+    if "scenario" not in groups:
+        words.append("scenario=synbols")
+    elif "data" not in groups:
+        words.append("data=synbols")
     if arguments.preset:
         words.append(f"data.preset={arguments.preset}")
     words += ["strategy=naive", f"data.seed={arguments.seed}"]
