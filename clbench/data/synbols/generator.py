@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -59,6 +60,14 @@ class Generator:
         side = max(SMALLEST_PICTURE, 2 * self.spec.resolution)
         side += -side % 8  # halved cleanly, for the pyramid
         return atlases.load(chosen, self.spec.characters, side, self.report)
+
+    def with_spec(self, spec: Spec) -> Generator:
+        """Of the same characters and size, with other attributes; the glyphs are not found anew."""
+        other = dataclasses.replace(self, spec=spec)
+        same = (spec.characters, spec.resolution) == (self.spec.characters, self.spec.resolution)
+        if same:
+            vars(other)["atlas"] = self.atlas  # where the cached property keeps it
+        return other
 
     @cached_property
     def _photographs(self) -> list[np.ndarray]:

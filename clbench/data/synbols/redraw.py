@@ -33,7 +33,7 @@ class Redraw(Transform):
     @classmethod
     def of(cls, pool: SynbolsPool, spec: Spec, n: int) -> Redraw:
         """Over a pool, with another spec of the same characters."""
-        return cls(pool, dataclasses.replace(pool.generator, spec=spec), n)
+        return cls(pool, pool.generator.with_spec(spec), n)
 
     @property
     def n_domains(self) -> int:
