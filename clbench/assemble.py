@@ -78,6 +78,7 @@ def assemble(run: Run, strategy: Strategy, outcome: Outcome, started: datetime) 
         started=_stamp(started),
         finished=_stamp(datetime.now(UTC)),
         encoder=stream.pool.describe(),
+        factors=outcome.factors.as_dict(ledger.factors) if outcome.factors else None,
     )
     return with_metrics(record, record.to_counts())
 

@@ -169,8 +169,10 @@ def probe_inputs(stream: Stream) -> Tensor:
     parts = []
     for number, domain in enumerate(stream.domains[: len(index)]):
         noise = seeding.torch_generator(stream.seed, Axis.EVALUATE, PROBE_KEY, domain)
-        change = partial(stream.transform, domain=domain, generator=noise)
-        parts.append(stream.pool.changed("train", index[number :: len(stream.domains)], change))
+        here = index[number :: len(stream.domains)]
+        transform = stream.transform.bound("train", here)
+        change = partial(transform, domain=domain, generator=noise)
+        parts.append(stream.pool.changed("train", here, change))
     x = torch.cat(parts)
     return x[torch.as_tensor(rng.permutation(len(x)), device=x.device)]
 

@@ -17,6 +17,7 @@ from clbench import seeding
 from clbench.build import Run
 from clbench.diagnostics import Probe
 from clbench.errors import Diverged
+from clbench.factors import Factors
 from clbench.flops import Count, integrate
 from clbench.guards import counting_updates, deferred_interrupt
 from clbench.ledger import Ledger, refuse_hidden_memory, state_bytes
@@ -39,6 +40,8 @@ class Outcome:
     status: Status
     error: BaseException | None
     ledger: Ledger
+    factors: Factors | None = None
+    """Of the world, whose counts are in the ledger; None where nothing is known."""
 
 
 def start_ledger(run: Run) -> Ledger:
@@ -74,13 +77,13 @@ def run_stream(
     ):
         try:
             status: Status = loop.go(interrupted)
-            return Outcome(status, None, ledger)
+            return Outcome(status, None, ledger, loop.world.factors)
         except KeyboardInterrupt as error:
-            return Outcome("interrupted", error, ledger)
+            return Outcome("interrupted", error, ledger, loop.world.factors)
         except Diverged as error:
-            return Outcome("diverged", error, ledger)
+            return Outcome("diverged", error, ledger, loop.world.factors)
         except Exception as error:  # a strategy may raise anything; the record says what
-            return Outcome("error", error, ledger)
+            return Outcome("error", error, ledger, loop.world.factors)
 
 
 class _Loop:
@@ -191,6 +194,8 @@ class _Loop:
             self._enter_uncounted(count)
         right = correct.tolist()
         accuracy = sum(right) / len(self.world.y)
+        if self.world.factors is not None:
+            ledger.factors.append(self.world.factors.correct(answers))
         small = answers.to("cpu", torch.int32).numpy().tobytes()
         diagnostics = dict(zip(values, told[1:], strict=True))
         ledger.evaluated(right, small, accuracy, {**diagnostics, **self._probed()})

@@ -29,6 +29,8 @@ class Ledger:
     evaluated_after: list[int] = field(default_factory=list)
     correct: list[list[int]] = field(default_factory=list)
     """``(E, C)``: per evaluation and cell."""
+    factors: list[list[int]] = field(default_factory=list)
+    """``(E, B)``: correct answers per evaluation and bracket, where factors are known."""
     world_accuracy: list[float] = field(default_factory=list)
     """``(E,)`` in [0, 1]"""
     diagnostics: dict[str, list[float | None]] = field(default_factory=dict)

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
 MEASURED = ("rankme", "dead_units", "weight_norm", "plasticity")
 """Diagnostics of ``clbench.diagnostics`` that have a panel of their own."""
+FACTORS_SHOWN = 4
+"""Those in whose brackets accuracy differs most."""
+MOST_TICKS = 15
 
 
 def plot_curves(records: Sequence[Record], axes: Axes | None = None) -> Axes:
@@ -45,6 +48,21 @@ def plot_diagnostic(records: Sequence[Record], name: str, axes: Axes) -> None:
     axes.grid(alpha=0.3)
 
 
+def plot_factor(records: Sequence[Record], number: int, axes: Axes) -> None:
+    """Final accuracy in the brackets of a factor, the one that comes ``number``-th for the first."""
+    from clbench.factors import final
+
+    first = final([records[0].factors or {}])[number]
+    for record in records:
+        for found in final([record.factors or {}]):
+            if found.factor == first.factor:
+                axes.plot(range(len(found.accuracy)), found.accuracy, "o-")
+    few = first.brackets if len(first.brackets) <= MOST_TICKS else ()
+    axes.set_xticks(range(len(few)), few, rotation=30, ha="right", fontsize=7)
+    axes.set(xlabel=first.factor, ylabel="final accuracy", ylim=(0, 1.02))
+    axes.grid(alpha=0.3)
+
+
 def save_curve(records: Sequence[Record], path: Path) -> None:
     """A run's curve, retention and frequency as one PNG; needs no display.
 
@@ -52,11 +70,19 @@ def save_curve(records: Sequence[Record], path: Path) -> None:
     """
     from matplotlib.figure import Figure
 
+    from clbench.factors import final
+
     measured = [name for name in MEASURED if any(name in r.diagnostics for r in records)]
-    n_rows = 2 if measured else 1
+    known = [r for r in records if r.factors is not None and r.factors["correct"]]
+    n_rows = 1 + bool(measured) + bool(known)
+    n_factors = min(FACTORS_SHOWN, len(final([known[0].factors or {}]))) if known else 0
     figure = Figure(figsize=(13, 4 * n_rows), layout="constrained")
     upper, *lower = figure.subfigures(n_rows, 1, squeeze=False)[:, 0]
     curve, retention, frequency = upper.subplots(1, 3)
+    if known:
+        below = lower.pop()
+        for number, axes in enumerate(below.subplots(1, n_factors, squeeze=False)[0]):
+            plot_factor(known, number, axes)
     for row in lower:
         for name, axes in zip(
             measured, row.subplots(1, len(measured), squeeze=False)[0], strict=True

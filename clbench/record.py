@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 
+from clbench import factors
 from clbench.atomic import write_atomically as write_atomically
 from clbench.errors import ClbenchError
 from clbench.metrics import GROUP_METRICS, METRICS, Counts
@@ -45,7 +46,7 @@ the seconds that the pool's latents took when they were made."""
 Status = Literal["completed", "diverged", "budget_exceeded", "interrupted", "error"]
 
 
-OPTIONAL_FIELDS = {"encoder"}
+OPTIONAL_FIELDS = {"encoder", "factors"}
 """Of a record: where there is nothing to say they are left out, as in records from before them."""
 
 
@@ -111,6 +112,9 @@ class Record:
     finished: str
     encoder: dict[str, Any] | None = None
     """What was encoded by what (see ``clbench.data.latent``); left out where nothing was."""
+    factors: dict[str, Any] | None = None
+    """``{brackets (B) of {factor, bracket, size}, correct (E, B)}``: the test samples again, by what
+    is known of how each was made; left out where nothing is."""
 
     def to_dict(self) -> dict[str, Any]:
         """As plain data, as the file has it."""
@@ -245,6 +249,10 @@ class Record:
             raise ValueError("tasks.view names a view that counts.views does not have")
         if (counts.correct < 0).any() or (counts.correct > counts.size).any():
             raise ValueError("counts.correct is outside 0..size")
+        if self.factors is not None:
+            wrong = factors.faults(self.factors, counts.correct.sum(1).tolist())
+            if wrong:
+                raise ValueError(wrong[0])
         for times in (counts.evaluated_after, counts.task_end):
             if (np.diff(times) <= 0).any():
                 raise ValueError("evaluations and tasks must be in ascending order")

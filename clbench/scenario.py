@@ -21,6 +21,9 @@ class Scenario(ABC):
     recommended: ClassVar[Mapping[str, object]] = MappingProxyType({})
     """Defaults of other settings that suit the scenario, such as ``{"eval_every": 1}``."""
 
+    takes: ClassVar[type] = Pool
+    """The kind of pool that it needs, raw or under an encoder; most take any."""
+
     @abstractmethod
     def stream(self, pool: Pool, seed: int) -> Stream:
         """The stream over a pool, a function of the settings and the seed alone.

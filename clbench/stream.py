@@ -235,11 +235,13 @@ class Stream:
         assert self.transform is not None
         noise = seeding.torch_generator(self.seed, Axis.TRANSFORM, draw.number)
         if draw.attribute is None:
-            return self.transform(x, draw.transforms[0], noise)
+            return self.transform.bound("train", draw.index)(x, draw.transforms[0], noise)
         out = torch.empty_like(x)
         for number in draw.transforms:
-            rows = torch.as_tensor(np.flatnonzero(draw.attribute == number), device=x.device)
-            out.index_copy_(0, rows, self.transform(x.index_select(0, rows), number, noise))
+            which = np.flatnonzero(draw.attribute == number)
+            rows = torch.as_tensor(which, device=x.device)
+            transform = self.transform.bound("train", draw.index[which])
+            out.index_copy_(0, rows, transform(x.index_select(0, rows), number, noise))
         return out
 
     def experience(self, number: int) -> TaskData:

@@ -189,6 +189,32 @@ def groups_to_markdown(records: Iterable[Record]) -> str:
     return "\n".join(out)
 
 
+def factors_to_markdown(records: Iterable[Record]) -> str:
+    """Final accuracy by what is known of the test samples, a Markdown table per arm.
+
+    Means over completed seeds, in percent; the factor whose brackets differ most comes first. Arms
+    of whose samples nothing is known are left out.
+    """
+    from clbench.factors import final
+
+    out = []
+    for name, arm in by_arm(records):
+        known = [r.factors for r in arm if r.status == "completed" and r.factors is not None]
+        if not known:
+            continue
+        lines = [["factor", "spread", "bracket", "samples", "accuracy %"]]
+        lines += [["---", "---:", "---", "---:", "---:"]]
+        for found in final(known):
+            first = [found.factor, f"{100 * found.spread:.1f}"]
+            for row in zip(found.brackets, found.sizes, found.accuracy, strict=True):
+                bracket, size, accuracy = row
+                lines += [[*first, _escape_pipe(bracket), str(size), f"{100 * accuracy:.1f}"]]
+                first = ["", ""]
+        table = "".join("| " + " | ".join(line) + " |\n" for line in lines)
+        out.append(f"{_escape_pipe(name)} (n={len(known)})\n\n{table}")
+    return "\n".join(out)
+
+
 def to_latex(rows: Sequence[Row]) -> str:
     """A booktabs table of the main columns."""
     head, body = _grid(rows)

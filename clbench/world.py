@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import NamedTuple
@@ -13,6 +14,7 @@ from torch import Tensor
 from clbench import seeding
 from clbench.data.pool import Pool
 from clbench.data.transforms import Transform
+from clbench.factors import Factors, bracketed
 from clbench.seeding import Axis
 
 
@@ -44,6 +46,8 @@ class World:
     """``(n,)`` int64, where the scenario gives task ids."""
     allowed: Tensor | None
     """``(n_tasks, n_classes)`` bool: the classes that may be answered under each task id."""
+    factors: Factors | None = None
+    """What is known of how the samples were made; None where nothing is."""
 
 
 def build_world(
@@ -66,15 +70,19 @@ def build_world(
     members = [np.flatnonzero(of == label) for label in labels]
     index = [members[cell.label] for cell in cells]
     sizes = np.array([len(i) for i in index])
-    xs = []
+    xs: list[Tensor] = []
+    known: list[Mapping[str, np.ndarray]] = []
     for domain in dict.fromkeys(cell.domain for cell in cells):
         here = [i for i, cell in zip(index, cells, strict=True) if cell.domain == domain]
+        samples = np.concatenate(here)
         if transform is None:
-            xs.append(pool.gather("test", np.concatenate(here)))
+            xs.append(pool.gather("test", samples))
+            known.append(pool.factors("test", samples))
             continue
         noise = seeding.torch_generator(seed, Axis.EVALUATE, 1, domain)
-        change = partial(transform, domain=domain, generator=noise)
-        xs.append(pool.changed("test", np.concatenate(here), change))
+        known.append(transform.factors(pool, "test", samples, domain))
+        change = partial(transform.bound("test", samples), domain=domain, generator=noise)
+        xs.append(pool.changed("test", samples, change))
     # Cells of one domain are neighbours in canonical order, so the parts just follow one another.
     order = np.argsort([cell.domain for cell in cells], kind="stable")
     if (np.diff(order) != 1).any():
@@ -83,6 +91,8 @@ def build_world(
     mix = seeding.generator(seed, Axis.EVALUATE, 0).permutation(len(canonical))
     cell = canonical[mix]
     device = pool.device
+    truth = np.array([c.label for c in cells])[canonical]
+    values = {name: np.concatenate([part[name] for part in known]) for name in known[0]}
 
     def put(values: np.ndarray) -> Tensor:
         return torch.as_tensor(values, device=device)
@@ -97,11 +107,12 @@ def build_world(
         cells=cells,
         sizes=put(sizes),
         x=torch.cat(xs).index_select(0, put(mix)),
-        y=put(np.array([c.label for c in cells])[cell]),
+        y=put(truth[mix]),
         cell=put(cell),
         position=put(mix),
         task_id=task_id,
         allowed=allowed,
+        factors=bracketed(values, put(truth)),
     )
 
 

@@ -31,6 +31,7 @@ from clbench.errors import UsageError
 from clbench.scenario import Scenario, at_least
 from clbench.seeding import Axis
 from clbench.stream import PROBED_DOMAINS, Stream, Task
+from clbench.subgroups import tied
 
 
 @dataclass(frozen=True)
@@ -111,12 +112,9 @@ class _Plan:
     def __call__(self, t: int) -> Task:
         n, s = self.pool.size("train"), self.settings
         rng = seeding.generator(self.seed, Axis.STREAM, t)
-        aligned = rng.random(n) < s.alignment
-        other = rng.integers(1, s.n_attributes, n)
         turned = t if s.shift == "rotate" else 0
-        attribute = (
-            self.pool.labels("train") + turned + np.where(aligned, 0, other)
-        ) % s.n_attributes
+        labels = self.pool.labels("train") + turned
+        attribute = tied(labels, s.n_attributes, s.alignment, rng)
         return Task(
             tuple(range(self.pool.n_classes)), domain=None, index=np.arange(n), attribute=attribute
         )

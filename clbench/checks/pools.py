@@ -8,7 +8,11 @@ from typing import Literal
 import numpy as np
 import torch
 
-from clbench.data.pool import Arrays, TensorPool
+from clbench.data.pool import Arrays, Pool, TensorPool
+from clbench.data.synbols.generator import Generator, Sources
+from clbench.data.synbols.pool import SynbolsPool
+from clbench.data.synbols.spec import Spec
+from clbench.registry import Plugin
 
 N_CLASSES = 6
 TRAIN_PER_CLASS = 96
@@ -43,6 +47,19 @@ def blobs(kind: Kind, order: tuple[int, ...] = tuple(range(N_CLASSES))) -> Tenso
         *parts["train"], *parts["test"], N_CLASSES, scale=1 / 255 if kind == "images" else 1.0
     )
     return TensorPool(arrays, torch.device("cpu"))
+
+
+@cache
+def symbols() -> SynbolsPool:
+    """Six letters in the fonts that come with the install, 300 training images of 8x8 and 96."""
+    spec = Spec(alphabets=("latin",), n_characters=N_CLASSES, resolution=8, is_gray=True)
+    generator = Generator(spec, Sources(), 0, torch.device("cpu"))
+    return SynbolsPool.of(generator, 300, 96, "char", store=True)
+
+
+def fitting(plugin: Plugin) -> Pool:
+    """A small pool of images of the kind that a scenario takes."""
+    return symbols() if plugin.load().takes is SynbolsPool else blobs("images")
 
 
 def _as(kind: Kind, x: np.ndarray) -> np.ndarray:

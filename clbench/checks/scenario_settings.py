@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from clbench.checks.finding import Failed, NotApplicable
-from clbench.checks.pools import N_CLASSES, blobs
+from clbench.checks.pools import N_CLASSES, fitting
 from clbench.config import resolve_point
 from clbench.data.pool import Pool
 from clbench.errors import UsageError
@@ -46,7 +46,7 @@ def make_stream(
     given = {f"scenario.{name}": value for name, value in settings.items()}
     # A run needs a strategy; a stream does not depend on it.
     point = {"scenario": str(plugin.path), "strategy": "naive", **given}
-    stream: Stream = resolve_point(point).scenario.stream(pool or blobs("images"), seed)
+    stream: Stream = resolve_point(point).scenario.stream(pool or fitting(plugin), seed)
     return stream
 
 
@@ -62,7 +62,7 @@ def variants(plugin: Plugin) -> list[Variant]:
     """The default settings, and each setting changed by itself where that is accepted."""
     found = []
     for settings in [{}, *_changed(plugin)]:
-        stream = attempted(plugin, settings, blobs("images"))
+        stream = attempted(plugin, settings, fitting(plugin))
         if stream is not None:
             found.append(Variant(settings, at_most(EXPERIENCES, stream)))
         elif not settings:
@@ -124,6 +124,6 @@ def refuses_more_classes_than_there_are(plugin: Plugin) -> None:
 
 
 def _refused(plugin: Plugin, settings: Mapping[str, str], mend: str) -> None:
-    if attempted(plugin, settings, blobs("images")) is not None:
+    if attempted(plugin, settings, fitting(plugin)) is not None:
         given = ", ".join(f"scenario.{name}={value}" for name, value in settings.items())
         raise Failed(f"accepts {given}; {mend}")

@@ -49,7 +49,7 @@ OPTIONS = {
     "list": ("--json",),
     "show": ("--json",),
     "check": ("--json",),
-    "results": ("--format", "--groups", "--plot"),
+    "results": ("--format", "--groups", "--factors", "--plot"),
     "compare": ("--board", "--boards", "--metric", "--json"),
     "export": ("--weights", "--overwrite"),
     "fisher": (),

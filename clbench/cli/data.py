@@ -10,6 +10,7 @@ EXAMPLES = """examples:
   clbench data synbols --preset default -n 10000 --seed 0 --out default.npz
   clbench data synbols --preset camouflage -n 1000 --out camouflage.npz data.resolution=64
   clbench data synbols --sheet presets.png            (a row of images of every preset)
+  clbench data synbols --film drift.png scenario.kind=domains   (a row of images of every task)
 
 The file has x (n, H, W, C), mask (n, H, W, symbols) and y, JSON of all attributes of each image."""
 
@@ -33,6 +34,7 @@ def add(commands: Any) -> None:
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="of the images (0)")
     parser.add_argument("--out", type=Path, metavar="FILE", help=".npz, or .h5 with h5py")
     parser.add_argument("--sheet", type=Path, metavar="PNG", help="contact sheet (beside --out)")
+    parser.add_argument("--film", type=Path, metavar="PNG", help="what the tasks of a stream show")
     parser.add_argument("--overwrite", action="store_true", help="write over what is there")
     parser.add_argument("-q", "--quiet", action="store_true", help="no progress on stderr")
     parser.set_defaults(call=main)
@@ -46,8 +48,14 @@ def main(arguments: argparse.Namespace) -> int:
     from clbench.errors import UsageError
     from clbench.tensor_files import writable
 
+    if arguments.film is not None:
+        writable(arguments.film, arguments.overwrite)
+        frames = sheet.film(_stream(arguments))
+        write_atomically(arguments.film, sheet.png(frames, colours=256))
+        print(f"{arguments.film}: {len(frames)} tasks")
+        return 0
     if arguments.out is None and arguments.sheet is None:
-        raise UsageError("nothing to write: give --out FILE.npz, or --sheet FILE.png")
+        raise UsageError("nothing to write: give --out FILE.npz, --sheet or --film FILE.png")
     if arguments.n < 1:
         raise UsageError(f"-n {arguments.n} must be at least 1")
     picture = arguments.sheet or arguments.out.with_suffix(".png")
@@ -70,6 +78,31 @@ def main(arguments: argparse.Namespace) -> int:
     print(f"{arguments.out}: {arguments.n:,} images, recipe {generator.sha256[:16]}")
     print(f"{picture}: the first of them")
     return 0
+
+
+def _stream(arguments: argparse.Namespace) -> Any:
+    """The stream of a scenario (synbols, if none is named) on the run's default device."""
+    from clbench.build import choose_device, load_pool
+    from clbench.config import resolve
+    from clbench.errors import UsageError
+
+    words = list(arguments.overrides)
+    # With its own data, scenario=synbols has the settings of data that it recommends.
+    groups = {word.partition("=")[0] for word in words}
+    if "scenario" not in groups:
+        words.append("scenario=synbols")
+    elif "data" not in groups:
+        words.append("data=synbols")
+    if arguments.preset:
+        words.append(f"data.preset={arguments.preset}")
+    words += ["strategy=naive", f"data.seed={arguments.seed}"]
+    found = resolve(words)
+    if len(found) > 1:
+        raise UsageError("one stream at a time: no commas or ranges")
+    pool = load_pool(found[0], choose_device(found[0].common.device))
+    if len(pool.input_shape) < 2:
+        raise UsageError("--film shows images, not latents: drop encoder=")
+    return found[0].scenario.stream(pool, found[0].common.seed)
 
 
 def _settings(preset: str, seed: int, overrides: list[str]) -> Any:

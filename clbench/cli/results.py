@@ -26,6 +26,11 @@ def add(commands: Any) -> None:
         action="store_true",
         help="Markdown: the accuracy of each group, where there are",
     )
+    parser.add_argument(
+        "--factors",
+        action="store_true",
+        help="Markdown: accuracy by what is known of how test samples were made",
+    )
     parser.add_argument("--plot", type=Path, metavar="FILE", help="write curves (png, pdf or svg)")
     parser.set_defaults(call=main)
 
@@ -56,6 +61,8 @@ def main(arguments: argparse.Namespace) -> int:
     }
     if arguments.groups:
         print(tables.groups_to_markdown(records), end="")
+    elif arguments.factors:
+        print(tables.factors_to_markdown(records), end="")
     elif arguments.format == "table":
         tables.print_table(rows)
     else:

@@ -30,6 +30,10 @@ class DataSet(ABC):
         """The data set on a device."""
         return TensorPool(self.arrays(), device)
 
+    def fresh(self, seed: int) -> DataSet | None:
+        """Other data of the same kind, drawn from a seed (>= 0); None where there are no others."""
+        return None
+
     def default_model(self) -> str:
         """The model a run uses when the user names none; must not load the data."""
         return "mlp"

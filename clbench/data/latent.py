@@ -10,7 +10,7 @@ import dataclasses
 import importlib.metadata
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -137,6 +137,10 @@ class LatentPool(Pool):
         self.encoded += len(after)
         with seeding.preserved(self._threads):  # the bits of the latents in the cache
             return torch.cat([*self._encode(after)])
+
+    def factors(self, split: Split, index: np.ndarray) -> Mapping[str, np.ndarray]:
+        """Those of the raw samples."""
+        return self._raw.factors(split, index)
 
     def tuning(self) -> LatentPool:
         """The latents of the raw pool's tuning pool: the test split is not encoded, nor read."""

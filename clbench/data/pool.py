@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
 import numpy as np
@@ -95,6 +95,10 @@ class Pool(ABC):
         ``change`` takes and returns raw samples and may return what it was given.
         """
         return change(self.gather(split, index))
+
+    def factors(self, split: Split, index: np.ndarray) -> Mapping[str, np.ndarray]:
+        """``(n,)`` numbers or names by factor: what is known of how some samples were made."""
+        return {}
 
     def describe(self) -> dict[str, Any] | None:
         """What was encoded by what, for the record; None where nothing was."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,6 +14,7 @@ from torch import Tensor
 from clbench.data.corruptions import check_corruption, corrupt
 from clbench.data.filters import warp
 from clbench.data.marks import check_mark, mark
+from clbench.data.pool import Pool, Split
 from clbench.errors import UsageError
 
 CHUNK = 1024  # images that are floats at one time; fixed, as it orders the random numbers
@@ -40,6 +41,16 @@ class Transform(ABC):
         Returns:
             Same shape, dtype and device; may be ``x`` itself.
         """
+
+    def bound(self, split: Split, index: np.ndarray) -> Transform:
+        """The transform for certain samples of the pool; it may know more of them than pixels."""
+        return self
+
+    def factors(
+        self, pool: Pool, split: Split, index: np.ndarray, domain: int
+    ) -> Mapping[str, np.ndarray]:
+        """``(n,)`` numbers or names by factor: what is known of samples as a domain shows them."""
+        return pool.factors(split, index)
 
     @abstractmethod
     def describe(self, domain: int) -> str:

@@ -2,8 +2,9 @@
 
 A real pool is warped: classes are relabelled, images are rotated, scaled, shifted and their
 intensities bent, all by amounts drawn from the secret; vectors have their features permuted and
-scaled. Nobody can have tuned on that. The entry, naive and joint are run on it; the entry passes if
-it stands where it stood between the two.
+scaled. Data that are drawn, as synbols are, are drawn anew from the secret. Nobody can have tuned on
+that. The entry, naive and joint are run on it; the entry passes if it stands where it stood between
+the two.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ import torch
 from clbench.assemble import assemble
 from clbench.build import prepare
 from clbench.config import resolve_point
+from clbench.data.dataset import DataSet
 from clbench.data.pool import Arrays, Pool, TensorPool
 from clbench.errors import ClbenchError, UsageError
 from clbench.harness import run_stream, start_ledger
@@ -63,7 +65,7 @@ def held_out(
     isolate: bool = False,
     tell: Callable[[str], None] = lambda line: None,
 ) -> HeldOut:
-    """Run an entry, naive and joint on the warped pool.
+    """Run an entry, naive and joint on a pool that nobody has seen.
 
     Raises:
         UsageError: the secret is too short, or the entry has no records.
@@ -92,7 +94,7 @@ def held_out(
                 # Of the built-in arm: the entry's own source is not to be imported for this.
                 config = resolve_point({**arms["naive"], "seed": seed})
                 key = (config.data, torch.device(some.environment["device"]), "test")
-                pools[key] = warped(config.data.arrays(), secret, key[1])
+                pools[key] = unseen(config.data, secret, key[1])
             values.append(_primary(board, point, pools, isolate and name == "entry"))
         means[name] = float(np.mean(values))
     claims = [r.metric(board.primary) or 0.0 for r in entry.records.values()]
@@ -117,6 +119,13 @@ def _primary(board: Board, point: dict[str, Any], pools: dict[Any, Pool], isolat
 
 def _place(value: float, naive: float, joint: float) -> float:
     return (value - naive) / max(1e-9, abs(joint - naive))
+
+
+def unseen(data: DataSet, secret: bytes, device: torch.device) -> Pool:
+    """A pool that the secret makes: drawn anew where the data are drawn, else warped."""
+    digest = hmac.new(secret, b"clbench fresh 1", hashlib.sha256).digest()
+    other = data.fresh(int.from_bytes(digest[:7], "big"))
+    return warped(data.arrays(), secret, device) if other is None else other.pool(device)
 
 
 def warped(arrays: Arrays, secret: bytes, device: torch.device) -> TensorPool:

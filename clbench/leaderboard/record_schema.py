@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any, get_args
 
+from clbench import factors
 from clbench.hashing import sha256_of
 from clbench.leaderboard.schema import (
     Rule,
@@ -59,8 +60,13 @@ ENCODING: dict[str, Rule] = {
     "encode_seconds": SECONDS,
 }
 
+FACTORS = fields(
+    brackets=items(fields(factor=text(60), bracket=text(100), size=integer(1, 10**9)), 10**4),
+    correct=rows_of_integers(MOST),
+)
+
 RECORD = fields(
-    ["encoder"],
+    ["encoder", "factors"],
     schema=integer(SCHEMA, SCHEMA),
     status=one_of(*get_args(Status)),
     error=maybe(fields(type=text(100), message=text(700))),
@@ -147,6 +153,7 @@ RECORD = fields(
     started=timestamp,
     finished=timestamp,
     encoder=maybe(ENCODER),
+    factors=maybe(FACTORS),
 )
 
 
@@ -219,6 +226,8 @@ def _sizes(data: Mapping[str, Any]) -> Iterator[str]:
     for name, series in data["diagnostics"].items():
         if len(series) != n_evaluations:
             yield f"diagnostics.{name} must have a value for each evaluation"
+    if data.get("factors") is not None:
+        yield from factors.faults(data["factors"], [sum(row) for row in counts["correct"]])
     n_classes = len({cell["label"] for cell in counts["cells"]})
     work = n_evaluations * n * n_views
     largest = max(max(n_views, n_tasks, n_classes) * n, n_evaluations * max(n_views, n))

@@ -239,7 +239,8 @@ def test_pixel_noise_is_gaussian_with_the_stated_deviation():
         inverse_color=constant(False),
     )
     g = generator(spec)
-    noise = g.renderer._noise(g.attributes(np.arange(40)), np.arange(40), 3)
+    noise = torch.zeros(40, 3, 32, 32)
+    g.renderer._add_noise(noise, g.attributes(np.arange(40)), np.arange(40))
     standard = (noise / (255 * 0.02)).flatten().double().numpy()
     assert stats.kstest(standard, "norm").pvalue > 1e-4
     rows = noise.flatten(1).double().numpy()
@@ -293,9 +294,9 @@ def test_crops_of_a_bank_have_the_statistics_of_exact_strokes(name: str):
     assert isinstance(pattern, Camouflage)
     exact = np.stack([textures.exact(pattern, seed, 32) for seed in range(40)])
     want = torch.as_tensor(exact).permute(0, 3, 1, 2).float() / 255
-    bank = torch.tensor(textures.bank(pattern, 32))
+    bank = textures.bank(pattern, 32)
     assert bank.shape == (32 * SMALL_BANK, 32 * SMALL_BANK, 3)
-    got = textures.crop(bank, np.arange(400, dtype=np.uint64), 32)
+    got = textures.crop(textures.planes(bank, CPU), np.arange(400, dtype=np.uint64), 32)
     assert abs(float(want.mean()) - 0.5) < 0.02
     assert abs(float(got.mean()) - float(want.mean())) < 0.02
     assert abs(float(got.std() / want.std()) - 1) < 0.05
@@ -311,7 +312,9 @@ def test_crops_of_a_bank_have_the_statistics_of_exact_strokes(name: str):
 def test_crops_are_pieces_of_the_bank_with_channels_permuted_and_some_turned():
     rows, columns = torch.meshgrid(torch.arange(64), torch.arange(64), indexing="ij")
     bank = torch.stack((rows, 64 + columns, torch.full_like(rows, 200)), -1).to(torch.uint8)
-    crops = textures.crop(bank, np.arange(200, dtype=np.uint64), 8) * 255
+    crops = (
+        textures.crop(textures.planes(bank.numpy(), CPU), np.arange(200, dtype=np.uint64), 8) * 255
+    )
     found = set()
     for crop in crops.round().int():
         order = crop.amin((1, 2)).argsort()  # rows, columns, constant

@@ -24,6 +24,7 @@ from clbench.data.shapes import suited_model
 from clbench.data.synbols.generator import Generator, Sources
 from clbench.data.synbols.pool import SynbolsPool
 from clbench.data.synbols.spec import Spec, changed, preset
+from clbench.data.synbols.split import parse_split
 from clbench.errors import UsageError
 
 SPLITS: tuple[Split, Split] = ("train", "test")
@@ -41,8 +42,11 @@ class Synbols(DataSet):
     """Test images."""
     seed: int = 0
     """Of the images; the run's seed does not change them."""
-    label: Literal["char", "font", "alphabet"] = "char"
-    """What the class is."""
+    label: Literal["char", "font", "glyph", "alphabet"] = "char"
+    """What the class is; glyph: a character in a font, of which there are hundreds."""
+    split: str = "iid"
+    """Test images are of the same distribution (iid), or of others: stratified:font (of fonts that
+    training has not; of a number the upper tail), compositional:char:font (of other pairs)."""
     store: bool = True
     """Draw all images once; false: none is kept, each is drawn anew whenever it is asked for."""
     resolution: int | None = None
@@ -67,6 +71,11 @@ class Synbols(DataSet):
         if self.seed < 0:
             raise UsageError(f"data.seed={self.seed} must be at least 0")
         self.spec()
+        if parse_split(self.split).names == (self.label,):
+            raise UsageError(
+                f"data.split={self.split}: no class would be both learnt and scored; set data.label "
+                "to another attribute"
+            )
 
     def spec(self) -> Spec:
         """The preset with what the other settings change.
@@ -95,7 +104,8 @@ class Synbols(DataSet):
             UsageError: a font or photograph cannot be read, or no font has a character.
         """
         generator = self.generator(device)
-        return SynbolsPool.of(generator, self.n_train, self.n_test, self.label, self.store)
+        split = parse_split(self.split)
+        return SynbolsPool.of(generator, self.n_train, self.n_test, self.label, self.store, split)
 
     def arrays(self) -> Arrays:
         """All images, in host memory."""
@@ -103,6 +113,10 @@ class Synbols(DataSet):
         train, test = (pool.gather(s, np.arange(pool.size(s))).numpy() for s in SPLITS)
         labels = pool.labels("train"), pool.labels("test")
         return Arrays(train, labels[0], test, labels[1], pool.n_classes, pool.scale)
+
+    def fresh(self, seed: int) -> Synbols:
+        """The same settings; other images."""
+        return dataclasses.replace(self, seed=seed)
 
     def default_model(self) -> str:
         """By the shape that the settings ask for."""

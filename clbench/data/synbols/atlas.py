@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,7 @@ from clbench.data import array_cache
 from clbench.data.synbols.fonts import Font, find, sha256s
 
 FORMAT = 1
-"""Of what is drawn; part of the recipe."""
+"""Of what is drawn; part of the cache's key."""
 MARGIN = 4
 """Texels between a glyph's longer extent and the edge of its picture."""
 OVERSAMPLE = 4
@@ -46,7 +48,14 @@ class Atlas:
     """``(3,)`` int64: square, triangle, disk."""
     fonts: tuple[str, ...]
     characters: str
-    recipe: dict[str, Any]
+
+    @cached_property
+    def sha256(self) -> str:
+        """Of what was drawn, not of what with: another version of Pillow may draw the same."""
+        digest = hashlib.sha256("\0".join((*self.fonts, self.characters)).encode())
+        for array in (self.pictures, self.hull, self.extent, self.glyph, self.occluders):
+            digest.update(np.ascontiguousarray(array).data)
+        return digest.hexdigest()
 
     @property
     def inner(self) -> int:
@@ -80,7 +89,7 @@ def load(
     arrays = array_cache.fetch(
         "synbols", {"kind": "atlas", **recipe}, lambda: _draw(fonts, characters, side, report)
     )
-    return Atlas(**arrays, fonts=tuple(f.name for f in fonts), characters=characters, recipe=recipe)
+    return Atlas(**arrays, fonts=tuple(f.name for f in fonts), characters=characters)
 
 
 def _draw(

@@ -82,6 +82,12 @@ class Attributes:
         background = np.array(PATTERN_NAMES)[self.background]
         return pd.DataFrame({"number": self.number, **first, "background": background, **image})
 
+    def factors(self, atlas: Atlas) -> dict[str, np.ndarray]:
+        """The columns of ``frame`` that are attributes."""
+        frame = self.frame(atlas)
+        names = [str(name) for name in frame.columns if name not in ("number", "time")]
+        return {name: frame[name].to_numpy() for name in names}
+
     def records(self, atlas: Atlas) -> list[dict[str, Any]]:
         """For each image its attributes as plain data; those of every shape under ``symbols``.
 

@@ -115,6 +115,39 @@ class Shift:
         return np.where(late, after, early)
 
 
+@dataclass(frozen=True)
+class Course:
+    """Through several distributions in turn, evenly spread over stream time."""
+
+    stops: tuple[Distribution, ...]
+    moves: bool = True
+    """Between two stops numbers move on straight lines; else it is the nearest stop."""
+    mixes: bool = False
+    """Between two stops either is drawn, the share of the second growing: of names, counts too."""
+
+    def quantile(self, u: np.ndarray, time: np.ndarray) -> np.ndarray:
+        """See ``Distribution``."""
+        last = len(self.stops) - 1
+        at = np.asarray(time, dtype=float) * last
+        between = self.moves or self.mixes
+        low = np.minimum(np.floor(at), max(0, last - 1)) if between else np.floor(at + 0.5)
+        out: np.ndarray | None = None
+        for stop in np.unique(low).astype(int).tolist():
+            here = low == stop
+            two = self.stops[stop], self.stops[min(stop + 1, last)]
+            way: Distribution = two[0]
+            if between:
+                way = Shift(*two) if self.mixes else Drift(*two)
+            values = way.quantile(u[here], at[here] - stop)
+            if out is None:
+                out = np.empty(u.shape, dtype=values.dtype)
+            if values.dtype.itemsize > out.dtype.itemsize:  # a longer name
+                out = out.astype(values.dtype)
+            out[here] = values
+        assert out is not None
+        return out
+
+
 def parse(text: str) -> Distribution:
     """``0.5``, ``true``, ``gradient``, ``a|b``, ``normal:0:0.3``, ``uniform:0:1``, ``lognormal:..``.
 

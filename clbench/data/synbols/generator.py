@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -22,7 +23,7 @@ from clbench.data.synbols.render import Renderer
 from clbench.data.synbols.spec import Spec
 from clbench.hashing import sha256_of
 
-RENDERER = 1
+RENDERER = 2
 """Version of what is drawn; raise it with any change that changes an image."""
 SMALLEST_PICTURE = 64
 
@@ -60,20 +61,30 @@ class Generator:
         side += -side % 8  # halved cleanly, for the pyramid
         return atlases.load(chosen, self.spec.characters, side, self.report)
 
+    def with_spec(self, spec: Spec) -> Generator:
+        """Of the same characters and size, with other attributes; the glyphs are not found anew."""
+        other = dataclasses.replace(self, spec=spec)
+        same = (spec.characters, spec.resolution) == (self.spec.characters, self.spec.resolution)
+        if same:
+            vars(other)["atlas"] = self.atlas  # where the cached property keeps it
+        return other
+
     @cached_property
     def _photographs(self) -> list[np.ndarray]:
         natural = any(isinstance(PATTERNS[name], Natural) for name in self.spec.patterns)
         return textures.photographs(self.sources.images_path) if natural else []
 
     @cached_property
+    def _banks(self) -> dict[str, np.ndarray]:
+        kinds = {name: PATTERNS[name] for name in self.spec.patterns}
+        side = self.spec.resolution
+        return {n: textures.bank(k, side) for n, k in kinds.items() if isinstance(k, Camouflage)}
+
+    @cached_property
     def renderer(self) -> Renderer:
         """Draws on the device; textures that the spec needs are found or made."""
-        side = self.spec.resolution
-        kinds = {name: PATTERNS[name] for name in self.spec.patterns}
-        banks = {n: textures.bank(k, side) for n, k in kinds.items() if isinstance(k, Camouflage)}
-        return Renderer.of(
-            self.atlas, banks, self._photographs, side, self.spec.is_gray, self.device
-        )
+        side, gray = self.spec.resolution, self.spec.is_gray
+        return Renderer.of(self.atlas, self._banks, self._photographs, side, gray, self.device)
 
     def attributes(self, number: np.ndarray, time: np.ndarray | None = None) -> Attributes:
         """The attributes of images ``(n,)``, at stream times ``(n,)`` in [0, 1] (None: zeros)."""
@@ -85,13 +96,15 @@ class Generator:
 
     @cached_property
     def recipe(self) -> dict[str, Any]:
-        """All that the images follow from, as plain data: fonts and photographs by their hashes."""
+        """All that the images follow from, as plain data: glyphs and textures by their hashes."""
         photographs = [hashlib.sha256(image.tobytes()).hexdigest() for image in self._photographs]
+        banks = {n: hashlib.sha256(b.tobytes()).hexdigest() for n, b in self._banks.items()}
         return {
             "renderer": RENDERER,
             "spec": self.spec.as_dict(),
             "seed": self.seed,
-            "atlas": self.atlas.recipe,
+            "glyphs": self.atlas.sha256,
+            "banks": banks,
             "photographs": photographs,
         }
 

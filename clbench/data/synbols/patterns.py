@@ -108,15 +108,16 @@ def _gradient(pattern: Gradient, draws: Draws, side: int, device: torch.device) 
     linear = _put(np.stack((a, b, -(a * u[:, 0] + b * u[:, 1])), 1), device)[:, :, None, None]
     x = (torch.arange(side, device=device, dtype=torch.float32) + 0.5) / side
     y = x[:, None]
-    t = linear[:, 0] * x + (linear[:, 1] * y + linear[:, 2])
+    t = (linear[:, 0] * x).add(linear[:, 1] * y + linear[:, 2])
     rows = np.flatnonzero(radial)
     if len(rows):
         t[torch.as_tensor(rows, device=device)] = _radial(u[rows, :2], u[rows, 3:5], x, y)
     t = t[:, None]
     stops = _put(colours, device)[..., None, None]
     steps = (stops[:, 1] - stops[:, 2], stops[:, 0] - stops[:, 1])
-    image = torch.addcmul(stops[:, 2], steps[0], (2 * t).clamp(0, 1))
-    return image.addcmul_(steps[1], (2 * t - 1).clamp_(0, 1))
+    t.mul_(2)
+    image = (steps[0] * t.clamp(0, 1)).add_(stops[:, 2])
+    return image.addcmul_(steps[1], t.sub_(1).clamp_(0, 1))
 
 
 def _radial(start: np.ndarray, end: np.ndarray, x: Tensor, y: Tensor) -> Tensor:

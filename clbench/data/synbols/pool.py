@@ -14,14 +14,20 @@ from clbench.data.pool import VALIDATION_SHARE, Pool, Split
 from clbench.data.synbols.attributes import Attributes
 from clbench.data.synbols.fonts import ALPHABETS
 from clbench.data.synbols.generator import Generator
+from clbench.data.synbols.split import IID, TEST, TRAIN, VAL
+from clbench.data.synbols.split import Split as Partition
+from clbench.errors import UsageError
 from clbench.hashing import sha256_of
 
 if TYPE_CHECKING:
     import pandas as pd
 
-Label = Literal["char", "font", "alphabet"]
-TEST_START = 1 << 40
-"""Number of the first test image: no training set reaches it, however long."""
+Label = Literal["char", "font", "glyph", "alphabet"]
+"""``glyph``: a character in a font."""
+VAL_START, TEST_START = 1 << 39, 1 << 40
+"""Numbers of the first images of ``val`` and ``test``: no training set reaches them."""
+SEARCHED = 200
+"""Images looked at for each that is wanted, before a part of a split is said to be empty."""
 CHUNK = 1 << 16
 
 
@@ -41,6 +47,7 @@ class SynbolsPool(Pool):
         numbers: Mapping[Split, np.ndarray],
         label: Label,
         stored: Mapping[Split, Tensor] | None,
+        val: np.ndarray | None = None,
     ) -> None:
         """A pool.
 
@@ -49,7 +56,9 @@ class SynbolsPool(Pool):
             numbers: ``(n,)`` int64 of ``train`` and ``test``, all different.
             label: what the class is: of the first symbol, where there are several.
             stored: those images on the device; None: each is drawn when asked for.
+            val: numbers of the images that tuning scores on, where they are not of ``train``.
         """
+        self._val = val
         spec = generator.spec
         self.generator, self.device, self.label = generator, generator.device, label
         self._numbers, self._x = numbers, stored
@@ -62,15 +71,26 @@ class SynbolsPool(Pool):
 
     @classmethod
     def of(
-        cls, generator: Generator, n_train: int, n_test: int, label: Label, store: bool
+        cls,
+        generator: Generator,
+        n_train: int,
+        n_test: int,
+        label: Label,
+        store: bool,
+        split: Partition = IID,
     ) -> SynbolsPool:
-        """Images 0, 1, ... to learn from, others to score; with ``store`` all are drawn now."""
+        """Images 0, 1, ... to learn from, others to score; with ``store`` all are drawn now.
+
+        Raises:
+            UsageError: a part of the split has next to no images.
+        """
         numbers: dict[Split, np.ndarray] = {
-            "train": np.arange(n_train),
-            "test": np.arange(TEST_START, TEST_START + n_test),
+            "train": _numbers_of(generator, split, TRAIN, 0, n_train),
+            "test": _numbers_of(generator, split, TEST, TEST_START, n_test),
         }
-        stored = {split: generator.images(n) for split, n in numbers.items()} if store else None
-        return cls(generator, numbers, label, stored)
+        val = _numbers_of(generator, split, VAL, VAL_START, n_test) if split.names else None
+        stored = {part: generator.images(n) for part, n in numbers.items()} if store else None
+        return cls(generator, numbers, label, stored, val)
 
     def size(self, split: Split) -> int:
         """The number of samples of a split."""
@@ -87,9 +107,17 @@ class SynbolsPool(Pool):
             return self.generator.images(self._numbers[split][index])
         return self._x[split].index_select(0, torch.as_tensor(index, device=self.device))
 
+    def numbers(self, split: Split, index: np.ndarray | slice = slice(None)) -> np.ndarray:
+        """``(n,)`` int64: the generator's numbers of some samples."""
+        return self._numbers[split][index]
+
     def attributes(self, split: Split, index: np.ndarray | slice = slice(None)) -> Attributes:
         """What some samples were drawn from, in the order of ``index``."""
-        return self.generator.attributes(self._numbers[split][index])
+        return self.generator.attributes(self.numbers(split, index))
+
+    def factors(self, split: Split, index: np.ndarray) -> Mapping[str, np.ndarray]:
+        """Every attribute of some samples: see ``Attributes.factors``."""
+        return self.attributes(split, index).factors(self.generator.atlas)
 
     def frame(self, split: Split) -> pd.DataFrame:
         """The attribute table: row ``i`` is of sample ``i``."""
@@ -97,10 +125,19 @@ class SynbolsPool(Pool):
 
     def relabelled(self, label: Label) -> SynbolsPool:
         """The same images with another label; none is drawn or copied."""
-        return SynbolsPool(self.generator, self._numbers, label, self._x)
+        return SynbolsPool(self.generator, self._numbers, label, self._x, self._val)
 
     def tuning(self) -> SynbolsPool:
-        """Of every class the last tenth of the training images to score on, the others to learn."""
+        """Of every class the last tenth of the training images to score on, the others to learn.
+
+        Where the split has images of its own for that, these are scored.
+        """
+        if self._val is not None:
+            parts: dict[Split, np.ndarray] = {"train": self._numbers["train"], "test": self._val}
+            drawn: dict[Split, Tensor] | None = None
+            if self._x is not None:
+                drawn = {"train": self._x["train"], "test": self.generator.images(self._val)}
+            return SynbolsPool(self.generator, parts, self.label, drawn)
         y = self._labels["train"]
         held_out = np.zeros(len(y), dtype=bool)
         for label in np.unique(y):
@@ -117,8 +154,27 @@ class SynbolsPool(Pool):
         return SynbolsPool(self.generator, numbers, self.label, stored)
 
 
+def _numbers_of(
+    generator: Generator, split: Partition, part: int, start: int, n: int
+) -> np.ndarray:
+    """``(n,)`` int64: the first numbers from ``start`` on that are in a part of a split."""
+    if not split.names:
+        return np.arange(start, start + n)
+    found: list[np.ndarray] = []
+    for at in range(start, start + max(CHUNK, SEARCHED * n), CHUNK):
+        numbers = np.arange(at, at + CHUNK)
+        attributes = generator.attributes(numbers)
+        parts = split.parts(generator.spec, generator.atlas, generator.seed, attributes)
+        found.append(numbers[parts == part])
+        if sum(map(len, found)) >= n:
+            return np.concatenate(found)[:n]
+    raise UsageError(f"data.split: hardly any image is in part {part} of {':'.join(split.names)}")
+
+
 def _n_classes(generator: Generator, label: Label) -> int:
     atlas = generator.atlas
+    if label == "glyph":
+        return int((atlas.glyph[..., 0] >= 0).sum())
     counts = {"char": atlas.characters, "font": atlas.fonts, "alphabet": generator.spec.alphabets}
     return len(counts[label])
 
@@ -126,9 +182,12 @@ def _n_classes(generator: Generator, label: Label) -> int:
 def _labels(generator: Generator, numbers: np.ndarray, label: Label) -> np.ndarray:
     """``(n,)`` int64; a chunk at a time, since there may be millions."""
     parts = []
+    there = generator.atlas.glyph[..., 0] >= 0
+    pair = np.where(there, np.cumsum(there).reshape(there.shape) - 1, -1)
     for start in range(0, len(numbers), CHUNK):
         attributes = generator.attributes(numbers[start : start + CHUNK])
-        parts.append((attributes.font if label == "font" else attributes.char)[:, 0])
+        font, char = attributes.font[:, 0], attributes.char[:, 0]
+        parts.append({"font": font, "glyph": pair[font, char]}.get(label, char))
     found = np.concatenate(parts)
     if label != "alphabet":
         return found

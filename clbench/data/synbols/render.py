@@ -15,8 +15,9 @@ from torch.nn import functional
 
 from clbench.data.synbols.atlas import Atlas
 from clbench.data.synbols.attributes import PATTERN_NAMES, Attributes
+from clbench.data.synbols.counter import Draws
 from clbench.data.synbols.patterns import PATTERNS, Camouflage, Natural, paint
-from clbench.data.synbols.textures import Photographs, crop
+from clbench.data.synbols.textures import Photographs, crop, planes
 
 BATCH = 128
 """Images in memory as floats at a time."""
@@ -25,7 +26,8 @@ SAMPLES = 2
 SLANT = 0.2
 SMALLEST_EXTENT = 0.1
 """In em: a smaller glyph, a dot say, is not blown up to the full scale."""
-NOISE_BITS = 16
+NOISE_BITS = 20
+NOISE_SEED = 2009_06415
 
 
 @dataclass(frozen=True)
@@ -36,10 +38,11 @@ class Renderer:
     pictures: tuple[Tensor, ...]
     """Pyramid of the atlas, ``(G, side, side)`` uint8 each, every level half of the one before."""
     banks: dict[str, Tensor]
-    """Of each kind of camouflage, by name."""
+    """Of each kind of camouflage, by name: see ``textures.planes``."""
     photographs: Photographs | None
     noise: Tensor
-    """``(2 ** NOISE_BITS,)`` float32: quantiles of the standard normal distribution."""
+    """``(2 ** NOISE_BITS, pixels)`` float32: windows of a bank of standard normal numbers, each one
+    number further than that before it."""
     side: int
     gray: bool
     device: torch.device
@@ -64,20 +67,16 @@ class Renderer:
             gray: one channel, the mean of three.
             device: where images are drawn.
         """
-        from scipy.special import ndtri
-
         pyramid = [torch.as_tensor(atlas.pictures, device=device)]
         while pyramid[-1].shape[-1] % 2 == 0 and pyramid[-1].shape[-1] > 8:
             half = functional.avg_pool2d(pyramid[-1][:, None].float(), 2)[:, 0]
             pyramid.append(half.round().to(torch.uint8))
-        n = 2**NOISE_BITS
-        quantiles = ndtri((np.arange(n) + 0.5) / n)
         return cls(
             atlas=atlas,
             pictures=tuple(pyramid),
-            banks={name: torch.tensor(picture, device=device) for name, picture in banks.items()},
+            banks={name: planes(picture, device) for name, picture in banks.items()},
             photographs=Photographs.of(photographs, device) if photographs else None,
-            noise=torch.as_tensor(quantiles, dtype=torch.float32, device=device),
+            noise=_noise_windows((1 if gray else 3) * side**2, device),
             side=side,
             gray=gray,
             device=device,
@@ -90,7 +89,7 @@ class Renderer:
         out = torch.empty((len(attributes), *shape), dtype=torch.uint8, device=self.device)
         for start in range(0, len(attributes), BATCH):
             part = attributes.rows(slice(start, start + BATCH))
-            out[start : start + BATCH] = self._finish(self._composite(part), part)
+            out[start : start + BATCH].copy_(self._finish(self._composite(part), part))
         return out
 
     @torch.inference_mode()
@@ -109,7 +108,8 @@ class Renderer:
     def _composite(self, part: Attributes) -> Tensor:
         """``(n, 3, side, side)`` float32: the background, and every shape over those before."""
         image = self._fill(part.background, part.background_seed)
-        image = image.expand(-1, -1, self.side, self.side)
+        # Of one colour each, there is a pixel an image: what is laid over it needs them all.
+        image = image.expand(-1, -1, self.side, self.side).contiguous()
         for s in range(part.shown.shape[1]):
             rows = np.flatnonzero(part.shown[:, s])
             if not len(rows):
@@ -117,12 +117,11 @@ class Renderer:
             fill = self._fill(part.foreground[rows, s], part.foreground_seed[rows, s])
             covered = self._coverage(part, rows, s)
             if len(rows) == len(part):
-                image = torch.lerp(image, fill.expand_as(image), covered)
+                image.lerp_(fill.expand_as(image), covered)
             else:
                 index = self._index(rows)
-                below = image[index]
-                image = image.contiguous()
-                image[index] = torch.lerp(below, fill.expand_as(below), covered)
+                below = image.index_select(0, index)
+                image.index_copy_(0, index, below.lerp_(fill.expand_as(below), covered))
         return image
 
     def _fill(self, codes: np.ndarray, seeds: np.ndarray) -> Tensor:
@@ -166,13 +165,18 @@ class Renderer:
     def _sampled(self, level: int, glyph: np.ndarray, affine: np.ndarray) -> Tensor:
         pictures = self.pictures[level].index_select(0, self._index(glyph))[:, None].float()
         a = torch.as_tensor(affine, dtype=torch.float32, device=self.device)
-        n = self.side * SAMPLES
-        at = (torch.arange(n, device=self.device, dtype=torch.float32) + 0.5) / n
+        # Points in the order of their place in the pixel, so that those of a pixel lie in planes.
+        steps = torch.arange(SAMPLES * self.side, device=self.device)
+        within, pixel = steps // self.side, steps % self.side
+        at = (pixel + (within + 0.5) / SAMPLES) / self.side
         along, down = a[..., :1] * at, a[..., 1:2] * at + a[..., 2:]  # (rows, 2, n)
         # One plane after the other: several times as fast as x and y side by side.
         grid = (along[:, :, None] + down[..., None]).permute(0, 2, 3, 1)
         seen = functional.grid_sample(pictures, grid, align_corners=False)
-        return functional.avg_pool2d(seen, SAMPLES).mul_(1 / 255)
+        apart = seen.view(len(seen), SAMPLES, self.side, SAMPLES, self.side)
+        upper, lower = apart.unbind(1)
+        left, right = upper.add(lower).unbind(2)
+        return left.add(right)[:, None].mul_(1 / (255 * SAMPLES**2))
 
     def _finish(self, image: Tensor, part: Attributes) -> Tensor:
         """Gray, inversion, contrast, noise, and 8 bits, in Synbols' order."""
@@ -185,25 +189,23 @@ class Renderer:
         inverse = self._bool(part.inverse_color)
         gain = torch.where(inverse, -255.0, 255.0) / (high - low)
         offset = -torch.where(inverse, high, low) * gain
-        image = torch.addcmul(offset[:, None, None, None], image, gain[:, None, None, None])
+        image = image.mul_(gain[:, None, None, None]).add_(offset[:, None, None, None])
         rows = np.flatnonzero(part.pixel_noise_scale > 0)
-        if len(rows) == len(part):
-            image = image + self._noise(part, rows, image.shape[1])
-        elif len(rows):
-            image[self._index(rows)] += self._noise(part, rows, image.shape[1])
-        image = image.clamp_(0, 255).to(torch.uint8)
-        return image[:, 0] if self.gray else image
+        if len(rows):
+            self._add_noise(image, part, rows)
+        return image.clamp_(0, 255)[:, 0] if self.gray else image.clamp_(0, 255)
 
-    def _noise(self, part: Attributes, rows: np.ndarray, channels: int) -> Tensor:
-        """``(len(rows), channels, side, side)`` Gaussian, by quantiles: four of a 64-bit hash."""
-        n = channels * self.side**2
-        key = torch.as_tensor(part.noise_seed[rows].view(np.int64), device=self.device)
-        counter = torch.arange(-(-n // 4), device=self.device, dtype=torch.int64)
-        bits = _mix(key[:, None] + counter * _signed(0x9E3779B97F4A7C15))
-        quarters = bits.view(torch.int16)[:, :n].long().add_(2 ** (NOISE_BITS - 1))
-        normal = self.noise.take(quarters)
-        std = torch.as_tensor(part.pixel_noise_scale[rows] * 255, device=self.device).float()
-        return (normal * std[:, None]).reshape(len(rows), channels, self.side, self.side)
+    def _add_noise(self, image: Tensor, part: Attributes, rows: np.ndarray) -> None:
+        """To some of the images Gaussian noise: a window of the bank each, and half with a minus."""
+        draws = Draws(part.noise_seed[rows])
+        windows = self.noise.index_select(0, self._index(draws.below(0, len(self.noise))))
+        std = part.pixel_noise_scale[rows] * 255 * np.where(draws.below(1, 2), 1, -1)
+        windows.mul_(torch.as_tensor(std, dtype=torch.float32, device=self.device)[:, None])
+        noise = windows.view(len(rows), *image.shape[1:])
+        if len(rows) == len(image):
+            image.add_(noise)
+        else:
+            image.index_add_(0, self._index(rows), noise)
 
     def _index(self, rows: np.ndarray) -> Tensor:
         return torch.as_tensor(rows, device=self.device)
@@ -242,13 +244,11 @@ def place(
     return affine, np.minimum(level, levels - 1)
 
 
-def _signed(number: int) -> int:
-    """A 64-bit integer as torch has it."""
-    return number - 2**64 if number >= 2**63 else number
+def _noise_windows(pixels: int, device: torch.device) -> Tensor:
+    """See ``Renderer.noise``: every quantile once, in an order drawn from a fixed seed."""
+    from scipy.special import ndtri
 
-
-def _mix(x: Tensor) -> Tensor:
-    """``counter.mix`` on int64: the same bits, with right shifts made logical."""
-    for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
-        x = (x ^ ((x >> shift) & (2 ** (64 - shift) - 1))) * _signed(factor)
-    return x ^ ((x >> 31) & (2**33 - 1))
+    n = 2**NOISE_BITS
+    order = np.argsort(Draws.of(NOISE_SEED, np.arange(n)).bits(0), kind="stable")
+    normal = torch.as_tensor(ndtri((order + 0.5) / n), dtype=torch.float32, device=device)
+    return torch.cat((normal, normal[:pixels])).as_strided((n, pixels), (1, 1))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 from collections.abc import Callable, Mapping
 
@@ -10,10 +11,12 @@ import numpy as np
 from clbench.data.synbols.generator import Generator
 from clbench.data.synbols.spec import PRESETS
 from clbench.errors import UsageError
+from clbench.stream import Stream
 
 GAP = 2
 LABEL_HEIGHT = 14
 ROWS = 10
+FILM_ROWS = 10
 WIDTH = 512
 """Pixels that images of a row take, unmagnified."""
 
@@ -72,6 +75,25 @@ def of_presets(
             continue
         times = max(1, 32 // generator.spec.resolution)  # 8x8 as large as the others
         rows[name] = images.repeat(times, -1).repeat(times, -2)[: WIDTH // 32]
+    return rows
+
+
+def film(stream: Stream) -> dict[str, np.ndarray]:
+    """What tasks deliver, a row each: of up to ``FILM_ROWS`` tasks, spread evenly over the stream.
+
+    Each row has the samples of the task that come first in the pool: where tasks show the same
+    images, they stand below each other.
+    """
+    n = FILM_ROWS if stream.n_tasks is None else stream.n_tasks
+    columns = max(1, WIDTH // stream.pool.input_shape[-1] // 2)
+    rows = {}
+    for t in np.unique(np.linspace(0, n - 1, FILM_ROWS).round().astype(int)).tolist():
+        draw = dataclasses.replace(stream, chunk=None).draw(t)
+        first = np.argsort(draw.index)[:columns]
+        parts = {name: getattr(draw, name)[first] for name in ("index", "labels", "keys")}
+        attribute = None if draw.attribute is None else draw.attribute[first]
+        few = dataclasses.replace(draw, **parts, attribute=attribute)
+        rows[f"task {t + 1}"] = stream.gather(few).x.cpu().numpy()
     return rows
 
 

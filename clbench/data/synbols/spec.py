@@ -12,6 +12,7 @@ import numpy as np
 
 from clbench.data.synbols.distributions import (
     Choice,
+    Course,
     Distribution,
     LogNormal,
     Normal,
@@ -96,10 +97,11 @@ class Spec:
 
     def _corners(self, name: str) -> np.ndarray:
         """Values that an attribute may take, extreme ones among them."""
-        u, time = np.meshgrid(
-            [1e-9, 0.25, 0.5, 0.75, 1 - 1e-9, *np.linspace(0.01, 0.99, 49)], (0, 0.5, 1)
-        )
         distribution: Distribution = getattr(self, name)
+        stops = len(distribution.stops) if isinstance(distribution, Course) else 0
+        times = np.union1d((0.0, 0.5, 1.0), np.linspace(0, 1, max(2, stops)))
+        shares = [1e-9, 0.25, 0.5, 0.75, 1 - 1e-9, *np.linspace(0.01, 0.99, 49)]
+        u, time = np.meshgrid(shares, times)
         return np.unique(distribution.quantile(u.ravel(), time.ravel().astype(float)))
 
     def most(self, name: str) -> int:

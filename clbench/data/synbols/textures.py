@@ -91,20 +91,24 @@ def _strokes(
     return np.asarray(image.reduce(times)) if times > 1 else np.asarray(image)
 
 
-def crop(picture: Tensor, seeds: np.ndarray, side: int) -> Tensor:
-    """``(n, 3, side, side)`` float32 in [0, 1]: a crop of a bank for each of ``(n,)`` seeds."""
-    draws, room = Draws(seeds), picture.shape[0] - side + 1
-    top, left = draws.below(0, room), draws.below(1, room)
-    steps = np.arange(side)
-    turned = draws.below(3, 2)[:, None] == 1
-    down, right = np.where(turned, steps[::-1], steps), np.where(turned, steps[::-1], steps)
-    order = CHANNELS[draws.below(2, len(CHANNELS))]
-    width = picture.shape[1]
-    pixel = ((top[:, None] + down) * width)[:, None, :, None] + (left[:, None] + right)[
-        :, None, None, :
-    ]
-    at = torch.as_tensor(pixel * 3 + order[:, :, None, None], device=picture.device)
-    return picture.reshape(-1).take(at).float().mul_(1 / 255)
+def planes(picture: np.ndarray, device: torch.device) -> Tensor:
+    """``(2, 3, side, side)`` uint8: a bank's channels, upright and turned by 180 degrees."""
+    upright = torch.tensor(picture, device=device).permute(2, 0, 1)
+    return torch.stack((upright, upright.flip(1, 2)))
+
+
+def crop(bank: Tensor, seeds: np.ndarray, side: int) -> Tensor:
+    """``(n, 3, side, side)`` float32 in [0, 1]: a crop of ``planes`` for each of ``(n,)`` seeds."""
+    draws, width = Draws(seeds), bank.shape[-1]
+    room = width - side + 1
+    top, left, turned = draws.below(0, room), draws.below(1, room), draws.below(3, 2)
+    plane = 3 * turned[:, None] + CHANNELS[draws.below(2, len(CHANNELS))]
+    start = (plane * width + top[:, None]) * width + left[:, None]
+    # Every square of the bank by where it begins: taken whole, not pixel by pixel.
+    n_starts = bank.numel() - (side - 1) * (width + 1)
+    squares = bank.as_strided((n_starts, side, side), (1, width, 1))
+    taken = squares.index_select(0, torch.as_tensor(start.reshape(-1), device=bank.device))
+    return taken.view(len(seeds), 3, side, side).float().mul_(1 / 255)
 
 
 def photographs(place: Path | None) -> list[np.ndarray]:
