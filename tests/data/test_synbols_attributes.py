@@ -42,7 +42,7 @@ def atlas_of(spec: Spec, n_fonts: int = 5) -> Atlas:
     empty = np.zeros((0, 64, 64), dtype=np.uint8)
     names = tuple(f"font {k}" for k in range(n_fonts))
     return Atlas(
-        empty, np.zeros((0, 4, 2)), np.zeros(0), glyph, np.array([7, 8, 9]), names, characters, {}
+        empty, np.zeros((0, 4, 2)), np.zeros(0), glyph, np.array([7, 8, 9]), names, characters
     )
 
 
