@@ -41,8 +41,8 @@ def mean(values: Sequence[float], n: int) -> float | None:
 
 
 def last_tenth(values: Sequence[float], n: int) -> float | None:
-    """The mean of the last tenth of the first ``n``."""
-    return float(np.mean(values[n - n // 10 : n])) if len(values) >= n else None
+    """The median of the last tenth of the first ``n``: a pause of the machine does not move it."""
+    return float(np.median(values[n - n // 10 : n])) if len(values) >= n else None
 
 
 def curve(seconds: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:

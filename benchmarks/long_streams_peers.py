@@ -3,9 +3,9 @@
 Avalanche 0.6: one ``tensors_benchmark``, its own strategies and metrics, nothing logged; replay with an
 explicit storage policy, since the default one admits nothing once tasks outnumber its slots.
 Continuum 1.2: a ``TaskSet`` and a ``DataLoader`` per task, as in SCoLe's own script (Lesort et al.
-2023), which also clips, reads the loss and keeps predictions in numpy at every step; samples are tensors,
-which spares it the images that script decodes. Continuum has no EWC, and no memory for classes that
-recur.
+2023), which also clips, reads the loss and keeps predictions in numpy at every step; samples are
+tensors, which spares it the images that script decodes. Continuum has no EWC, and no memory for classes
+that recur.
 """
 
 from __future__ import annotations
