@@ -6,7 +6,7 @@ samples) is evaluated or, in the part ``row``, every task so far. Each arm is a 
 the arms of a part take turns, ten tasks at a time; what counts are seconds of CPU: so ratios hold on a
 noisy machine. An arm that has used up its ``--budget`` is stopped, and the table says after which task.
 
-    python benchmarks/long_streams.py            # 10 minutes; --quick: 2; --part naive: one part
+    python benchmarks/long_streams.py            # 8 minutes of CPU; --quick: 1; --part naive: one part
     python benchmarks/long_streams.py --page     # nothing is run; page and figure of what there is
 
 Needs ``pip install avalanche-lib continuum``; an arm whose framework is not there is a stated gap. It
@@ -141,10 +141,8 @@ def environment() -> dict[str, Any]:
     """What was measured, and on what."""
     import torch
 
-    from clbench.environment import code_version
-
-    versions = {"clbench": code_version()["commit"] or "unknown"}
-    for package in ("torch", "avalanche-lib", "continuum"):
+    versions = {}
+    for package in ("clbench", "torch", "avalanche-lib", "continuum"):
         try:
             versions[package] = metadata.version(package)
         except metadata.PackageNotFoundError:

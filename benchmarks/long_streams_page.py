@@ -121,7 +121,7 @@ def targets(parts: Mapping[str, Mapping[str, Any]]) -> list[str]:
     """What was aimed at, what came out, and whether that will do."""
     lines = ["| target | measured | |", "| --- | --- | --- |"]
     for name, wanted, values in _aims(parts):
-        measured = ", ".join(f"{where}: {value:.1f}" for where, value in values)
+        measured = ", ".join(f"{where}: {value:.2f}" for where, value in values)
         if values:
             met = all(value >= wanted for _, value in values)
             lines.append(f"| {name} | {measured} | {'met' if met else '**missed**'} |")

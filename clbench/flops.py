@@ -79,8 +79,8 @@ class Count(TorchDispatchMode):
     A multiply-add is two operations. Matrix products, convolutions and the decompositions in
     ``FORMULAS`` count; elementwise operations and reductions do not, as is the field's custom.
 
-    It counts what torch's ``FlopCounterMode`` does, by the same formulas, at a fifth of the cost: that one
-    hooks every module, to tell them apart.
+    It counts what torch's ``FlopCounterMode`` does, by the same formulas, at less than half the cost:
+    that one hooks every module, to tell them apart.
     """
 
     supports_higher_order_operators = True
