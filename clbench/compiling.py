@@ -51,11 +51,11 @@ def compile_network(strategy: Strategy, threads: int, backend: str = "inductor")
         model.load_state_dict(state)
 
     def call(*args: Any, **kwargs: Any) -> Any:
-        chosen = model._call_impl if _is_watched(model) else fast
+        chosen: Any = model._call_impl if _is_watched(model) else fast
         return chosen(*args, **kwargs)
 
     # Where nn.Module.compile puts it: left out of copies and of pickles.
-    model._compiled_call_impl = call  # type: ignore[assignment]
+    model._compiled_call_impl = call
     return None
 
 
