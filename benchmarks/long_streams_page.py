@@ -207,7 +207,7 @@ def write(out: Path, names: Sequence[str], docs: Path | None) -> None:
         lines += [*table(name, found), *ratios(name, found)]
     some = {(p["machine"], json.dumps(p["versions"]), p["python"]) for p in parts.values()}
     for machine, versions, python in sorted(some):
-        named = ", ".join(f"{k} {v[:12]}" for k, v in json.loads(versions).items())
+        named = ", ".join(f"{k} {v}" for k, v in json.loads(versions).items())
         lines += [f"Measured with {named}, Python {python}, on {machine}, one thread.", ""]
     path = docs / "long_streams.md"
     before, begin, rest = path.read_text(encoding="utf-8").partition(MARKS[0])
