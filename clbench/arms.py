@@ -82,7 +82,8 @@ def _settings(config: dict[str, Any]) -> dict[str, Any]:
     for key, value in config.items():
         if isinstance(value, dict):
             flat |= {f"{key}.{name}": setting for name, setting in value.items()}
-        elif key not in NOT_IDENTITY and value != []:  # no diagnostics are as good as none said
+        # What is off (diagnostics, compile) is as good as not said, as in records from before it.
+        elif key not in NOT_IDENTITY and value != [] and value is not False:
             flat[key] = value
     return flat
 

@@ -52,6 +52,9 @@ class Common:
     """Of the network, recorded at every evaluation, changing no result: any of
     [rank,dead_units,weight_norm,plasticity], or all. plasticity fits a copy of the network to random
     labels, which takes 100 steps of training each time: evaluate less often (eval_every=log)."""
+    compile: bool = False
+    """Put the network through torch.compile, which takes up to minutes at the start and may change
+    the last bits of a result; without a working compiler the run warns and goes on as it is."""
 
     def __post_init__(self) -> None:
         if self.seed < 0:
@@ -122,10 +125,12 @@ class RunConfig:
 
         How often to checkpoint and how far to extend an endless stream change no result either.
         Diagnostics count where there are any: a run without them does not have what is asked for.
+        Compiling counts where it was asked for: it may change bits.
         """
         settings = self.as_dict()
-        if not settings["diagnostics"]:
-            del settings["diagnostics"]
+        for name in ("diagnostics", "compile"):
+            if not settings[name]:
+                del settings[name]
         for name in NOT_IDENTITY:
             del settings[name]
         for group in self.groups:

@@ -21,6 +21,7 @@ from filelock import FileLock, Timeout
 from clbench import checkpoint, tracking
 from clbench.assemble import assemble
 from clbench.build import Run, prepare
+from clbench.compiling import compile_network
 from clbench.config import resolve_point
 from clbench.data.latent import Telling
 from clbench.data.pool import Pool
@@ -223,6 +224,8 @@ def _run(run: Run, strategy: Any, folder: Path, options: Options) -> Record:
         for stale in (saved, folder / "record.json"):
             stale.unlink(missing_ok=True)
         shutil.rmtree(folder / "tensorboard", ignore_errors=True)
+    if run.config.common.compile:
+        ledger.warn(compile_network(strategy, run.config.common.threads))
     ledger.started = ledger.started or datetime.now(UTC).isoformat()
     settings = yaml.safe_dump(run.config.as_file(), sort_keys=False)
     write_atomically(folder / "config.yaml", settings.encode())

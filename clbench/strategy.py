@@ -318,8 +318,8 @@ class GradientStrategy(Strategy):
     def clip(self, gradient: Tensor) -> Tensor:
         """Scale a ``(P,)`` gradient, in place, to a norm of at most ``clip_norm``."""
         if self.config.clip_norm is not None:
-            norm = torch.linalg.vector_norm(gradient)
-            gradient.mul_((self.config.clip_norm / (norm + 1e-6)).clamp_(max=1.0))
+            scale = torch.linalg.vector_norm(gradient).add_(1e-6).reciprocal_()
+            gradient.mul_(scale.mul_(self.config.clip_norm).clamp_(max=1.0))
         return gradient
 
     def follow(self, gradient: Tensor) -> None:

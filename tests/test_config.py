@@ -290,6 +290,9 @@ def test_identity_leaves_out_what_changes_no_result():
         assert one(word).identity() == same, word
     for word in ("strategy.lam=2", "eval_every=3", "evaluate_on=val", "scenario.n_tasks=9"):
         assert one(word).identity() != same, word
+    assert one("compile=false").identity() == same
+    assert "compile" not in same  # as in runs from before it came
+    assert one("compile=true").identity() != same
     npz = ("data=npz", "model=mlp")
     assert one(*npz, "data.path=/a/b.npz").identity() == one(*npz, "data.path=c.npz").identity()
 

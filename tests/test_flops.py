@@ -7,8 +7,10 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from clbench.flops import Count, integrate
+from clbench.registry import find
 
 rates = st.floats(0, 1e6)
 knots = st.lists(st.integers(0, 1000), min_size=1, max_size=8, unique=True).map(sorted)
@@ -112,3 +114,23 @@ def test_elementwise_operations_and_norms_are_free():
         (A * 2 + A.exp()).sum()
         torch.linalg.vector_norm(A)
     assert (count.total, count.uncounted) == (0, set())
+
+
+@pytest.mark.parametrize("name", ["mlp", "scole_cnn", "slim_resnet18"])
+@pytest.mark.parametrize("training", [True, False])
+def test_models_count_as_in_torchs_own_counter(name: str, training: bool):
+    model = find("model", name).load()().build((3, 16, 16), 4, 1 / 255).train(training)
+    x, y = torch.zeros(2, 3, 16, 16, dtype=torch.uint8), torch.zeros(2, dtype=torch.long)
+
+    def run() -> None:
+        if training:
+            nn.functional.cross_entropy(model(x), y).backward()
+        else:
+            with torch.inference_mode():  # where torch does not take operators apart
+                model(x)
+
+    with Count() as count:
+        run()
+    with FlopCounterMode(display=False) as oracle:
+        run()
+    assert count.total == oracle.get_total_flops() > 0

@@ -141,7 +141,7 @@ def _batched(
             scores = score(piece_x)
             p = scores.detach().softmax(1)
             # The loss's gradient by the scores, written out: finite where a score is −inf.
-            seed = Targets.given(piece_y).seed(0, p) / len(batch_x)
+            seed = Targets.given(piece_y).seeds(p).at(0) / len(batch_x)
             gradients = torch.autograd.grad(
                 scores, list(params.values()), seed, allow_unused=True, materialize_grads=True
             )

@@ -40,6 +40,16 @@ Calls = dict[nn.Module, list[tuple[Tensor, GradientEdge]]]
 
 
 @dataclass(frozen=True)
+class Seeds:
+    """K functions of each sample's scores, by their gradients; each made when it is asked for."""
+
+    n: int
+    """K"""
+    at: Callable[[int], Tensor]
+    """``k`` to the gradient of the k-th by the scores, ``(b, C)``."""
+
+
+@dataclass(frozen=True)
 class Targets:
     """K labels for each of b samples, and how much each counts.
 
@@ -60,13 +70,14 @@ class Targets:
         """One label per sample, ``(b,)`` int64, of weight 1."""
         return Targets(label[None], torch.ones_like(label)[None])
 
-    def seed(self, k: int, p: Tensor) -> Tensor:
-        """``(b, C)``: √weight times the gradient of log p(label k) by the scores, e_label − p.
+    def seeds(self, p: Tensor) -> Seeds:
+        """For each label, √weight times the gradient of log p(label) by the scores, e_label − p.
 
         Written out rather than left to autograd: finite where a score is −inf.
         """
         identity = torch.eye(p.shape[1], dtype=p.dtype, device=p.device)
-        return (identity[self.label[k]] - p) * self.weight[k].to(p.dtype).sqrt()[:, None]
+        root = self.weight.to(p.dtype).sqrt()[..., None]
+        return Seeds(len(self.label), lambda k: (identity[self.label[k]] - p) * root[k])
 
 
 def squared_gradients(
@@ -91,20 +102,9 @@ def squared_gradients(
 
     def seeds(scores: Tensor) -> Seeds:
         p = scores.softmax(1)
-        labels = targets(p)
-        return Seeds(len(labels.label), lambda k: labels.seed(k, p))
+        return targets(p).seeds(p)
 
     return summed_gradients(model, params, score, x, seeds, torch.square)
-
-
-@dataclass(frozen=True)
-class Seeds:
-    """K functions of each sample's scores, by their gradients; each made when it is asked for."""
-
-    n: int
-    """K"""
-    at: Callable[[int], Tensor]
-    """``k`` to the gradient of the k-th by the scores, ``(b, C)``."""
 
 
 def summed_gradients(

@@ -53,8 +53,9 @@ def config_sha256(entry: Entry, record: Record) -> dict[str, str]:
     identity = copy.copy(record.config)
     for name in NOT_IDENTITY:
         identity.pop(name, None)
-    if not identity.get("diagnostics"):
-        identity.pop("diagnostics", None)
+    for name in ("diagnostics", "compile"):
+        if not identity.get(name):
+            identity.pop(name, None)
     for group in GROUPS:
         if record.config.get(group) is None:  # it has no encoder
             continue

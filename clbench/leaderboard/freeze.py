@@ -14,6 +14,7 @@ import yaml
 from clbench.errors import ClbenchError, UsageError
 from clbench.execute import Options, record_of, run_all
 from clbench.hashing import sha256_of
+from clbench.leaderboard import later
 from clbench.leaderboard.board import DIVISIONS, MIN_SEEDS, Anchor, Board, Budget
 from clbench.leaderboard.entry import SLUG
 from clbench.leaderboard.files import FileError, read_yaml
@@ -22,15 +23,7 @@ from clbench.sweep import sweep
 
 MIN_SPREAD = 5.0
 """A board must part joint from naive by so many standard deviations over seeds, or it cannot rank."""
-NOT_PROTOCOL = (
-    "strategy",
-    "model",
-    "seed",
-    "device",
-    "max_tasks",
-    "checkpoint_seconds",
-    "diagnostics",
-)
+NOT_PROTOCOL = ("strategy", "model", *later.FREE)
 
 
 @dataclass(frozen=True)

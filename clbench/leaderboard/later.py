@@ -1,4 +1,4 @@
-"""Settings that came into a plug-in after a board was frozen: on the board they keep their default."""
+"""Settings that came after a board was frozen: on the board they keep their default."""
 
 from __future__ import annotations
 
@@ -8,21 +8,27 @@ from typing import Any
 
 from clbench.registry import plugins
 
+FREE = ("seed", "device", "max_tasks", "checkpoint_seconds", "diagnostics")
+"""Settings of no group that no board fixes."""
+
 
 def changed(fixed: Mapping[str, Any], config: Mapping[str, Any]) -> list[str]:
-    """What a configuration sets, in the groups that a board fixes, beside what the board lists.
+    """What a configuration sets beside what the board lists, of what is the board's to fix.
 
-    A setting that the board does not list is one that its plug-in did not have when the board was
-    frozen; with its default it does what the plug-in did then.
+    A setting that the board does not list is one that was not there when the board was frozen; with
+    its default, all is done as it was then.
 
     Args:
         fixed: what the board fixes, by ``group.setting``.
         config: the settings of a record; of anybody.
 
     Returns:
-        ``group.setting`` of those that are not at their default.
+        ``group.setting``, or ``setting`` of no group, of those that are not at their default.
     """
-    found = []
+    plain = {k: v for k, v in config.items() if not isinstance(v, Mapping)}
+    here = plain.keys() - fixed.keys() - {*FREE}
+    common = _common() if here else {}
+    found = sorted(k for k in here if not (k in common and plain[k] == common[k]))
     for group in sorted({key.partition(".")[0] for key in fixed} - {"strategy"}):
         settings = config.get(group)
         if isinstance(settings, Mapping):
@@ -41,6 +47,17 @@ def _defaults(group: str, name: str) -> dict[str, Any]:
     plugin = plugins(group).get(name)
     if plugin is None:
         return {}
-    of = dataclasses.fields(plugin.load())
+    return _of_fields(plugin.load())
+
+
+def _common() -> dict[str, Any]:
+    """Of the settings of no group."""
+    from clbench.config import Common  # which needs this package
+
+    return _of_fields(Common)
+
+
+def _of_fields(settings: type) -> dict[str, Any]:
+    of = dataclasses.fields(settings)
     defaults = {f.name: f.default for f in of if f.default is not dataclasses.MISSING}
     return {k: list(v) if isinstance(v, tuple) else v for k, v in defaults.items()}

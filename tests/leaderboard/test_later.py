@@ -33,6 +33,19 @@ def test_of_a_plugin_that_is_not_installed_no_default_is_known():
     assert later.changed({"model": "theirs"}, config) == ["model.width"]
 
 
+@pytest.mark.parametrize(
+    ("config", "found"),
+    [
+        ({"compile": False}, []),
+        ({"compile": True, "seed": 7, "diagnostics": ["rank"]}, ["compile"]),
+        ({"nobody": 1}, ["nobody"]),
+        ({}, []),  # of a record from before
+    ],
+)
+def test_a_later_setting_of_no_group_keeps_its_default(config: dict[str, Any], found: list[str]):
+    assert later.changed(FIXED, {"eval_every": "1", **config}) == found
+
+
 def test_what_a_board_leaves_open_is_open():
     assert (
         later.changed({"data": "digits"}, {"model": {"name": "mlp", "head": "weight_norm"}}) == []
@@ -51,3 +64,5 @@ def test_a_run_is_refused():
     assert len(resolve([*words, "model.head=linear"])) == 1
     with pytest.raises(UsageError, match=r"model\.head came after board 'scole-digits' was frozen"):
         resolve([*words, "model.head=weight_norm"])
+    with pytest.raises(UsageError, match=r"compile came after board 'scole-digits' was frozen"):
+        resolve([*words, "compile=true"])
