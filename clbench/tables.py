@@ -198,10 +198,9 @@ def factors_to_markdown(records: Iterable[Record]) -> str:
     from clbench.factors import final
 
     out = []
-    for name, arm in by_arm(records):
-        known = [r.factors for r in arm if r.status == "completed" and r.factors is not None]
-        if not known:
-            continue
+    arms = by_arm(r for r in records if r.status == "completed" and r.factors is not None)
+    for name, arm in zip(labels(arms), arms, strict=True):
+        known = [r.factors for r in arm.records if r.factors is not None]
         lines = [["factor", "spread", "bracket", "samples", "accuracy %"]]
         lines += [["---", "---:", "---", "---:", "---:"]]
         for found in final(known):
