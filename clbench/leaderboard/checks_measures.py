@@ -12,6 +12,7 @@ from clbench.leaderboard.board import Board
 from clbench.leaderboard.entry import Entry
 from clbench.leaderboard.findings import Finding, error, place, review, run_place, warning
 from clbench.leaderboard.scores import score
+from clbench.leaderboard.verification import is_current
 from clbench.record import Record
 from clbench.schedule import evaluations
 
@@ -176,7 +177,9 @@ def _time(text: str) -> datetime:
 
 
 def nothing_is_too_good(board: Board, entry: Entry) -> Iterator[Finding]:
-    """P1: better than the ceiling, or good at next to no cost: somebody has to run it again."""
+    """P1: better than the ceiling, or good at next to no cost, and nobody has run it again yet."""
+    if is_current(entry):
+        return
     values = score(board, entry)
     mean = math.fsum(values.values()) / len(values)
     ceiling, naive = board.ceiling, board.naive

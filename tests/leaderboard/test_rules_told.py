@@ -16,7 +16,7 @@ from clbench.leaderboard.board import Anchor, Board, Budget
 from clbench.leaderboard.checks import validate, validate_board
 from clbench.leaderboard.entry import load_entry
 from clbench.leaderboard.scores import score
-from clbench.leaderboard.verification import record_sha256
+from clbench.leaderboard.verification import record_sha256, write_verification
 
 
 def test_a_failed_run_scores_zero_and_is_not_dropped(board: Board, naive: Path) -> None:
@@ -46,6 +46,8 @@ def test_too_good_asks_for_a_reproduction_and_fails_nothing(board: Board, naive:
     assert validate(near, load_entry(naive)) == []
     cheap = dataclasses.replace(board, naive=Anchor("naive", mean - 0.1, 0.01, 10**15))
     assert [(f.rule, f.level) for f in validate(cheap, load_entry(naive))] == [("P1", "review")]
+    write_verification(load_entry(naive), "reproduced", [0], {})
+    assert validate(low, load_entry(naive)) == validate(cheap, load_entry(naive)) == []
 
 
 def test_operations_that_no_formula_covers_are_told(board: Board, naive: Path) -> None:
