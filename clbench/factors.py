@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
-from torch import Tensor
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 SEPARATE = 8
 """A number with at most so many values is taken as it is; with more, in ``BRACKETS``."""
@@ -31,7 +32,7 @@ class Factors:
     def correct(self, answers: Tensor) -> list[int]:
         """Correct answers in each bracket, from ``(n,)`` predictions in canonical order."""
         right = (answers == self.truth).long().expand_as(self.code)
-        counts = torch.zeros(len(self.brackets), dtype=torch.int64, device=self.code.device)
+        counts = self.code.new_zeros(len(self.brackets))
         found: list[int] = counts.scatter_add_(0, self.code.flatten(), right.flatten()).tolist()
         return found
 
@@ -60,7 +61,7 @@ def bracketed(values: Mapping[str, np.ndarray], truth: Tensor) -> Factors | None
         brackets += [(factor, name, size) for name, size in zip(names, sizes, strict=True)]
     if not codes:
         return None
-    return Factors(tuple(brackets), torch.as_tensor(np.stack(codes), device=truth.device), truth)
+    return Factors(tuple(brackets), truth.new_tensor(np.stack(codes)), truth)
 
 
 def _cut(values: np.ndarray) -> tuple[list[str], np.ndarray]:

@@ -56,7 +56,7 @@ OPTIONS = {
     "leaderboard": ("--boards", "--check"),
     "study": ("--out", "--page", "--dry-run", "--resume", "--jobs", "--quiet"),
     "cache": ("--json", "--dry-run"),
-    "data": ("--preset", "--seed", "--out", "--sheet", "--overwrite", "--quiet"),
+    "data": ("--preset", "--seed", "--out", "--sheet", "--film", "--overwrite", "--quiet"),
     "fonts": ("--path", "--json"),
     "board": ("--boards", "--out", "--jobs", "--json"),
     "tune": ("--out", "--jobs", "--resume"),

@@ -41,8 +41,8 @@ def test_only_these_shells(capsys: Capture):
     [
         (("ru",), ["run"]),
         (("list", "s"), ["scenarios", "strategies"]),
-        (("run", "scenario=s"), ["scole", "subgroup_shift"]),
-        (("run", "scenario", "=", "s"), ["scole", "subgroup_shift"]),
+        (("run", "scenario=s"), ["scole", "subgroup_shift", "synbols"]),
+        (("run", "scenario", "=", "s"), ["scole", "subgroup_shift", "synbols"]),
         (("list", "e"), ["encoders"]),
         (("cache", "v"), ["verify"]),
         (("cache", "list", "v"), []),
