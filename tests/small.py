@@ -13,7 +13,7 @@ import torch
 from clbench.assemble import assemble
 from clbench.build import Run, prepare
 from clbench.config import resolve_point
-from clbench.data.pool import Arrays, TensorPool
+from clbench.data.pool import Arrays, Pool, TensorPool
 from clbench.harness import Outcome, run_stream, start_ledger
 from clbench.record import Record
 from clbench.strategy import Strategy
@@ -60,7 +60,7 @@ def write_npz(path: Path, **sizes: int) -> Path:
     return path
 
 
-def run(*words: str, on: TensorPool | None = None) -> Run:
+def run(*words: str, on: Pool | None = None) -> Run:
     """A run over a pool in memory, without reading any data set."""
     given = {word.partition("=")[0] for word in words}
     extra = ["device=cpu"]

@@ -15,10 +15,12 @@ from hypothesis import strategies as st
 from small import CPU
 
 from clbench.build import load_pool, prepare
+from clbench.checks.pools import symbols
 from clbench.config import resolve_point
 from clbench.data import latent
 from clbench.data.latent import LatentPool
-from clbench.data.pool import TensorPool
+from clbench.data.pool import Pool, TensorPool
+from clbench.data.synbols.pool import SynbolsPool
 from clbench.data.transforms import Corrupt
 from clbench.errors import UsageError
 from clbench.registry import plugins
@@ -216,7 +218,9 @@ def test_transforms_of_images_refuse_vectors_as_before(tiny: Path):
 @pytest.mark.parametrize("scenario", sorted(plugins("scenario")))
 @pytest.mark.parametrize("encoder", ["tiny", "random:mlp"])
 def test_every_scenario_composes(tiny: Path, scenario: str, encoder: str):
-    on = small.pool(n_classes=10, n_train=4, n_test=2, shape=(8, 8))
+    on: Pool = small.pool(n_classes=10, n_train=4, n_test=2, shape=(8, 8))
+    if plugins("scenario")[scenario].load().takes is SynbolsPool:
+        on = symbols()
     chosen = str(tiny) if encoder == "tiny" else encoder
     run = small.run(
         f"scenario={scenario}", "strategy=naive", "max_tasks=2", f"encoder={chosen}", on=on
