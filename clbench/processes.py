@@ -17,7 +17,8 @@ def fresh_process() -> ProcessPoolExecutor:
     server = "forkserver" in get_all_start_methods()
     context = get_context("forkserver" if server else "spawn")
     if server:
-        context.set_forkserver_preload(["clbench.execute"])
+        # Torch's optimizers import its compiler when the first of them is made.
+        context.set_forkserver_preload(["clbench.execute", "torch._dynamo"])
     # The server's environment is that of the moment it was started.
     return ProcessPoolExecutor(
         1, mp_context=context, initializer=_take_over, initargs=(dict(os.environ),)
