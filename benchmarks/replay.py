@@ -1,10 +1,10 @@
 """A training step with replay, and the insertion into a memory, in units of naive training.
 
 The digits MLP, as many replayed as new samples, one thread; the arms are interleaved in one process
-and the ratios are medians over blocks. A step may cost what it sends through the network, and 15 %:
-next to each ratio stands 1.15 times the samples per new one, counted in one experience, of which a
-forward pass alone counts as a third of a forward and backward one. For ``er`` that is
-(1 + replayed/new) x 1.15 = 2.3. Insertion is that of one experience.
+and the ratios are medians over blocks, of the process's own CPU time. A step may cost what it sends
+through the network, and 15 %: next to each ratio stands 1.15 times the samples per new one, counted in
+one experience, of which a forward pass alone counts as a third of a forward and backward one. For
+``er`` that is (1 + replayed/new) x 1.15 = 2.3. Insertion is that of one experience.
 
     python benchmarks/replay.py
 """
@@ -61,7 +61,7 @@ def passes(arm: GradientStrategy, given: TaskData) -> float:
 
 
 def seconds(run: object, *args: object) -> float:
-    """How long a call takes."""
+    """CPU time of a call."""
     start = time.process_time()
     run(*args)  # type: ignore[operator]
     return time.process_time() - start
