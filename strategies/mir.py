@@ -8,9 +8,8 @@ samples drawn at random, the ``replay_batch`` with the largest
 
 join the batch; the loss is that of ER. Candidates are drawn without replacement, so that no sample
 is replayed twice in a step. Deviations: those of ``clbench.replay``; samples are scored in
-evaluation mode, so that batch statistics learn nothing from them, and both times with the statistics
-that the virtual step has left; s is MI-1 of the paper (MI-2, which compares with the best loss so far,
-is not offered); the virtual step has no momentum and no clipping.
+evaluation mode, so that batch statistics learn nothing from them; s is MI-1 of the paper (MI-2, which
+compares with the best loss so far, is not offered); the virtual step has no momentum and no clipping.
 """
 
 from __future__ import annotations
@@ -56,16 +55,16 @@ class MIR(ReplayStrategy):
 
     def interference(self, batch: Batch, pool: Batch) -> Tensor:
         """``(len(pool),)``: by how much a step on ``batch`` raises the loss of each in ``pool``."""
-        gradient = self._flat.gradient(self.loss(batch))
-        weights = self.weights.clone()
-        self.model.eval()
         before = self._losses(pool)
-        self.weights.sub_(gradient, alpha=self.lr)
+        weights = self.weights.clone()
+        self.weights.sub_(self._flat.gradient(self.loss(batch)), alpha=self.lr)
         after = self._losses(pool)
-        self.model.train()
         self.weights.copy_(weights)
         return after - before
 
     @torch.no_grad()
     def _losses(self, batch: Batch) -> Tensor:
-        return F.cross_entropy(self.scores(batch), batch.y, reduction="none")
+        self.model.eval()
+        losses = F.cross_entropy(self.scores(batch), batch.y, reduction="none")
+        self.model.train()
+        return losses
