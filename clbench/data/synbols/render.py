@@ -20,9 +20,9 @@ from clbench.data.synbols.counter import Draws
 from clbench.data.synbols.patterns import PATTERNS, Camouflage, Fill, Natural, paint, within
 from clbench.data.synbols.textures import Photographs, crops, planes
 
-BATCH_PIXELS, DEVICE_BATCH_PIXELS, SMALLEST_BATCH = 1 << 16, 1 << 17, 8
-"""Images in memory as floats at a time have so many pixels: on a CPU they stay in a core's cache,
-elsewhere a batch is worth a kernel; but there are at least so many images."""
+BATCH_PIXELS, SMALLEST_BATCH = 1 << 17, 8
+"""Images in memory as floats at a time have so many pixels, 128 images of 32x32, and few enough for
+a cache; but there are at least so many images."""
 CHUNK = 2048
 """Shapes whose parameters are worked out at a time."""
 CELL = 8
@@ -123,8 +123,7 @@ class Renderer:
     @property
     def batch(self) -> int:
         """Images in memory as floats at a time."""
-        pixels = BATCH_PIXELS if self.device.type == "cpu" else DEVICE_BATCH_PIXELS
-        return max(SMALLEST_BATCH, pixels // self.side**2)
+        return max(SMALLEST_BATCH, BATCH_PIXELS // self.side**2)
 
     def _draw(self, part: Attributes, out: Tensor) -> None:
         """The background, every shape over those before, and the finish, a batch at a time."""
