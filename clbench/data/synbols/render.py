@@ -109,16 +109,11 @@ class Renderer:
             shown = np.flatnonzero(attributes.shown[:, s])
             for chunk in _slices(len(shown), CHUNK):
                 rows = shown[chunk]
-                cover = self._cover(attributes, rows, s)
+                cover = self._cover(self._place(attributes, rows, s), attributes.glyph[rows, s])
                 for batch in _slices(len(rows), self.batch):
                     covered = (cover(batch)[:, 0] * 255).round().to(torch.uint8)
                     out[self._put(rows[batch]), s] = covered
         return out
-
-    @property
-    def levels(self) -> int:
-        """Of the pyramid."""
-        return len(self.pictures)
 
     @property
     def batch(self) -> int:
@@ -128,8 +123,8 @@ class Renderer:
     def _draw(self, part: Attributes, out: Tensor) -> None:
         """The background, every shape over those before, and the finish, a batch at a time."""
         # Symbols of about one size together: those of a batch are sampled in boxes of one size.
-        size = place(self.atlas, part, np.arange(len(part)), 0, self.side, self.levels).size
-        order = np.lexsort(size.T[::-1])
+        first = self._place(part, np.arange(len(part)), 0)
+        order = np.lexsort((*first.size.T[::-1], first.level))
         part, number = part.rows(order), self._put(order)
         ground = self._fill(part.background, part.background_seed)
         shapes = []
@@ -137,7 +132,8 @@ class Renderer:
             rows = np.flatnonzero(part.shown[:, s])
             if len(rows):
                 fill = self._fill(part.foreground[rows, s], part.foreground_seed[rows, s])
-                shapes.append((rows, fill, self._cover(part, rows, s)))
+                placed = self._place(part, rows, s) if s else first.rows(order[rows])
+                shapes.append((rows, fill, self._cover(placed, part.glyph[rows, s])))
         finish = self._finish(part)
         for batch in _slices(len(part), self.batch):
             # Of one colour each, there is a pixel an image: what is laid over it needs them all.
@@ -151,7 +147,7 @@ class Renderer:
                     below = image.index_select(0, index)
                     below.lerp_(fill(which).expand_as(below), cover(which))
                     image.index_copy_(0, index, below)
-            out.index_copy_(0, number[batch], finish(image, batch).to(torch.uint8))
+            out.index_copy_(0, number[batch], finish(image, batch))
 
     def _fill(self, codes: np.ndarray, seeds: np.ndarray) -> Fill:
         """Of patterns ``(n,)``."""
@@ -185,10 +181,12 @@ class Renderer:
             return lambda rows: photographs.crop(pattern, seeds[rows], self.side)
         return paint(pattern, seeds, self.side, self.device)
 
-    def _cover(self, attributes: Attributes, rows: np.ndarray, s: int) -> Callable[[slice], Tensor]:
-        """``(n, 1, side, side)`` float32: how much of each pixel the shape ``s`` covers."""
-        placed = place(self.atlas, attributes, rows, s, self.side, self.levels)
-        glyph = self._put(attributes.glyph[rows, s])
+    def _place(self, attributes: Attributes, rows: np.ndarray, s: int) -> Placed:
+        return place(self.atlas, attributes, rows, s, self.side, len(self.pictures))
+
+    def _cover(self, placed: Placed, glyph: np.ndarray) -> Callable[[slice], Tensor]:
+        """``(n, 1, side, side)`` float32: how much of each pixel a shape covers."""
+        glyphs = self._put(glyph)
         affine = self._put(placed.affine.astype(np.float32))
         cells = -(-self.side // CELL)  # in a row of the image
         steps = torch.arange(cells * CELL, device=self.device)
@@ -212,7 +210,7 @@ class Renderer:
                 a = affine.index_select(0, index)
                 along = a[..., :1] * x.flatten(1)[:, None]
                 down = a[..., 1:2] * y.flatten(1)[:, None] + a[..., 2:]
-                pictures = self.pictures[level].index_select(0, glyph[index])
+                pictures = self.pictures[level].index_select(0, glyphs[index])
                 box = _sampled(pictures, along, down)
                 out.index_copy_(0, self._put(cell.ravel()), box.view(-1, CELL))
             return out.view(n, 1, self.side, cells * CELL)[..., : self.side]
@@ -236,7 +234,9 @@ class Renderer:
             image = image.mul_(gain[:, None, None, None]).add_(offset[:, None, None, None])
             if noisy[rows].any():
                 image.view(len(image), -1).add_(noise(rows))
-            return image.clamp_(0, 255)[:, 0] if self.gray else image.clamp_(0, 255)
+            # By way of 16 bits: twice as fast, the same.
+            image = image.clamp_(0, 255).to(torch.int16).to(torch.uint8)
+            return image[:, 0] if self.gray else image
 
         return finished
 
@@ -265,6 +265,10 @@ class Placed:
     """``(n, 2)`` int64: where a box that has all of it begins, in cells and rows, ..."""
     size: np.ndarray
     """... and the box's size, at least 1 each."""
+
+    def rows(self, which: np.ndarray) -> Placed:
+        """In some of the images."""
+        return Placed(self.affine[which], self.level[which], self.corner[which], self.size[which])
 
 
 def place(
