@@ -47,6 +47,8 @@ class Options:
     quiet: bool = False
     """No progress on stderr."""
     tensorboard: bool = True
+    curve: bool = True
+    """Draw ``curve.png``; a run that nobody looks at needs none."""
 
 
 @dataclass(frozen=True)
@@ -249,8 +251,9 @@ def _run(run: Run, strategy: Any, folder: Path, options: Options) -> Record:
             save=lambda books, state: checkpoint.save(saved, _identity(run), books, state),
         )
     record = assemble(run, strategy, outcome, datetime.fromisoformat(ledger.started))
-    from clbench.plots import save_curve
+    if options.curve:
+        from clbench.plots import save_curve
 
-    save_curve([record], folder / "curve.png")
+        save_curve([record], folder / "curve.png")
     record.save(folder / "record.json")
     return record

@@ -13,6 +13,7 @@ from clbench.record import Record, write_atomically
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 MEASURED = ("rankme", "dead_units", "weight_norm", "plasticity")
 """Diagnostics of ``clbench.diagnostics`` that have a panel of their own."""
@@ -64,9 +65,16 @@ def plot_factor(records: Sequence[Record], number: int, axes: Axes) -> None:
 
 
 def save_curve(records: Sequence[Record], path: Path) -> None:
-    """A run's curve, retention and frequency as one PNG; needs no display.
+    """The overview of a run as a PNG; needs no display."""
+    buffer = io.BytesIO()
+    overview(records).savefig(buffer, format="png", dpi=100)
+    write_atomically(path, buffer.getvalue())
 
-    Below them, where there are any, the diagnostics that a run can switch on.
+
+def overview(records: Sequence[Record]) -> Figure:
+    """A run's curve, retention and, where classes differ in it, frequency.
+
+    Below them, where there are any, the diagnostics that a run can switch on, and the factors.
     """
     from matplotlib.figure import Figure
 
@@ -78,7 +86,8 @@ def save_curve(records: Sequence[Record], path: Path) -> None:
     n_factors = min(FACTORS_SHOWN, len(final([known[0].factors or {}]))) if known else 0
     figure = Figure(figsize=(13, 4 * n_rows), layout="constrained")
     upper, *lower = figure.subfigures(n_rows, 1, squeeze=False)[:, 0]
-    curve, retention, frequency = upper.subplots(1, 3)
+    uneven = len({row["frequency"] for r in records for row in r.frequency}) > 1
+    curve, retention, *frequency = upper.subplots(1, 2 + uneven)
     if known:
         below = lower.pop()
         for number, axes in enumerate(below.subplots(1, n_factors, squeeze=False)[0]):
@@ -97,16 +106,16 @@ def save_curve(records: Sequence[Record], path: Path) -> None:
         at = [sorted(bins).index(r["since"]) for r in rows]
         retention.plot(at, [r["accuracy"] for r in rows], "o-")
         shares = [r["frequency"] for r in record.frequency]
-        frequency.scatter(shares, [r["accuracy"] for r in record.frequency])
+        for axes in frequency:
+            axes.scatter(shares, [r["accuracy"] for r in record.frequency])
     retention.set_xticks(range(len(bins)), [bins[since] for since in sorted(bins)])
     retention.set(xlabel="tasks since the class was last seen", ylabel="accuracy", ylim=(0, 1.02))
-    frequency.set(xlabel="share of tasks with the class", ylabel="final accuracy", ylim=(0, 1.02))
-    frequency.locator_params(axis="x", nbins=5)
-    for axes in (retention, frequency):
+    for axes in frequency:
+        axes.set(xlabel="share of tasks with the class", ylabel="final accuracy", ylim=(0, 1.02))
+        axes.locator_params(axis="x", nbins=5)
+    for axes in (retention, *frequency):
         axes.grid(alpha=0.3)
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=100)
-    write_atomically(path, buffer.getvalue())
+    return figure
 
 
 def save_comparison(records: Sequence[Record], path: Path) -> None:

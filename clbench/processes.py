@@ -6,6 +6,10 @@ import os
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_all_start_methods, get_context
 
+SLOW = ("torch._dynamo", "sklearn.datasets")
+"""Imported by most runs, for a second or two: by torch's optimizers when the first of them is made, and
+for the default data."""
+
 
 def fresh_process() -> ProcessPoolExecutor:
     """One new process that knows nothing of this one but its environment variables.
@@ -17,8 +21,7 @@ def fresh_process() -> ProcessPoolExecutor:
     server = "forkserver" in get_all_start_methods()
     context = get_context("forkserver" if server else "spawn")
     if server:
-        # Torch's optimizers import its compiler when the first of them is made.
-        context.set_forkserver_preload(["clbench.execute", "torch._dynamo"])
+        context.set_forkserver_preload(["clbench.execute", *SLOW])
     # The server's environment is that of the moment it was started.
     return ProcessPoolExecutor(
         1, mp_context=context, initializer=_take_over, initargs=(dict(os.environ),)

@@ -111,6 +111,12 @@ def test_a_run_leaves_its_files_and_is_skipped_when_done(
     assert {p.name: p.read_bytes() for p in first.folder.iterdir()} == before
 
 
+def test_a_run_need_not_draw_a_curve(npz: Path, tmp_path: Path):
+    [done] = go(npz, tmp_path, curve=False)
+    assert {p.name for p in done.folder.iterdir()} >= FILES - {"curve.png"}
+    assert not (done.folder / "curve.png").exists()
+
+
 def test_no_path_gets_into_the_record(npz: Path, tmp_path: Path):
     [done] = go(npz, tmp_path)
     text = (done.folder / "record.json").read_text()

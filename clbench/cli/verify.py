@@ -30,7 +30,9 @@ def add(commands: Any) -> None:
     parser.add_argument(
         "folder", type=Path, metavar="ENTRY", help="an entry's folder, or a board's"
     )
-    parser.add_argument("--seeds", default="0", metavar="LIST", help="0,1 or 0..4 or all (0)")
+    parser.add_argument(
+        "--seeds", metavar="LIST", help="0,1 or 0..4 or all (the board's first seed)"
+    )
     parser.add_argument("--prefix", type=int, metavar="N", help="only the first N tasks' rows")
     parser.add_argument(
         "--jobs", type=int, default=1, metavar="N", help="entries verified at a time (1)"
@@ -126,10 +128,12 @@ def _verify(
     return [{"entry": entry.slug, **dataclasses.asdict(one)} for one in found], passed
 
 
-def _seeds(text: str, every: tuple[int, ...]) -> list[int]:
+def _seeds(text: str | None, every: tuple[int, ...]) -> list[int]:
     from clbench.errors import UsageError
     from clbench.sweep import split_top
 
+    if text is None:
+        return [every[0]]
     if text == "all":
         return list(every)
     try:

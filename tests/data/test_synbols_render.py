@@ -68,13 +68,40 @@ def test_more_images_than_a_batch_holds_take_no_more_memory_in_floats(monkeypatc
     seen = []
     real = render.Renderer._finish
 
-    def spy(self, image, part):
-        seen.append(len(image))
-        return real(self, image, part)
+    def spy(self, part):
+        finished = real(self, part)
+
+        def watched(image, rows):
+            seen.append(len(image))
+            return finished(image, rows)
+
+        return watched
 
     monkeypatch.setattr(render.Renderer, "_finish", spy)
-    g.images(np.arange(2 * render.BATCH + 1))
-    assert seen == [render.BATCH, render.BATCH, 1]
+    monkeypatch.setattr(render, "BATCH_PIXELS", 10 * 16**2)
+    assert g.renderer.batch == 10
+    g.images(np.arange(21))
+    assert seen == [10, 10, 1]
+
+
+@pytest.mark.parametrize("side", [20, 32, 64])
+def test_boxes_hold_all_that_is_seen_of_a_shape(side: int, monkeypatch):
+    spec = dataclasses.replace(
+        EVERYTHING, scale=Uniform(0.05, 2), rotation=Uniform(0, 7), resolution=side
+    )
+    g = generator(spec)
+    a = g.attributes(np.arange(60))
+    boxed = g.renderer.masks(a)
+    real = render.place
+
+    def whole(*arguments):
+        placed = real(*arguments)
+        size = np.full_like(placed.size, (-(-side // render.CELL), side))
+        return dataclasses.replace(placed, corner=np.zeros_like(size), size=size)
+
+    monkeypatch.setattr(render, "place", whole)
+    assert torch.equal(g.renderer.masks(a), boxed)
+    assert boxed.any()
 
 
 def inked(char, path, size):  # type: ignore[no-untyped-def]
@@ -239,8 +266,7 @@ def test_pixel_noise_is_gaussian_with_the_stated_deviation():
         inverse_color=constant(False),
     )
     g = generator(spec)
-    noise = torch.zeros(40, 3, 32, 32)
-    g.renderer._add_noise(noise, g.attributes(np.arange(40)), np.arange(40))
+    noise = g.renderer._noise(g.attributes(np.arange(40)))(slice(0, 40))
     standard = (noise / (255 * 0.02)).flatten().double().numpy()
     assert stats.kstest(standard, "norm").pvalue > 1e-4
     rows = noise.flatten(1).double().numpy()
@@ -252,7 +278,7 @@ def test_a_radial_gradient_solves_its_circles():
     rng = np.random.default_rng(0)
     start, end = rng.random((20, 2)), rng.random((20, 2))
     x = (torch.arange(16) + 0.5) / 16
-    t = patterns._radial(start, end, x, x[:, None]).double().numpy()
+    t = patterns._radial(start, end, x, x[:, None])(slice(0, 20)).double().numpy()
     for i in range(20):
         centre = start[i][:, None, None] + t[i] * (end[i] - start[i])[:, None, None]
         radius = 2 - 1.9 * t[i]
@@ -262,23 +288,22 @@ def test_a_radial_gradient_solves_its_circles():
 
 
 def test_gradients_and_colours():
-    seeds = np.arange(400, dtype=np.uint64)
+    seeds, every = np.arange(400, dtype=np.uint64), slice(0, 400)
     for kind in (Gradient(), Gradient(("linear",)), Gradient(("radial",))):
-        image = paint(kind, seeds, 16, CPU)
+        image = paint(kind, seeds, 16, CPU)(every)
         assert image.shape == (400, 3, 16, 16)
         assert image.min() >= 0
         assert image.max() <= 1
         assert abs(image.mean().item() - 0.5) < 0.03
-    linear = paint(Gradient(("linear",)), seeds, 16, CPU)
+    linear = paint(Gradient(("linear",)), seeds, 16, CPU)(every)
     assert linear.diff(dim=2).diff(dim=2).abs().median() < 1e-5  # straight but for the stops
-    multi = paint(Gradient(layers=2, alpha=0.5), seeds, 16, CPU)
+    multi = paint(Gradient(layers=2, alpha=0.5), seeds, 16, CPU)(every)
     assert abs(multi.mean().item() - 0.5 * 0.75) < 0.03  # a quarter of the black shows through
-    solid = paint(Solid(), seeds, 16, CPU)
+    solid = paint(Solid(), seeds, 16, CPU)(every)
     assert solid.shape == (400, 3, 1, 1)
     assert abs(solid.var().item() - 1 / 12) < 0.01
-    assert (
-        paint(Solid((1, 0, 0.5)), seeds, 16, CPU)[5].flatten() == torch.tensor([1, 0, 0.5])
-    ).all()
+    stated = paint(Solid((1, 0, 0.5)), seeds, 16, CPU)(slice(5, 6))
+    assert (stated.flatten() == torch.tensor([1, 0, 0.5])).all()
 
 
 def correlation(x: torch.Tensor, dim: int, lag: int) -> float:
@@ -296,7 +321,8 @@ def test_crops_of_a_bank_have_the_statistics_of_exact_strokes(name: str):
     want = torch.as_tensor(exact).permute(0, 3, 1, 2).float() / 255
     bank = textures.bank(pattern, 32)
     assert bank.shape == (32 * SMALL_BANK, 32 * SMALL_BANK, 3)
-    got = textures.crop(textures.planes(bank, CPU), np.arange(400, dtype=np.uint64), 32)
+    seeds = np.arange(400, dtype=np.uint64)
+    got = textures.crops(textures.planes(bank, CPU), seeds, 32)(slice(0, 400))
     assert abs(float(want.mean()) - 0.5) < 0.02
     assert abs(float(got.mean()) - float(want.mean())) < 0.02
     assert abs(float(got.std() / want.std()) - 1) < 0.05
@@ -312,9 +338,8 @@ def test_crops_of_a_bank_have_the_statistics_of_exact_strokes(name: str):
 def test_crops_are_pieces_of_the_bank_with_channels_permuted_and_some_turned():
     rows, columns = torch.meshgrid(torch.arange(64), torch.arange(64), indexing="ij")
     bank = torch.stack((rows, 64 + columns, torch.full_like(rows, 200)), -1).to(torch.uint8)
-    crops = (
-        textures.crop(textures.planes(bank.numpy(), CPU), np.arange(200, dtype=np.uint64), 8) * 255
-    )
+    seeds = np.arange(200, dtype=np.uint64)
+    crops = textures.crops(textures.planes(bank.numpy(), CPU), seeds, 8)(slice(0, 200)) * 255
     found = set()
     for crop in crops.round().int():
         order = crop.amin((1, 2)).argsort()  # rows, columns, constant

@@ -14,6 +14,7 @@ import pytest
 from tiny import declare, edit, run_on
 
 from clbench.cli import main
+from clbench.cli.verify import _seeds
 from clbench.errors import UsageError
 from clbench.leaderboard import verify
 from clbench.leaderboard.board import Board
@@ -72,6 +73,12 @@ def test_a_reproduction_lifts_the_tier(naive: Path, capsys: pytest.CaptureFixtur
     assert entry.verification.detail["bits"] is True
     assert [*entry.verification.records_sha256] == ["1"]
     assert is_current(entry)
+
+
+def test_seeds_are_the_boards_first_unless_said() -> None:
+    assert _seeds(None, (10, 11, 12)) == [10]
+    assert _seeds("all", (10, 11, 12)) == [10, 11, 12]
+    assert _seeds("10..11", (10, 11, 12)) == [10, 11]
 
 
 def test_entries_of_a_board_are_verified_side_by_side(

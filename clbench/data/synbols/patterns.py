@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -72,8 +73,19 @@ PATTERNS: dict[str, Pattern] = {
 preset ``camouflage``."""
 
 
-def paint(pattern: Solid | Gradient, seeds: np.ndarray, side: int, device: torch.device) -> Tensor:
-    """``(n, 3, side, side)`` float32 in [0, 1] of ``(n,)`` uint64 seeds; solid: ``(n, 3, 1, 1)``.
+Fill = Callable[[slice], Tensor]
+"""``(n, 3, side, side)`` float32 in [0, 1] of some consecutive images, of one colour each
+``(n, 3, 1, 1)``. What follows from their seeds was worked out for all of them together."""
+
+
+def within(rows: np.ndarray, batch: slice) -> tuple[slice, np.ndarray]:
+    """Which of some ascending rows are in a batch, and where in the batch they are."""
+    first, last = np.searchsorted(rows, (batch.start, batch.stop)).tolist()
+    return slice(first, last), rows[first:last] - batch.start
+
+
+def paint(pattern: Solid | Gradient, seeds: np.ndarray, side: int, device: torch.device) -> Fill:
+    """What ``(n,)`` uint64 seeds give.
 
     Gradients as in Synbols: a linear one goes from (x, y) ~ U² at an angle ~ U(0, 2 pi) over a
     length 1 + 0.2 N; a radial one from a circle of radius 2 to one of radius 0.1, both centres ~
@@ -85,20 +97,24 @@ def paint(pattern: Solid | Gradient, seeds: np.ndarray, side: int, device: torch
         colour = np.stack([draws.uniform(slot) for slot in range(3)], 1)
         if pattern.colour is not None:
             colour = np.broadcast_to(np.array(pattern.colour), (len(seeds), 3))
-        return _put(colour, device)[:, :, None, None]
-    image = _gradient(pattern, draws.child(0), side, device)
+        return _put(colour, device)[:, :, None, None].__getitem__
+    layers = [_gradient(pattern, draws.child(i), side, device) for i in range(pattern.layers)]
     if pattern.alpha == 1:
+        return layers[-1]
+
+    def fill(rows: slice) -> Tensor:
+        image = layers[0](rows) * pattern.alpha  # over black
+        for layer in layers[1:]:
+            image.lerp_(layer(rows), pattern.alpha)
         return image
-    image = image * pattern.alpha  # over black
-    for layer in range(1, pattern.layers):
-        image.lerp_(_gradient(pattern, draws.child(layer), side, device), pattern.alpha)
-    return image
+
+    return fill
 
 
-def _gradient(pattern: Gradient, draws: Draws, side: int, device: torch.device) -> Tensor:
+def _gradient(pattern: Gradient, draws: Draws, side: int, device: torch.device) -> Fill:
     u = np.stack([draws.uniform(slot) for slot in range(14)], 1)
     colours = u[:, 5:].reshape(-1, 3, 3)  # at 1, at 0.5, at 0
-    radial = np.array([kind == "radial" for kind in pattern.types])[
+    is_radial = np.array([kind == "radial" for kind in pattern.types])[
         draws.below(20, len(pattern.types))
     ]
     # Linear: t = a x + b y + c.
@@ -108,19 +124,25 @@ def _gradient(pattern: Gradient, draws: Draws, side: int, device: torch.device) 
     linear = _put(np.stack((a, b, -(a * u[:, 0] + b * u[:, 1])), 1), device)[:, :, None, None]
     x = (torch.arange(side, device=device, dtype=torch.float32) + 0.5) / side
     y = x[:, None]
-    t = (linear[:, 0] * x).add(linear[:, 1] * y + linear[:, 2])
-    rows = np.flatnonzero(radial)
-    if len(rows):
-        t[torch.as_tensor(rows, device=device)] = _radial(u[rows, :2], u[rows, 3:5], x, y)
-    t = t[:, None]
+    along, across = linear[:, 0] * x, linear[:, 1] * y + linear[:, 2]
+    circles = np.flatnonzero(is_radial)
+    radial = _radial(u[circles, :2], u[circles, 3:5], x, y)
     stops = _put(colours, device)[..., None, None]
-    steps = (stops[:, 1] - stops[:, 2], stops[:, 0] - stops[:, 1])
-    t.mul_(2)
-    image = (steps[0] * t.clamp(0, 1)).add_(stops[:, 2])
-    return image.addcmul_(steps[1], t.sub_(1).clamp_(0, 1))
+    start, first, second = stops[:, 2], stops[:, 1] - stops[:, 2], stops[:, 0] - stops[:, 1]
+
+    def fill(rows: slice) -> Tensor:
+        t = along[rows] + across[rows]
+        which, at = within(circles, rows)
+        if len(at):
+            t.index_copy_(0, torch.as_tensor(at, device=device), radial(which))
+        t = t[:, None].mul_(2)
+        image = (first[rows] * t.clamp(0, 1)).add_(start[rows])
+        return image.addcmul_(second[rows], t.sub_(1).clamp_(0, 1))
+
+    return fill
 
 
-def _radial(start: np.ndarray, end: np.ndarray, x: Tensor, y: Tensor) -> Tensor:
+def _radial(start: np.ndarray, end: np.ndarray, x: Tensor, y: Tensor) -> Fill:
     """``(n, side, side)``: how far from the outer circle (0) to the inner one (1) a point lies.
 
     The t at which a circle, its centre and radius moving from the one to the other, passes through
@@ -133,9 +155,15 @@ def _radial(start: np.ndarray, end: np.ndarray, x: Tensor, y: Tensor) -> Tensor:
         _put(v, x.device)[:, None, None] for v in (a, start[:, 0], start[:, 1], *move.T)
     )
     px, py = x - sx, y - sy
-    b = px * dx + py * dy + OUTER_RADIUS * shrink
-    c = px * px + py * py - OUTER_RADIUS**2
-    return (b + (b * b - a * c).clamp_min(0).sqrt()) / a
+    moved_x, moved_y, square_x, square_y = px * dx, py * dy, px * px, py * py
+
+    def t(rows: slice) -> Tensor:
+        b = (moved_x[rows] + moved_y[rows]).add_(OUTER_RADIUS * shrink)
+        c = (square_x[rows] + square_y[rows]).sub_(OUTER_RADIUS**2)
+        root = (b * b).sub_(c.mul_(a[rows])).clamp_min_(0).sqrt_()
+        return root.add_(b).div_(a[rows])
+
+    return t
 
 
 def _put(values: np.ndarray, device: torch.device) -> Tensor:

@@ -24,7 +24,7 @@ from torch.nn import functional
 from clbench.data import array_cache
 from clbench.data.synbols.counter import Draws
 from clbench.data.synbols.distributions import Normal
-from clbench.data.synbols.patterns import Camouflage, Natural
+from clbench.data.synbols.patterns import Camouflage, Fill, Natural
 from clbench.errors import UsageError
 
 BANK_SIDE = 16
@@ -97,18 +97,23 @@ def planes(picture: np.ndarray, device: torch.device) -> Tensor:
     return torch.stack((upright, upright.flip(1, 2)))
 
 
-def crop(bank: Tensor, seeds: np.ndarray, side: int) -> Tensor:
-    """``(n, 3, side, side)`` float32 in [0, 1]: a crop of ``planes`` for each of ``(n,)`` seeds."""
+def crops(bank: Tensor, seeds: np.ndarray, side: int) -> Fill:
+    """Crops of ``planes``, one for each of ``(n,)`` seeds."""
     draws, width = Draws(seeds), bank.shape[-1]
     room = width - side + 1
     top, left, turned = draws.below(0, room), draws.below(1, room), draws.below(3, 2)
     plane = 3 * turned[:, None] + CHANNELS[draws.below(2, len(CHANNELS))]
     start = (plane * width + top[:, None]) * width + left[:, None]
+    starts = torch.as_tensor(start, device=bank.device)
     # Every square of the bank by where it begins: taken whole, not pixel by pixel.
     n_starts = bank.numel() - (side - 1) * (width + 1)
     squares = bank.as_strided((n_starts, side, side), (1, width, 1))
-    taken = squares.index_select(0, torch.as_tensor(start.reshape(-1), device=bank.device))
-    return taken.view(len(seeds), 3, side, side).float().mul_(1 / 255)
+
+    def fill(rows: slice) -> Tensor:
+        taken = squares.index_select(0, starts[rows].flatten())
+        return taken.view(-1, 3, side, side).float().mul_(1 / 255)
+
+    return fill
 
 
 def photographs(place: Path | None) -> list[np.ndarray]:
