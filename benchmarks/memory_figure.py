@@ -96,7 +96,10 @@ def _draw_panel(panel: Panel, budgets: Sequence[int], axes: Any) -> None:
         axes.annotate(
             line.name, (0.97, at), (1.04, label), "axes fraction", "axes fraction",
             color=line.color, fontsize=9, va="center", annotation_clip=False,
-            arrowprops={"arrowstyle": "-", "color": line.color, "lw": 0.6, "shrinkB": 3},
+            arrowprops={
+                "arrowstyle": "-", "color": line.color, "lw": 0.6, "shrinkA": 0, "shrinkB": 0,
+                "relpos": (0, 0.5),  # the text's left edge: a line to its middle crosses others
+            },
         )  # fmt: skip
 
 

@@ -59,9 +59,11 @@ STREAMS = (
 RATES = "strategy.lr=0.03,0.1"
 MAP = ("strategy.noise=0.3,1", "strategy.prior_std=0.3,1")
 FIXED = ("strategy.noise=0.3,1,3,10",)
+REPLAY = (RATES, "strategy.replays=32,128")
 KANERVA = (
     Arm("kanerva map", ("strategy=kanerva",), MAP, "#D55E00", "o"),
     Arm("kanerva fixed", ("strategy=kanerva", "strategy.address=fixed"), FIXED, "#E69F00", "D"),
+    Arm("kanerva replay", ("strategy=kanerva", "strategy.mode=replay"), REPLAY, "#CC79A7", "v"),
 )
 GDUMB = Arm("gdumb", ("strategy=gdumb",), (RATES, "strategy.epochs=30,60"), "#009E73", "P")
 NAIVE = Arm("naive", ("strategy=naive",), (RATES,), "#777777", "x", sized=False)

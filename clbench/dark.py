@@ -36,7 +36,8 @@ class DarkReplay(ReplayStrategy):
     ) -> None:
         super().__init__(info, config, build_model, extra={"logits": (info.n_classes,)})
         self._visits: _Visits | None = None
-        self._source = torch.full_like(self.memory.y, -1)
+        self._source = torch.arange(0, device=self.weights.device)
+        self._masked = config.mask == "group" or info.task_ids
 
     def begin(self, task: TaskData) -> TaskData:
         """Make room for the logits that the experience's samples are going to have."""
@@ -45,19 +46,18 @@ class DarkReplay(ReplayStrategy):
             self.weights.new_zeros(len(task), self.info.n_classes), task.epoch(epochs - 1), epochs
         )
         super().begin(task)
-        # Slots of the running experience lead to its samples, all others to none.
-        self._source = torch.full_like(self.memory.y, -1)
-        current = self._live.slots[self._live.n_earlier :]
-        arrivals = self._live.arrivals
-        self._source[current] = torch.tensor(arrivals, dtype=torch.int64, device=task.y.device)
+        # What may be replayed of the running experience leads to its samples, all else to none.
+        live = self._live
+        arrived = torch.tensor(live.arrivals, dtype=torch.int64, device=task.y.device)
+        self._source = torch.cat([arrived.new_full((live.n_earlier,), -1), arrived])
         return task
 
     def gather(self, index: Tensor, like: Tensor) -> Batch:
         """Stored samples with their logits, those of the running experience with the new ones."""
         assert self._visits is not None
         batch = super().gather(index, like)
-        source = self._source[self._live.slots[index]]
-        new = self._visits.logits[source.clamp_min(0)]
+        source = self._source.index_select(0, index)
+        new = self._visits.logits.index_select(0, source.clamp_min(0))
         stored = batch.extra["logits"].to(new.dtype)
         batch.extra["logits"] = torch.where(source[:, None] < 0, stored, new)
         return batch
@@ -74,22 +74,26 @@ class DarkReplay(ReplayStrategy):
     def replay_loss(self, scores: Tensor, batch: Batch) -> Tensor:
         """``alpha |z - h(x')|^2``, from the ``(r, n_classes)`` scores of the replayed samples."""
         alpha: float = self.config.alpha
-        return alpha * distance(scores, batch.extra["logits"].to(scores.dtype))
+        stored = batch.extra["logits"].to(scores.dtype)
+        return alpha * distance(scores, stored, self._masked)
 
     def consolidate(self, task: TaskData) -> None:
         """Store the logits of each admitted sample's last visit."""
         assert self._visits is not None
         if self.admits_first:
-            entered = self._source >= 0
-            stored = self.memory.get_buffer("logits")
-            stored[entered] = self._visits.logits[self._source[entered]].to(stored.dtype)
+            live, stored = self._live, self.memory.get_buffer("logits")
+            entered = self._visits.logits[self._source[live.n_earlier :]]
+            stored[live.slots[live.n_earlier :]] = entered.to(stored.dtype)
         else:
             self.admit(task, logits=self._visits.logits)
         self._visits = None
 
 
-def distance(scores: Tensor, stored: Tensor) -> Tensor:
-    """0-d: mean squared difference of ``(r, C)`` logits, over entries that are finite in both."""
+def distance(scores: Tensor, stored: Tensor, masked: bool) -> Tensor:
+    """0-d: mean squared difference of ``(r, C)`` logits; of masked ones, over those open in both."""
+    if not masked:
+        gap = scores - stored
+        return gap.square().sum() / gap.numel()
     both = scores.isfinite() & stored.isfinite()
     gap = torch.where(both, scores, 0) - torch.where(both, stored, 0)
     return gap.square().sum() / both.sum().clamp_min(1)

@@ -206,7 +206,7 @@ class ReplayStrategy(GradientStrategy):
 
     def gather(self, index: Tensor, like: Tensor) -> Batch:
         """``(n,)`` int64 below ``n_live`` to stored samples, in the dtype of ``like``."""
-        return self.memory.gather(self._live.slots[index], like)
+        return self.memory.gather(self._live.slots.index_select(0, index), like)
 
     def draw(self, batch: Batch) -> Batch:
         """New samples and, once there are any, stored ones."""

@@ -8,6 +8,7 @@ from small import go, run
 from test_replay import build, ce, drawn
 from torch import Tensor
 
+from clbench.dark import distance
 from clbench.replay import n_new
 from clbench.strategy import Batch
 
@@ -26,6 +27,21 @@ def test_der_and_derpp_losses_on_fixed_tensors():
         if name == "derpp":
             wanted = wanted + 0.7 * ce(strategy, batch.x[8:], batch.y[8:])
         torch.testing.assert_close(strategy.loss(batch), wanted)
+
+
+def test_distance_is_the_same_to_the_bit_whether_masks_are_looked_for_or_not():
+    torch.manual_seed(0)
+    stored, scores = torch.randn(2, 7, 10)
+    found = []
+    for masked in (False, True):
+        z = scores.clone().requires_grad_()
+        value = 0.3 * distance(z, stored, masked)
+        found.append((value, *torch.autograd.grad(value, z)))
+    assert all(map(torch.equal, *found))
+    stored[:, 3], scores[:, 4] = -torch.inf, -torch.inf
+    open_in_both = [c for c in range(10) if c not in (3, 4)]
+    wanted = distance(scores[:, open_in_both], stored[:, open_in_both], False)
+    torch.testing.assert_close(distance(scores, stored, True), wanted)
 
 
 @pytest.mark.parametrize("epochs", [1, 3])
