@@ -39,6 +39,10 @@ TOLERANCE = 0.005
 """Of the primary on another platform, or twice the entry's standard deviation over seeds if more."""
 PREFIX_TOLERANCE = 0.02
 """Of the mean world accuracy over the first rows, where only those are run again."""
+OTHER_DATA = (
+    "the data are others here: fetch them anew, or, where they are drawn, install the libraries that "
+    "the board's description names"
+)
 CUTS = 2
 
 
@@ -109,6 +113,8 @@ def reproduce(
         if again.status not in ("completed", "diverged", "budget_exceeded"):
             reason = again.error["message"] if again.error else again.status
             found.append(Reproduction(seed, False, False, f"the run ended in an error: {reason}"))
+        elif again.pool_sha256 != record.pool_sha256:
+            found.append(Reproduction(seed, False, False, OTHER_DATA))
         elif prefix is None:
             found.append(compare(board, entry, record, again))
         else:

@@ -235,6 +235,19 @@ def test_anything_else_that_is_edited_ends_a_verification(naive: Path, part: str
     assert not is_current(load_entry(naive))
 
 
+def test_other_data_are_named_as_the_reason(
+    board: Board, naive: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where a font is drawn by another version of a library."""
+    monkeypatch.setattr(
+        verify, "_rebuilt", lambda point, record: dataclasses.replace(record, pool_sha256="0" * 64)
+    )
+    for prefix in (None, 4):
+        [result] = reproduce(board, load_entry(naive), [0], prefix=prefix)
+        assert not result.passed
+        assert result.message.startswith("the data are others here")
+
+
 def test_a_removed_record_ends_a_verification(naive: Path) -> None:
     _verified(naive)
     (naive / "runs" / "seed0.json").unlink()
