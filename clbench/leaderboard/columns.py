@@ -131,11 +131,14 @@ def _group(value: object) -> str:
     """``scole: n_tasks 1000, classes_per_task 2``, without what is unset."""
     if not isinstance(value, dict):
         return str(value)
-    rest = ", ".join(f"{k} {_said(v)}" for k, v in value.items() if k != "name" and v is not None)
+    said = {k: v for k, v in value.items() if k != "name" and v is not None and v != []}
+    rest = ", ".join(f"{k} {_said(v)}" for k, v in said.items())
     return f"{value.get('name')}: {rest}" if rest else str(value.get("name"))
 
 
 def _said(value: object) -> str:
+    if isinstance(value, list):
+        return f"[{', '.join(map(_said, value))}]"
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 

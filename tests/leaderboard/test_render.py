@@ -19,6 +19,7 @@ from synthetic import record, write_board, write_entry
 
 from clbench.leaderboard import render
 from clbench.leaderboard.board import Board
+from clbench.leaderboard.columns import facts
 from clbench.leaderboard.entry import Meta
 from clbench.leaderboard.render_csv import to_csv
 from clbench.leaderboard.render_index import index_html
@@ -134,6 +135,18 @@ def test_a_board_without_entries(tmp_path: Path) -> None:
     assert "No entries yet" in files[made.folder / "README.md"]
     Page(files[made.folder / "index.html"])
     assert "No entries yet" in files[tmp_path / "index.html"]
+
+
+def test_settings_are_said_as_they_are_written_in_words(board: Board) -> None:
+    data = {
+        "name": "synbols",
+        "gray": True,
+        "fonts_path": None,
+        "split": [],
+        "alphabets": ["a", "b"],
+    }
+    told = dict(facts(dataclasses.replace(board, settings={**board.settings, "data": data}), []))
+    assert told["Data"] == "synbols: gray true, alphabets [a, b]"
 
 
 def test_every_entry_is_in_every_output(board: Board, rows: list[EntryRow]) -> None:
