@@ -85,7 +85,7 @@ class Spec:
                 raise UsageError(f"{name}={values[0]}: must be a number")
             worst = values[(values < low) | (values > high)]
             if len(worst):
-                raise UsageError(f"{name}={worst[0]} is outside {low:g} to {high:g}")
+                raise UsageError(f"{name}={worst[0]:g} is outside {low:g} to {high:g}")
             if name in INTEGERS and (values != np.floor(values)).any():
                 raise UsageError(f"{name}={values[0]}: must be whole or truth values")
         for name in ("foreground", "background"):
