@@ -28,15 +28,14 @@ DEFAULT_SIZE = 500
 
 
 @dataclass(frozen=True)
-class MemoryConfig(GradientStrategy.Config):
-    """Settings of a memory of samples."""
+class SizeConfig(GradientStrategy.Config):
+    """How large a memory is."""
 
     memory_size: int | None = None
-    """Samples in the memory; null: as many as memory_bytes holds or, without that, a default."""
+    """Samples (or rows) of the memory; null: as many as memory_bytes holds or, without that, a
+    default."""
     memory_bytes: int | None = None
-    """Bytes of the memory, with labels, keys and all that is stored of a sample; null: no limit."""
-    memory_dtype: Literal["pool", "float16", "float32"] = "pool"
-    """How samples are stored: as the pool has them, or, of latents and vectors, as such floats."""
+    """Bytes of the memory, with labels, keys and all that is stored; null: no limit."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -46,6 +45,14 @@ class MemoryConfig(GradientStrategy.Config):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise UsageError(f"strategy.{name}={value} holds no sample; it must be at least 1")
+
+
+@dataclass(frozen=True)
+class MemoryConfig(SizeConfig):
+    """Settings of a memory of samples."""
+
+    memory_dtype: Literal["pool", "float16", "float32"] = "pool"
+    """How samples are stored: as the pool has them, or, of latents and vectors, as such floats."""
 
 
 def stored_dtype(info: StreamInfo, config: MemoryConfig) -> torch.dtype:

@@ -27,6 +27,8 @@ REPLAY = ("strategy.mode=replay", "strategy.noise=0.01")  # two dozen samples ar
 
 def kanerva(*words: str) -> tuple[Run, Any]:
     given = {word.partition("=")[0] for word in words}
+    if "strategy.memory_bytes" in given:
+        given.add("strategy.memory_size")
     r = run(*WORDS, *(word for word in SMALL if word.partition("=")[0] not in given), *words)
     return r, r.strategy()
 
@@ -150,6 +152,16 @@ def test_a_classifier_keeps_its_memory_and_no_network(address: str, width: int):
     assert not list(strategy.parameters())
 
 
+@pytest.mark.parametrize("mode", ["classifier", "replay"])
+@pytest.mark.parametrize("address", ["map", "fixed"])
+def test_bytes_are_spent_on_as_many_rows_as_they_hold(address: str, mode: str):
+    words = (f"strategy.address={address}", f"strategy.mode={mode}")
+    strategy = kanerva(*words, "strategy.memory_bytes=3000")[1]
+    rows = len(strategy.memory.mean)
+    larger = kanerva(*words, f"strategy.memory_size={rows + 1}")[1]
+    assert strategy.memory_bytes() <= 3000 < larger.memory_bytes()
+
+
 def test_state_is_constant_over_ten_thousand_tasks():
     r, strategy = kanerva("strategy.memory_size=3")
     before = state_bytes(strategy.state_dict())
@@ -229,6 +241,9 @@ def test_replay_remembers_what_plain_training_forgets():
     [
         ("memory_size=0",),
         ("memory_size=-1",),
+        ("memory_bytes=0",),
+        ("memory_bytes=50",),
+        ("memory_size=5", "memory_bytes=5000"),
         ("block=0",),
         ("iterations=-1",),
         ("mode=replay", "replays=0"),

@@ -17,6 +17,7 @@ from clbench.memory.kanerva import (
     KanervaMemory,
     address_kl,
     fixed_address,
+    rows_within,
     solve_address,
     write_,
     write_kl,
@@ -296,3 +297,14 @@ def test_a_write_costs_the_same_at_any_time_and_blocks_add_up():
             m.write(z.repeat(n, 1), z[:, :8].repeat(n, 1))
         counts.append(count.total / n)
     assert len(set(counts)) == 1
+
+
+@examples
+@given(st.integers(0, 20_000), sizes, sizes, st.sampled_from(["map", "fixed"]))
+def test_rows_within_bytes(n_bytes: int, cue: int, rest: int, address: Any):
+    def nbytes(rows: int) -> int:
+        return KanervaMemory(rows, cue, cue + rest, address).nbytes()
+
+    rows = rows_within(n_bytes, cue, cue + rest, address)
+    assert rows == 0 or nbytes(rows) <= n_bytes
+    assert nbytes(rows + 1) > n_bytes

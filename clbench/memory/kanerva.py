@@ -238,3 +238,14 @@ class KanervaMemory(nn.Module):
     def nbytes(self) -> int:
         """Bytes of all buffers."""
         return sum(buffer.nbytes for buffer in self.buffers())
+
+
+def rows_within(n_bytes: int, cue: int, width: int, address: Address = "map") -> int:
+    """The most rows with which a memory's ``nbytes()`` is at most ``n_bytes``; 0: not even one.
+
+    They are the root of ``8 K^2 + 4 (C + keys) K + 8``: covariance, mean and keys, and the count.
+    """
+    linear = 4 * (width + (cue if address == "fixed" else 0))
+    if n_bytes < 8:
+        return 0
+    return (math.isqrt(linear**2 + 32 * (n_bytes - 8)) - linear) // 16
