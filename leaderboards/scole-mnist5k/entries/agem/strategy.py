@@ -14,7 +14,8 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from clbench.replay import ReplayStrategy, n_new
+from clbench.data.augment import augment
+from clbench.replay import ReplayStrategy
 from clbench.strategy import Batch
 
 
@@ -23,23 +24,22 @@ class AGEM(ReplayStrategy):
 
     replays_current = False
 
+    def draw(self, batch: Batch) -> Batch:
+        """The new samples alone: those of the memory have a gradient, and so a batch, of their own."""
+        return batch
+
     def step(self, batch: Batch) -> None:
         """One update along the projected gradient."""
-        n = n_new(batch)
-        gradient = self.gradient(_part(batch, slice(0, n)))
-        if n < len(batch.y):
-            memory = self._flat.gradient(self.loss(_part(batch, slice(n, None))))
-            gradient = project(gradient, memory)
-        self.descend(gradient)
+        if not self.n_live:
+            self.descend(self.gradient(batch))
+            return
+        stored = self.recall(self.replay_batch, batch.x)
+        stored.x = augment(self.info.augment, stored.x)
+        gradient = self.gradient(batch)
+        self.descend(project(gradient, self._flat.gradient(self.loss(stored))))
 
 
 def project(gradient: Tensor, memory: Tensor) -> Tensor:
     """``(P,)``: the vector nearest to ``gradient`` that has no part against ``memory``."""
     along = (gradient @ memory).clamp(max=0) / (memory @ memory).clamp_min(1e-38)
     return gradient - along * memory
-
-
-def _part(batch: Batch, which: slice) -> Batch:
-    """Some samples of a batch."""
-    task_id = None if batch.task_id is None else batch.task_id[which]
-    return Batch(batch.x[which], batch.y[which], task_id, batch.classes)
