@@ -160,6 +160,20 @@ def test_agem_step(against: bool, monkeypatch: pytest.MonkeyPatch):
     torch.testing.assert_close(strategy.weights, before - 0.1 * wanted)
 
 
+def test_agem_augments_what_it_recalls(monkeypatch: pytest.MonkeyPatch):
+    """The training loop augments the new samples only: those of the memory come after it."""
+    _, strategy, new, _ = drawn("agem")
+    monkeypatch.setattr(_module("agem"), "augment", lambda name, x: torch.zeros_like(x))
+    given: list[Tensor] = []
+    loss = strategy.loss
+    monkeypatch.setattr(strategy, "loss", lambda batch: (given.append(batch.x), loss(batch))[1])
+    strategy.step(new)
+    assert len(given) == 2
+    assert torch.equal(given[0], new.x)
+    assert not given[1].any()
+    assert len(given[1]) == strategy.replay_batch
+
+
 def test_mir_replays_the_samples_that_a_virtual_step_hurts_most():
     words = ("strategy.replay_batch=3", "strategy.candidates=1000", "strategy.clip_norm=null")
     _, strategy, new, batch = drawn("mir", *words)

@@ -243,7 +243,9 @@ class KanervaMemory(nn.Module):
 def rows_within(n_bytes: int, cue: int, width: int, address: Address = "map") -> int:
     """The most rows with which a memory's ``nbytes()`` is at most ``n_bytes``; 0: not even one.
 
-    They are the root of ``8 K^2 + 4 (C + keys) K + 8``: covariance, mean and keys, and the count.
+    They are the root of ``8 K^2 + 4 (width + keys) K + 8 = n_bytes``: covariance, mean and keys, and
+    the count. Keys, ``cue`` entries a row, are stored with fixed addresses only. ``cue``, ``width`` and
+    ``address`` are those of ``KanervaMemory``.
     """
     linear = 4 * (width + (cue if address == "fixed" else 0))
     if n_bytes < 8:
