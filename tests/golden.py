@@ -1,0 +1,159 @@
+"""Golden counts: what every plug-in answers on small streams, to tell a change of results by.
+
+``cases()`` lists runs as words: every strategy on a recurring and on a class-incremental stream, and
+every scenario, every model and every value of every Literal or bool setting once, on five tasks.
+``counts(words)`` runs one in float64 from weights moved by one part in 2^50, so that what is
+compared does not hang on the last bits of one machine. ``python tests/golden.py`` writes the file
+that ``test_golden.py`` compares with; write it anew only with a raised version.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import json
+import sys
+import typing
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+
+import clbench
+from clbench.errors import UsageError
+from clbench.harness import run_stream, start_ledger
+from clbench.registry import plugins
+
+FILE = Path(__file__).with_name("golden.json")
+PERTURBATION = 2.0**-50
+
+RECURRING = ("scenario=scole", "scenario.n_tasks=30", "scenario.share=0.3", "data=digits")
+INCREMENTAL = ("scenario=class_incremental", "data=digits")
+FIVE = ("scenario=scole", "scenario.n_tasks=5", "scenario.share=0.3", "data=digits")
+AT_THE_END = {"gdumb": ("eval_every=1000", "strategy.epochs=3")}
+"""Strategies whose evaluations are expensive."""
+DATA = {
+    "latent_replay": ("data=digits", "encoder=none", "scenario.n_tasks=5"),
+    "synbols": (
+        "data.n_train=600",
+        "data.n_test=600",
+        "data.resolution=16",
+        "scenario.n_tasks=5",
+        "eval_every=5",
+        "model=mlp",
+    ),
+    "subgroup_shift": ("data=digits", "scenario.n_tasks=5"),
+    "scole": FIVE[1:],
+    "domain_incremental": ("data=digits", "scenario.n_tasks=5"),
+}
+
+
+def cases() -> dict[str, tuple[str, ...]]:
+    """Every run by a name of its own, as words."""
+    found: dict[str, tuple[str, ...]] = {}
+    for name in plugins("strategy"):
+        for kind, stream in (("recurring", RECURRING), ("incremental", INCREMENTAL)):
+            words = (*stream, f"strategy={name}", *AT_THE_END.get(name, ()))
+            found[f"strategy/{name}/{kind}"] = words
+    for name in plugins("scenario"):
+        found[f"scenario/{name}"] = (
+            f"scenario={name}",
+            *DATA.get(name, INCREMENTAL[1:]),
+            "strategy=naive",
+        )
+    for name in plugins("model"):
+        found[f"model/{name}"] = (*_images(name), f"model={name}", "strategy=naive")
+    return {**found, **dict(_settings())}
+
+
+def _images(model: str) -> tuple[str, ...]:
+    """Five small tasks of what a model takes: digits are too small for some."""
+    few = ("scenario=scole", "scenario.n_tasks=5", "scenario.share=0.05")
+    return (*few, "data=mnist5k", "eval_every=5") if model == "scole_cnn" else (*few, "data=digits")
+
+
+def _settings() -> Iterator[tuple[str, tuple[str, ...]]]:
+    """One run for each value, other than the default, of each setting with few values."""
+    seen: set[tuple[type, str]] = set()
+    for group in ("strategy", "scenario", "model"):
+        for name, plugin in plugins(group).items():
+            cls: Any = plugin.load()
+            config = cls.Config if group == "strategy" else cls
+            hints = typing.get_type_hints(config)
+            for field in dataclasses.fields(config):
+                owner = next(
+                    c
+                    for c in inspect.getmro(config)
+                    if field.name in vars(c).get("__annotations__", {})
+                )
+                if (owner, field.name) in seen:
+                    continue
+                seen.add((owner, field.name))
+                for value in _values(hints[field.name]):
+                    if value == field.default:
+                        continue
+                    said = str(value).lower() if isinstance(value, bool) else str(value)
+                    base = {
+                        "strategy": (*FIVE, f"strategy={name}", *AT_THE_END.get(name, ())),
+                        "scenario": (
+                            f"scenario={name}",
+                            *DATA.get(name, INCREMENTAL[1:]),
+                            "strategy=naive",
+                        ),
+                        "model": (*_images(name), f"model={name}", "strategy=naive"),
+                    }[group]
+                    given = tuple(w for w in base if not w.startswith(f"{group}.{field.name}="))
+                    yield (
+                        f"{group}/{name}/{field.name}={said}",
+                        (*given, f"{group}.{field.name}={said}"),
+                    )
+    for value in ("log", "2"):
+        yield f"common/eval_every={value}", (*FIVE, "strategy=naive", f"eval_every={value}")
+    yield "common/evaluate_on=val", (*FIVE, "strategy=naive", "evaluate_on=val")
+
+
+def _values(hint: Any) -> tuple[Any, ...]:
+    if hint is bool:
+        return (True, False)
+    if typing.get_origin(hint) is Literal:
+        return typing.get_args(hint)
+    return ()
+
+
+def counts(words: tuple[str, ...], perturbed: bool = True) -> dict[str, Any] | str:
+    """Right answers ``{evaluated_after (E), correct (E, C)}``, or the first words of the refusal."""
+    try:
+        run = clbench.prepare(*words, "device=cpu", "seed=7")
+        torch.set_default_dtype(torch.float64)
+        strategy = run.strategy()
+    except UsageError as error:
+        return "refused: " + str(error)[:40]
+    finally:
+        torch.set_default_dtype(torch.float32)
+    if perturbed:
+        with torch.no_grad():
+            for tensor in strategy.state_dict().values():
+                if isinstance(tensor, torch.Tensor) and tensor.is_floating_point():
+                    tensor.mul_(1 + PERTURBATION)
+    outcome = run_stream(run, strategy, start_ledger(run))
+    if outcome.error is not None:
+        return f"{outcome.status}: {type(outcome.error).__name__}: {str(outcome.error)[:60]}"
+    return {"evaluated_after": outcome.ledger.evaluated_after, "correct": outcome.ledger.correct}
+
+
+def main() -> None:
+    """Write the counts of every case, or of those whose names hold one of the words given."""
+    wanted = sys.argv[1:] or [""]
+    chosen = {n: words for n, words in cases().items() if any(w in n for w in wanted)}
+    found = {name: counts(words, perturbed=False) for name, words in chosen.items()}
+    for name, words in chosen.items():
+        if counts(words) != found[name]:
+            raise SystemExit(f"{name}: one part in 2^50 changes its counts; choose another case")
+    kept = json.loads(FILE.read_text()) if sys.argv[1:] else {}
+    lines = (f"{json.dumps(n)}: {json.dumps(c)}" for n, c in sorted({**kept, **found}.items()))
+    FILE.write_text("{\n" + ",\n".join(lines) + "\n}\n")
+
+
+if __name__ == "__main__":
+    main()

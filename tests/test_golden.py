@@ -1,0 +1,24 @@
+"""No change alters what a plug-in answers unless a version is raised."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from golden import FILE, cases, counts
+
+GOLDEN = json.loads(FILE.read_text())
+CASES = cases()
+
+
+def test_every_case_has_its_counts() -> None:
+    assert set(GOLDEN) == set(CASES), "python tests/golden.py NAME adds the counts of a new plug-in"
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_answers_are_those_of_before(name: str) -> None:
+    found = counts(CASES[name])
+    assert found == GOLDEN[name], (
+        f"{name} gives other answers than before: undo what changed them, or raise the version "
+        "(RESULTS_VERSION, or results_version of the base) and write golden.json anew"
+    )
