@@ -31,12 +31,12 @@ import numpy as np
 import torch
 
 from clbench.cli import main as clbench
-from clbench.config import resolve_point
-from clbench.execute import Done, Options, record_of, run_all
+from clbench.configure.config import resolve_point
+from clbench.configure.sweep import sweep
+from clbench.engine.execute import Done, Options, record_of, run_all
 from clbench.fisher import release
-from clbench.record import Record
-from clbench.sweep import sweep
-from clbench.tables import t_interval
+from clbench.results.record import Record
+from clbench.results.tables import t_interval
 
 FIRST = 4
 """Digits from this one on are pretrained on, those below are fine-tuned on."""

@@ -18,7 +18,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 
-from clbench.registry import find
+from clbench.plugins.registry import find
 from clbench.strategy import Strategy, StreamInfo
 from clbench.stream import TaskData
 

@@ -22,17 +22,17 @@ from typing import Any
 
 import yaml
 
-from clbench import metrics
-from clbench.hashing import sha256_of
-from clbench.leaderboard.board import Anchor, Board, Budget, load_board
-from clbench.record import Record
+from clbench.configure.board import Anchor, Board, Budget, load_board
+from clbench.results import metrics
+from clbench.results.record import Record
+from clbench.util.hashing import sha256_of
 
 NOT_PROTOCOL = ("strategy", "model", "seed", "device", "max_tasks", "checkpoint_seconds")
 
 
 def validate(board: Board) -> str:
     """Every rule over every entry."""
-    from clbench.leaderboard.checks import validate_board
+    from clbench.leaderboard.rules.validate import validate_board
 
     found = list(validate_board(board))
     errors = [f for f in found if f.level == "error"]
@@ -43,8 +43,8 @@ def validate(board: Board) -> str:
 
 def validate_and_render(board: Board) -> str:
     """Every rule over every entry as it is read, ranks, and all generated files."""
-    from clbench.leaderboard import checks
-    from clbench.leaderboard.render import render_all
+    from clbench.leaderboard.pages.render import render_all
+    from clbench.leaderboard.rules import validate as checks
 
     files = render_all(board.folder.parent, checks.validate)
     page = files[board.folder / "index.html"]
@@ -59,8 +59,8 @@ MEASURES: dict[str, Callable[[Board], str]] = {
 
 def real_record(out: Path, n_tasks: int) -> Path:
     """One run of naive over SCoLe on digits, evaluated after every task."""
-    from clbench.execute import Options, run_all
-    from clbench.sweep import sweep
+    from clbench.configure.sweep import sweep
+    from clbench.engine.execute import Options, run_all
 
     words = ["scenario=scole", f"scenario.n_tasks={n_tasks}", "strategy=naive", "data=digits"]
     [point] = sweep([*words, "device=cpu", "eval_every=1"])

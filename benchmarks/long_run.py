@@ -14,11 +14,11 @@ import statistics
 import time
 
 from clbench import seeding
-from clbench.build import prepare
-from clbench.config import resolve
-from clbench.environment import peak_rss_bytes
-from clbench.harness import _Loop, start_ledger
-from clbench.ledger import Ledger
+from clbench.configure.config import resolve
+from clbench.engine.build import prepare
+from clbench.engine.harness import _Loop, start_ledger
+from clbench.engine.ledger import Ledger
+from clbench.util.environment import peak_rss_bytes
 
 ARMS = {
     "naive": ["strategy=naive"],

@@ -16,9 +16,10 @@ import torch.nn.functional as F
 from long_streams_work import BATCH, CLIP, LAM, LR, MEMORY, TEST_BATCH, Clock, Work
 from torch import Tensor, nn
 
-from clbench import checkpoint, tracking
-from clbench.harness import run_stream, start_ledger
-from clbench.ledger import Ledger
+from clbench.engine import checkpoint
+from clbench.engine.harness import run_stream, start_ledger
+from clbench.engine.ledger import Ledger
+from clbench.trackers import progress as tracking
 
 
 def clbench(work: Work, row: bool, clock: Clock, words: Sequence[str]) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from clbench.atomic import write_atomically
+from clbench.util.atomic import write_atomically
 
 MARKS = "<!-- generated: begin -->", "<!-- generated: end -->"
 DOCS = Path(__file__).parent.parent / "docs"

@@ -11,10 +11,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from clbench.build import Run, prepare
-from clbench.config import resolve
-from clbench.environment import peak_rss_bytes
-from clbench.harness import BATCH_SIZE as TEST_BATCH
+from clbench.configure.config import resolve
+from clbench.engine.build import Run, prepare
+from clbench.engine.harness import BATCH_SIZE as TEST_BATCH
+from clbench.util.environment import peak_rss_bytes
 
 BATCH, LR, CLIP, LAM, MEMORY = 64, 0.1, 10.0, 1.0, 500
 """Of all arms alike: samples per step, SGD's rate, the gradient's largest norm, the strength of EWC,

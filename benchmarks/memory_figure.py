@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from clbench.atomic import write_atomically
+from clbench.util.atomic import write_atomically
 
 TICKS = (0.2, 0.5, 0.7, 0.8, 0.9, 0.95, 0.98)
 NOTE = """Mean of 5 seeds with 95 % intervals; logit scale. Solid: Kanerva; dashed: memories of samples.

@@ -7,12 +7,12 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any
 
-from clbench.build import Run, prepare
-from clbench.config import resolve_point
+from clbench.configure.config import resolve_point
+from clbench.configure.sweep import sweep
 from clbench.data.pool import Pool
-from clbench.ledger import state_bytes
-from clbench.record import Record
-from clbench.sweep import sweep
+from clbench.engine.build import Run, prepare
+from clbench.engine.ledger import state_bytes
+from clbench.results.record import Record
 
 BUDGETS = (250_000, 500_000, 1_000_000, 2_000_000)
 """Bytes of the whole state."""

@@ -8,10 +8,10 @@ from pathlib import Path
 
 from memory_grid import Pools, one
 
-from clbench.assemble import assemble
-from clbench.build import Run
-from clbench.harness import run_stream, start_ledger
-from clbench.record import Record
+from clbench.engine.assemble import assemble
+from clbench.engine.build import Run
+from clbench.engine.harness import run_stream, start_ledger
+from clbench.results.record import Record
 
 
 def records_of(many: Sequence[Sequence[str]], out: Path, pools: Pools) -> Iterator[Record]:

@@ -47,9 +47,9 @@ from memory_grid import (
 from memory_runs import records_of
 from memory_tune import Choice, choose, table
 
-from clbench.atomic import write_atomically
-from clbench.record import Record
-from clbench.tables import t_interval
+from clbench.results.record import Record
+from clbench.results.tables import t_interval
+from clbench.util.atomic import write_atomically
 
 SEEDS = range(5)
 DOCS = Path(__file__).parents[1] / "docs"

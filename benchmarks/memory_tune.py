@@ -14,7 +14,7 @@ from pathlib import Path
 from memory_grid import BUDGETS, Arm, Pools, Stream, accuracy, cells_of
 from memory_runs import records_of
 
-from clbench.sweep import sweep
+from clbench.configure.sweep import sweep
 
 SEEDS = (100, 101)
 BUDGET = BUDGETS[2]

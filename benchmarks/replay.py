@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from clbench.memory.buffer import SampleMemory, slot_layout
-from clbench.registry import find
+from clbench.plugins.registry import find
 from clbench.strategy import GradientStrategy, StreamInfo
 from clbench.stream import TaskData
 

@@ -20,7 +20,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from clbench.registry import find
+from clbench.plugins.registry import find
 from clbench.strategy import Strategy, StreamInfo
 from clbench.stream import TaskData
 

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from clbench.build import Run
-    from clbench.record import Record
+    from clbench.engine.build import Run
+    from clbench.results.record import Record
 
 
 def run(
@@ -44,9 +44,9 @@ def run(
         UsageError: the words are wrong; nothing was run.
         ClbenchError: a folder is in use or damaged.
     """
+    from clbench.configure.sweep import sweep
+    from clbench.engine.execute import Options, run_all
     from clbench.errors import ClbenchError
-    from clbench.execute import Options, run_all
-    from clbench.sweep import sweep
 
     points = sweep(
         [*words, *(f"{key}={_word(value)}" for key, value in settings.items())],
@@ -73,8 +73,8 @@ def prepare(*words: str, config: str | Path | None = None, **settings: Any) -> R
     Raises:
         UsageError: the words are wrong, or ask for more than one run.
     """
-    from clbench.build import prepare as prepare_one
-    from clbench.config import resolve
+    from clbench.configure.config import resolve
+    from clbench.engine.build import prepare as prepare_one
     from clbench.errors import UsageError
 
     given = [*words, *(f"{key}={_word(value)}" for key, value in settings.items())]

@@ -16,7 +16,7 @@ from typing import Any, ClassVar, Literal
 from torch import nn
 
 from clbench.errors import UsageError
-from clbench.tensor_files import sha256_under
+from clbench.util.tensor_files import sha256_under
 
 
 @dataclass(frozen=True)

@@ -18,9 +18,9 @@ import torch
 from torch import Tensor, nn
 
 from clbench.errors import UsageError
-from clbench.features import features
 from clbench.memory.buffer import SampleMemory, slot_bytes, slot_layout
-from clbench.parameters import output_layer
+from clbench.nets.features import features
+from clbench.nets.parameters import output_layer
 from clbench.strategy import Batch, GradientStrategy, StreamInfo
 from clbench.stream import TaskData
 

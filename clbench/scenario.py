@@ -9,9 +9,13 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import ClassVar
 
+import numpy as np
+
+from clbench import seeding
 from clbench.data.pool import Pool
 from clbench.errors import UsageError
-from clbench.stream import Stream
+from clbench.seeding import Axis
+from clbench.stream import Stream, Task
 
 
 @dataclass(frozen=True)
@@ -47,3 +51,57 @@ def at_least(low: int, settings: Scenario, *names: str) -> None:
         value = getattr(settings, name)
         if value is not None and value < low:
             raise UsageError(f"scenario.{name}={value} must be at least {low}")
+
+
+def split_classes(
+    n_classes: int, n_tasks: int | None, per_task: int | None, seed: int
+) -> list[Task]:
+    """All classes in a seeded order, cut into tasks whose sizes differ by at most one.
+
+    Args:
+        n_classes: how many there are.
+        n_tasks: how many tasks; None: ``n_classes / per_task``, rounded up.
+        per_task: classes in a task; None: as ``n_tasks`` gives; if both are None, 2.
+        seed: of the run.
+
+    Raises:
+        UsageError: more is asked for than there are classes.
+    """
+    if per_task is None and n_tasks is None:
+        per_task = min(2, n_classes)
+    order = [int(c) for c in seeding.generator(seed, Axis.STREAM).permutation(n_classes)]
+    if per_task is not None:
+        wanted = -(-n_classes // per_task) if n_tasks is None else n_tasks
+        if per_task > n_classes or (n_tasks is not None and n_tasks * per_task > n_classes):
+            raise UsageError(
+                f"scenario.classes_per_task={per_task} in {wanted} tasks: "
+                f"the data have {n_classes} classes"
+            )
+        if n_tasks is not None and n_tasks * per_task != n_classes:
+            raise UsageError(
+                f"scenario.n_tasks={n_tasks} of {per_task} classes leave some of the {n_classes} "
+                "classes out; set only one of the two"
+            )
+        sizes = [len(order[i : i + per_task]) for i in range(0, n_classes, per_task)]
+    else:
+        assert n_tasks is not None
+        if n_tasks > n_classes:
+            raise UsageError(f"scenario.n_tasks={n_tasks}: the data have {n_classes} classes")
+        sizes = [n_classes // n_tasks + (t < n_classes % n_tasks) for t in range(n_tasks)]
+    tasks, start = [], 0
+    for size in sizes:
+        tasks.append(Task(tuple(sorted(order[start : start + size]))))
+        start += size
+    return tasks
+
+
+def tied(
+    labels: np.ndarray, n_values: int, alignment: float, rng: np.random.Generator
+) -> np.ndarray:
+    """``(n,)`` int64 values of an attribute in ``0..n_values-1``.
+
+    ``label mod n_values`` with probability ``alignment``, else any other value, all equally likely.
+    """
+    aligned = rng.random(len(labels)) < alignment
+    other = rng.integers(1, n_values, len(labels))
+    return np.asarray((labels + np.where(aligned, 0, other)) % n_values)

@@ -16,11 +16,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from clbench import weights
 from clbench.data.augment import augment
 from clbench.errors import UsageError
-from clbench.losses import mask_scores, present
-from clbench.optim import FlatWeights, build_optimizer
+from clbench.nets import weights
+from clbench.nets.losses import mask_scores, present
+from clbench.nets.optim import FlatWeights, build_optimizer
 from clbench.stream import TaskData
 
 

@@ -14,7 +14,7 @@ from torch import Tensor
 from clbench import seeding
 from clbench.data.pool import Pool
 from clbench.data.transforms import Transform
-from clbench.factors import Factors, bracketed
+from clbench.results.factors import Factors, bracketed
 from clbench.seeding import Axis
 
 

@@ -30,7 +30,7 @@ import numpy as np
 from clbench import seeding
 from clbench.data.pool import Pool
 from clbench.errors import UsageError
-from clbench.registry import find
+from clbench.plugins.registry import find
 from clbench.scenario import Scenario, at_least
 from clbench.seeding import Axis
 from clbench.stream import Stream, Task

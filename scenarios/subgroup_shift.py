@@ -28,10 +28,9 @@ from clbench import seeding
 from clbench.data.pool import Pool
 from clbench.data.transforms import Mark
 from clbench.errors import UsageError
-from clbench.scenario import Scenario, at_least
+from clbench.scenario import Scenario, at_least, tied
 from clbench.seeding import Axis
 from clbench.stream import PROBED_DOMAINS, Stream, Task
-from clbench.subgroups import tied
 
 
 @dataclass(frozen=True)

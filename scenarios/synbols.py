@@ -28,17 +28,15 @@ from typing import ClassVar, Literal
 import numpy as np
 
 from clbench import seeding
-from clbench.class_split import split_classes
 from clbench.data.pool import Pool
 from clbench.data.synbols.both_labels import BothLabels
 from clbench.data.synbols.drifts import DRIFTS, Drifting, Named, drifting
 from clbench.data.synbols.pool import SynbolsPool
 from clbench.data.synbols.redraw import Redraw
 from clbench.errors import UsageError
-from clbench.scenario import Scenario, at_least
+from clbench.scenario import Scenario, at_least, split_classes, tied
 from clbench.seeding import Axis
 from clbench.stream import PROBED_DOMAINS, Stream, Task
-from clbench.subgroups import tied
 
 FEWEST_ON_A_LINE = 5
 

@@ -33,7 +33,7 @@ import torch
 from torch import Tensor, nn
 
 from clbench.errors import UsageError
-from clbench.optim import SHAPE_AWARE
+from clbench.nets.optim import SHAPE_AWARE
 from clbench.strategy import Batch, GradientStrategy, StreamInfo
 from clbench.stream import TaskData
 

@@ -29,7 +29,7 @@ import torch
 from torch import Tensor, nn
 
 from clbench.errors import UsageError
-from clbench.optim import FlatWeights
+from clbench.nets.optim import FlatWeights
 from clbench.strategy import Batch, GradientStrategy, StreamInfo
 from clbench.stream import TaskData
 

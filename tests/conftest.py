@@ -14,6 +14,6 @@ def no_real_cache(tmp_path: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPa
 @pytest.fixture
 def few_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     """A plasticity probe of a few steps, for tests that do not look at its value."""
-    from clbench import diagnostics
+    from clbench.engine import diagnostics
 
     monkeypatch.setattr(diagnostics, "FIT_STEPS", 3)

@@ -8,7 +8,7 @@ from typing import Any
 
 import small
 
-from clbench.config import resolve_point
+from clbench.configure.config import resolve_point
 from clbench.data.latent import SILENT, LatentPool, Telling
 from clbench.data.pool import Pool
 

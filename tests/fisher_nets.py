@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from clbench.fisher import layers as fisher_layers
-from clbench.head import WeightNormLinear
+from clbench.nets.head import WeightNormLinear
 
 Fisher = dict[str, Tensor]
 

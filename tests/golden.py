@@ -21,9 +21,9 @@ from typing import Any, Literal
 import torch
 
 import clbench
+from clbench.engine.harness import run_stream, start_ledger
 from clbench.errors import UsageError
-from clbench.harness import run_stream, start_ledger
-from clbench.registry import plugins
+from clbench.plugins.registry import plugins
 
 FILE = Path(__file__).with_name("golden.json")
 PERTURBATION = 2.0**-50

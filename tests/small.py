@@ -10,14 +10,14 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from clbench.assemble import assemble
-from clbench.build import Run, prepare
-from clbench.config import resolve_point
+from clbench.configure.config import resolve_point
+from clbench.configure.sweep import sweep
 from clbench.data.pool import Arrays, Pool, TensorPool
-from clbench.harness import Outcome, run_stream, start_ledger
-from clbench.record import Record
+from clbench.engine.assemble import assemble
+from clbench.engine.build import Run, prepare
+from clbench.engine.harness import Outcome, run_stream, start_ledger
+from clbench.results.record import Record
 from clbench.strategy import Strategy
-from clbench.sweep import sweep
 
 CPU = torch.device("cpu")
 

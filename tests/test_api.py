@@ -10,14 +10,16 @@ from small import write_npz
 
 import clbench
 from clbench.errors import ClbenchError, UsageError
-from clbench.record import Record
+from clbench.results.record import Record
 
 pytestmark = pytest.mark.usefixtures("quick")
 
 
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("clbench.plots.save_curve", lambda records, path: path.write_bytes(b"png"))
+    monkeypatch.setattr(
+        "clbench.results.plots.save_curve", lambda records, path: path.write_bytes(b"png")
+    )
 
 
 @pytest.fixture(scope="module")

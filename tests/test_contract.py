@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from clbench.checks import SUITES, Check, attempt, suite
-from clbench.registry import Plugin, plugins
+from clbench.plugins.registry import Plugin, plugins
 
 CASES = [
     pytest.param(check, plugin, id=f"{group}-{plugin.name}-{check.__name__}")

@@ -12,10 +12,10 @@ import torch.nn.functional as F
 from small import go, pool, run
 from torch import Tensor
 
-from clbench.build import Run
+from clbench.engine.build import Run
+from clbench.engine.ledger import state_bytes
 from clbench.errors import UsageError
-from clbench.ledger import state_bytes
-from clbench.registry import find
+from clbench.plugins.registry import find
 from clbench.replay import Mixed, mix, n_new
 from clbench.strategy import Batch
 

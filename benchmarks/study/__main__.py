@@ -1,25 +1,27 @@
-"""``clbench study``: many runs, joined into one page."""
+"""``python -m benchmarks.study``: many runs, joined into one page."""
 
 from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from clbench.cli import Parser, call, parse
 
 if TYPE_CHECKING:
-    from clbench.execute import Done
+    from clbench.engine.execute import Done
 
 
-def add(commands: Any) -> None:
-    """Add the subcommand."""
-    parser = commands.add_parser(
-        "study",
-        help="many runs, joined into one page",
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit code."""
+    parser = Parser(
+        prog="python -m benchmarks.study",
         description="Run a study and write its page (Markdown) and figure. latent: heads without "
         "gradient against an MLP with replay, on latents of several encoders, with the runs that "
         "their metrics need beside them. What is done is not run twice.",
-        epilog="example: clbench study latent data=mnist5k seed=0..2 mlp_head.epochs=20",
+        epilog="example: python -m benchmarks.study latent data=mnist5k seed=0..2 mlp_head.epochs=20",
     )
     parser.add_argument("name", choices=("latent",), help="which study")
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="in place of its own")
@@ -35,16 +37,17 @@ def add(commands: Any) -> None:
     parser.add_argument("--resume", action="store_true", help="go on with interrupted runs")
     parser.add_argument("--jobs", type=int, default=1, metavar="N", help="runs at a time (1)")
     parser.add_argument("-q", "--quiet", action="store_true", help="no progress on stderr")
-    parser.set_defaults(call=main)
+    parser.set_defaults(call=run)
+    return call(parse(parser, sys.argv[1:] if argv is None else argv))
 
 
-def main(arguments: argparse.Namespace) -> int:
+def run(arguments: argparse.Namespace) -> int:
     """Run the study; stdout gets the path of its page."""
+    from benchmarks.study.latent import study
+    from benchmarks.study.plan import plan
     from clbench.cli.run import outcome, print_plan
+    from clbench.engine.execute import Options
     from clbench.errors import UsageError
-    from clbench.execute import Options
-    from clbench.study.latent import study
-    from clbench.study.plan import plan
 
     if arguments.jobs < 1:
         raise UsageError(f"--jobs {arguments.jobs}: must be at least 1")
@@ -69,3 +72,7 @@ def main(arguments: argparse.Namespace) -> int:
         return 130
     print(page)
     return 1 if result.failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import io
 
-from clbench.study.plan import Key
-from clbench.study.result import Result, names_of
+from benchmarks.study.plan import Key
+from benchmarks.study.result import Result, names_of
 
 LEVELS = (("nmc", "--"), ("slda", ":"))
 """Heads that are drawn as lines, and how."""

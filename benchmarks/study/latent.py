@@ -5,18 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from clbench.atomic import write_atomically
-from clbench.build import prepare
-from clbench.config import resolve_point
+from benchmarks.study.latents import Latents, describe
+from benchmarks.study.metrics import Measures, measure
+from benchmarks.study.plan import Key, Member, Plan, plan
+from benchmarks.study.result import Result
+from clbench.configure.config import resolve_point
+from clbench.configure.sweep import without_folder
+from clbench.engine.build import prepare
+from clbench.engine.execute import Done, Options, run_all, telling_of
 from clbench.errors import ClbenchError, UsageError
-from clbench.execute import Done, Options, run_all, telling_of
-from clbench.metrics import Counts
-from clbench.record import Record
-from clbench.study.latents import Latents, describe
-from clbench.study.metrics import Measures, measure
-from clbench.study.plan import Key, Member, Plan, plan
-from clbench.study.result import Result
-from clbench.sweep import without_folder
+from clbench.results.metrics import Counts
+from clbench.results.record import Record
+from clbench.util.atomic import write_atomically
 
 
 def study(
@@ -37,8 +37,8 @@ def study(
         UsageError: the words are wrong; nothing was run.
         ClbenchError: the page cannot be written; the runs are kept.
     """
-    from clbench.study.figure import figure
-    from clbench.study.report import report
+    from benchmarks.study.figure import figure
+    from benchmarks.study.report import report
 
     if page.suffix != ".md":
         raise UsageError(f"--page {page}: must end in .md")

@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from clbench.diagnostics import rankme
+from clbench.engine.diagnostics import rankme
 from clbench.stream import Stream
 
 TOP = 20

@@ -27,7 +27,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from clbench.metrics import Counts, Metric, learning_accuracy
+from clbench.results.metrics import Counts, Metric, learning_accuracy
 
 
 class Measures(NamedTuple):

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from clbench.configure.sweep import sweep, without_folder
 from clbench.errors import UsageError
-from clbench.sweep import sweep, without_folder
 
 MLP = "mlp_head"
 REPLAY = "strategy.replay_per_class"

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import pairwise
 
-from clbench.study.plan import REPLAY, Key
-from clbench.study.result import RANDOM, Result, names_of, replay_of
-from clbench.tables import Interval
+from benchmarks.study.plan import REPLAY, Key
+from benchmarks.study.result import RANDOM, Result, names_of, replay_of
+from clbench.results.tables import Interval
 
 COLUMNS = (
     ("a_cl", "A_CL"),
@@ -59,7 +59,7 @@ def report(result: Result, picture: str) -> str:
         result: of all runs.
         picture: file name of the figure, beside the page.
     """
-    command = " ".join(["clbench study latent", *result.words])
+    command = " ".join(["python -m benchmarks.study latent", *result.words])
     parts = [
         INTRODUCTION.format(command=command, n_runs=result.n_runs, mlp=_mlp(result)),
         "## What the paper says, and what came out here\n",

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from clbench.study.latents import Latents
-from clbench.study.metrics import Crossing, Measures, effective_replay_size
-from clbench.study.plan import MLP, REPLAY, Key
-from clbench.sweep import without_folder
-from clbench.tables import Interval, t_interval
+from benchmarks.study.latents import Latents
+from benchmarks.study.metrics import Crossing, Measures, effective_replay_size
+from benchmarks.study.plan import MLP, REPLAY, Key
+from clbench.configure.sweep import without_folder
+from clbench.results.tables import Interval, t_interval
 
 RANDOM = "random:"
 """``encoder=random:x`` is the untrained ``encoder=x``."""

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 
 from clbench.checks.finding import Check, Finding, NotApplicable, attempt
 from clbench.errors import UsageError
-from clbench.registry import Plugin
+from clbench.plugins.registry import Plugin
 
 SUITES = {
     "strategy": "clbench.checks.strategy",

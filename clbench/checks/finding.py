@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from clbench import seeding
-from clbench.registry import Plugin
+from clbench.plugins.registry import Plugin
 
 Check = Callable[[Plugin], None]
 """Looks at a plug-in; returns if all is well, else raises."""

@@ -9,9 +9,9 @@ from torch import Tensor, nn
 
 from clbench.checks.finding import Check, Failed
 from clbench.checks.rig import bits, differing
-from clbench.config import resolve_point
+from clbench.configure.config import resolve_point
 from clbench.errors import UsageError
-from clbench.registry import Plugin
+from clbench.plugins.registry import Plugin
 
 SHAPES: tuple[tuple[int, ...], ...] = ((16,), (28, 28), (1, 28, 28), (3, 32, 32))
 N_CLASSES = 5

@@ -12,7 +12,7 @@ from clbench.data.pool import Arrays, Pool, TensorPool
 from clbench.data.synbols.generator import Generator, Sources
 from clbench.data.synbols.pool import SynbolsPool
 from clbench.data.synbols.spec import Spec
-from clbench.registry import Plugin
+from clbench.plugins.registry import Plugin
 
 N_CLASSES = 6
 TRAIN_PER_CLASS = 96

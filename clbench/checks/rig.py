@@ -12,13 +12,13 @@ import torch
 from torch import Tensor
 
 from clbench import seeding
-from clbench.build import Run, check_needs
 from clbench.checks.finding import Failed
 from clbench.checks.pools import N_CLASSES, Kind, blobs
-from clbench.config import resolve_point
+from clbench.configure.config import resolve_point
 from clbench.data.pool import Pool
+from clbench.engine.build import Run, check_needs
 from clbench.errors import UsageError
-from clbench.registry import Plugin
+from clbench.plugins.registry import Plugin
 from clbench.seeding import Axis
 from clbench.strategy import Strategy
 from clbench.stream import Stream, Task

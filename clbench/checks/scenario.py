@@ -20,8 +20,8 @@ from clbench.checks.rig import bits, differing
 from clbench.checks.scenario_settings import Variant, at_most, make_stream, variants
 from clbench.checks.scenario_world import rows_of
 from clbench.data.pool import Pool
-from clbench.reach import reachable
-from clbench.registry import Plugin
+from clbench.engine.reach import reachable
+from clbench.plugins.registry import Plugin
 from clbench.stream import Stream, TaskData
 from clbench.world import World
 

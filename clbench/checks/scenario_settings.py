@@ -10,10 +10,10 @@ from typing import Literal
 
 from clbench.checks.finding import Failed, NotApplicable
 from clbench.checks.pools import N_CLASSES, fitting
-from clbench.config import resolve_point
+from clbench.configure.config import resolve_point
 from clbench.data.pool import Pool
 from clbench.errors import UsageError
-from clbench.registry import Plugin
+from clbench.plugins.registry import Plugin
 from clbench.stream import Stream
 
 EXPERIENCES = 6

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from clbench.checks.finding import Failed
 from clbench.checks.scenario_settings import make_stream, variants
-from clbench.registry import Plugin
+from clbench.plugins.registry import Plugin
 from clbench.stream import Stream
 from clbench.world import World
 

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import torch
 
-from clbench.build import check_needs
 from clbench.checks import strategy_device, strategy_state
 from clbench.checks.finding import Check, Failed, NotApplicable
 from clbench.checks.pools import Kind
@@ -26,9 +25,10 @@ from clbench.checks.rig import (
     short,
     trials,
 )
+from clbench.engine.build import check_needs
+from clbench.engine.ledger import state_bytes
 from clbench.errors import UsageError
-from clbench.ledger import state_bytes
-from clbench.registry import Plugin
+from clbench.plugins.registry import Plugin
 from clbench.strategy import Strategy
 
 SIZES = ("batch_size", "epochs")

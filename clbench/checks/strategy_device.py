@@ -20,7 +20,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from clbench.checks.finding import Failed
 from clbench.checks.rig import fitting, learn, leaves, make_run, predict
 from clbench.checks.trace import calling_line
-from clbench.registry import Plugin
+from clbench.plugins.registry import Plugin
 from clbench.strategy import GradientStrategy, Strategy
 
 UNKNOWN_SIZE = ("nonzero", "masked_select", "_unique2", "unique_dim", "bincount")

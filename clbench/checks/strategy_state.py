@@ -13,8 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from clbench import checkpoint, seeding
-from clbench.build import Run
+from clbench import seeding
 from clbench.checks.finding import Failed, NotApplicable, explain
 from clbench.checks.rig import (
     Trial,
@@ -29,16 +28,18 @@ from clbench.checks.rig import (
     predict,
     trials,
 )
-from clbench.config import RunConfig
+from clbench.configure.config import RunConfig
 from clbench.data.dataset import DataSet
 from clbench.data.pool import Pool
-from clbench.ledger import Ledger, refuse_hidden_memory
-from clbench.processes import fresh_process
-from clbench.reach import held_bytes, reachable
-from clbench.registry import Plugin, find
+from clbench.engine import checkpoint
+from clbench.engine.build import Run
+from clbench.engine.ledger import Ledger, refuse_hidden_memory
+from clbench.engine.reach import held_bytes, reachable
+from clbench.plugins.registry import Plugin, find
 from clbench.scenario import Scenario
 from clbench.strategy import GradientStrategy, Strategy
 from clbench.stream import Stream
+from clbench.util.processes import fresh_process
 from clbench.world import World
 
 OUT_OF_REACH = (Stream, Pool, World, Run, RunConfig, Scenario, DataSet, Ledger)

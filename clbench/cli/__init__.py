@@ -17,13 +17,11 @@ from clbench.cli import (
     data,
     export,
     fisher,
-    fonts,
     leaderboard,
     list,
     results,
     run,
     show,
-    study,
     submit,
     tune,
     validate,
@@ -41,9 +39,7 @@ COMMANDS = (
     export,
     fisher,
     cache,
-    study,
     data,
-    fonts,
     board,
     tune,
     submit,
@@ -84,7 +80,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if words[:1] == ["__complete"]:
         return completion.answer(words[1:])
     parser = build_parser()
-    arguments = _parse(parser, words)
+    arguments = parse(parser, words)
     if arguments.version:
         from importlib.metadata import version
 
@@ -93,17 +89,22 @@ def main(argv: Sequence[str] | None = None) -> int:
     if arguments.command is None:
         parser.print_help()
         return 2
+    return call(arguments)
+
+
+def call(arguments: argparse.Namespace) -> int:
+    """Do what a command line asks for; errors are one line on stderr, and the exit code."""
     try:
         code: int = arguments.call(arguments)
         sys.stdout.flush()
         return code
     except (ClbenchError, KeyboardInterrupt, BrokenPipeError) as error:
-        if arguments.debug or os.environ.get("CLBENCH_DEBUG"):
+        if getattr(arguments, "debug", False) or os.environ.get("CLBENCH_DEBUG"):
             raise
-        return _explain(error)
+        return explain(error)
 
 
-def _parse(parser: argparse.ArgumentParser, words: Sequence[str]) -> argparse.Namespace:
+def parse(parser: argparse.ArgumentParser, words: Sequence[str]) -> argparse.Namespace:
     """Options may stand between the ``key=value`` words, which argparse alone does not allow."""
     arguments, rest = parser.parse_known_args(words)
     if not hasattr(arguments, "overrides") or any(word.startswith("-") for word in rest):
@@ -113,7 +114,7 @@ def _parse(parser: argparse.ArgumentParser, words: Sequence[str]) -> argparse.Na
     return arguments
 
 
-def _explain(error: BaseException) -> int:
+def explain(error: BaseException) -> int:
     """One line on stderr, and the exit code."""
     if isinstance(error, KeyboardInterrupt):
         print("clbench: interrupted", file=sys.stderr)

@@ -50,7 +50,7 @@ def main(arguments: argparse.Namespace) -> int:
             f"{path}: edit title, seeds, budget and primary, then clbench board freeze {arguments.name}"
         )
         return 0
-    from clbench.execute import Options
+    from clbench.engine.execute import Options
 
     options = Options(out=arguments.out, jobs=arguments.jobs, tensorboard=False)
     board = freeze.freeze(arguments.name, root, options, lambda line: print(line, file=sys.stderr))
@@ -63,7 +63,7 @@ def main(arguments: argparse.Namespace) -> int:
 
 
 def _list(arguments: argparse.Namespace) -> int:
-    from clbench.leaderboard.board import builtin_boards, list_boards
+    from clbench.configure.board import builtin_boards, list_boards
 
     roots = [arguments.boards] if arguments.boards else [Path("leaderboards"), builtin_boards()]
     boards = {b.name: b for root in reversed(roots) for b in list_boards(root)}

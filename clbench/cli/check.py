@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 from clbench.errors import UsageError
-from clbench.registry import FOLDERS, Plugin, find
+from clbench.plugins.registry import FOLDERS, Plugin, find
 
 
 def add(commands: Any) -> None:

@@ -38,7 +38,7 @@ def add(commands: Any) -> None:
 
 def main(arguments: argparse.Namespace) -> int:
     """Print the difference and each seed."""
-    from clbench.leaderboard.board import find_board
+    from clbench.configure.board import find_board
     from clbench.leaderboard.pairs import find_side, pair
 
     board = find_board(arguments.board, arguments.boards) if arguments.board else None
@@ -73,8 +73,8 @@ def _print(metric: str, a: Side, b: Side, found: Pairing) -> None:
     from rich.markup import escape
     from rich.table import Table
 
-    from clbench.leaderboard.columns import BY_KEY, number, with_interval
-    from clbench.leaderboard.text import clean
+    from clbench.leaderboard.pages.columns import BY_KEY, number, with_interval
+    from clbench.util.text import clean
 
     column = BY_KEY[metric]._replace(digits=BY_KEY[metric].digits + 1)
     table = Table(title=escape(column.title), title_justify="left")

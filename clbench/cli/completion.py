@@ -6,9 +6,9 @@ import argparse
 import re
 from typing import Any
 
-from clbench import source
 from clbench.errors import ClbenchError
-from clbench.registry import FOLDERS, FOLDERS_WORD, find, plugins
+from clbench.plugins import source
+from clbench.plugins.registry import FOLDERS, FOLDERS_WORD, find, plugins
 
 SCRIPTS = {
     "bash": """_clbench() {

@@ -1,10 +1,12 @@
-"""``clbench data``: write images of a data set that is drawn, and what they look like."""
+"""``clbench data``: write images of a data set that is drawn; list the fonts that draw it."""
 
 from __future__ import annotations
 
 import argparse
 from pathlib import Path
 from typing import Any
+
+from clbench.cli import fonts
 
 EXAMPLES = """examples:
   clbench data synbols --preset default -n 10000 --seed 0 --out default.npz
@@ -16,16 +18,26 @@ The file has x (n, H, W, C), mask (n, H, W, symbols) and y, JSON of all attribut
 
 
 def add(commands: Any) -> None:
-    """Add the subcommand."""
+    """Add the subcommand and what it does."""
     parser = commands.add_parser(
         "data",
-        help="write images of a data set that is drawn",
+        help="write images of synbols; list fonts",
+        description="Draw symbols into a file, or list the fonts that they are drawn with.",
+    )
+    actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
+    _add_synbols(actions)
+    fonts.add(actions)
+
+
+def _add_synbols(actions: Any) -> None:
+    parser = actions.add_parser(
+        "synbols",
+        help="write images of symbols",
         description="Draw images with all their attributes into a file, and a contact sheet beside "
         "it.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("name", choices=("synbols",))
     parser.add_argument(
         "overrides", nargs="*", metavar="key=value", help="settings: clbench show data=synbols"
     )
@@ -42,11 +54,11 @@ def add(commands: Any) -> None:
 
 def main(arguments: argparse.Namespace) -> int:
     """Draw, write, and say what was written."""
-    from clbench import tracking
-    from clbench.atomic import write_atomically
     from clbench.data.synbols import files, sheet
     from clbench.errors import UsageError
-    from clbench.tensor_files import writable
+    from clbench.trackers import progress as tracking
+    from clbench.util.atomic import write_atomically
+    from clbench.util.tensor_files import writable
 
     if arguments.film is not None:
         writable(arguments.film, arguments.overwrite)
@@ -82,8 +94,8 @@ def main(arguments: argparse.Namespace) -> int:
 
 def _stream(arguments: argparse.Namespace) -> Any:
     """The stream of a scenario (synbols, if none is named) on the run's default device."""
-    from clbench.build import choose_device, load_pool
-    from clbench.config import resolve
+    from clbench.configure.config import resolve
+    from clbench.engine.build import choose_device, load_pool
     from clbench.errors import UsageError
 
     words = list(arguments.overrides)
@@ -107,8 +119,8 @@ def _stream(arguments: argparse.Namespace) -> Any:
 
 def _settings(preset: str, seed: int, overrides: list[str]) -> Any:
     """The generator of these settings, on the run's default device."""
-    from clbench.build import choose_device
-    from clbench.config import resolve
+    from clbench.configure.config import resolve
+    from clbench.engine.build import choose_device
     from clbench.errors import UsageError
 
     for word in overrides:

@@ -32,8 +32,9 @@ def add(commands: Any) -> None:
 
 def main(arguments: argparse.Namespace) -> int:
     """Write the file and say what is in it."""
-    from clbench import tensor_files, weights
-    from clbench.export import network_of
+    from clbench.engine.export import network_of
+    from clbench.nets import weights
+    from clbench.util import tensor_files
 
     path = tensor_files.writable(arguments.weights, arguments.overwrite)
     tensors, about = network_of(arguments.run)

@@ -79,10 +79,10 @@ def _add_compute(commands: Any) -> None:
 
 def compute(arguments: argparse.Namespace) -> int:
     """Estimate, write the file and its card."""
-    from clbench import tracking
+    from clbench.engine.fisher import Request, configuration
+    from clbench.engine.fisher import compute as estimate
     from clbench.errors import UsageError
-    from clbench.fisher.compute import Request, configuration
-    from clbench.fisher.compute import compute as estimate
+    from clbench.trackers import progress as tracking
 
     path = fisher_files.target(arguments)
     samples = None

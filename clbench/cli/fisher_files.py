@@ -69,7 +69,7 @@ def add(commands: Any) -> None:
 def target(arguments: argparse.Namespace) -> Path:
     """Where to write, checked before anything is computed; the card stands beside it."""
     from clbench.errors import UsageError
-    from clbench.tensor_files import writable
+    from clbench.util.tensor_files import writable
 
     path: Path = arguments.out
     if path.suffix != ".safetensors":
@@ -81,9 +81,9 @@ def target(arguments: argparse.Namespace) -> Path:
 def write(path: Path, release: Release) -> int:
     """Write a release and its card, and say so."""
     from clbench import fisher
-    from clbench.atomic import write_atomically
     from clbench.fisher import report
     from clbench.fisher.card import card
+    from clbench.util.atomic import write_atomically
 
     fisher.save(path, release.fisher, release.metadata)
     card_path = path.with_suffix(".md")

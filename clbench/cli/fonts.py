@@ -1,4 +1,4 @@
-"""``clbench fonts``: fonts that symbols are drawn with, and the alphabets they cover."""
+"""``clbench data fonts``: fonts that symbols are drawn with, and the alphabets they cover."""
 
 from __future__ import annotations
 
@@ -16,10 +16,9 @@ def add(commands: Any) -> None:
         help="fonts for synbols, and what they cover",
         description="List fonts, whether they have a bold companion, and how many characters of each "
         "alphabet they have.",
-        epilog="examples: clbench fonts list    clbench fonts list installed    "
-        "clbench fonts list 'DejaVu*'    clbench fonts list --path FOLDER",
+        epilog="examples: clbench data fonts    clbench data fonts installed    "
+        "clbench data fonts 'DejaVu*'    clbench data fonts --path FOLDER",
     )
-    parser.add_argument("action", choices=("list",))
     parser.add_argument(
         "pattern", nargs="?", help="matplotlib (its fonts), installed, or a pattern of names"
     )

@@ -35,9 +35,9 @@ def add(commands: Any) -> None:
 
 def main(arguments: argparse.Namespace) -> int:
     """Render; stdout gets the files that were written, or are out of date."""
-    from clbench.leaderboard import render
-    from clbench.leaderboard.board import find_board
-    from clbench.leaderboard.checks import validate
+    from clbench.configure.board import find_board
+    from clbench.leaderboard.pages import render
+    from clbench.leaderboard.rules.validate import validate
     from clbench.leaderboard.summary import summarise
 
     root = arguments.boards or Path("leaderboards")

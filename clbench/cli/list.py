@@ -9,7 +9,7 @@ from importlib import import_module
 from typing import Any
 
 from clbench.errors import UsageError
-from clbench.registry import BRIDGES, FOLDERS_WORD, did_you_mean, plugins
+from clbench.plugins.registry import BRIDGES, FOLDERS_WORD, did_you_mean, plugins
 
 
 def add(commands: Any) -> None:

@@ -37,8 +37,8 @@ def add(commands: Any) -> None:
 
 def main(arguments: argparse.Namespace) -> int:
     """Print the table in the format asked for."""
-    from clbench import tables
     from clbench.errors import UsageError
+    from clbench.results import tables
 
     if not arguments.folder.is_dir():
         raise UsageError(f"{arguments.folder}: no such folder")
@@ -50,7 +50,7 @@ def main(arguments: argparse.Namespace) -> int:
         raise UsageError(f"{arguments.folder}: holds no record.json")
     rows = tables.summarise(records)
     if arguments.plot:
-        from clbench.plots import save_comparison
+        from clbench.results.plots import save_comparison
 
         save_comparison(records, arguments.plot)
     writers = {

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from clbench.execute import Done, Options
+    from clbench.engine.execute import Done, Options
 
 EXAMPLES = """examples:
   clbench run scenario=scole strategy=ewc
@@ -53,15 +53,15 @@ def add(commands: Any) -> None:
 
 def main(arguments: argparse.Namespace) -> int:
     """Run what the words ask for; stdout gets one table."""
+    from clbench.configure.sweep import sweep
     from clbench.errors import UsageError
-    from clbench.sweep import sweep
 
     if arguments.jobs < 1:
         raise UsageError(f"--jobs {arguments.jobs}: must be at least 1")
     points = sweep(arguments.overrides, arguments.config)
     if arguments.cfg:
         return _print_settings(points)
-    from clbench.execute import Options, run_all
+    from clbench.engine.execute import Options, run_all
 
     options = Options(
         out=arguments.out,
@@ -80,7 +80,7 @@ def main(arguments: argparse.Namespace) -> int:
                 print(line, file=sys.stderr)
         if done.record is not None and done.record.status == "interrupted":
             break
-    from clbench.tables import print_table, summarise, to_json
+    from clbench.results.tables import print_table, summarise, to_json
 
     ended.sort(key=lambda done: done.number)
     records = [done.record for done in ended if done.record is not None]
@@ -113,7 +113,7 @@ def outcome(done: Done) -> list[str]:
 def _print_settings(points: list[dict[str, Any]]) -> int:
     import yaml
 
-    from clbench.config import resolve_point
+    from clbench.configure.config import resolve_point
 
     for number, point in enumerate(points):
         if number:
@@ -124,9 +124,9 @@ def _print_settings(points: list[dict[str, Any]]) -> int:
 
 def print_plan(points: list[dict[str, Any]], options: Options) -> int:
     """Build every stream, train nothing, print where each run would go."""
-    from clbench.build import prepare
-    from clbench.config import resolve_point
-    from clbench.execute import check_folder, state_of, telling_of
+    from clbench.configure.config import resolve_point
+    from clbench.engine.build import prepare
+    from clbench.engine.execute import check_folder, state_of, telling_of
 
     pools: dict[Any, Any] = {}
     for point in points:

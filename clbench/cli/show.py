@@ -9,9 +9,9 @@ import textwrap
 from importlib import import_module
 from typing import Any
 
-from clbench import source
 from clbench.errors import UsageError
-from clbench.registry import FOLDERS, did_you_mean, find
+from clbench.plugins import source
+from clbench.plugins.registry import FOLDERS, did_you_mean, find
 
 
 def add(commands: Any) -> None:

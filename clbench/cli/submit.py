@@ -30,7 +30,7 @@ def add(commands: Any) -> None:
 
 def main(arguments: argparse.Namespace) -> int:
     """Submit, validate, say what is next."""
-    from clbench.leaderboard.checks import validate
+    from clbench.leaderboard.rules.validate import validate
     from clbench.leaderboard.submit import submit
 
     board, entry = submit(arguments.folder, arguments.entry, arguments.boards)

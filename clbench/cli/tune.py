@@ -28,7 +28,7 @@ def add(commands: Any) -> None:
 
 def main(arguments: argparse.Namespace) -> int:
     """Tune and print the trials, best first."""
-    from clbench.execute import Options
+    from clbench.engine.execute import Options
     from clbench.leaderboard.tune import tune
 
     options = Options(

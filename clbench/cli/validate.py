@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from clbench.leaderboard.board import Board
-    from clbench.leaderboard.findings import Finding
+    from clbench.configure.board import Board
+    from clbench.leaderboard.rules.findings import Finding
 
 
 def add(commands: Any) -> None:
@@ -64,9 +64,9 @@ def main(arguments: argparse.Namespace) -> int:
 
 
 def _findings(arguments: argparse.Namespace) -> Iterator[tuple[Board, Finding]]:
-    from clbench.leaderboard.board import load_board
-    from clbench.leaderboard.checks import changes, validate, validate_board
+    from clbench.configure.board import load_board
     from clbench.leaderboard.entry import load_entry
+    from clbench.leaderboard.rules.validate import changes, validate, validate_board
 
     for folder in arguments.folders or [_boards(arguments.boards)]:
         short = len(folder.parts) < 3 or ".." in folder.parts
@@ -86,7 +86,7 @@ def _findings(arguments: argparse.Namespace) -> Iterator[tuple[Board, Finding]]:
 
 
 def _boards(given: Path | None) -> Path:
-    from clbench.leaderboard.board import builtin_boards
+    from clbench.configure.board import builtin_boards
 
     here = Path("leaderboards")
     return given or (here if any(here.glob("*/board.yaml")) else builtin_boards())
@@ -98,8 +98,8 @@ def _boards_in(folder: Path) -> list[Board]:
     Raises:
         UsageError: there is none.
     """
+    from clbench.configure.board import list_boards, load_board
     from clbench.errors import UsageError
-    from clbench.leaderboard.board import list_boards, load_board
 
     if (folder / "board.yaml").is_file():
         return [load_board(folder)]

@@ -45,8 +45,8 @@ def add(commands: Any) -> None:
 
 def main(arguments: argparse.Namespace) -> int:
     """Verify one entry, or every entry of a board; 1 if any fails."""
+    from clbench.configure.board import load_board
     from clbench.errors import UsageError
-    from clbench.leaderboard.board import load_board
     from clbench.leaderboard.entry import load_entry
 
     folder: Path = arguments.folder
@@ -87,9 +87,9 @@ def main(arguments: argparse.Namespace) -> int:
 def _verify(
     board: Any, entry: Any, secret: bytes, arguments: argparse.Namespace
 ) -> tuple[list[Any], bool]:
-    from clbench.leaderboard.held_out import held_out
-    from clbench.leaderboard.verification import write_verification
-    from clbench.leaderboard.verify import reproduce
+    from clbench.leaderboard.reproduce.held_out import held_out
+    from clbench.leaderboard.reproduce.verification import write_verification
+    from clbench.leaderboard.reproduce.verify import reproduce
 
     def tell(line: str) -> None:
         print(line, file=sys.stderr)
@@ -129,8 +129,8 @@ def _verify(
 
 
 def _seeds(text: str | None, every: tuple[int, ...]) -> list[int]:
+    from clbench.configure.sweep import split_top
     from clbench.errors import UsageError
-    from clbench.sweep import split_top
 
     if text is None:
         return [every[0]]

@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from clbench.errors import UsageError
-from clbench.hashing import sha256_of
-from clbench.leaderboard.files import FileError, read_yaml
-from clbench.leaderboard.schema import (
+from clbench.plugins.registry import PACKAGE, did_you_mean
+from clbench.results.metrics import METRICS
+from clbench.util.files import FileError, read_yaml
+from clbench.util.hashing import sha256_of
+from clbench.util.schema import (
     fields,
     integer,
     integers,
@@ -24,8 +26,6 @@ from clbench.leaderboard.schema import (
     table,
     text,
 )
-from clbench.metrics import METRICS
-from clbench.registry import PACKAGE, did_you_mean
 
 MIN_SEEDS = 5
 DIVISIONS = ("closed", "open")

@@ -17,15 +17,15 @@ import yaml
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from clbench.configure.protocol import Protocol, protocol_of
+from clbench.configure.sweep import sweep
 from clbench.errors import UsageError
-from clbench.leaderboard.protocol import Protocol, protocol_of
-from clbench.record import NOT_IDENTITY
-from clbench.registry import FOLDERS_WORD, GROUPS, Plugin, did_you_mean, find
-from clbench.sweep import sweep
+from clbench.plugins.registry import FOLDERS_WORD, GROUPS, Plugin, did_you_mean, find
+from clbench.results.record import NOT_IDENTITY
 
 REQUIRED = ("scenario", "strategy")
 DIAGNOSTICS = ("rank", "dead_units", "weight_norm", "plasticity")
-"""What ``clbench.diagnostics`` can measure."""
+"""What ``clbench.engine.diagnostics`` can measure."""
 NO_ENCODER = "none"
 """``encoder=none``: raw samples; said where a file or a scenario would have it otherwise."""
 

@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-from clbench.registry import plugins
+from clbench.plugins.registry import plugins
 
 FREE = ("seed", "device", "max_tasks", "checkpoint_seconds", "diagnostics")
 """Settings of no group that no board fixes."""
@@ -52,7 +52,7 @@ def _defaults(group: str, name: str) -> dict[str, Any]:
 
 def _common() -> dict[str, Any]:
     """Of the settings of no group."""
-    from clbench.config import Common  # which needs this package
+    from clbench.configure.config import Common  # which needs this package
 
     return _of_fields(Common)
 

@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from clbench.configure import later
+from clbench.configure.board import DIVISIONS, Board, find_board
 from clbench.errors import UsageError
-from clbench.leaderboard import later
-from clbench.leaderboard.board import DIVISIONS, Board, find_board
-from clbench.leaderboard.files import FileError, read_json
+from clbench.util.files import FileError, read_json
 
 FIXED: dict[str, Any] = {"ruleset": "fixed", "trials": 0, "grid_sha256": None}
 """How settings were chosen where nothing was tuned."""

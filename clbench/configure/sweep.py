@@ -10,9 +10,9 @@ from typing import Any
 
 import yaml
 
+from clbench.configure.protocol import spread
 from clbench.errors import UsageError
-from clbench.leaderboard.protocol import spread
-from clbench.registry import GROUPS
+from clbench.plugins.registry import GROUPS
 
 
 def split_top(text: str) -> list[str]:

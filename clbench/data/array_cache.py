@@ -17,9 +17,9 @@ from typing import Any
 import numpy as np
 from filelock import FileLock
 
-from clbench.atomic import write_atomically
 from clbench.data.latent_cache import home, key_of
 from clbench.errors import ClbenchError
+from clbench.util.atomic import write_atomically
 
 RECIPE = "recipe"
 

@@ -25,12 +25,12 @@ from clbench.data import latent_cache
 from clbench.data.latent_cache import Meta
 from clbench.data.pool import Pool, Split
 from clbench.encoder import Encoder, frozen_bytes, weights_sha256
-from clbench.environment import code_version
 from clbench.errors import ClbenchError, UsageError
-from clbench.flops import Count
-from clbench.hashing import sha256_of
-from clbench.registry import Plugin, line_of
-from clbench.source import source_sha256
+from clbench.nets.flops import Count
+from clbench.plugins.registry import Plugin, line_of
+from clbench.plugins.source import source_sha256
+from clbench.util.environment import code_version
+from clbench.util.hashing import sha256_of
 
 DTYPES = {"float32": torch.float32, "float16": torch.float16}
 Watch = Callable[[str, int], AbstractContextManager[Callable[[int], None]]]

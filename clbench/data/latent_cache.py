@@ -25,7 +25,7 @@ import numpy as np
 from filelock import FileLock
 
 from clbench.errors import ClbenchError
-from clbench.hashing import file_sha256, sha256_of
+from clbench.util.hashing import file_sha256, sha256_of
 
 FORMAT = 1
 """Of an entry; one of another format is made anew."""

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from clbench.encoder import Encoder
 from clbench.encoders._lite0 import check_lite0, lite0, network
 from clbench.errors import UsageError
-from clbench.registry import find
+from clbench.plugins.registry import find
 
 LITE0 = "efficientnet_lite0"
 DEFAULTS = {"cut": 10, "resolution": 32, "pool": 2}

@@ -8,18 +8,18 @@ from typing import Any
 
 import numpy as np
 
-from clbench import metrics
-from clbench.build import Run
+from clbench.configure.protocol import FIXED
 from clbench.data.pool import Pool
-from clbench.environment import code_version, environment, peak_rss_bytes
+from clbench.engine.build import Run
+from clbench.engine.harness import Outcome
+from clbench.engine.ledger import Ledger
 from clbench.errors import Diverged
-from clbench.flops import integrate
-from clbench.harness import Outcome
-from clbench.leaderboard.protocol import FIXED
-from clbench.ledger import Ledger
-from clbench.metrics import Counts
-from clbench.record import SCHEMA, Record
+from clbench.nets.flops import integrate
+from clbench.results import metrics
+from clbench.results.metrics import Counts
+from clbench.results.record import SCHEMA, Record
 from clbench.strategy import Strategy
+from clbench.util.environment import code_version, environment, peak_rss_bytes
 
 
 def assemble(run: Run, strategy: Strategy, outcome: Outcome, started: datetime) -> Record:

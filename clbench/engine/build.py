@@ -15,17 +15,17 @@ import torch
 from torch import nn
 
 from clbench import seeding
-from clbench.config import RunConfig
+from clbench.configure.config import RunConfig
 from clbench.data.augment import check_augment
 from clbench.data.latent import SILENT, LatentPool, Telling
 from clbench.data.pool import Pool
 from clbench.errors import ClbenchError, UsageError
-from clbench.hashing import sha256_of
-from clbench.registry import line_of
+from clbench.plugins.registry import line_of
+from clbench.plugins.source import source_sha256
 from clbench.seeding import Axis
-from clbench.source import source_sha256
 from clbench.strategy import Strategy, StreamInfo
 from clbench.stream import Stream
+from clbench.util.hashing import sha256_of
 
 
 @dataclass(frozen=True)

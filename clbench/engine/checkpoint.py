@@ -9,10 +9,10 @@ from typing import Any
 
 import torch
 
+from clbench.engine.ledger import Ledger
 from clbench.errors import ClbenchError
-from clbench.ledger import Ledger
-from clbench.record import write_atomically
-from clbench.tensor_files import UNREADABLE
+from clbench.results.record import write_atomically
+from clbench.util.tensor_files import UNREADABLE
 
 SCHEMA = 1
 

@@ -18,8 +18,8 @@ from torch import Tensor, nn
 
 from clbench import seeding
 from clbench.errors import UsageError
-from clbench.features import features
-from clbench.parameters import output_layer
+from clbench.nets.features import features
+from clbench.nets.parameters import output_layer
 from clbench.seeding import Axis
 from clbench.strategy import Strategy
 from clbench.stream import Stream
@@ -210,7 +210,7 @@ class Probe:
         """Draw the probe; nothing is run yet.
 
         Args:
-            names: of ``clbench.config.DIAGNOSTICS``.
+            names: of ``clbench.configure.config.DIAGNOSTICS``.
             strategy: whose ``model`` is measured, and left as it is.
             stream: of the run.
             threads: as the run's.

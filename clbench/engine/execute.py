@@ -18,17 +18,18 @@ import torch
 import yaml
 from filelock import FileLock, Timeout
 
-from clbench import checkpoint, tracking
-from clbench.assemble import assemble
-from clbench.build import Run, prepare
-from clbench.compiling import compile_network
-from clbench.config import resolve_point
+from clbench.configure.config import resolve_point
 from clbench.data.latent import Telling
 from clbench.data.pool import Pool
-from clbench.diagnostics import check_network
+from clbench.engine import checkpoint
+from clbench.engine.assemble import assemble
+from clbench.engine.build import Run, prepare
+from clbench.engine.compiling import compile_network
+from clbench.engine.diagnostics import check_network
+from clbench.engine.harness import run_stream, start_ledger
 from clbench.errors import ClbenchError, UsageError
-from clbench.harness import run_stream, start_ledger
-from clbench.record import Record, write_atomically
+from clbench.results.record import Record, write_atomically
+from clbench.trackers import progress as tracking
 
 FINISHED = {"completed", "diverged", "budget_exceeded"}
 
@@ -252,7 +253,7 @@ def _run(run: Run, strategy: Any, folder: Path, options: Options) -> Record:
         )
     record = assemble(run, strategy, outcome, datetime.fromisoformat(ledger.started))
     if options.curve:
-        from clbench.plots import save_curve
+        from clbench.results.plots import save_curve
 
         save_curve([record], folder / "curve.png")
     record.save(folder / "record.json")

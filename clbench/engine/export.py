@@ -7,10 +7,11 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from clbench import checkpoint, weights
+from clbench.engine import checkpoint
 from clbench.errors import UsageError
-from clbench.record import Record
-from clbench.tensor_files import read_dictionary
+from clbench.nets import weights
+from clbench.results.record import Record
+from clbench.util.tensor_files import read_dictionary
 
 NETWORK = "model."
 """What the state of a ``GradientStrategy`` calls its network."""

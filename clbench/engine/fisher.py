@@ -11,16 +11,18 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
-from clbench import parameters, seeding, tensor_files, weights
-from clbench.build import choose_device, load_pool
-from clbench.config import RunConfig, resolve
-from clbench.environment import code_version
+from clbench import seeding
+from clbench.configure.config import RunConfig, resolve
+from clbench.configure.sweep import sweep
+from clbench.engine.build import choose_device, load_pool
 from clbench.errors import UsageError
 from clbench.fisher.estimators import LABEL_SOURCE, Estimator, estimate
 from clbench.fisher.release import Metadata, Release
-from clbench.registry import GROUPS
+from clbench.nets import parameters, weights
+from clbench.plugins.registry import GROUPS
 from clbench.seeding import Axis
-from clbench.sweep import sweep
+from clbench.util import tensor_files
+from clbench.util.environment import code_version
 
 STAND_IN = ("scenario=class_incremental", "strategy=naive")
 """A configuration has them; neither is used."""

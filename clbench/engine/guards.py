@@ -11,7 +11,7 @@ from typing import Any
 
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
-from clbench.ledger import Ledger
+from clbench.engine.ledger import Ledger
 
 
 @contextmanager

@@ -14,16 +14,16 @@ from typing import Any
 import torch
 
 from clbench import seeding
-from clbench.build import Run
-from clbench.diagnostics import Probe
+from clbench.engine.build import Run
+from clbench.engine.diagnostics import Probe
+from clbench.engine.guards import counting_updates, deferred_interrupt
+from clbench.engine.ledger import Ledger, refuse_hidden_memory, state_bytes
+from clbench.engine.reach import held_bytes
+from clbench.engine.schedule import is_due
 from clbench.errors import Diverged
-from clbench.factors import Factors
-from clbench.flops import Count, integrate
-from clbench.guards import counting_updates, deferred_interrupt
-from clbench.ledger import Ledger, refuse_hidden_memory, state_bytes
-from clbench.reach import held_bytes
-from clbench.record import Status
-from clbench.schedule import is_due
+from clbench.nets.flops import Count, integrate
+from clbench.results.factors import Factors
+from clbench.results.record import Status
 from clbench.seeding import Axis
 from clbench.strategy import Strategy
 from clbench.stream import Draw

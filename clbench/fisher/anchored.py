@@ -8,10 +8,11 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from clbench import parameters, tensor_files, weights
 from clbench.errors import UsageError
 from clbench.fisher import release
-from clbench.tensor_files import shown
+from clbench.nets import parameters, weights
+from clbench.util import tensor_files
+from clbench.util.tensor_files import shown
 
 
 def fit(model: nn.Module, path: Path, weights_path: Path, exclude: str) -> dict[str, Tensor]:
@@ -21,7 +22,7 @@ def fit(model: nn.Module, path: Path, weights_path: Path, exclude: str) -> dict[
         model: which started from the weights.
         path: the release.
         weights_path: the weights; the release says the hash of those it was taken at.
-        exclude: parameters that stay free, in the words of ``clbench.parameters.matching``; the
+        exclude: parameters that stay free, in the words of ``clbench.nets.parameters.matching``; the
             release need not have them, nor of this shape.
 
     Returns:

@@ -7,7 +7,7 @@ from typing import Any
 
 from clbench.fisher import report
 from clbench.fisher.release import Release
-from clbench.leaderboard.text import as_markdown
+from clbench.util.text import as_markdown
 
 TITLES = {
     "architecture": "Network",

@@ -7,12 +7,12 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
-from clbench import tensor_files
 from clbench.errors import UsageError
 from clbench.fisher import release
 from clbench.fisher.anchored import weights_hash
 from clbench.fisher.release import HASHES, WHOLE, Metadata, Release
-from clbench.registry import did_you_mean
+from clbench.plugins.registry import did_you_mean
+from clbench.util import tensor_files
 
 SETTABLE = [f.name for f in fields(Metadata) if f.name not in (*HASHES, "changes")]
 

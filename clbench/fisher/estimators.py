@@ -15,10 +15,10 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor, nn
 
-from clbench import parameters
 from clbench.errors import UsageError
 from clbench.fisher.layers import Targets, squared_gradients
-from clbench.modes import evaluating
+from clbench.nets import parameters
+from clbench.nets.modes import evaluating
 
 Estimator = Literal["exact", "sampled", "empirical", "batched"]
 LABEL_SOURCE: dict[Estimator, str] = {
@@ -68,7 +68,7 @@ def estimate(
         batch_size: samples per squared gradient, for ``batched`` alone.
         chunk: samples per forward pass; bounds the memory and leaves the result alone. None:
             as many as hold 2¹⁶ input values.
-        exclude: parameters to leave out, as ``clbench.parameters.matching`` takes it: ``output``
+        exclude: parameters to leave out, as ``clbench.nets.parameters.matching`` takes it: ``output``
             (the last ``nn.Linear``), ``none``, or patterns of names, separated by spaces.
         report: called now and then with the number of samples done.
 

@@ -19,9 +19,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from clbench import tensor_files
 from clbench.errors import UsageError
-from clbench.tensor_files import FLOATS, shown
+from clbench.util import tensor_files
+from clbench.util.tensor_files import FLOATS, shown
 
 FORMAT = 1
 KEY = "clbench.fisher"
@@ -35,7 +35,7 @@ class Metadata:
     architecture: str | None = None
     """The network, as a model plug-in's name and settings where it is one."""
     weights_sha256: str | None = None
-    """``clbench.tensor_files.sha256`` of the weights it was taken at, of the tensors named here."""
+    """Of the tensors named here, at which it was taken (``clbench.util.tensor_files.sha256``)."""
     estimator: str | None = None
     """exact, sampled, empirical or batched (``clbench.fisher.estimate``), or another's word."""
     loss: str | None = None

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from clbench.errors import UsageError
-from clbench.tensor_files import shown
+from clbench.util.tensor_files import shown
 
 LEVELS = (0.05, 0.5, 0.95)
 POOR_CONDITION = 1e6

@@ -21,13 +21,13 @@ from typing import Any, ClassVar, Literal
 import torch
 from torch import Tensor, nn
 
-from clbench import source
 from clbench.errors import ClbenchError, UsageError
 from clbench.interop import importing, lending, lent, parts, signature
 from clbench.interop.importing import quiet
 from clbench.interop.known import KNOWN, VERSION, Known
-from clbench.optim import optimizer_class
-from clbench.registry import did_you_mean
+from clbench.nets.optim import optimizer_class
+from clbench.plugins import source
+from clbench.plugins.registry import did_you_mean
 from clbench.strategy import Needs, Strategy, StreamInfo
 from clbench.stream import Stream, TaskData
 

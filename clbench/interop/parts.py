@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from clbench.errors import UsageError
-from clbench.optim import optimizer_class
+from clbench.nets.optim import optimizer_class
 from clbench.strategy import StreamInfo
 
 FILLED = (

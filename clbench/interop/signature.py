@@ -10,7 +10,7 @@ from collections.abc import Container, Sequence
 from typing import Any, Union, get_args, get_origin
 
 from clbench.errors import UsageError
-from clbench.source import Setting
+from clbench.plugins.source import Setting
 
 PLAIN = (bool, int, float, str)
 

@@ -13,13 +13,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
+from clbench.configure.board import Board
 from clbench.errors import ClbenchError
-from clbench.leaderboard.board import Board
-from clbench.leaderboard.files import FileError, read_json, read_yaml
-from clbench.leaderboard.record_schema import VERIFICATION, faults
-from clbench.leaderboard.schema import Rule, flag, integer, items, plain, table, text
-from clbench.record import Record
-from clbench.registry import did_you_mean
+from clbench.plugins.registry import did_you_mean
+from clbench.results.record import Record
+from clbench.results.record_schema import VERIFICATION, faults
+from clbench.util.files import FileError, read_json, read_yaml
+from clbench.util.schema import Rule, flag, integer, items, plain, table, text
 
 T = TypeVar("T")
 SLUG = re.compile(r"[a-z0-9][a-z0-9_-]{0,59}")

@@ -11,15 +11,15 @@ from pathlib import Path
 
 import yaml
 
+from clbench.configure import later
+from clbench.configure.board import DIVISIONS, MIN_SEEDS, Anchor, Board, Budget
+from clbench.configure.sweep import sweep
+from clbench.engine.execute import Options, record_of, run_all
 from clbench.errors import ClbenchError, UsageError
-from clbench.execute import Options, record_of, run_all
-from clbench.hashing import sha256_of
-from clbench.leaderboard import later
-from clbench.leaderboard.board import DIVISIONS, MIN_SEEDS, Anchor, Board, Budget
 from clbench.leaderboard.entry import SLUG
-from clbench.leaderboard.files import FileError, read_yaml
-from clbench.record import Record, write_atomically
-from clbench.sweep import sweep
+from clbench.results.record import Record, write_atomically
+from clbench.util.files import FileError, read_yaml
+from clbench.util.hashing import sha256_of
 
 MIN_SPREAD = 5.0
 """A board must part joint from naive by so many standard deviations over seeds, or it cannot rank."""
@@ -162,7 +162,7 @@ def _refuse_flat(board: Board) -> None:
 
 
 def _read_draft(path: Path) -> Draft:
-    from clbench.metrics import METRICS
+    from clbench.results.metrics import METRICS
 
     try:
         data = read_yaml(path)

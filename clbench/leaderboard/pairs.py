@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+from clbench.configure.board import Board
 from clbench.errors import UsageError
-from clbench.leaderboard.board import Board
 from clbench.leaderboard.entry import load_entry
 from clbench.leaderboard.ranking import Comparison, compare
-from clbench.record import Record
-from clbench.registry import did_you_mean
-from clbench.tables import COLUMNS
+from clbench.plugins.registry import did_you_mean
+from clbench.results.record import Record
+from clbench.results.tables import COLUMNS
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from clbench.tables import Interval, t_interval
+from clbench.results.tables import Interval, t_interval
 
 ALPHA = 0.05
 """Chance that a board of equal entries claims any difference."""

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from clbench.leaderboard.board import Board
+from clbench.configure.board import Board
 from clbench.leaderboard.entry import Entry
-from clbench.metrics import METRICS
-from clbench.record import Record
+from clbench.results.metrics import METRICS
+from clbench.results.record import Record
 
 
 def score(board: Board, entry: Entry) -> dict[int, float]:

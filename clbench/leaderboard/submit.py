@@ -8,10 +8,10 @@ from typing import Any
 
 import yaml
 
+from clbench.configure.board import Board, find_board
 from clbench.errors import UsageError
-from clbench.leaderboard.board import Board, find_board
 from clbench.leaderboard.entry import DECLARATIONS, SLUG, Entry, load_entry
-from clbench.record import Record, write_atomically
+from clbench.results.record import Record, write_atomically
 
 
 def submit(arm: Path, slug: str, root: Path) -> tuple[Board, Entry]:

@@ -10,15 +10,15 @@ from typing import Any
 
 import numpy as np
 
-from clbench.leaderboard.board import Board
+from clbench.configure.board import Board
 from clbench.leaderboard.entry import TIERS, Entry, iter_entries
-from clbench.leaderboard.findings import Finding
 from clbench.leaderboard.ranking import pareto_front, rank_ranges
+from clbench.leaderboard.reproduce.verification import is_current
+from clbench.leaderboard.rules.findings import Finding
 from clbench.leaderboard.scores import score_run
-from clbench.leaderboard.text import clean
-from clbench.leaderboard.verification import is_current
-from clbench.record import Record
-from clbench.tables import COLUMNS, Interval, t_interval
+from clbench.results.record import Record
+from clbench.results.tables import COLUMNS, Interval, t_interval
+from clbench.util.text import clean
 
 CURVE_POINTS = 60
 MISSING = "missing"

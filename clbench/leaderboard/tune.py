@@ -13,12 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from clbench.configure.board import Board, find_board
+from clbench.configure.sweep import sweep
+from clbench.engine.execute import Options, record_of, run_all
 from clbench.errors import ClbenchError, UsageError
-from clbench.execute import Options, record_of, run_all
-from clbench.hashing import sha256_of
-from clbench.leaderboard.board import Board, find_board
-from clbench.record import write_atomically
-from clbench.sweep import sweep
+from clbench.results.record import write_atomically
+from clbench.util.hashing import sha256_of
 
 MAX_TRIALS = 20
 """Of one entry on one board; reference entries get no more."""

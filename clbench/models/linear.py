@@ -8,8 +8,8 @@ from typing import Literal
 
 from torch import nn
 
-from clbench.head import build_head
 from clbench.model import Model, ToFloat
+from clbench.nets.head import build_head
 
 
 @dataclass(frozen=True)

@@ -14,9 +14,9 @@ from typing import Literal
 
 from torch import Tensor, nn
 
-from clbench.head import build_head
-from clbench.images import ChannelsLastImage, image_shape
 from clbench.model import Model, ToFloat
+from clbench.nets.head import build_head
+from clbench.nets.images import ChannelsLastImage, image_shape
 
 BASE_CHANNELS = 20
 

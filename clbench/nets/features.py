@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from clbench.modes import evaluating
-from clbench.parameters import output_layer
+from clbench.nets.modes import evaluating
+from clbench.nets.parameters import output_layer
 
 
 @torch.no_grad()

@@ -13,11 +13,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from clbench import tensor_files
 from clbench.errors import UsageError
-from clbench.hashing import file_sha256
-from clbench.parameters import output_parameters
-from clbench.tensor_files import shown
+from clbench.nets.parameters import output_parameters
+from clbench.util import tensor_files
+from clbench.util.hashing import file_sha256
+from clbench.util.tensor_files import shown
 
 FORMAT = 1
 KEY = "clbench.weights"

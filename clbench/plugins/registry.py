@@ -20,7 +20,7 @@ from typing import Any
 
 from clbench.errors import UsageError
 
-PACKAGE = Path(__file__).parent
+PACKAGE = Path(__file__).parents[1]
 
 GROUPS = ("scenario", "strategy", "data", "encoder", "model")
 OPTIONAL_GROUPS = ("encoder",)

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from clbench.record import NOT_IDENTITY, Record
+from clbench.results.record import NOT_IDENTITY, Record
 
 
 @dataclass(frozen=True)

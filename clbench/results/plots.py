@@ -8,15 +8,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from clbench.arms import by_arm, labels
-from clbench.record import Record, write_atomically
+from clbench.results.arms import by_arm, labels
+from clbench.results.record import Record, write_atomically
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 MEASURED = ("rankme", "dead_units", "weight_norm", "plasticity")
-"""Diagnostics of ``clbench.diagnostics`` that have a panel of their own."""
+"""Diagnostics of ``clbench.engine.diagnostics`` that have a panel of their own."""
 FACTORS_SHOWN = 4
 """Those in whose brackets accuracy differs most."""
 MOST_TICKS = 15
@@ -51,7 +51,7 @@ def plot_diagnostic(records: Sequence[Record], name: str, axes: Axes) -> None:
 
 def plot_factor(records: Sequence[Record], number: int, axes: Axes) -> None:
     """Final accuracy in the brackets of a factor, the one that comes ``number``-th for the first."""
-    from clbench.factors import final
+    from clbench.results.factors import final
 
     first = final([records[0].factors or {}])[number]
     for record in records:
@@ -78,7 +78,7 @@ def overview(records: Sequence[Record]) -> Figure:
     """
     from matplotlib.figure import Figure
 
-    from clbench.factors import final
+    from clbench.results.factors import final
 
     measured = [name for name in MEASURED if any(name in r.diagnostics for r in records)]
     known = [r for r in records if r.factors is not None and r.factors["correct"]]

@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 
-from clbench import factors
-from clbench.atomic import write_atomically as write_atomically
 from clbench.errors import ClbenchError
-from clbench.metrics import GROUP_METRICS, METRICS, Counts
-from clbench.registry import GROUPS, OPTIONAL_GROUPS
+from clbench.plugins.registry import GROUPS, OPTIONAL_GROUPS
+from clbench.results import factors
+from clbench.results.metrics import GROUP_METRICS, METRICS, Counts
+from clbench.util.atomic import write_atomically as write_atomically
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -172,7 +172,7 @@ class Record:
 
     def plot(self, axes: Axes | None = None) -> Axes:
         """World accuracy over the stream, on given or new axes."""
-        from clbench.plots import plot_curves
+        from clbench.results.plots import plot_curves
 
         return plot_curves([self], axes)
 

@@ -6,9 +6,11 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any, get_args
 
-from clbench import factors
-from clbench.hashing import sha256_of
-from clbench.leaderboard.schema import (
+from clbench.results import factors
+from clbench.results.metrics import GROUP_METRICS, METRICS
+from clbench.results.record import SCHEMA, Status
+from clbench.util.hashing import sha256_of
+from clbench.util.schema import (
     Rule,
     fields,
     flag,
@@ -26,8 +28,6 @@ from clbench.leaderboard.schema import (
     text,
     timestamp,
 )
-from clbench.metrics import GROUP_METRICS, METRICS
-from clbench.record import SCHEMA, Status
 
 MAX_WORK = 10**9
 """Of evaluations x cells x views: what recomputing the metrics of one record multiplies."""

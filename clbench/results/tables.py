@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from clbench.arms import by_arm, labels
-from clbench.record import Record
+from clbench.results.arms import by_arm, labels
+from clbench.results.record import Record
 
 
 class Column(NamedTuple):
@@ -195,7 +195,7 @@ def factors_to_markdown(records: Iterable[Record]) -> str:
     Means over completed seeds, in percent; the factor whose brackets differ most comes first. Arms
     of whose samples nothing is known are left out.
     """
-    from clbench.factors import final
+    from clbench.results.factors import final
 
     out = []
     arms = by_arm(r for r in records if r.status == "completed" and r.factors is not None)

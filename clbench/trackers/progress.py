@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from clbench.ledger import Ledger
+from clbench.engine.ledger import Ledger
 
 if TYPE_CHECKING:
     from rich.progress import Progress

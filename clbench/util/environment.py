@@ -38,7 +38,7 @@ def environment(device: torch.device, threads: int) -> dict[str, Any]:
 def code_version() -> dict[str, Any]:
     """Version of clbench and, in a checkout, its commit and whether files were changed since."""
     found: dict[str, Any] = {"clbench": _version(), "commit": None, "dirty": None}
-    root = Path(__file__).parent.parent
+    root = Path(__file__).parents[2]
     if (root / ".git").exists():
         found["commit"] = _git(root, "rev-parse", "HEAD")
         status = _git(root, "status", "--porcelain", "--untracked-files=no")

@@ -21,7 +21,7 @@ def fresh_process() -> ProcessPoolExecutor:
     server = "forkserver" in get_all_start_methods()
     context = get_context("forkserver" if server else "spawn")
     if server:
-        context.set_forkserver_preload(["clbench.execute", *SLOW])
+        context.set_forkserver_preload(["clbench.engine.execute", *SLOW])
     # The server's environment is that of the moment it was started.
     return ProcessPoolExecutor(
         1, mp_context=context, initializer=_take_over, initargs=(dict(os.environ),)

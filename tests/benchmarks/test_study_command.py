@@ -1,13 +1,12 @@
-"""``clbench study latent``: the page's path on stdout, talk on stderr, exit codes, one-line errors."""
+"""``python -m benchmarks.study latent``: the page's path on stdout, talk on stderr, exit codes, one-line errors."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import pytest
-from commands import clbench
+from benchmarks.study.__main__ import main
 
-from clbench.cli.completion import candidates
 
 Capture = pytest.CaptureFixture[str]
 pytestmark = pytest.mark.usefixtures("quick")
@@ -27,7 +26,7 @@ class Pressed(GradientStrategy):
 
 def words(npz: Path, out: Path) -> list[str | Path]:
     data = ["data=npz", f"data.path={npz}", "encoder=identity", "device=cpu"]
-    return ["study", "latent", *data, "--out", out]
+    return ["latent", *data, "--out", out]
 
 
 @pytest.fixture(scope="module")

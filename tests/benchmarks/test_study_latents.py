@@ -7,9 +7,9 @@ import pytest
 import torch
 from small import pool
 
-from clbench.config import resolve_point
-from clbench.diagnostics import rankme
-from clbench.study.latents import class_similarity, describe, subspace_overlap
+from benchmarks.study.latents import class_similarity, describe, subspace_overlap
+from clbench.configure.config import resolve_point
+from clbench.engine.diagnostics import rankme
 
 RNG = np.random.default_rng(0)
 

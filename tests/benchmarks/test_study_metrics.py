@@ -10,14 +10,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clbench.metrics import Counts
-from clbench.study.metrics import (
+from benchmarks.study.metrics import (
     accuracy_on_tasks,
     effective_replay_size,
     measure,
     relative_forgetting,
     task_accuracy,
 )
+from clbench.results.metrics import Counts
 
 SIZES = (10, 30, 20, 40)
 """Test samples of each class: means over tasks must not weigh by them."""

@@ -9,21 +9,23 @@ from typing import Any
 import pytest
 from small import write_npz
 
+from benchmarks.study.figure import figure
+from benchmarks.study.latent import study
+from benchmarks.study.latents import Latents
+from benchmarks.study.metrics import Measures
+from benchmarks.study.plan import MLP, REPLAY, Key
+from benchmarks.study.report import report
+from benchmarks.study.result import Result, names_of
+from clbench.engine.execute import Done, Options
 from clbench.errors import UsageError
-from clbench.execute import Done, Options
-from clbench.study.figure import figure
-from clbench.study.latent import study
-from clbench.study.latents import Latents
-from clbench.study.metrics import Measures
-from clbench.study.plan import MLP, REPLAY, Key
-from clbench.study.report import report
-from clbench.study.result import Result, names_of
 
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """A curve takes longer to draw than these runs take; tests/test_execute.py draws it."""
-    monkeypatch.setattr("clbench.plots.save_curve", lambda records, path: path.write_bytes(b"png"))
+    monkeypatch.setattr(
+        "clbench.results.plots.save_curve", lambda records, path: path.write_bytes(b"png")
+    )
 
 
 GOOD: Key = (("data", "d"), ("encoder", "net"))
@@ -80,7 +82,7 @@ def test_what_follows_from_the_numbers():
 
 def test_the_page_says_what_came_out():
     page = report(RESULT, "picture.png")
-    assert "clbench study latent data=d\n" in page
+    assert "python -m benchmarks.study latent data=d\n" in page
     assert "| d, net | 70.0 | 10 | – | – |" in page
     assert "So it did in 3 of 3 comparisons of A_CL, seed by seed; in 3 the interval" in page
     assert "So it was for 1 of 1 pairs of neighbours" in page

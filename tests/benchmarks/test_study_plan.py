@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from benchmarks.study.plan import MLP, REINIT, REPLAY, plan
 from clbench.errors import UsageError
-from clbench.study.plan import MLP, REINIT, REPLAY, plan
 
 
 def test_the_whole_study_has_every_head_on_every_latents_with_every_seed():

@@ -10,9 +10,9 @@ from broken_strategies import BROKEN, HEAD, ITEM_IN_LOSS, NEEDS_EVERYTHING, stra
 
 from clbench.checks import attempt, check, suite
 from clbench.checks.finding import Finding
+from clbench.engine.reach import reachable
 from clbench.errors import UsageError
-from clbench.reach import reachable
-from clbench.registry import find, plugins
+from clbench.plugins.registry import find, plugins
 
 
 def run_check(tmp_path: Path, name: str, body: str, group: str = "strategy") -> Finding:

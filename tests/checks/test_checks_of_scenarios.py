@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from clbench.checks import Finding, attempt, suite
-from clbench.registry import find
+from clbench.plugins.registry import find
 
 HEAD = """
 import itertools

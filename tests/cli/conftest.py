@@ -16,4 +16,6 @@ def npz(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """A curve takes longer to draw than these runs take; tests/test_execute.py draws it."""
-    monkeypatch.setattr("clbench.plots.save_curve", lambda records, path: path.write_bytes(b"png"))
+    monkeypatch.setattr(
+        "clbench.results.plots.save_curve", lambda records, path: path.write_bytes(b"png")
+    )

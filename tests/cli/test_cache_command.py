@@ -90,7 +90,7 @@ def test_the_record_of_a_run_has_the_recipe(npz: Path, tmp_path: Path, capsys: C
     record = json.loads(file.read_text())
     assert record["encoder"]["weights_sha256"]
     assert record["config"]["encoder"]["name"] == "tiny"
-    from clbench.leaderboard.record_schema import faults
+    from clbench.results.record_schema import faults
 
     assert faults(record) == []
     for change in (

@@ -9,7 +9,8 @@ import sys
 import pytest
 from commands import clbench
 
-from clbench import cli, registry
+from clbench import cli
+from clbench.plugins import registry
 
 COMMANDS = [command.__name__.rpartition(".")[2] for command in cli.COMMANDS]
 PLUGINS = [p for group in registry.GROUPS for p in registry.plugins(group).values()]

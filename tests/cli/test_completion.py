@@ -8,8 +8,9 @@ import subprocess
 import pytest
 from commands import clbench
 
-from clbench import cli, registry
+from clbench import cli
 from clbench.cli.completion import OPTIONS, SCRIPTS
+from clbench.plugins import registry
 
 Capture = pytest.CaptureFixture[str]
 

@@ -12,10 +12,12 @@ import pytest
 import torch
 from commands import Ran, clbench, tiny
 
-from clbench import cli, fisher, tensor_files, weights
+from clbench import cli, fisher
 from clbench.cli.completion import FISHER, candidates
 from clbench.fisher import Metadata
 from clbench.fisher.estimators import LABEL_SOURCE
+from clbench.nets import weights
+from clbench.util import tensor_files
 
 Capture = pytest.CaptureFixture[str]
 pytestmark = pytest.mark.usefixtures("quick")

@@ -9,8 +9,8 @@ import pytest
 import yaml
 from commands import clbench, tiny
 
-from clbench.record import Record
-from clbench.tables import COLUMNS
+from clbench.results.record import Record
+from clbench.results.tables import COLUMNS
 
 Capture = pytest.CaptureFixture[str]
 pytestmark = pytest.mark.usefixtures("quick")

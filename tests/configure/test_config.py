@@ -9,10 +9,10 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from clbench.config import RunConfig, resolve
+from clbench.configure.config import RunConfig, resolve
+from clbench.configure.sweep import split_top, sweep
 from clbench.errors import UsageError
-from clbench.hashing import sha256_of
-from clbench.sweep import split_top, sweep
+from clbench.util.hashing import sha256_of
 
 BASE = ("scenario=scole", "strategy=ewc")
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import yaml
 from test_config import BASE, message, one
 
-from clbench.config import resolve
+from clbench.configure.config import resolve
 
 
 def test_without_an_encoder_settings_do_not_mention_it():

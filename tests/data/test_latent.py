@@ -14,17 +14,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from small import CPU
 
-from clbench.build import load_pool, prepare
 from clbench.checks.pools import symbols
-from clbench.config import resolve_point
+from clbench.configure.config import resolve_point
 from clbench.data import latent
 from clbench.data.latent import LatentPool
 from clbench.data.pool import Pool, TensorPool
 from clbench.data.synbols.pool import SynbolsPool
 from clbench.data.transforms import Corrupt
+from clbench.engine.build import load_pool, prepare
 from clbench.errors import UsageError
-from clbench.registry import plugins
-from clbench.tables import columns_of, summarise
+from clbench.plugins.registry import plugins
+from clbench.results.tables import columns_of, summarise
 
 IMAGES = small.pool(n_classes=4, n_train=12, n_test=5, shape=(8, 8))
 N_TRAIN, N_TEST = 48, 20

@@ -20,7 +20,7 @@ from clbench.data import latent_cache
 from clbench.data.latent import Telling
 from clbench.data.latent_cache import Damaged
 from clbench.errors import ClbenchError, UsageError
-from clbench.hashing import file_sha256
+from clbench.util.hashing import file_sha256
 
 Damage = Callable[[Path], None]
 

@@ -20,8 +20,8 @@ from clbench.encoder import frozen_bytes, weights_sha256
 from clbench.encoders._images import ImageInput
 from clbench.encoders._lite0 import map_side
 from clbench.errors import UsageError
-from clbench.flops import Count
-from clbench.registry import find
+from clbench.nets.flops import Count
+from clbench.plugins.registry import find
 
 GRAY = torch.randint(256, (5, 28, 28), generator=torch.Generator().manual_seed(0)).byte()
 COLOUR = torch.randint(256, (5, 3, 32, 32), generator=torch.Generator().manual_seed(1)).byte()

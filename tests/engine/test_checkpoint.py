@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from clbench import checkpoint
+from clbench.engine import checkpoint
+from clbench.engine.ledger import Ledger
 from clbench.errors import ClbenchError
-from clbench.ledger import Ledger
 
 CPU = torch.device("cpu")
 

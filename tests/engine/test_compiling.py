@@ -13,11 +13,11 @@ import small
 import torch
 from torch import nn
 
-from clbench.build import prepare
-from clbench.compiling import compile_network
-from clbench.config import resolve_point
-from clbench.execute import Options, execute
-from clbench.flops import Count
+from clbench.configure.config import resolve_point
+from clbench.engine.build import prepare
+from clbench.engine.compiling import compile_network
+from clbench.engine.execute import Options, execute
+from clbench.nets.flops import Count
 from clbench.strategy import Strategy
 
 WORDS = ("scenario=scole", "scenario.n_tasks=6", "checkpoint_seconds=0")
@@ -114,7 +114,7 @@ def run(npz: Path, out: Path, *words: str) -> Any:
 
 def test_a_compiled_run_resumes_and_is_another_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     eager = partial(compile_network, backend="eager")
-    monkeypatch.setattr("clbench.execute.compile_network", eager)
+    monkeypatch.setattr("clbench.engine.execute.compile_network", eager)
     npz = small.write_npz(tmp_path / "blobs.npz")
     words = ("strategy=ewc", "strategy.batch_size=7", "compile=true")
     whole = run(npz, tmp_path / "whole", *words)

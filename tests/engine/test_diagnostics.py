@@ -14,10 +14,10 @@ from small import run
 from test_harness import SCOLE
 from torch import Tensor, nn
 
-from clbench import diagnostics
-from clbench.build import Run
-from clbench.config import DIAGNOSTICS
-from clbench.diagnostics import (
+from clbench.configure.config import DIAGNOSTICS
+from clbench.engine import diagnostics
+from clbench.engine.build import Run
+from clbench.engine.diagnostics import (
     Probe,
     active_units,
     dead_units,

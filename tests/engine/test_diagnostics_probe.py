@@ -14,9 +14,9 @@ from test_diagnostics import ALL, IMAGES, probe_of, scaled
 from test_harness import SCOLE, books, frozen, resumed, same_state
 from torch import Tensor, nn
 
-from clbench import diagnostics
-from clbench.config import DIAGNOSTICS
-from clbench.diagnostics import (
+from clbench.configure.config import DIAGNOSTICS
+from clbench.engine import diagnostics
+from clbench.engine.diagnostics import (
     Probe,
     observe,
     probe_inputs,

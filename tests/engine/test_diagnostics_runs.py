@@ -14,15 +14,15 @@ from test_harness import SCOLE
 from test_tracking import scalars
 from torch import Tensor, nn
 
-from clbench.config import DIAGNOSTICS, resolve
-from clbench.diagnostics import (
+from clbench.configure.config import DIAGNOSTICS, resolve
+from clbench.engine.diagnostics import (
     Probe,
     check_network,
 )
+from clbench.engine.execute import Options, run_all
+from clbench.engine.execute import record_of as recorded
 from clbench.errors import UsageError
-from clbench.execute import Options, run_all
-from clbench.execute import record_of as recorded
-from clbench.leaderboard import record_schema
+from clbench.results import record_schema
 from clbench.strategy import GradientStrategy, Strategy
 
 # --- what cannot be measured ---------------------------------------------------------------------
@@ -118,7 +118,7 @@ def npz(tmp_path: Path) -> Path:
 def test_what_is_plotted_is_what_was_measured():
     from matplotlib.figure import Figure
 
-    from clbench.plots import MEASURED, plot_diagnostic
+    from clbench.results.plots import MEASURED, plot_diagnostic
 
     r = run("strategy=naive", *SCOLE, "model=linear", "diagnostics=[rank,dead_units]")
     record = record_of(r, *go(r))
@@ -163,7 +163,7 @@ def test_the_seconds_of_the_probe_are_the_harness_s(monkeypatch: pytest.MonkeyPa
         return {}
 
     monkeypatch.setattr(Probe, "measure", measure)
-    monkeypatch.setattr("clbench.harness.time.perf_counter", lambda: clock[0])
+    monkeypatch.setattr("clbench.engine.harness.time.perf_counter", lambda: clock[0])
     r = run("strategy=naive", *SCOLE, ALL)
     strategy, outcome = go(r)
     cost = record_of(r, strategy, outcome).cost

@@ -13,12 +13,12 @@ import yaml
 from filelock import FileLock
 from small import points, write_npz
 
-from clbench.build import prepare
-from clbench.config import resolve_point
+from clbench.configure.config import resolve_point
+from clbench.configure.sweep import sweep
+from clbench.engine.build import prepare
+from clbench.engine.execute import Done, Options, execute, run_all
 from clbench.errors import ClbenchError, UsageError
-from clbench.execute import Done, Options, execute, run_all
-from clbench.record import Record
-from clbench.sweep import sweep
+from clbench.results.record import Record
 
 WORDS = ("scenario=scole", "strategy=naive", "scenario.n_tasks=4", "checkpoint_seconds=0")
 
@@ -31,7 +31,9 @@ def npz(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(autouse=True)
 def _no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
     """A curve takes longer to draw than these runs take; one test draws it."""
-    monkeypatch.setattr("clbench.plots.save_curve", lambda records, path: path.write_bytes(b"png"))
+    monkeypatch.setattr(
+        "clbench.results.plots.save_curve", lambda records, path: path.write_bytes(b"png")
+    )
 
 
 def options(out: Path, **changes: Any) -> Options:
@@ -157,7 +159,7 @@ def test_overwrite_starts_again(npz: Path, tmp_path: Path):
 
 
 def interrupted(npz: Path, out: Path, raising: Path, how: str = "interrupt") -> Done:
-    import clbench.registry as registry
+    import clbench.plugins.registry as registry
 
     plugin = registry.find("strategy", str(raising))
     plugin.load().calls = 0
@@ -183,7 +185,7 @@ def test_unfinished_runs_are_refused_without_resume_and_go_on_with_it(
 
 
 def test_a_failed_run_is_a_record_and_the_sweep_goes_on(npz: Path, tmp_path: Path, raising: Path):
-    import clbench.registry as registry
+    import clbench.plugins.registry as registry
 
     registry.find("strategy", str(raising)).load().calls = 0
     runs = go(npz, tmp_path, f"strategy={raising},naive,ewc")

@@ -11,10 +11,11 @@ import torch
 from small import go, pool, run
 from torch import nn
 
-from clbench import checkpoint, weights
+from clbench.engine import checkpoint
+from clbench.engine.export import network_of
+from clbench.engine.ledger import Ledger
 from clbench.errors import ClbenchError, UsageError
-from clbench.export import network_of
-from clbench.ledger import Ledger
+from clbench.nets import weights
 
 IMAGES = ("scenario=scole", "scenario.n_tasks=2", "model=slim_resnet18")
 

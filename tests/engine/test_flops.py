@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from clbench.flops import Count, integrate
-from clbench.registry import find
+from clbench.nets.flops import Count, integrate
+from clbench.plugins.registry import find
 
 rates = st.floats(0, 1e6)
 knots = st.lists(st.integers(0, 1000), min_size=1, max_size=8, unique=True).map(sorted)

@@ -11,9 +11,9 @@ import torch
 from small import go, run
 from torch import Tensor
 
-from clbench.build import Run
-from clbench.harness import Outcome, run_stream
-from clbench.ledger import Ledger
+from clbench.engine.build import Run
+from clbench.engine.harness import Outcome, run_stream
+from clbench.engine.ledger import Ledger
 from clbench.strategy import Strategy
 
 SCOLE = ("scenario=scole", "scenario.n_tasks=6")

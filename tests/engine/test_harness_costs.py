@@ -9,8 +9,8 @@ import torch
 from small import go, pool, record_of, run
 from test_harness import SCOLE
 
-from clbench.harness import start_ledger
-from clbench.ledger import Ledger, tensors_of
+from clbench.engine.harness import start_ledger
+from clbench.engine.ledger import Ledger, tensors_of
 
 
 @pytest.mark.parametrize("epochs", [1, 3])

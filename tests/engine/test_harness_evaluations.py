@@ -12,8 +12,8 @@ from small import go, run
 from test_harness import SCOLE, frozen, same_state
 from torch import Tensor
 
-from clbench.harness import is_due, run_stream
-from clbench.ledger import Ledger
+from clbench.engine.harness import is_due, run_stream
+from clbench.engine.ledger import Ledger
 from clbench.strategy import Strategy
 
 

@@ -15,16 +15,16 @@ from typing import Any
 import pytest
 from small import points, write_npz
 
-from clbench.record import Record
+from clbench.results.record import Record
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 WORKER = """
 import sys
 from dataclasses import asdict
 from pathlib import Path
-import clbench.plots
-clbench.plots.save_curve = lambda records, path: None
-from clbench.execute import Options, run_all
+import clbench.results.plots
+clbench.results.plots.save_curve = lambda records, path: None
+from clbench.engine.execute import Options, run_all
 from small import points
 out, npz, *words = sys.argv[1:]
 options = Options(out=Path(out), quiet=True, tensorboard=False, resume=True)
@@ -114,7 +114,7 @@ def test_a_second_process_says_that_the_folder_is_in_use(tmp_path: Path):
         while not list(tmp_path.glob("scole/*/seed0/checkpoint")):
             assert time.monotonic() < deadline
             time.sleep(0.02)
-        from clbench.execute import Options, run_all
+        from clbench.engine.execute import Options, run_all
 
         options = Options(out=tmp_path, quiet=True, tensorboard=False, resume=True)
         [second] = run_all(points(*words, npz=npz), options)

@@ -13,15 +13,17 @@ import torch
 from small import go, points, pool, record_of, run, write_npz
 from torch import Tensor
 
-from clbench import fisher, tensor_files, weights
-from clbench.build import Run, prepare
-from clbench.config import resolve_point
+from clbench import fisher
+from clbench.configure.board import DIVISIONS, find_board
+from clbench.configure.config import resolve_point
+from clbench.configure.protocol import Protocol
+from clbench.engine.build import Run, prepare
+from clbench.engine.execute import Options, execute
 from clbench.errors import UsageError
-from clbench.execute import Options, execute
 from clbench.fisher import Metadata
-from clbench.leaderboard.board import DIVISIONS, find_board
-from clbench.leaderboard.protocol import Protocol
+from clbench.nets import weights
 from clbench.strategy import Batch
+from clbench.util import tensor_files
 
 EWC = ("strategy=ewc", "scenario=scole", "scenario.n_tasks=12")
 HEAD = ("4.weight", "4.bias")  # of Sequential(ToFloat, Flatten, Linear, ReLU, Linear)
@@ -267,7 +269,9 @@ def test_the_closed_division_is_from_scratch(files: Any):
 def test_resumes_to_the_same_bits(
     files: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, gamma: str
 ):
-    monkeypatch.setattr("clbench.plots.save_curve", lambda records, path: path.write_bytes(b"png"))
+    monkeypatch.setattr(
+        "clbench.results.plots.save_curve", lambda records, path: path.write_bytes(b"png")
+    )
     npz = write_npz(tmp_path / "blobs.npz")
     given = words(files, f"strategy.gamma={gamma}")
 

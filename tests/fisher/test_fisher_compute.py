@@ -9,9 +9,9 @@ import torch
 from torch import nn
 
 from clbench import fisher, seeding
-from clbench.build import load_pool
+from clbench.engine.build import load_pool
+from clbench.engine.fisher import Request, compute, configuration
 from clbench.errors import UsageError
-from clbench.fisher.compute import Request, compute, configuration
 from clbench.seeding import Axis
 
 

@@ -17,12 +17,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from clbench import fisher, tensor_files, weights
+from clbench import fisher
 from clbench.errors import UsageError
 from clbench.fisher import Metadata, Release, report
 from clbench.fisher.card import card
 from clbench.fisher.change import changed
 from clbench.fisher.convert import converted
+from clbench.nets import weights
+from clbench.util import tensor_files
 
 FISHER = {"0.weight": torch.tensor([[1.0, 0.0], [4.0, 0.25]]), "0.bias": torch.tensor([2.0, 1e-3])}
 META = Metadata(

@@ -12,8 +12,8 @@ from small import run as small_run
 from torch import Tensor
 
 from clbench import seeding
-from clbench.build import Run
 from clbench.data.pool import TensorPool
+from clbench.engine.build import Run
 from clbench.seeding import Axis
 from clbench.strategy import Strategy
 

@@ -29,7 +29,7 @@ import torch
 from foreign import learn, needs_avalanche, run_of, weights
 from torch import Tensor
 
-from clbench.registry import find
+from clbench.plugins.registry import find
 from clbench.replay import mix
 from clbench.strategy import Batch
 

@@ -17,12 +17,12 @@ from clbench.checks import ON_OWN_CODE, attempt, check, suite
 from clbench.checks.finding import Finding
 from clbench.checks.rig import predict
 from clbench.cli import main
+from clbench.engine.reach import held_bytes
 from clbench.errors import UsageError
 from clbench.interop import parts
 from clbench.interop.known import KNOWN, Known
-from clbench.reach import held_bytes
-from clbench.record import Record
-from clbench.registry import find
+from clbench.plugins.registry import find
+from clbench.results.record import Record
 from clbench.seeding import Axis
 
 pytestmark = needs_avalanche
@@ -239,9 +239,11 @@ def test_from_the_command_line_and_back_from_its_config(
     npz: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A sweep of which one job fails: the others finish, it is listed, and the code is 1."""
-    monkeypatch.setattr("clbench.plots.save_curve", lambda records, path: path.write_bytes(b"png"))
+    monkeypatch.setattr(
+        "clbench.results.plots.save_curve", lambda records, path: path.write_bytes(b"png")
+    )
     silent = lambda folder, ledger: nullcontext(lambda books: None)  # noqa: E731
-    monkeypatch.setattr("clbench.tracking.tensorboard", silent)
+    monkeypatch.setattr("clbench.trackers.progress.tensorboard", silent)
     given = ["scenario=scole", "scenario.n_tasks=3", "data=npz", f"data.path={npz}"]
     given += ["model=mlp", "model.hidden=[8]", "device=cpu", f"--out={tmp_path}", "-q"]
     # GSS_greedy raises where its memory is smaller than its batch of new and replayed samples.

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from tiny import declare, make_board, run_on
 
-from clbench.leaderboard.board import Board
+from clbench.configure.board import Board
 
 
 @pytest.fixture(scope="session")

@@ -11,13 +11,13 @@ from typing import Any, NamedTuple
 import numpy as np
 import yaml
 
-from clbench import metrics
-from clbench.hashing import sha256_of
-from clbench.leaderboard.board import Anchor, Board, Budget
+from clbench.configure.board import Anchor, Board, Budget
 from clbench.leaderboard.entry import Entry, Meta
-from clbench.leaderboard.findings import Finding
-from clbench.leaderboard.verification import record_sha256
-from clbench.record import SCHEMA, Record
+from clbench.leaderboard.reproduce.verification import record_sha256
+from clbench.leaderboard.rules.findings import Finding
+from clbench.results import metrics
+from clbench.results.record import SCHEMA, Record
+from clbench.util.hashing import sha256_of
 
 SEEDS = (0, 1, 2, 3, 4)
 

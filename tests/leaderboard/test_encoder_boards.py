@@ -7,17 +7,17 @@ from pathlib import Path
 import pytest
 from tiny import edit, make_board, run_on
 
-from clbench.config import resolve
+from clbench.configure.board import Board
+from clbench.configure.config import resolve
 from clbench.data import latent_cache
 from clbench.errors import UsageError
-from clbench.leaderboard.board import Board
-from clbench.leaderboard.checks import validate
 from clbench.leaderboard.entry import Entry, load_entry
-from clbench.leaderboard.held_out import held_out
-from clbench.leaderboard.render_csv import to_csv
+from clbench.leaderboard.pages.csv import to_csv
+from clbench.leaderboard.reproduce.held_out import held_out
+from clbench.leaderboard.reproduce.verify import reproduce
+from clbench.leaderboard.rules.validate import validate
 from clbench.leaderboard.submit import submit
-from clbench.leaderboard.verify import reproduce
-from clbench.tables import columns_of, summarise
+from clbench.results.tables import columns_of, summarise
 
 ENCODER = ("encoder=random:mlp", "encoder.dtype=float16")
 
@@ -81,7 +81,7 @@ def test_an_entry_is_valid(board: Board, entry: Entry):
 def test_an_entry_is_run_again_from_the_recipe(
     board: Board, entry: Entry, monkeypatch: pytest.MonkeyPatch, isolate: bool
 ):
-    monkeypatch.setattr("clbench.leaderboard.verify.CUTS", 0)
+    monkeypatch.setattr("clbench.leaderboard.reproduce.verify.CUTS", 0)
     for folder in latent_cache.entries():
         latent_cache.clear(folder)
     [found] = reproduce(board, entry, [0], isolate=isolate)

@@ -15,13 +15,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tiny import edit_yaml
 
-from clbench import metrics
-from clbench.leaderboard.board import Board
-from clbench.leaderboard.checks import changes, validate
+from clbench.configure.board import Board
 from clbench.leaderboard.entry import Entry, iter_entries, load_entry
-from clbench.leaderboard.files import FileError, read_json
-from clbench.leaderboard.record_schema import faults
+from clbench.leaderboard.rules.validate import changes, validate
 from clbench.leaderboard.scores import score
+from clbench.results import metrics
+from clbench.results.record_schema import faults
+from clbench.util.files import FileError, read_json
 
 EXAMPLES = int(os.environ.get("CLBENCH_FUZZ_EXAMPLES", "150"))
 """Raise to fuzz for long: CLBENCH_FUZZ_EXAMPLES=5000 pytest tests/leaderboard/test_entry.py"""

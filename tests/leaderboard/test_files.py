@@ -13,7 +13,7 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from clbench.leaderboard.files import MAX_BYTES, MAX_INTEGER, FileError, read_json, read_yaml
+from clbench.util.files import MAX_BYTES, MAX_INTEGER, FileError, read_json, read_yaml
 
 SCALARS = (
     st.none()

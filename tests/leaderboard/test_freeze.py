@@ -10,11 +10,11 @@ import pytest
 import yaml
 from tiny import edit_yaml
 
-from clbench.build import prepare
-from clbench.config import resolve
+from clbench.configure.board import Board, load_board
+from clbench.configure.config import resolve
+from clbench.engine.build import prepare
+from clbench.engine.execute import Options
 from clbench.errors import UsageError
-from clbench.execute import Options
-from clbench.leaderboard.board import Board, load_board
 from clbench.leaderboard.freeze import MIN_SPREAD, freeze, new
 
 WORDS = ["scenario=scole", "data=digits", "eval_every=log", "model=mlp", "model.hidden=[8]"]

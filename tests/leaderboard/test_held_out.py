@@ -12,13 +12,13 @@ import torch
 from small import arrays
 from tiny import run_on
 
+from clbench.configure.board import Anchor, Board
 from clbench.data.pool import Arrays, TensorPool
 from clbench.errors import UsageError
-from clbench.leaderboard.board import Anchor, Board
 from clbench.leaderboard.entry import load_entry
-from clbench.leaderboard.held_out import commitment, held_out, warped
+from clbench.leaderboard.reproduce.held_out import commitment, held_out, warped
 from clbench.leaderboard.submit import submit
-from clbench.registry import find
+from clbench.plugins.registry import find
 
 CPU = torch.device("cpu")
 SECRET, OTHER = b"sixteen bytes or", b"other sixteen by"

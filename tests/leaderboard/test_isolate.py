@@ -16,10 +16,10 @@ import torch
 from small import go, run
 
 from clbench.errors import ClbenchError, UsageError
-from clbench.leaderboard.child import one_line
-from clbench.leaderboard.hygiene import Limits, hygiene
-from clbench.leaderboard.isolate import isolated, job_of, source_of
-from clbench.registry import Plugin
+from clbench.leaderboard.reproduce.child import one_line
+from clbench.leaderboard.reproduce.hygiene import Limits, hygiene
+from clbench.leaderboard.reproduce.isolate import isolated, job_of, source_of
+from clbench.plugins.registry import Plugin
 
 NAIVE = ("scenario=scole", "strategy=naive", "max_tasks=2")
 

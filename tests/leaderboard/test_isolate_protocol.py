@@ -13,10 +13,10 @@ from small import run
 from test_isolate import NAIVE
 
 from clbench.errors import ClbenchError
-from clbench.leaderboard import isolate
-from clbench.leaderboard.child import Child
-from clbench.leaderboard.hygiene import Limits
-from clbench.leaderboard.isolate import RemoteStrategy, job_of
+from clbench.leaderboard.reproduce import isolate
+from clbench.leaderboard.reproduce.child import Child
+from clbench.leaderboard.reproduce.hygiene import Limits
+from clbench.leaderboard.reproduce.isolate import RemoteStrategy, job_of
 
 
 def _fake(tmp_path: Path, answer: str, limits: Limits = isolate.DEFAULT_LIMITS) -> Child:

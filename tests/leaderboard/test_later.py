@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
+from clbench.configure import later
 from clbench.errors import UsageError
-from clbench.leaderboard import later
-from clbench.registry import find
+from clbench.plugins.registry import find
 
 FIXED = {"model": "mlp", "model.hidden": [64, 64], "data": "digits", "eval_every": "1"}
 
@@ -58,7 +58,7 @@ def test_defaults_are_those_of_the_settings():
 
 
 def test_a_run_is_refused():
-    from clbench.config import resolve
+    from clbench.configure.config import resolve
 
     words = ("board=scole-digits", "strategy=naive", "seed=0")
     assert len(resolve([*words, "model.head=linear"])) == 1

@@ -11,8 +11,8 @@ import synthetic
 from synthetic import record, write_board, write_entry
 
 from clbench.cli import main
+from clbench.configure.board import Board
 from clbench.errors import UsageError
-from clbench.leaderboard.board import Board
 from clbench.leaderboard.entry import Meta
 from clbench.leaderboard.pairs import Side, find_side, pair
 from clbench.leaderboard.ranking import compare

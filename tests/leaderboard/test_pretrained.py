@@ -8,15 +8,15 @@ import pytest
 import torch
 from tiny import declare, run_on
 
-from clbench import weights
+from clbench.configure.board import Board
 from clbench.errors import ClbenchError, UsageError
-from clbench.leaderboard import verify
-from clbench.leaderboard.board import Board
-from clbench.leaderboard.checks import validate
 from clbench.leaderboard.entry import load_entry
-from clbench.leaderboard.findings import Finding
+from clbench.leaderboard.reproduce import verify
+from clbench.leaderboard.reproduce.verify import reproduce
+from clbench.leaderboard.rules.findings import Finding
+from clbench.leaderboard.rules.validate import validate
 from clbench.leaderboard.submit import submit
-from clbench.leaderboard.verify import reproduce
+from clbench.nets import weights
 
 
 def errors(findings: list[Finding]) -> list[str]:
@@ -27,7 +27,9 @@ def test_an_entry_with_released_weights(
     board: Board, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(verify, "CUTS", 0)  # one process
-    monkeypatch.setattr("clbench.plots.save_curve", lambda records, path: path.write_bytes(b"png"))
+    monkeypatch.setattr(
+        "clbench.results.plots.save_curve", lambda records, path: path.write_bytes(b"png")
+    )
     torch.manual_seed(0)
     net = torch.nn.Sequential(torch.nn.Linear(64, 8), torch.nn.Linear(8, 10))
     state = {f"{2 + 2 * int(n[0])}{n[1:]}": t for n, t in net.state_dict().items()}

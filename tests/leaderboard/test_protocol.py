@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 from tiny import SEEDS, edit_yaml, write_board
 
-from clbench.build import prepare
-from clbench.config import RunConfig, resolve
+from clbench.configure.board import Board, find_board, load_board
+from clbench.configure.config import RunConfig, resolve
+from clbench.configure.protocol import Protocol
+from clbench.engine.build import prepare
 from clbench.errors import UsageError
-from clbench.leaderboard.board import Board, find_board, load_board
-from clbench.leaderboard.protocol import Protocol
 
 OTHERS = {
     "scenario": "class-incremental",

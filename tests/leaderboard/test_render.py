@@ -17,17 +17,17 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 from synthetic import record, write_board, write_entry
 
-from clbench.leaderboard import render
-from clbench.leaderboard.board import Board
-from clbench.leaderboard.columns import facts
+from clbench.configure.board import Board
 from clbench.leaderboard.entry import Meta
-from clbench.leaderboard.render_csv import to_csv
-from clbench.leaderboard.render_index import index_html
-from clbench.leaderboard.render_markdown import GENERATED, to_markdown
-from clbench.leaderboard.render_page import to_html
+from clbench.leaderboard.pages import render
+from clbench.leaderboard.pages.columns import facts
+from clbench.leaderboard.pages.csv import to_csv
+from clbench.leaderboard.pages.html import to_html
+from clbench.leaderboard.pages.index import index_html
+from clbench.leaderboard.pages.markdown import GENERATED, to_markdown
 from clbench.leaderboard.summary import EntryRow, SeedScore, summarise
-from clbench.leaderboard.text import as_cell, as_html, as_json, as_markdown, clean, safe_link
-from clbench.tables import Interval
+from clbench.results.tables import Interval
+from clbench.util.text import as_cell, as_html, as_json, as_markdown, clean, safe_link
 
 HOSTILE = (
     "</script><img src=x onerror=alert(1)>\"'|`[x](javascript:alert(1))\u2028\u202e&amp;\n"

@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 from tiny import edit, edit_yaml
 
-from clbench.leaderboard.board import Board
-from clbench.leaderboard.checks import validate_board
+from clbench.configure.board import Board
 from clbench.leaderboard.entry import load_entry
+from clbench.leaderboard.rules.validate import validate_board
 from clbench.leaderboard.scores import score
-from clbench.metrics import GROUP_METRICS
+from clbench.results.metrics import GROUP_METRICS
 
 
 def rules(board: Board, level: str = "error") -> set[str]:

@@ -11,12 +11,12 @@ from typing import Any
 from test_rules import put, rules
 from tiny import edit, edit_yaml, run_on
 
-from clbench.hashing import sha256_of
-from clbench.leaderboard.board import Anchor, Board, Budget
-from clbench.leaderboard.checks import validate, validate_board
+from clbench.configure.board import Anchor, Board, Budget
 from clbench.leaderboard.entry import load_entry
+from clbench.leaderboard.reproduce.verification import record_sha256, write_verification
+from clbench.leaderboard.rules.validate import validate, validate_board
 from clbench.leaderboard.scores import score
-from clbench.leaderboard.verification import record_sha256, write_verification
+from clbench.util.hashing import sha256_of
 
 
 def test_a_failed_run_scores_zero_and_is_not_dropped(board: Board, naive: Path) -> None:
@@ -71,7 +71,7 @@ def test_what_differs_from_the_tree_is_stale(board: Board, naive: Path) -> None:
     """A consistent entry whose strategy is named as a built-in one but is another."""
     source = naive / "strategy.py"
     source.write_text(source.read_text() + "\nEXTRA = 1\n")
-    from clbench.source import source_sha256
+    from clbench.plugins.source import source_sha256
 
     own = source_sha256(source)["own"]
 
@@ -124,7 +124,7 @@ def test_a_change_needs_a_reason(board: Board, naive: Path, tmp_path: Path) -> N
 def test_an_open_entry_brings_its_model(board: Board, tmp_path: Path) -> None:
     """A strategy and a model from files of the user, in the open division, with a path to data."""
     from clbench.leaderboard.submit import submit
-    from clbench.registry import find
+    from clbench.plugins.registry import find
 
     mine, wide = tmp_path / "mine.py", tmp_path / "wide.py"
     mine.write_bytes(find("strategy", "naive").path.read_bytes())

@@ -10,10 +10,10 @@ import yaml
 from small import points, write_npz
 from tiny import edit, edit_yaml, run_on
 
+from clbench.configure.board import Board, load_board
+from clbench.engine.execute import Options, run_all
 from clbench.errors import UsageError
-from clbench.execute import Options, run_all
 from clbench.leaderboard import submit as submitting
-from clbench.leaderboard.board import Board, load_board
 from clbench.leaderboard.submit import submit
 
 

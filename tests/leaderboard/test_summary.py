@@ -11,13 +11,13 @@ import pytest
 import synthetic
 from synthetic import record, write_board, write_entry
 
-from clbench.leaderboard.board import Board, load_board
+from clbench.configure.board import Board, load_board
 from clbench.leaderboard.entry import Meta
-from clbench.leaderboard.findings import Finding
 from clbench.leaderboard.ranking import rank_ranges
+from clbench.leaderboard.rules.findings import Finding
 from clbench.leaderboard.summary import CURVE_POINTS, EntryRow, summarise
-from clbench.record import Record
-from clbench.tables import t_interval
+from clbench.results.record import Record
+from clbench.results.tables import t_interval
 
 SEEDS = synthetic.SEEDS
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import synthetic
 
-from clbench.leaderboard.columns import BY_KEY
+from clbench.leaderboard.pages.columns import BY_KEY
+from clbench.leaderboard.pages.svg import LETTER, pareto
 from clbench.leaderboard.summary import summarise
-from clbench.leaderboard.svg import LETTER, pareto
 
 TEXT = re.compile(
     r'<text class="(note|name)"[^>]*? x="([^"]+)" y="([^"]+)" text-anchor="(\w+)">([^<]+)'

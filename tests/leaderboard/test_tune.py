@@ -13,14 +13,14 @@ import torch
 from tiny import edit, make_board, run_on
 from torch import Tensor
 
-from clbench.config import resolve
+from clbench.configure.board import Board
+from clbench.configure.config import resolve
 from clbench.data.pool import Arrays, Split, TensorPool
+from clbench.engine.execute import Options
 from clbench.errors import UsageError
-from clbench.execute import Options
-from clbench.leaderboard.board import Board
 from clbench.leaderboard.tune import MAX_TRIALS, Trial, tune
-from clbench.record import Record
-from clbench.registry import find
+from clbench.plugins.registry import find
+from clbench.results.record import Record
 
 GRID = "strategy.lr=0.0001,0.1"
 

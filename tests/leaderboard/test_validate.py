@@ -13,7 +13,7 @@ from test_rules import put
 from tiny import edit, edit_yaml, write_board
 
 from clbench.cli import main
-from clbench.leaderboard.board import Board, load_board
+from clbench.configure.board import Board, load_board
 from clbench.leaderboard.entry import load_entry
 
 
@@ -21,10 +21,10 @@ def test_the_hash_of_settings_leaves_paths_out(tmp_path: Path, naive: Path) -> N
     """Recomputed from the record alone, it is the one that the harness took of typed settings."""
     import numpy as np
 
-    from clbench.build import prepare
-    from clbench.config import resolve_point
-    from clbench.leaderboard.checks_sources import config_sha256
-    from clbench.sweep import sweep
+    from clbench.configure.config import resolve_point
+    from clbench.configure.sweep import sweep
+    from clbench.engine.build import prepare
+    from clbench.leaderboard.rules.sources import config_sha256
 
     x, y = np.zeros((20, 4), np.float32), np.arange(20) % 2
     np.savez(tmp_path / "a.npz", train_x=x, train_y=y, test_x=x, test_y=y)
@@ -102,5 +102,6 @@ def test_a_malformed_board_is_refused(key: str, board: Board) -> None:
 
 
 def test_validation_needs_no_torch() -> None:
-    code = "import sys, clbench.leaderboard.checks, clbench.cli; assert 'torch' not in sys.modules"
+    imports = "import sys, clbench.leaderboard.rules.validate, clbench.cli"
+    code = f"{imports}; assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)

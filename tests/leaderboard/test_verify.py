@@ -15,14 +15,14 @@ from tiny import declare, edit, run_on
 
 from clbench.cli import main
 from clbench.cli.verify import _seeds
+from clbench.configure.board import Board
 from clbench.errors import UsageError
-from clbench.leaderboard import verify
-from clbench.leaderboard.board import Board
-from clbench.leaderboard.checks import validate
 from clbench.leaderboard.entry import load_entry
+from clbench.leaderboard.reproduce import verify
+from clbench.leaderboard.reproduce.verification import is_current, write_verification
+from clbench.leaderboard.reproduce.verify import compare, compare_rows, reproduce
+from clbench.leaderboard.rules.validate import validate
 from clbench.leaderboard.submit import submit
-from clbench.leaderboard.verification import is_current, write_verification
-from clbench.leaderboard.verify import compare, compare_rows, reproduce
 
 HIDING = '''
 """Remembers beside its state: how many experiences there were."""

@@ -9,8 +9,8 @@ from typing import Any
 
 import yaml
 
-from clbench.hashing import sha256_of
-from clbench.leaderboard.board import Anchor, Board, Budget, load_board
+from clbench.configure.board import Anchor, Board, Budget, load_board
+from clbench.util.hashing import sha256_of
 
 SEEDS = (0, 1, 2, 3, 4)
 WORDS = ("scenario=scole", "scenario.n_tasks=20", "data=digits", "eval_every=log", "device=cpu")
@@ -19,10 +19,10 @@ MODEL = ("model=mlp", "model.hidden=[8]")
 
 def make_board(folder: Path, *words: str) -> Board:
     """Write a frozen ``board.yaml`` with the streams' real hashes; the anchors are made up."""
-    from clbench.build import prepare
-    from clbench.config import resolve_point
+    from clbench.configure.config import resolve_point
+    from clbench.configure.sweep import sweep
+    from clbench.engine.build import prepare
     from clbench.leaderboard.freeze import NOT_PROTOCOL
-    from clbench.sweep import sweep
 
     streams, pools = {}, {}
     for seed in SEEDS:
@@ -65,8 +65,8 @@ def write_board(board: Board) -> None:
 
 def run_on(board: Board, out: Path, *words: str) -> Path:
     """Run a strategy on all seeds of a board; returns the folder of the seeds."""
-    from clbench.execute import Options, run_all
-    from clbench.sweep import sweep
+    from clbench.configure.sweep import sweep
+    from clbench.engine.execute import Options, run_all
 
     points = sweep([f"board={board.folder}", "device=cpu", *words])
     options = Options(out=out, quiet=True, tensorboard=False)

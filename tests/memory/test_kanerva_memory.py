@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.distributions import MultivariateNormal, Normal, kl_divergence
 
-from clbench.flops import Count
 from clbench.memory.kanerva import (
     KanervaMemory,
     address_kl,
@@ -22,6 +21,7 @@ from clbench.memory.kanerva import (
     write_,
     write_kl,
 )
+from clbench.nets.flops import Count
 
 seeds = st.integers(0, 2**31)
 sizes = st.integers(1, 6)

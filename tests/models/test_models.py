@@ -4,12 +4,12 @@ import pytest
 import torch
 
 from clbench.errors import UsageError
-from clbench.images import ChannelsLastImage
 from clbench.model import Model, ToFloat
 from clbench.models.linear import Linear
 from clbench.models.mlp import Mlp
 from clbench.models.scole_cnn import ScoleCnn
 from clbench.models.slim_resnet18 import SlimResnet18
+from clbench.nets.images import ChannelsLastImage
 
 CASES = [
     (Linear(), (64,)),

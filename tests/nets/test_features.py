@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from clbench.features import features
+from clbench.nets.features import features
 
 
 def test_they_are_what_the_output_layer_sees():

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from clbench.losses import mask_scores, present
+from clbench.nets.losses import mask_scores, present
 
 LABELS = st.lists(st.integers(-1, 5), min_size=1, max_size=9).map(torch.tensor)
 

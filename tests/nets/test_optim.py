@@ -10,7 +10,7 @@ from small import go, run
 from torch import Tensor, nn
 
 from clbench.errors import UsageError
-from clbench.optim import SGD, FlatWeights, build_optimizer, optimizer_class
+from clbench.nets.optim import SGD, FlatWeights, build_optimizer, optimizer_class
 
 NAMES = sorted(
     name

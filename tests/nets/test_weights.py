@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from clbench import parameters, weights
 from clbench.errors import UsageError
+from clbench.nets import parameters, weights
 
 
 def net(n_classes: int = 3, width: int = 4) -> nn.Module:

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from clbench import registry
 from clbench.errors import UsageError
+from clbench.plugins import registry
 
 GROUPS = ("scenario", "strategy", "data", "encoder", "model")
 GOOD = '''"""One line on it.

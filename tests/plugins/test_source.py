@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from clbench import registry, source
-from clbench.source import settings, source_sha256
+from clbench.plugins import registry, source
+from clbench.plugins.source import settings, source_sha256
 
 PLUGINS = [
     plugin

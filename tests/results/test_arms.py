@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from small import short_record
 
-from clbench.arms import by_arm, labels
-from clbench.record import Record
+from clbench.results.arms import by_arm, labels
+from clbench.results.record import Record
 
 
 @pytest.fixture(scope="module")

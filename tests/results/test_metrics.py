@@ -7,8 +7,8 @@ import dataclasses
 import numpy as np
 import pytest
 
-from clbench import metrics
-from clbench.metrics import UNDEFINED, Counts, Metric
+from clbench.results import metrics
+from clbench.results.metrics import UNDEFINED, Counts, Metric
 
 
 def counts(

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_metrics import counts
 
-from clbench import metrics
-from clbench.metrics import UNDEFINED, Counts, Metric
+from clbench.results import metrics
+from clbench.results.metrics import UNDEFINED, Counts, Metric
 
 
 @st.composite

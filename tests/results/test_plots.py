@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from small import go, record_of, run
 
-from clbench.plots import overview
+from clbench.results.plots import overview
 
 FREQUENCY = "share of tasks with the class"
 

@@ -14,11 +14,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from small import go, pool, record_of, run
 
-from clbench.assemble import with_metrics
+from clbench.engine.assemble import with_metrics
 from clbench.errors import ClbenchError
-from clbench.leaderboard.record_schema import faults
-from clbench.metrics import GROUP_METRICS, METRICS
-from clbench.record import Record, write_atomically
+from clbench.results.metrics import GROUP_METRICS, METRICS
+from clbench.results.record import Record, write_atomically
+from clbench.results.record_schema import faults
 
 WORDS = {
     "scole": ("scenario=scole", "scenario.n_tasks=8"),
@@ -291,7 +291,7 @@ def test_records_hold_nothing_of_the_machine():
     text = json.dumps(DATA)
     assert os.uname().nodename not in text
     assert str(Path.home()) + os.sep not in text
-    assert str(Path(__file__).parent.parent) not in text
+    assert str(Path(__file__).parents[2]) not in text
 
 
 def test_the_global_generator_is_not_touched_by_making_records():

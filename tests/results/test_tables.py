@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from scipy import stats
 from small import go, pool, record_of, run, short_record
 
-from clbench import tables
-from clbench.record import Record
+from clbench.results import tables
+from clbench.results.record import Record
 
 
 @pytest.fixture(scope="module")

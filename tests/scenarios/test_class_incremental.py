@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_scenarios import classes, make
 
-from clbench.class_split import split_classes
 from clbench.errors import UsageError
+from clbench.scenario import split_classes
 
 
 @settings(max_examples=100, deadline=None)

@@ -13,11 +13,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from small import arrays, pool, run, write_npz
 
-from clbench.build import prepare
-from clbench.config import resolve_point
+from clbench.configure.config import resolve_point
 from clbench.data.pool import TensorPool
+from clbench.engine.build import prepare
 from clbench.errors import UsageError
-from clbench.registry import find
+from clbench.plugins.registry import find
 from clbench.stream import Stream
 
 TEN = pool(n_classes=10, n_train=5, n_test=2)

@@ -12,15 +12,15 @@ import torch
 
 import clbench
 from clbench.cli import main
-from clbench.config import resolve_point
+from clbench.configure.config import resolve_point
 from clbench.data.sets.synbols import Synbols
 from clbench.data.synbols.drifts import DRIFTS, drifting
 from clbench.data.synbols.pool import SynbolsPool
 from clbench.data.synbols.redraw import Redraw
 from clbench.data.synbols.spec import PRESETS
 from clbench.errors import ClbenchError, UsageError
-from clbench.leaderboard.held_out import unseen
-from clbench.record import Record
+from clbench.leaderboard.reproduce.held_out import unseen
+from clbench.results.record import Record
 from clbench.stream import Stream
 
 CPU = torch.device("cpu")

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from small import pool
 
-from clbench.config import resolve_point
+from clbench.configure.config import resolve_point
 from clbench.data.pool import TensorPool
 from clbench.stream import Stream
 

@@ -9,11 +9,11 @@ from scipy import stats
 from small import go, pool, record_of, run
 from test_scenarios import IMAGES, TEN, classes, make
 
-from clbench.config import resolve_point
+from clbench.configure.config import resolve_point
+from clbench.configure.sweep import sweep
 from clbench.data.pool import TensorPool
 from clbench.errors import UsageError
 from clbench.stream import Stream
-from clbench.sweep import sweep
 
 MANY = pool(n_classes=4, n_train=500, n_test=3, shape=(8, 8))
 

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from small import pool, run
 from torch import Tensor, nn
 
-from clbench.build import Run
+from clbench.engine.build import Run
 from clbench.errors import UsageError
 from clbench.strategy import Batch
 

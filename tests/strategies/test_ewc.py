@@ -12,7 +12,7 @@ from small import go, pool, run
 from torch import Tensor
 
 from clbench import fisher
-from clbench.build import Run
+from clbench.engine.build import Run
 from clbench.errors import UsageError
 from clbench.strategy import Batch
 

@@ -10,14 +10,14 @@ import pytest
 import torch
 from small import go, pool, run
 
-from clbench.build import Run
 from clbench.checks import attempt
 from clbench.checks.strategy import CHECKS, works_in_float64
 from clbench.checks.strategy_device import _Waits, _watched
+from clbench.engine.build import Run
+from clbench.engine.ledger import state_bytes
 from clbench.errors import UsageError
-from clbench.ledger import state_bytes
 from clbench.memory.kanerva import fixed_address
-from clbench.registry import Plugin, find
+from clbench.plugins.registry import Plugin, find
 from clbench.stream import TaskData
 
 WORDS = ("strategy=kanerva", "scenario=class_incremental", "scenario.classes_per_task=2")

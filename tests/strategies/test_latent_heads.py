@@ -17,7 +17,7 @@ from small import go, run
 
 from clbench.errors import UsageError
 from clbench.memory.buffer import SampleMemory, slot_layout
-from clbench.registry import find
+from clbench.plugins.registry import find
 from clbench.strategy import Batch, StreamInfo
 from clbench.stream import TaskData
 

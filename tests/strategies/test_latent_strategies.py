@@ -14,10 +14,10 @@ from sklearn.neighbors import NearestCentroid
 from small import go, pool, run
 from torch import Tensor, nn
 
+from clbench.engine.ledger import state_bytes
 from clbench.errors import UsageError
 from clbench.latents import ClassMeans, solve_ridge, squared_distances
-from clbench.ledger import state_bytes
-from clbench.registry import find
+from clbench.plugins.registry import find
 from clbench.strategy import Strategy, StreamInfo
 from clbench.stream import TaskData
 

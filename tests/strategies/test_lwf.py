@@ -14,7 +14,7 @@ from small import go, pool, run
 from torch import Tensor, nn
 
 from clbench.errors import UsageError
-from clbench.registry import find
+from clbench.plugins.registry import find
 from clbench.strategy import Batch
 
 lwf: Any = sys.modules[find("strategy", "lwf").load().__module__]

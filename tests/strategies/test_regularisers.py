@@ -9,7 +9,7 @@ import torch
 from small import go, record_of, run
 
 from clbench.data.pool import TensorPool
-from clbench.registry import find
+from clbench.plugins.registry import find
 
 CPU = torch.device("cpu")
 

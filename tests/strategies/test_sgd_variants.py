@@ -10,7 +10,7 @@ import torch
 from scipy import stats
 from small import run
 
-from clbench.build import Run
+from clbench.engine.build import Run
 from clbench.errors import UsageError
 from clbench.strategy import Batch
 from clbench.stream import TaskData

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from clbench import tracking
-from clbench.ledger import Ledger
+from clbench.engine.ledger import Ledger
+from clbench.trackers import progress as tracking
 
 
 def advance(ledger: Ledger, accuracy: float, **diagnostics: float) -> None:
@@ -28,7 +28,7 @@ def lines(
 ) -> list[str]:
     """What a run prints whose experiences take ``step`` seconds each."""
     clock = itertools.count()
-    monkeypatch.setattr("clbench.tracking.time.monotonic", lambda: next(clock) * step)
+    monkeypatch.setattr("clbench.trackers.progress.time.monotonic", lambda: next(clock) * step)
     ledger = Ledger("s", "p", experiences=done)
     with tracking.progress("a run", total, done) as report:
         for at in range(n):
@@ -75,7 +75,7 @@ class Terminal(io.StringIO):
 def test_a_terminal_gets_a_bar(monkeypatch: pytest.MonkeyPatch):
     terminal = Terminal()
     monkeypatch.setattr("sys.stderr", terminal)
-    monkeypatch.setattr("clbench.tracking.BAR_SECONDS", 0.0)
+    monkeypatch.setattr("clbench.trackers.progress.BAR_SECONDS", 0.0)
     ledger = Ledger("s", "p")
     with tracking.progress("a run", 2, 0) as report:
         for accuracy in (0.25, 0.5):

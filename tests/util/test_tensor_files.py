@@ -16,9 +16,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from clbench import tensor_files
 from clbench.encoder import weights_sha256
 from clbench.errors import UsageError
+from clbench.util import tensor_files
 
 TENSORS = {
     "a.weight": torch.arange(6.0).reshape(2, 3),

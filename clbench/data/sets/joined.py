@@ -14,7 +14,7 @@ import numpy as np
 from clbench.data.dataset import DataSet
 from clbench.data.pool import Arrays
 from clbench.errors import UsageError
-from clbench.registry import find
+from clbench.plugins.registry import find
 
 SELF = "joined"
 

@@ -54,7 +54,7 @@ class Synbols(DataSet):
     gray: bool | None = None
     """One channel, images (H, W); null: the preset's."""
     alphabets: tuple[str, ...] = ()
-    """Instead of the preset's: english, latin, greek, cyrillic, ... (clbench fonts list)."""
+    """Instead of the preset's: english, latin, greek, cyrillic, ... (clbench data fonts)."""
     attributes: tuple[str, ...] = ()
     """Instead of the preset's: [scale=0.5,rotation=normal:0:0.1,background=camouflage|natural]."""
     fonts: str = "matplotlib"

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from clbench.data.pool import Pool, Split
 from clbench.data.synbols.pool import Label, SynbolsPool
-from clbench.hashing import sha256_of
+from clbench.util.hashing import sha256_of
 
 
 class BothLabels(Pool):

@@ -9,7 +9,7 @@ from typing import Literal
 from clbench.data.synbols.distributions import Choice, Course, Distribution, parse
 from clbench.data.synbols.spec import INTEGERS, RANGES, Spec
 from clbench.errors import UsageError
-from clbench.registry import did_you_mean
+from clbench.plugins.registry import did_you_mean
 
 BETWEEN = ">"
 PATTERNS_OF = ("foreground", "background")

@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from clbench.atomic import write_atomically
 from clbench.data.synbols.generator import Generator
 from clbench.errors import UsageError
+from clbench.util.atomic import write_atomically
 
 CHUNK = 1024
 SUFFIXES = (".npz", ".h5", ".h5py")

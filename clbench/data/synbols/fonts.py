@@ -10,8 +10,8 @@ from functools import cache
 from pathlib import Path
 
 from clbench.errors import UsageError
-from clbench.hashing import file_sha256
-from clbench.registry import did_you_mean
+from clbench.plugins.registry import did_you_mean
+from clbench.util.hashing import file_sha256
 
 SUFFIXES = {".ttf", ".otf"}
 NOT_TEXT = ("LastResort*", "cmex10*", "cmsy10*", "STIXSiz*", "STIXNonUni*")
@@ -90,7 +90,7 @@ def find(name: str, folder: Path | None = None) -> tuple[Font, ...]:
         fonts = tuple(font for font in fonts if fnmatchcase(font.name, name))
         if not fonts:
             hint = did_you_mean(name, names)
-            raise UsageError(f"no font {name!r} among {len(names)}{hint} (clbench fonts list)")
+            raise UsageError(f"no font {name!r} among {len(names)}{hint} (clbench data fonts)")
     return fonts
 
 
@@ -163,6 +163,6 @@ def restricted(fonts: Iterable[Font], characters: str) -> tuple[Font, ...]:
         shown = ", ".join(f"{chr(c)!r} (U+{c:04X})" for c in sorted(missing)[:3])
         raise UsageError(
             f"no font has {shown}{' and others' if len(missing) > 3 else ''}; "
-            "give fonts that do (data.fonts=, data.fonts_path=; clbench fonts list)"
+            "give fonts that do (data.fonts=, data.fonts_path=; clbench data fonts)"
         )
     return tuple(f for f in cut if f.codes)

@@ -21,7 +21,7 @@ from clbench.data.synbols.attributes import Attributes, sample
 from clbench.data.synbols.patterns import PATTERNS, Camouflage, Natural
 from clbench.data.synbols.render import Renderer
 from clbench.data.synbols.spec import Spec
-from clbench.hashing import sha256_of
+from clbench.util.hashing import sha256_of
 
 RENDERER = 2
 """Version of what is drawn; raise it with any change that changes an image."""

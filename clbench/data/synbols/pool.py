@@ -17,7 +17,7 @@ from clbench.data.synbols.generator import Generator
 from clbench.data.synbols.split import IID, TEST, TRAIN, VAL
 from clbench.data.synbols.split import Split as Partition
 from clbench.errors import UsageError
-from clbench.hashing import sha256_of
+from clbench.util.hashing import sha256_of
 
 if TYPE_CHECKING:
     import pandas as pd

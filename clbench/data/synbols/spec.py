@@ -23,7 +23,7 @@ from clbench.data.synbols.distributions import (
 from clbench.data.synbols.fonts import ALPHABETS
 from clbench.data.synbols.patterns import PATTERNS
 from clbench.errors import UsageError
-from clbench.registry import did_you_mean
+from clbench.plugins.registry import did_you_mean
 
 EITHER = Choice((False, True))
 PER_ALPHABET = 200

@@ -23,7 +23,7 @@ from clbench.data.synbols.attributes import PATTERN_NAMES, Attributes
 from clbench.data.synbols.distributions import Choice, Distribution
 from clbench.data.synbols.spec import RANGES, Spec
 from clbench.errors import UsageError
-from clbench.registry import did_you_mean
+from clbench.plugins.registry import did_you_mean
 
 TRAIN, VAL, TEST = range(3)
 SHARES = (0.6, 0.2, 0.2)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from clbench.leaderboard.board import Board
+from clbench.configure.board import Board
 from clbench.leaderboard.summary import EntryRow
-from clbench.metrics import METRICS
-from clbench.tables import COLUMNS, Column, Interval
+from clbench.results.metrics import METRICS
+from clbench.results.tables import COLUMNS, Column, Interval
 
 BY_KEY = {column.key: column for column in COLUMNS}
 COSTS = ("train_flops", "state_bytes")

@@ -6,10 +6,10 @@ import csv
 import io
 from collections.abc import Sequence
 
-from clbench.leaderboard.board import Board
+from clbench.configure.board import Board
 from clbench.leaderboard.summary import EntryRow
-from clbench.leaderboard.text import as_cell, safe_link
-from clbench.tables import Interval, columns_of
+from clbench.results.tables import Interval, columns_of
+from clbench.util.text import as_cell, safe_link
 
 
 def to_csv(board: Board, rows: Sequence[EntryRow]) -> str:

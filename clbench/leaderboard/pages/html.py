@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from clbench.leaderboard import columns, svg
-from clbench.leaderboard.board import Board
-from clbench.leaderboard.columns import BY_KEY, COSTS
+from clbench.configure.board import Board
 from clbench.leaderboard.entry import TIERS
-from clbench.leaderboard.page import as_html_block, document, group
-from clbench.leaderboard.panels import panel, tier_tag
+from clbench.leaderboard.pages import columns, svg
+from clbench.leaderboard.pages.columns import BY_KEY, COSTS
+from clbench.leaderboard.pages.page import as_html_block, document, group
+from clbench.leaderboard.pages.panels import panel, tier_tag
 from clbench.leaderboard.summary import EntryRow
-from clbench.leaderboard.text import as_html, as_json, clean
-from clbench.tables import Column
+from clbench.results.tables import Column
+from clbench.util.text import as_html, as_json, clean
 
 VISIBLE = 8
 """Curves that are shown at first: the best by mean."""

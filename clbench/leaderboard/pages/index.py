@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from urllib.parse import quote
 
-from clbench.leaderboard import columns
-from clbench.leaderboard.board import Board
-from clbench.leaderboard.page import document, group
-from clbench.leaderboard.panels import tier_tag
-from clbench.leaderboard.render_markdown import FEWEST_BOARDS, NO_OVERALL
+from clbench.configure.board import Board
+from clbench.leaderboard.pages import columns
+from clbench.leaderboard.pages.markdown import FEWEST_BOARDS, NO_OVERALL
+from clbench.leaderboard.pages.page import document, group
+from clbench.leaderboard.pages.panels import tier_tag
 from clbench.leaderboard.summary import EntryRow
-from clbench.leaderboard.text import as_html
+from clbench.util.text import as_html
 
 
 def index_html(boards: Sequence[tuple[Board, Sequence[EntryRow]]]) -> str:

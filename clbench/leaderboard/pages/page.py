@@ -12,7 +12,7 @@ import html
 from functools import cache
 from importlib.resources import files
 
-from clbench.leaderboard.text import as_html
+from clbench.util.text import as_html
 
 
 def document(title: str, body: str, data: str, *, script: bool) -> str:
@@ -57,7 +57,9 @@ def as_html_block(text: str) -> str:
 
 @cache
 def _asset(name: str) -> str:
-    return (files("clbench.leaderboard") / "assets" / name).read_text(encoding="utf-8").strip()
+    return (
+        (files("clbench.leaderboard.pages") / "assets" / name).read_text(encoding="utf-8").strip()
+    )
 
 
 def _hash(text: str) -> str:

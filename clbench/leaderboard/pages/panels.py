@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from clbench.leaderboard import columns
-from clbench.leaderboard.board import Board
-from clbench.leaderboard.columns import with_interval
+from clbench.configure.board import Board
 from clbench.leaderboard.entry import TIERS
+from clbench.leaderboard.pages import columns
+from clbench.leaderboard.pages.columns import with_interval
 from clbench.leaderboard.summary import EntryRow
-from clbench.leaderboard.text import as_html, safe_link
-from clbench.metrics import METRICS
-from clbench.tables import COLUMNS, Column, Interval
+from clbench.results.metrics import METRICS
+from clbench.results.tables import COLUMNS, Column, Interval
+from clbench.util.text import as_html, safe_link
 
 MOST = 40
 """Settings, findings and so on that are shown of a kind."""

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from clbench.leaderboard.board import Board, list_boards
-from clbench.leaderboard.render_csv import to_csv
-from clbench.leaderboard.render_index import index_html
-from clbench.leaderboard.render_markdown import index_markdown, to_markdown
-from clbench.leaderboard.render_page import to_html
+from clbench.configure.board import Board, list_boards
+from clbench.leaderboard.pages.csv import to_csv
+from clbench.leaderboard.pages.html import to_html
+from clbench.leaderboard.pages.index import index_html
+from clbench.leaderboard.pages.markdown import index_markdown, to_markdown
 from clbench.leaderboard.summary import EntryRow, Validate, summarise
-from clbench.record import write_atomically
+from clbench.results.record import write_atomically
 
 
 def board_files(board: Board, rows: Sequence[EntryRow]) -> dict[Path, str]:

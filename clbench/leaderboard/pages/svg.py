@@ -8,10 +8,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from clbench.leaderboard.columns import number
+from clbench.leaderboard.pages.columns import number
 from clbench.leaderboard.summary import EntryRow, SeedScore
-from clbench.leaderboard.text import as_html
-from clbench.tables import Column
+from clbench.results.tables import Column
+from clbench.util.text import as_html
 
 N_COLOURS = 8
 """Colours of the page; entries beyond them are dashed, in the same order."""

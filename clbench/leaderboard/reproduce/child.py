@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, NoReturn
 
 from clbench.errors import ClbenchError
-from clbench.leaderboard.hygiene import Limits, environment, namespace_command
-from clbench.leaderboard.wire import WireError, read_frame, unpack, write_frame
+from clbench.leaderboard.reproduce.hygiene import Limits, environment, namespace_command
+from clbench.leaderboard.reproduce.wire import WireError, read_frame, unpack, write_frame
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -25,7 +25,7 @@ Request = tuple[dict[str, Any], bytes, int]
 """Header, payload, and the most bytes that the answer's payload may have."""
 Reply = tuple[dict[str, Any], bytes]
 
-WORKER = (sys.executable, "-P", "-B", "-m", "clbench.leaderboard.isolated_worker")
+WORKER = (sys.executable, "-P", "-B", "-m", "clbench.leaderboard.reproduce.isolated_worker")
 """Without the current folder on the path; -I would ignore PYTHONHASHSEED, too."""
 TAIL = 2000
 """Bytes of stderr that are kept."""

@@ -20,17 +20,17 @@ from typing import Any
 import numpy as np
 import torch
 
-from clbench.assemble import assemble
-from clbench.build import prepare
-from clbench.config import resolve_point
+from clbench.configure.board import Board
+from clbench.configure.config import resolve_point
 from clbench.data.dataset import DataSet
 from clbench.data.pool import Arrays, Pool, TensorPool
+from clbench.engine.assemble import assemble
+from clbench.engine.build import prepare
+from clbench.engine.harness import run_stream, start_ledger
 from clbench.errors import ClbenchError, UsageError
-from clbench.harness import run_stream, start_ledger
-from clbench.leaderboard.board import Board
 from clbench.leaderboard.entry import Entry
-from clbench.leaderboard.verify import isolated_run, point_of
-from clbench.registry import find
+from clbench.leaderboard.reproduce.verify import isolated_run, point_of
+from clbench.plugins.registry import find
 
 SLACK = 0.25
 """How far an entry may stand below its place between naive (0) and joint (1)."""

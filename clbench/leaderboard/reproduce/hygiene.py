@@ -28,8 +28,8 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from clbench.leaderboard import landlock
-from clbench.registry import FOLDERS, PACKAGE, builtin_folder
+from clbench.leaderboard.reproduce import landlock
+from clbench.plugins.registry import FOLDERS, PACKAGE, builtin_folder
 
 NOTICE = (
     "Isolation is hygiene, not a sandbox for hostile code: it keeps an honest mistake and a lazy "

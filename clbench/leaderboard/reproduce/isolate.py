@@ -5,8 +5,8 @@ given anyway: experiences to learn from, samples to score. It is seeded as the h
 the parent, so the predictions are those of an ordinary run, bit by bit. What only the strategy's
 own process could count (FLOPs, optimizer steps, bytes of state) is not counted.
 
-See ``clbench.leaderboard.hygiene`` for what is kept from the process, on which systems. To keep a
-stranger's code out of the parent altogether, do not resolve a configuration that names it (that
+See ``clbench.leaderboard.reproduce.hygiene`` for what is kept from the process, on which systems. To
+keep a stranger's code out of the parent altogether, do not resolve a configuration that names it (that
 imports it): make the run with a strategy of clbench and give ``isolated`` a ``Job``.
 """
 
@@ -24,16 +24,16 @@ from typing import Any, NoReturn, Self
 import torch
 from torch import Tensor, nn
 
-from clbench.build import Run
+from clbench.engine.build import Run
 from clbench.errors import ClbenchError, Diverged, UsageError
-from clbench.leaderboard.child import Child, one_line
-from clbench.leaderboard.hygiene import NOTICE as NOTICE
-from clbench.leaderboard.hygiene import Limits
-from clbench.leaderboard.hygiene import hygiene as hygiene
-from clbench.leaderboard.job import Job as Job
-from clbench.leaderboard.job import job_of as job_of
-from clbench.leaderboard.job import source_of as source_of
-from clbench.leaderboard.wire import pack
+from clbench.leaderboard.reproduce.child import Child, one_line
+from clbench.leaderboard.reproduce.hygiene import NOTICE as NOTICE
+from clbench.leaderboard.reproduce.hygiene import Limits
+from clbench.leaderboard.reproduce.hygiene import hygiene as hygiene
+from clbench.leaderboard.reproduce.job import Job as Job
+from clbench.leaderboard.reproduce.job import job_of as job_of
+from clbench.leaderboard.reproduce.job import source_of as source_of
+from clbench.leaderboard.reproduce.wire import pack
 from clbench.strategy import Needs, Strategy
 from clbench.stream import TaskData
 

@@ -1,4 +1,4 @@
-"""The process of an isolated strategy: ``python -m clbench.leaderboard.isolated_worker``.
+"""The process of an isolated strategy: ``python -m clbench.leaderboard.reproduce.isolated_worker``.
 
 It is told what to build, builds it inside the limits, and answers calls until its input ends. Torch
 is imported only after the rights on files are gone, which hold for threads started later.
@@ -12,8 +12,8 @@ import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from clbench.leaderboard import hygiene
-from clbench.leaderboard.wire import pack, read_frame, unpack, write_frame
+from clbench.leaderboard.reproduce import hygiene
+from clbench.leaderboard.reproduce.wire import pack, read_frame, unpack, write_frame
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -67,8 +67,8 @@ def _build(job: dict[str, Any], folder: Path) -> Strategy:
     from torch import nn
 
     from clbench import seeding
-    from clbench.config import _build as build_settings
-    from clbench.registry import Plugin
+    from clbench.configure.config import _build as build_settings
+    from clbench.plugins.registry import Plugin
     from clbench.strategy import StreamInfo
 
     classes = {}

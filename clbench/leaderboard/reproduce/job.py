@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from clbench import seeding
-from clbench.build import Run
+from clbench.engine.build import Run
 from clbench.errors import UsageError
-from clbench.registry import Plugin
+from clbench.plugins.registry import Plugin
 from clbench.seeding import Axis
 from clbench.strategy import StreamInfo
 

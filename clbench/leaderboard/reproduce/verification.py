@@ -6,9 +6,9 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from clbench.hashing import sha256_of
 from clbench.leaderboard.entry import TIERS, Entry
-from clbench.record import Record, write_atomically
+from clbench.results.record import Record, write_atomically
+from clbench.util.hashing import sha256_of
 
 
 def write_verification(

@@ -17,21 +17,21 @@ from typing import Any
 
 import numpy as np
 
-from clbench.assemble import assemble
-from clbench.build import prepare
-from clbench.config import resolve_point
+from clbench.configure.board import Board
+from clbench.configure.config import resolve_point
 from clbench.data.pool import Pool
+from clbench.engine.assemble import assemble
+from clbench.engine.build import prepare
+from clbench.engine.execute import Options, execute
+from clbench.engine.harness import run_stream, start_ledger
 from clbench.errors import ClbenchError, UsageError
-from clbench.execute import Options, execute
-from clbench.harness import run_stream, start_ledger
-from clbench.leaderboard.board import Board
 from clbench.leaderboard.entry import Entry
-from clbench.leaderboard.isolate import isolated
-from clbench.leaderboard.job import job_of, source_of
-from clbench.processes import fresh_process
-from clbench.record import Record
-from clbench.registry import Plugin
-from clbench.source import settings as settings_of
+from clbench.leaderboard.reproduce.isolate import isolated
+from clbench.leaderboard.reproduce.job import job_of, source_of
+from clbench.plugins.registry import Plugin
+from clbench.plugins.source import settings as settings_of
+from clbench.results.record import Record
+from clbench.util.processes import fresh_process
 
 PLATFORM = ("torch", "system", "machine", "cpu_capability", "threads", "device", "accelerator")
 """Where these agree, bits must; elsewhere the tolerance holds."""

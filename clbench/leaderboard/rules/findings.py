@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from clbench.leaderboard.board import Board
+from clbench.configure.board import Board
 from clbench.leaderboard.entry import Entry
 
 Level = Literal["error", "warning", "review"]

@@ -7,14 +7,14 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
 
-from clbench import metrics
-from clbench.leaderboard.board import Board
+from clbench.configure.board import Board
+from clbench.engine.schedule import evaluations
 from clbench.leaderboard.entry import Entry
-from clbench.leaderboard.findings import Finding, error, place, review, run_place, warning
+from clbench.leaderboard.reproduce.verification import is_current
+from clbench.leaderboard.rules.findings import Finding, error, place, review, run_place, warning
 from clbench.leaderboard.scores import score
-from clbench.leaderboard.verification import is_current
-from clbench.record import Record
-from clbench.schedule import evaluations
+from clbench.results import metrics
+from clbench.results.record import Record
 
 TOLERANCE = 1e-9
 SLACK = 0.005

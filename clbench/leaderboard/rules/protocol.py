@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from clbench.leaderboard import later
-from clbench.leaderboard.board import Board
-from clbench.leaderboard.checks_sources import config_sha256, own_sha256, tree_sha256
+from clbench.configure import later
+from clbench.configure.board import Board
 from clbench.leaderboard.entry import Entry
-from clbench.leaderboard.findings import Finding, error, place, run_place, warning
-from clbench.leaderboard.verification import is_current
-from clbench.record import Record
+from clbench.leaderboard.reproduce.verification import is_current
+from clbench.leaderboard.rules.findings import Finding, error, place, run_place, warning
+from clbench.leaderboard.rules.sources import config_sha256, own_sha256, tree_sha256
+from clbench.results.record import Record
 
 SHOWN = 5
 """Settings named of one record; a record of another board differs in all."""

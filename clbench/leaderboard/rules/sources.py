@@ -8,12 +8,12 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from clbench.hashing import sha256_of
-from clbench.leaderboard.checks_structure import MAX_SOURCE_BYTES
 from clbench.leaderboard.entry import Entry
-from clbench.record import NOT_IDENTITY, Record
-from clbench.registry import GROUPS, plugins
-from clbench.source import settings, source_sha256
+from clbench.leaderboard.rules.structure import MAX_SOURCE_BYTES
+from clbench.plugins.registry import GROUPS, plugins
+from clbench.plugins.source import settings, source_sha256
+from clbench.results.record import NOT_IDENTITY, Record
+from clbench.util.hashing import sha256_of
 
 """As ``RunConfig.identity`` leaves out."""
 UNPARSABLE = (SyntaxError, ValueError, RecursionError, MemoryError, OSError)

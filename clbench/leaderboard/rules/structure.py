@@ -9,11 +9,11 @@ import urllib.parse
 from collections.abc import Iterator
 from pathlib import Path
 
-from clbench.leaderboard.board import Board
+from clbench.configure.board import Board
 from clbench.leaderboard.entry import DECLARATIONS, RUN_FILE, SLUG, Entry
-from clbench.leaderboard.files import MAX_BYTES
-from clbench.leaderboard.findings import Finding, error, place, run_place
-from clbench.registry import did_you_mean
+from clbench.leaderboard.rules.findings import Finding, error, place, run_place
+from clbench.plugins.registry import did_you_mean
+from clbench.util.files import MAX_BYTES
 
 FILES = ("entry.yaml", "strategy.py", "model.py", "verified.json")
 MAX_SOURCE_BYTES = 1 << 17

@@ -7,12 +7,10 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
-from clbench.leaderboard import checks_measures as measures
-from clbench.leaderboard import checks_protocol as protocol
-from clbench.leaderboard import checks_structure as structure
-from clbench.leaderboard.board import Board
+from clbench.configure.board import Board
 from clbench.leaderboard.entry import MAX_ENTRIES, Entry, iter_entries, load_entry
-from clbench.leaderboard.findings import Check, Finding, error, place, warning
+from clbench.leaderboard.rules import measures, protocol, structure
+from clbench.leaderboard.rules.findings import Check, Finding, error, place, warning
 from clbench.leaderboard.scores import score
 
 CHECKS: tuple[Check, ...] = (

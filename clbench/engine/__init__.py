@@ -1,0 +1,1 @@
+"""Runs one configuration: build, learn, evaluate, checkpoint, and assemble the record."""

@@ -1,0 +1,1 @@
+"""A board's tables and pages: Markdown, CSV, HTML, SVG."""

@@ -1,0 +1,1 @@
+"""Runs entries again: isolated, rebuilt from their state, on held-out data."""

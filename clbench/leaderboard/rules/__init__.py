@@ -1,0 +1,1 @@
+"""What ``clbench validate`` asks of a board and its entries."""

@@ -1,0 +1,1 @@
+"""Files written whole, hashes, tensor files, and what is known of the machine."""
