@@ -47,6 +47,11 @@ DATA = {
     "scole": FIVE[1:],
     "domain_incremental": ("data=digits", "scenario.n_tasks=5"),
 }
+BESIDE = {
+    "strategy/kanerva/generate": ("strategy.mode=replay",),
+    "strategy/agem/memory_dtype": ("encoder=identity",),
+}
+"""What a setting needs beside it, to have an effect."""
 
 
 def cases() -> dict[str, tuple[str, ...]]:
@@ -90,6 +95,7 @@ def _settings() -> Iterator[tuple[str, tuple[str, ...]]]:
                 if (owner, field.name) in seen:
                     continue
                 seen.add((owner, field.name))
+                setting = f"{group}/{name}/{field.name}"
                 for value in _values(hints[field.name]):
                     if value == field.default:
                         continue
@@ -105,8 +111,8 @@ def _settings() -> Iterator[tuple[str, tuple[str, ...]]]:
                     }[group]
                     given = tuple(w for w in base if not w.startswith(f"{group}.{field.name}="))
                     yield (
-                        f"{group}/{name}/{field.name}={said}",
-                        (*given, f"{group}.{field.name}={said}"),
+                        f"{setting}={said}",
+                        (*given, *BESIDE.get(setting, ()), f"{group}.{field.name}={said}"),
                     )
     for value in ("log", "2"):
         yield f"common/eval_every={value}", (*FIVE, "strategy=naive", f"eval_every={value}")
