@@ -10,7 +10,7 @@ from typing import Any
 
 from clbench.errors import UsageError
 from clbench.plugins.registry import PACKAGE, did_you_mean
-from clbench.results.metrics import METRICS
+from clbench.results import metrics
 from clbench.util.files import FileError, read_yaml
 from clbench.util.hashing import sha256_of
 from clbench.util.schema import (
@@ -185,7 +185,7 @@ CONTENT = fields(
     pool_sha256=sha256,
     stream_sha256=table(sha256, key=r"0|[1-9]\d*", most=1000),
     budget=fields(**{f.name: maybe(integer(1)) for f in dataclasses.fields(Budget)}),
-    primary=one_of(*METRICS),
+    primary=one_of(*metrics.table()),
     floor=ANCHOR,
     naive=ANCHOR,
     ceiling=ANCHOR,

@@ -162,7 +162,7 @@ def _refuse_flat(board: Board) -> None:
 
 
 def _read_draft(path: Path) -> Draft:
-    from clbench.results.metrics import METRICS
+    from clbench.results import metrics
 
     try:
         data = read_yaml(path)
@@ -182,7 +182,8 @@ def _read_draft(path: Path) -> Draft:
         raise UsageError(f"{path}: a board needs at least {MIN_SEEDS} seeds")
     if not draft.tuning_seeds or set(draft.seeds) & set(draft.tuning_seeds):
         raise UsageError(f"{path}: tuning_seeds must be other seeds than seeds, at least one")
-    if draft.primary not in METRICS or draft.primary == "forgetting":
+    primary = metrics.table().get(draft.primary)
+    if primary is None or primary.lower_is_better:
         raise UsageError(f"{path}: primary must be a metric where higher is better")
     if not draft.divisions or set(draft.divisions) - set(DIVISIONS):
         raise UsageError(f"{path}: divisions are {', '.join(DIVISIONS)}")

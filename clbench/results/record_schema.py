@@ -6,8 +6,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any, get_args
 
-from clbench.results import factors
-from clbench.results.metrics import GROUP_METRICS, METRICS
+from clbench.results import factors, metrics
 from clbench.results.record import SCHEMA, Status
 from clbench.util.hashing import sha256_of
 from clbench.util.schema import (
@@ -108,8 +107,8 @@ RECORD = fields(
     ),
     tasks=fields(view=integers(MOST, low=-1), end=integers(MOST, low=1)),
     metrics=fields(
-        GROUP_METRICS,
-        **dict.fromkeys(METRICS, fields(value=maybe(SHARE), n_terms=integer())),
+        set(metrics.table()) - metrics.required(),
+        **dict.fromkeys(metrics.table(), fields(value=maybe(SHARE), n_terms=integer())),
     ),
     retention=items(fields(since=integer(), to=integer(), accuracy=SHARE, n_terms=integer(1)), 64),
     frequency=items(
