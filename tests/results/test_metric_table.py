@@ -74,7 +74,7 @@ def test_a_record_stays_readable_with_a_metric_less(
             assert record.metric(gone.name) == data["metrics"][gone.name]["value"]
             [row] = tables.summarise([record])
             assert gone.name not in row.values
-            assert gone.name not in tables.to_csv([row])
+            assert f",{gone.name}," not in tables.to_csv([row])
 
 
 @pytest.mark.parametrize("value", ["0.5", [1], {}, True, float("inf")], ids=str)

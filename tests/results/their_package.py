@@ -32,9 +32,9 @@ NO_METRIC = median_cell
 
 def install(folder: Path, monkeypatch: pytest.MonkeyPatch, value: str) -> None:
     """Put the package on the path, with ``value`` as what its entry point names."""
-    (folder / "their_metrics.py").write_text(SOURCE)
     info = folder / "their_metrics-1.0.dist-info"
     info.mkdir(parents=True)
+    (folder / "their_metrics.py").write_text(SOURCE)
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: their-metrics\nVersion: 1.0\n")
     (info / "entry_points.txt").write_text(f"[clbench.metrics]\nmine = {value}\n")
     monkeypatch.syspath_prepend(str(folder))
