@@ -24,7 +24,7 @@ def add(commands: Any) -> None:
         description="Check entries of leaderboards, or whole boards. Every rule runs; every finding "
         "names its file and the fix. A review asks for somebody to run it again and fails nothing.",
         epilog="examples: clbench validate    clbench validate leaderboards/scole-digits/entries/my-ewc"
-        "    clbench validate --against ../main/leaderboards",
+        "    clbench validate --against ../main/leaderboards    clbench validate --schema record",
     )
     parser.add_argument(
         "folders",

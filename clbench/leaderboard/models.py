@@ -61,7 +61,15 @@ def form_of(kind: str) -> type[Form]:
 
 def json_schema(kind: str) -> dict[str, Any]:
     """The published JSON Schema (2020-12) of a kind of file."""
-    return {
-        "$schema": "https://json-schema.org/draft/2020-12/schema",
-        **form_of(kind).model_json_schema(),
-    }
+    form = _closed(form_of(kind).model_json_schema())
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **form}
+
+
+def _closed(part: Any) -> Any:
+    """The same, where no key escapes the pattern of the keys of its mapping."""
+    if isinstance(part, list):
+        return [_closed(item) for item in part]
+    if not isinstance(part, dict):
+        return part
+    closed = {"additionalProperties": False} if "patternProperties" in part else {}
+    return {**closed, **{key: _closed(item) for key, item in part.items()}}

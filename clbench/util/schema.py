@@ -171,12 +171,12 @@ def _line(found: Mapping[str, Any]) -> str:
 
 def place(parts: tuple[int | str, ...]) -> str:
     """``counts.cells[3].size``; ``the file`` for all of it."""
+    if parts[-1:] == ("[key]",):
+        return f"a key of {place(parts[:-2])}"
     path = ""
     for part in parts:
         if isinstance(part, int):
             path += f"[{part}]"
-        elif part == "[key]":
-            return f"a key of {path.rpartition('.')[0] or 'the file'}"
         elif part not in _KINDS.values():  # of the kind that a plain value has
             path += f".{part[:CUT]}" if path else part[:CUT]
     return path or "the file"
