@@ -14,7 +14,7 @@ from clbench.configure.sweep import without_folder
 from clbench.engine.build import prepare
 from clbench.engine.execute import Done, Options, run_all, telling_of
 from clbench.errors import ClbenchError, UsageError
-from clbench.results.metrics import Counts
+from clbench.metric import Counts
 from clbench.results.record import Record
 from clbench.util.atomic import write_atomically
 

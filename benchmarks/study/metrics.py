@@ -27,7 +27,8 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from clbench.results.metrics import Counts, Metric, learning_accuracy
+from clbench.metric import Counts, Value
+from clbench.results.metrics import learning_accuracy
 
 
 class Measures(NamedTuple):
@@ -102,16 +103,16 @@ def task_accuracy(run: Counts) -> float | None:
     return metric.value if metric.n_terms == len(run.task_end) else None
 
 
-def relative_forgetting(run: Counts) -> Metric:
+def relative_forgetting(run: Counts) -> Value:
     """The share of each task's accuracy that is lost by the end; terms: tasks ever known."""
     if len(run.task_end) == 0 or task_accuracy(run) is None:
-        return Metric(None, 0)
+        return Value(None, 0)
     after = run.view_accuracy[run.right_after, run.view_of_task]
     end = run.view_accuracy[-1, run.view_of_task]
     known = after > 0
     if not known.any():
-        return Metric(None, 0)
-    return Metric(float(((after - end)[known] / after[known]).mean()), int(known.sum()))
+        return Value(None, 0)
+    return Value(float(((after - end)[known] / after[known]).mean()), int(known.sum()))
 
 
 class Crossing(NamedTuple):

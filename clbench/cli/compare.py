@@ -31,7 +31,11 @@ def add(commands: Any) -> None:
     parser.add_argument(
         "--boards", type=Path, metavar="DIR", help="a folder of boards (leaderboards)"
     )
-    parser.add_argument("--metric", metavar="NAME", help=f"a metric or cost ({DEFAULT})")
+    parser.add_argument(
+        "--metric",
+        metavar="NAME",
+        help=f"a metric, see clbench list metrics, or a cost ({DEFAULT})",
+    )
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.set_defaults(call=main)
 
@@ -73,10 +77,11 @@ def _print(metric: str, a: Side, b: Side, found: Pairing) -> None:
     from rich.markup import escape
     from rich.table import Table
 
-    from clbench.leaderboard.pages.columns import BY_KEY, number, with_interval
+    from clbench.leaderboard.pages.columns import by_key, number, with_interval
     from clbench.util.text import clean
 
-    column = BY_KEY[metric]._replace(digits=BY_KEY[metric].digits + 1)
+    column = by_key()[metric]
+    column = column._replace(digits=column.digits + 1)
     table = Table(title=escape(column.title), title_justify="left")
     for title in ("seed", clean(a.name, 40), clean(b.name, 40), "difference"):
         table.add_column(escape(title), justify="right")

@@ -133,7 +133,7 @@ def candidates(words: list[str]) -> list[str]:
     if last.startswith("-"):
         return [o for o in OPTIONS.get(command, ()) if o.startswith(last)]
     if command == "list":
-        return [w for w in FOLDERS_WORD.values() if w.startswith(last)]
+        return [w for w in (*FOLDERS_WORD.values(), "metrics") if w.startswith(last)]
     if command == "cache":
         return [w for w in ("list", "verify", "clear") if w.startswith(last) and len(joined) == 2]
     if command == "study" and len(joined) == 2:

@@ -11,17 +11,21 @@ from typing import Any
 from clbench.errors import UsageError
 from clbench.plugins.registry import BRIDGES, FOLDERS_WORD, did_you_mean, plugins
 
+METRICS = "metrics"
+
 
 def add(commands: Any) -> None:
     """Add the subcommand."""
     parser = commands.add_parser(
         "list",
         help="what is available",
-        description="List scenarios, strategies, data sets, encoders and models, a line on each.",
+        description="List scenarios, strategies, data sets, encoders, models and metrics, a line on "
+        "each.",
         epilog="examples: clbench list    clbench list strategies    clbench list data 'cifar*'    "
         "clbench list strategies 'avalanche:*'",
     )
-    parser.add_argument("kind", nargs="?", help=", ".join(FOLDERS_WORD.values()) + " (all)")
+    kinds = ", ".join((*FOLDERS_WORD.values(), METRICS))
+    parser.add_argument("kind", nargs="?", help=f"{kinds} (all)")
     parser.add_argument("pattern", nargs="?", default="*", help="shell pattern of names (*)")
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.set_defaults(call=main)
@@ -29,7 +33,7 @@ def add(commands: Any) -> None:
 
 def main(arguments: argparse.Namespace) -> int:
     """Print names and descriptions."""
-    kinds = {word: group for group, word in FOLDERS_WORD.items()}
+    kinds = {word: group for group, word in FOLDERS_WORD.items()} | {METRICS: METRICS}
     if arguments.kind is not None and arguments.kind not in kinds:
         hint = did_you_mean(arguments.kind, kinds)
         raise UsageError(f"cannot list {arguments.kind!r}{hint}; one of {', '.join(kinds)}")
@@ -55,6 +59,10 @@ def main(arguments: argparse.Namespace) -> int:
 
 def _lines(group: str, pattern: str) -> dict[str, str]:
     """Every name with a line on it; another library's, which has to be imported, where asked for."""
+    if group == METRICS:
+        from clbench.results import metrics
+
+        return {name: metric.help for name, metric in metrics.table().items()}
     lines = {name: plugin.summary() for name, plugin in plugins(group).items()}
     for library, module in BRIDGES.get(group, {}).items():
         if pattern.startswith(f"{library}:"):

@@ -67,4 +67,6 @@ def main(arguments: argparse.Namespace) -> int:
         tables.print_table(rows)
     else:
         print(writers[arguments.format](rows), end="")
+    if arguments.format == "md" and not (arguments.groups or arguments.factors):
+        print("\n" + tables.definitions_to_markdown(rows), end="")
     return 1 if damaged else 0

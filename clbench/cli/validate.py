@@ -24,7 +24,7 @@ def add(commands: Any) -> None:
         description="Check entries of leaderboards, or whole boards. Every rule runs; every finding "
         "names its file and the fix. A review asks for somebody to run it again and fails nothing.",
         epilog="examples: clbench validate    clbench validate leaderboards/scole-digits/entries/my-ewc"
-        "    clbench validate --against ../main/leaderboards",
+        "    clbench validate --against ../main/leaderboards    clbench validate --schema record",
     )
     parser.add_argument(
         "folders",
@@ -43,11 +43,21 @@ def add(commands: Any) -> None:
         help="the boards (or the board) as they were: what changed needs a reason",
     )
     parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.add_argument(
+        "--schema",
+        choices=("record", "entry", "verified", "board", "draft", "tuning"),
+        help="print the JSON Schema of a kind of file, and check nothing",
+    )
     parser.set_defaults(call=main)
 
 
 def main(arguments: argparse.Namespace) -> int:
     """Print every finding; 1 if any is an error."""
+    if arguments.schema:
+        from clbench.leaderboard.models import json_schema
+
+        print(json.dumps(json_schema(arguments.schema), indent=2, sort_keys=True))
+        return 0
     told: list[dict[str, str]] = []
     n_errors = 0
     for board, finding in _findings(arguments):

@@ -10,22 +10,8 @@ from typing import Any
 
 from clbench.errors import UsageError
 from clbench.plugins.registry import PACKAGE, did_you_mean
-from clbench.results.metrics import METRICS
 from clbench.util.files import FileError, read_yaml
 from clbench.util.hashing import sha256_of
-from clbench.util.schema import (
-    fields,
-    integer,
-    integers,
-    items,
-    maybe,
-    number,
-    one_of,
-    plain,
-    sha256,
-    table,
-    text,
-)
 
 MIN_SEEDS = 5
 DIVISIONS = ("closed", "open")
@@ -173,28 +159,6 @@ def load_board(folder: Path) -> Board:
     return board
 
 
-ANCHOR = fields(strategy=text(100), mean=number(), sd=number(0), train_flops=number(0))
-CONTENT = fields(
-    protocol=text(20, r"\d+\.\d+"),
-    title=text(200),
-    description=text(2000),
-    settings=table(plain, key=r"\w+"),
-    model=table(plain, key=r"\w+"),
-    seeds=integers(1000),
-    tuning_seeds=integers(1000),
-    pool_sha256=sha256,
-    stream_sha256=table(sha256, key=r"0|[1-9]\d*", most=1000),
-    budget=fields(**{f.name: maybe(integer(1)) for f in dataclasses.fields(Budget)}),
-    primary=one_of(*METRICS),
-    floor=ANCHOR,
-    naive=ANCHOR,
-    ceiling=ANCHOR,
-    divisions=items(one_of(*DIVISIONS), len(DIVISIONS)),
-    sha256=sha256,
-)
-"""Of ``board.yaml``, but for the names that its groups of settings have."""
-
-
 def _parts(data: Mapping[str, Any]) -> Iterator[str]:
     """What the parts of a board must have beside their types."""
     settings = data["settings"]
@@ -211,9 +175,12 @@ def _parts(data: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _from_content(folder: Path, data: Any) -> Board:
-    faults = [*CONTENT(data, "")] or [*_parts(data)]
-    if faults:
-        raise ValueError("; ".join(faults[:3]))
+    from clbench.configure.board_model import BoardForm
+    from clbench.util import schema
+
+    wrong = schema.faults(BoardForm, data) or [*_parts(data)]
+    if wrong:
+        raise ValueError("; ".join(wrong[:3]))
     return Board(
         name=folder.resolve().name,
         folder=folder,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -129,24 +128,23 @@ def protocol_of(point: Mapping[str, Any]) -> tuple[Protocol | None, dict[str, An
 
 def _read_tuning(path: Path, board: Board, strategy: str) -> tuple[dict[str, Any], dict[str, Any]]:
     """What ``clbench tune`` wrote: the tuning for the record, and the best settings."""
+    from clbench.configure.board_model import TuningForm
+    from clbench.util import schema
+
     try:
         data = read_json(path)
+        wrong = schema.faults(TuningForm, data)
+        if wrong:
+            raise ValueError("; ".join(wrong[:3]))
         if data["board"] != {"name": board.name, "sha256": board.sha256}:
             raise UsageError(f"tuned={path}: was tuned on another board or version")
         if data["strategy"] != Path(strategy).stem:
             raise UsageError(f"tuned={path}: is of strategy {data['strategy']!r}")
         tuning = {
             "ruleset": "tuned",
-            "trials": int(data["trials"]),
-            "grid_sha256": str(data["grid_sha256"]),
+            "trials": data["trials"],
+            "grid_sha256": data["grid_sha256"],
         }
-        return tuning, {str(k): str(v) for k, v in data["best"].items()}
-    except (
-        FileError,
-        KeyError,
-        TypeError,
-        AttributeError,
-        ValueError,
-        json.JSONDecodeError,
-    ) as error:
+        return tuning, dict(data["best"])
+    except (FileError, ValueError) as error:
         raise UsageError(f"tuned={path}: is not what clbench tune writes: {error}") from error

@@ -14,9 +14,9 @@ from clbench.engine.build import Run
 from clbench.engine.harness import Outcome
 from clbench.engine.ledger import Ledger
 from clbench.errors import Diverged
+from clbench.metric import Counts
 from clbench.nets.flops import integrate
 from clbench.results import metrics
-from clbench.results.metrics import Counts
 from clbench.results.record import SCHEMA, Record
 from clbench.strategy import Strategy
 from clbench.util.environment import code_version, environment, peak_rss_bytes

@@ -17,9 +17,7 @@ from clbench.configure.board import Board
 from clbench.errors import ClbenchError
 from clbench.plugins.registry import did_you_mean
 from clbench.results.record import Record
-from clbench.results.record_schema import VERIFICATION, faults
 from clbench.util.files import FileError, read_json, read_yaml
-from clbench.util.schema import Rule, flag, integer, items, plain, table, text
 
 T = TypeVar("T")
 SLUG = re.compile(r"[a-z0-9][a-z0-9_-]{0,59}")
@@ -156,6 +154,8 @@ def read_record(path: Path) -> Record:
     Raises:
         FileError: it is malformed in any way; the message tells the first few.
     """
+    from clbench.results.record_schema import faults
+
     data = read_json(path)
     wrong = faults(data)
     if wrong:
@@ -172,36 +172,27 @@ def parse_meta(path: Path) -> Meta:
     Raises:
         FileError: it is not there, has unknown keys (with the nearest known one) or wrong types.
     """
+    from clbench.leaderboard.models import EntryForm
+    from clbench.util import schema
+
     data = read_yaml(path)
+    known = EntryForm.model_fields
     for key in data:
-        if key not in META:
-            raise FileError(f"{path}: unknown key {key[:40]!r}{did_you_mean(key, META)}")
-    data = {"name": None, "strategy": None, **data}
-    wrong = [fault for key, value in data.items() for fault in META[key](value, key)]
+        if key not in known:
+            raise FileError(f"{path}: unknown key {key[:40]!r}{did_you_mean(key, known)}")
+    wrong = schema.faults(EntryForm, data)
     if wrong:
         raise FileError(f"{path}: {'; '.join(wrong)}")
     values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in data.items()}
     return Meta(**values)
 
 
-META: dict[str, Rule] = {
-    "name": text(60, least=1),
-    "strategy": text(100, least=1),
-    "authors": items(text(100, least=1), 50),
-    "affiliation": text(200),
-    "url": text(500),
-    "code": text(500),
-    "description": text(400),
-    "division": text(20),
-    "tuned_on": items(integer(), 1000),
-    "paper_reference": table(plain, key=r"\w+", most=3),
-    "declaration": table(flag, key=r"\w+", most=10),
-}
-
-
 def _parse_verification(path: Path) -> Verification:
+    from clbench.leaderboard.models import VerificationForm
+    from clbench.util import schema
+
     data = read_json(path)
-    wrong = list(VERIFICATION(data, ""))
+    wrong = schema.faults(VerificationForm, data)
     if wrong:
         raise FileError(f"{path}: {'; '.join(wrong[:MOST_FAULTS])}; clbench verify writes it")
     return Verification(**data)

@@ -6,43 +6,26 @@ import dataclasses
 import math
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import yaml
 
 from clbench.configure import later
 from clbench.configure.board import DIVISIONS, MIN_SEEDS, Anchor, Board, Budget
+from clbench.configure.board_model import Draft
 from clbench.configure.sweep import sweep
 from clbench.engine.execute import Options, record_of, run_all
 from clbench.errors import ClbenchError, UsageError
 from clbench.leaderboard.entry import SLUG
+from clbench.results import metrics
 from clbench.results.record import Record, write_atomically
+from clbench.util import schema
 from clbench.util.files import FileError, read_yaml
 from clbench.util.hashing import sha256_of
 
 MIN_SPREAD = 5.0
 """A board must part joint from naive by so many standard deviations over seeds, or it cannot rank."""
 NOT_PROTOCOL = ("strategy", "model", *later.FREE)
-
-
-@dataclass(frozen=True)
-class Draft:
-    """``draft.yaml``: what a person decides. Edit it, then freeze."""
-
-    words: list[str]
-    """``key=value`` of scenario, data, model and the common settings."""
-    protocol: str = "1.0"
-    title: str = ""
-    description: str = ""
-    seeds: list[int] = field(default_factory=lambda: [0, 1, 2, 3, 4])
-    tuning_seeds: list[int] = field(default_factory=lambda: [100, 101])
-    primary: str = "anytime_world_accuracy"
-    epochs: int | None = 1
-    batch_size: int | None = 32
-    samples: int | None = None
-    train_flops: int | None = None
-    divisions: list[str] = field(default_factory=lambda: list(DIVISIONS))
 
 
 def new(name: str, words: list[str], root: Path) -> Path:
@@ -61,7 +44,7 @@ def new(name: str, words: list[str], root: Path) -> Path:
     if (folder / "board.yaml").exists() or (folder / "draft.yaml").exists():
         raise UsageError(f"{folder}: exists")
     folder.mkdir(parents=True, exist_ok=True)
-    draft = dataclasses.asdict(Draft(words=words, title=name))
+    draft = Draft(words=words, title=name).model_dump()
     text = "# A draft: edit it, then clbench board freeze " + name + "\n"
     path = folder / "draft.yaml"
     write_atomically(path, (text + yaml.safe_dump(draft, sort_keys=False)).encode())
@@ -162,27 +145,22 @@ def _refuse_flat(board: Board) -> None:
 
 
 def _read_draft(path: Path) -> Draft:
-    from clbench.results.metrics import METRICS
-
     try:
         data = read_yaml(path)
     except FileError as error:
         raise UsageError(f"{error} (clbench board new)") from error
-    known = {f.name for f in dataclasses.fields(Draft)}
-    if set(data) - known or "words" not in data:
-        wrong = ", ".join(sorted(set(data) - known)) or "words is missing"
-        raise UsageError(f"{path}: unknown keys: {wrong}")
-    draft = Draft(**data)
-    lists = (draft.words, draft.seeds, draft.tuning_seeds, draft.divisions)
-    if not all(isinstance(v, list) for v in lists):
-        raise UsageError(f"{path}: words, seeds, tuning_seeds and divisions must be lists")
-    if not re.fullmatch(r"\d+\.\d+", str(draft.protocol)):
+    wrong = schema.faults(Draft, data)
+    if wrong:
+        raise UsageError(f"{path}: {'; '.join(wrong[:3])}")
+    draft = Draft.model_validate(data)
+    if not re.fullmatch(r"\d+\.\d+", draft.protocol):
         raise UsageError(f'{path}: protocol must be major.minor, such as "1.0"')
     if len(set(draft.seeds)) < MIN_SEEDS:
         raise UsageError(f"{path}: a board needs at least {MIN_SEEDS} seeds")
     if not draft.tuning_seeds or set(draft.seeds) & set(draft.tuning_seeds):
         raise UsageError(f"{path}: tuning_seeds must be other seeds than seeds, at least one")
-    if draft.primary not in METRICS or draft.primary == "forgetting":
+    primary = metrics.table().get(draft.primary)
+    if primary is None or primary.lower_is_better:
         raise UsageError(f"{path}: primary must be a metric where higher is better")
     if not draft.divisions or set(draft.divisions) - set(DIVISIONS):
         raise UsageError(f"{path}: divisions are {', '.join(DIVISIONS)}")

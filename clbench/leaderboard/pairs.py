@@ -13,7 +13,7 @@ from clbench.leaderboard.entry import load_entry
 from clbench.leaderboard.ranking import Comparison, compare
 from clbench.plugins.registry import did_you_mean
 from clbench.results.record import Record
-from clbench.results.tables import COLUMNS
+from clbench.results.tables import columns
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,7 @@ def pair(a: Side, b: Side, metric: str, *, failed_is_zero: bool) -> Pairing:
     Raises:
         UsageError: no common seeds, or the two did not meet the same streams.
     """
-    known = {column.key for column in COLUMNS}
+    known = {column.key for column in columns()}
     if metric not in known:
         raise UsageError(f"unknown metric {metric!r}{did_you_mean(metric, known)}")
     common = sorted(set(a.records) & set(b.records))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from clbench.configure.board import Board
 from clbench.leaderboard.entry import Entry
-from clbench.results.metrics import METRICS
+from clbench.results import metrics
 from clbench.results.record import Record
 
 
@@ -20,6 +20,5 @@ def score_run(board: Board, record: Record | None) -> float:
     """The primary of one run; 0 where it did not complete, or the primary is undefined."""
     if record is None or record.status != "completed":
         return 0.0
-    counts = record.to_counts()
-    value = METRICS[board.primary](counts).value if len(counts.evaluated_after) else None
+    value = metrics.value_of(metrics.table()[board.primary], record.to_counts()).value
     return 0.0 if value is None else value

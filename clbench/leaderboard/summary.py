@@ -17,7 +17,7 @@ from clbench.leaderboard.reproduce.verification import is_current
 from clbench.leaderboard.rules.findings import Finding
 from clbench.leaderboard.scores import score_run
 from clbench.results.record import Record
-from clbench.results.tables import COLUMNS, Interval, t_interval
+from clbench.results.tables import Interval, columns, t_interval
 from clbench.util.text import clean
 
 CURVE_POINTS = 60
@@ -208,7 +208,7 @@ def _with_results(
     completed = [record for record in records if record.status == "completed"]
     first = (completed or records)[0]
     seeds = tuple(_seed_score(board, seed, by_seed.get(seed)) for seed in board.seeds)
-    values = {c.key: _interval([r.metric(c.key) for r in completed]) for c in COLUMNS}
+    values = {c.key: _interval([r.metric(c.key) for r in completed]) for c in columns()}
     return dataclasses.replace(
         row,
         seeds=seeds,

@@ -5,9 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from clbench.results.record import NOT_IDENTITY, Record
+from clbench.results.identity import NOT_IDENTITY
+
+if TYPE_CHECKING:
+    from clbench.results.record import Record
 
 
 @dataclass(frozen=True)

@@ -12,111 +12,62 @@ worst-group accuracy, Sagawa et al. 2020 (arXiv 1911.08731).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from functools import cached_property
+import functools
+import importlib.metadata
+import math
+import sys
+import warnings
 from typing import NamedTuple
 
 import numpy as np
 
-
-class Metric(NamedTuple):
-    """A value and how many terms it averages; None where undefined."""
-
-    value: float | None
-    n_terms: int
+from clbench.errors import UsageError
+from clbench.metric import UNDEFINED, Counts, Metric, Value, lookup
 
 
-UNDEFINED = Metric(None, 0)
+def compute(counts: Counts) -> dict[str, Value]:
+    """All metrics of the table, by name."""
+    return {name: value_of(metric, counts) for name, metric in table().items()}
 
 
-@dataclass(frozen=True)
-class Counts:
-    """What was answered right. E evaluations, C cells, V views, T tasks that have ended."""
+def value_of(metric: Metric, counts: Counts) -> Value:
+    """One metric; undefined where nothing was evaluated.
 
-    evaluated_after: np.ndarray
-    """``(E,)`` int: experiences learnt before each evaluation, ascending."""
-    label: np.ndarray
-    """``(C,)`` int: each cell's class."""
-    size: np.ndarray
-    """``(C,)`` int: each cell's test samples."""
-    correct: np.ndarray
-    """``(E, C)`` int"""
-    views: np.ndarray
-    """``(V, C)`` bool: the distinct sets of cells that tasks are measured on."""
-    view_of_task: np.ndarray
-    """``(T,)`` int: each task's view; -1 where its domain is not evaluated."""
-    task_end: np.ndarray
-    """``(T,)`` int: experiences learnt when the task had ended, ascending."""
-    task_ids: bool
-    """Whether predictions are told the task."""
-    groups: bool = False
-    """Whether the cells are groups: classes crossed with an attribute."""
-
-    @cached_property
-    def view_accuracy(self) -> np.ndarray:
-        """``(E, V)`` in [0, 1]: one pass serves every row of the accuracy matrix."""
-        # As floats, which are exact up to 2**53 and multiplied a hundred times faster.
-        members = self.views.T.astype(np.float64)
-        return np.asarray((self.correct @ members) / np.maximum(self.size @ members, 1))
-
-    @cached_property
-    def world_accuracy(self) -> np.ndarray:
-        """``(E,)`` in [0, 1]: the share of all test samples that is answered right."""
-        return np.asarray(self.correct.sum(1) / self.size.sum())
-
-    @cached_property
-    def worst_cell(self) -> np.ndarray:
-        """``(E,)`` in [0, 1]: the lowest accuracy of any cell."""
-        return np.asarray((self.correct / self.size).min(1))
-
-    @cached_property
-    def weight(self) -> np.ndarray:
-        """``(E,)``: experiences that each evaluation stands for; 0 for the one before the first."""
-        return np.asarray(np.diff(self.evaluated_after, prepend=0))
-
-    @cached_property
-    def right_after(self) -> np.ndarray:
-        """``(T,)`` int: the evaluation made when the task had just been learnt; -1 where none was."""
-        return _lookup(self.evaluated_after, self.task_end)
-
-    @cached_property
-    def measured(self) -> np.ndarray:
-        """``(T,)`` bool: tasks with a view that ended before the last evaluation or at it."""
-        if len(self.evaluated_after) == 0:
-            return np.zeros(len(self.task_end), dtype=bool)
-        ended = self.task_end <= self.evaluated_after[-1]
-        return np.asarray((self.view_of_task >= 0) & ended)
-
-    def accuracy_matrix(self) -> np.ndarray:
-        """``(E, T)`` in [0, 1]: accuracy on each task at each evaluation; NaN where not measured."""
-        rows = self.view_accuracy[:, self.view_of_task]
-        return np.where(self.view_of_task >= 0, rows, np.nan)
-
-
-def compute(counts: Counts) -> dict[str, Metric]:
-    """All metrics by the names the field writes."""
+    Of a package's own metric an error loses no run: it is undefined there, with a warning.
+    """
     if len(counts.evaluated_after) == 0:
-        return dict.fromkeys(METRICS, UNDEFINED)
-    return {name: metric(counts) for name, metric in METRICS.items()}
+        return UNDEFINED
+    if metric in BUILTIN:
+        return metric.function(counts)
+    try:
+        value, n_terms = metric.function(counts)
+        found = Value(None if value is None else float(value), int(n_terms))
+        if found.n_terms < 0 or not math.isfinite(found.value or 0.0):
+            raise ValueError(f"{found} is not finite")
+    except Exception as error:
+        told = f"the metric {metric.name} failed: {type(error).__name__}: {error}"
+        warnings.warn(told, RuntimeWarning, stacklevel=2)
+        return UNDEFINED
+    return found
 
 
-def world_accuracy(counts: Counts) -> Metric:
+def world_accuracy(counts: Counts) -> Value:
     """Share of the whole world's test samples answered right at the end; terms: samples."""
-    return Metric(float(counts.world_accuracy[-1]), int(counts.size.sum()))
+    return Value(float(counts.world_accuracy[-1]), int(counts.size.sum()))
 
 
-def anytime_world_accuracy(counts: Counts) -> Metric:
+def anytime_world_accuracy(counts: Counts) -> Value:
     """World accuracy averaged over the stream, each evaluation for the experiences it stands for."""
     return _weighted(counts.world_accuracy, counts.weight)
 
 
-def average_accuracy(counts: Counts) -> Metric:
+def average_accuracy(counts: Counts) -> Value:
     """ACC: mean over tasks of the accuracy on each at the end."""
     views = counts.view_of_task[counts.measured]
     return _mean(counts.view_accuracy[-1, views])
 
 
-def anytime_average_accuracy(counts: Counts) -> Metric:
+def anytime_average_accuracy(counts: Counts) -> Value:
     """AAA: at each evaluation the mean over the tasks ended so far, averaged over the stream."""
     ended = np.searchsorted(counts.evaluated_after, counts.task_end)
     known = (counts.view_of_task >= 0) & (ended < len(counts.evaluated_after))
@@ -128,13 +79,13 @@ def anytime_average_accuracy(counts: Counts) -> Metric:
     return _weighted(mean, np.where(total > 0, counts.weight, 0))
 
 
-def learning_accuracy(counts: Counts) -> Metric:
+def learning_accuracy(counts: Counts) -> Value:
     """LA: mean accuracy on each task right after it was learnt."""
     tasks = counts.measured & (counts.right_after >= 0)
     return _mean(counts.view_accuracy[counts.right_after[tasks], counts.view_of_task[tasks]])
 
 
-def forgetting(counts: Counts) -> Metric:
+def forgetting(counts: Counts) -> Value:
     """FM: mean over earlier tasks of the best accuracy since learnt, less that at the end.
 
     Deviation from Chaudhry et al.: their maximum also runs over evaluations before the task was
@@ -148,7 +99,7 @@ def forgetting(counts: Counts) -> Metric:
     return _mean(best[counts.right_after[tasks], views] - counts.view_accuracy[-1, views])
 
 
-def backward_transfer(counts: Counts) -> Metric:
+def backward_transfer(counts: Counts) -> Value:
     """BWT: mean over earlier tasks of the accuracy at the end, less that right after learning."""
     tasks = _earlier(counts)
     views = counts.view_of_task[tasks]
@@ -156,13 +107,13 @@ def backward_transfer(counts: Counts) -> Metric:
     return _mean(counts.view_accuracy[-1, views] - after)
 
 
-def forward_transfer(counts: Counts) -> Metric:
+def forward_transfer(counts: Counts) -> Value:
     """FWT: accuracy on a task right before it is learnt, less that before anything was.
 
     Only tasks none of whose cells came before, else it measures retention; and, for a single head,
     only those whose classes had come (in another domain): an unseen class cannot be answered.
     """
-    before = _lookup(counts.evaluated_after, np.r_[0, counts.task_end[:-1]])
+    before = lookup(counts.evaluated_after, np.r_[0, counts.task_end[:-1]])
     if len(counts.task_end) < 2 or counts.evaluated_after[0] != 0:
         return UNDEFINED
     first_cell = _first_task(counts.views, counts.view_of_task)
@@ -181,36 +132,80 @@ def forward_transfer(counts: Counts) -> Metric:
     return _mean(np.array(gains))
 
 
-def worst_cell_accuracy(counts: Counts) -> Metric:
+def worst_cell_accuracy(counts: Counts) -> Value:
     """The lowest accuracy of any cell at the end; terms: cells."""
-    return Metric(float(counts.worst_cell[-1]), len(counts.size))
+    return Value(float(counts.worst_cell[-1]), len(counts.size))
 
 
-def worst_group_accuracy(counts: Counts) -> Metric:
+def worst_group_accuracy(counts: Counts) -> Value:
     """The lowest accuracy of any group at the end, where cells are groups; terms: groups."""
     return worst_cell_accuracy(counts) if counts.groups else UNDEFINED
 
 
-def anytime_worst_group_accuracy(counts: Counts) -> Metric:
+def anytime_worst_group_accuracy(counts: Counts) -> Value:
     """The lowest accuracy of any group at each evaluation, averaged over the stream."""
     return _weighted(counts.worst_cell, counts.weight) if counts.groups else UNDEFINED
 
 
-METRICS = {
-    "world_accuracy": world_accuracy,
-    "anytime_world_accuracy": anytime_world_accuracy,
-    "average_accuracy": average_accuracy,
-    "anytime_average_accuracy": anytime_average_accuracy,
-    "learning_accuracy": learning_accuracy,
-    "forgetting": forgetting,
-    "backward_transfer": backward_transfer,
-    "forward_transfer": forward_transfer,
-    "worst_cell_accuracy": worst_cell_accuracy,
-    "worst_group_accuracy": worst_group_accuracy,
-    "anytime_worst_group_accuracy": anytime_worst_group_accuracy,
-}
-GROUP_METRICS = frozenset({"worst_group_accuracy", "anytime_worst_group_accuracy"})
-"""Undefined where cells are no groups; records from before there were any do not name them."""
+BUILTIN = (
+    Metric("world_accuracy", world_accuracy, "world acc", everywhere=True),
+    Metric("anytime_world_accuracy", anytime_world_accuracy, "anytime world", everywhere=True),
+    Metric("average_accuracy", average_accuracy, "ACC", everywhere=True),
+    Metric(
+        "anytime_average_accuracy", anytime_average_accuracy, "AAA", main=False, everywhere=True
+    ),
+    Metric("learning_accuracy", learning_accuracy, "LA", everywhere=True),
+    Metric("forgetting", forgetting, "FM", lower_is_better=True, everywhere=True),
+    Metric("backward_transfer", backward_transfer, "BWT", main=False, everywhere=True),
+    Metric("forward_transfer", forward_transfer, "FWT", main=False, everywhere=True),
+    Metric("worst_cell_accuracy", worst_cell_accuracy, "worst cell", main=False, everywhere=True),
+    Metric("worst_group_accuracy", worst_group_accuracy, "worst group", since="2026-11-22"),
+    Metric(
+        "anytime_worst_group_accuracy",
+        anytime_worst_group_accuracy,
+        "anytime w. group",
+        since="2026-11-22",
+        main=False,
+    ),
+)
+"""In the order of the tables. All that is said of a metric anywhere is read from here."""
+ENTRY_POINT = "clbench.metrics"
+
+
+def table() -> dict[str, Metric]:
+    """All metrics by name: the built-in ones, then those of installed packages.
+
+    Raises:
+        UsageError: a package declares something else than metrics, or a name that is taken.
+    """
+    return {metric.name: metric for metric in (*BUILTIN, *_declared(tuple(sys.path)))}
+
+
+def required() -> set[str]:
+    """The metrics that every record has: those that were there from the first record on."""
+    return {metric.name for metric in BUILTIN if not metric.since}
+
+
+@functools.cache
+def _declared(path: tuple[str, ...]) -> tuple[Metric, ...]:
+    """The metrics of the packages that are found on ``path``, which is ``sys.path``."""
+    found: list[Metric] = []
+    for entry in importlib.metadata.entry_points(group=ENTRY_POINT):
+        try:
+            value = entry.load()
+        except Exception as error:
+            raise UsageError(
+                f"{ENTRY_POINT}: {entry.value} does not import: {type(error).__name__}: {error}"
+            ) from error
+        metrics = [*value] if isinstance(value, list | tuple) else [value]
+        if not all(isinstance(metric, Metric) for metric in metrics):
+            raise UsageError(f"{ENTRY_POINT}: {entry.value} must be a Metric or a list of them")
+        found += metrics
+    names = [metric.name for metric in (*BUILTIN, *found)]
+    for name in names:
+        if names.count(name) > 1:
+            raise UsageError(f"{ENTRY_POINT}: the metric {name!r} is declared twice; rename yours")
+    return tuple(found)
 
 
 class Retention(NamedTuple):
@@ -274,14 +269,6 @@ def frequency(counts: Counts) -> list[Frequency]:
     ]
 
 
-def _lookup(ascending: np.ndarray, wanted: np.ndarray) -> np.ndarray:
-    """Positions of values in an ascending array; -1 where absent."""
-    at = np.minimum(np.searchsorted(ascending, wanted), max(0, len(ascending) - 1))
-    if len(ascending) == 0:
-        return np.full(len(wanted), -1)
-    return np.where(ascending[at] == wanted, at, -1)
-
-
 def _earlier(counts: Counts) -> np.ndarray:
     """``(T,)`` bool: tasks evaluated right after they were learnt, and again later."""
     return (
@@ -307,11 +294,11 @@ def _last_task(views: np.ndarray, view_of_task: np.ndarray) -> np.ndarray:
     return np.asarray(np.maximum.accumulate(numbers, axis=0))
 
 
-def _mean(values: np.ndarray) -> Metric:
-    return Metric(float(values.mean()), len(values)) if len(values) else UNDEFINED
+def _mean(values: np.ndarray) -> Value:
+    return Value(float(values.mean()), len(values)) if len(values) else UNDEFINED
 
 
-def _weighted(values: np.ndarray, weights: np.ndarray) -> Metric:
+def _weighted(values: np.ndarray, weights: np.ndarray) -> Value:
     if weights.sum() == 0:
         return UNDEFINED
-    return Metric(float((values * weights).sum() / weights.sum()), int((weights > 0).sum()))
+    return Value(float((values * weights).sum() / weights.sum()), int((weights > 0).sum()))

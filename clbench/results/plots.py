@@ -9,11 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from clbench.results.arms import by_arm, labels
-from clbench.results.record import Record, write_atomically
+from clbench.util.atomic import write_atomically
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+
+    from clbench.results.record import Record
 
 MEASURED = ("rankme", "dead_units", "weight_norm", "plasticity")
 """Diagnostics of ``clbench.engine.diagnostics`` that have a panel of their own."""

@@ -7,6 +7,7 @@ part of the format; a change of meaning raises ``SCHEMA``.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,9 +18,10 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 import numpy as np
 
 from clbench.errors import ClbenchError
+from clbench.metric import Counts
 from clbench.plugins.registry import GROUPS, OPTIONAL_GROUPS
-from clbench.results import factors
-from clbench.results.metrics import GROUP_METRICS, METRICS, Counts
+from clbench.results import factors, metrics
+from clbench.results.identity import NOT_IDENTITY as NOT_IDENTITY
 from clbench.util.atomic import write_atomically as write_atomically
 
 if TYPE_CHECKING:
@@ -44,14 +46,6 @@ ENCODING_COSTS = ("encode_flops", "encode_samples", "encode_seconds")
 """Of runs with a frozen encoder: operations and samples, each sample of the pool counted once, and
 the seconds that the pool's latents took when they were made."""
 Status = Literal["completed", "diverged", "budget_exceeded", "interrupted", "error"]
-
-
-OPTIONAL_FIELDS = {"encoder", "factors"}
-"""Of a record: where there is nothing to say they are left out, as in records from before them."""
-
-
-NOT_IDENTITY = ("seed", "device", "max_tasks", "checkpoint_seconds")
-"""Common settings that are no part of ``config_sha256``."""
 
 
 @dataclass(frozen=True)
@@ -94,7 +88,7 @@ class Record:
     tasks: dict[str, list[int]]
     """``{view (T), end (T)}``: each ended task's view (-1: not measured) and the experiences learnt."""
     metrics: dict[str, dict[str, Any]]
-    """Name to ``{value, n_terms}``; see ``GROUP_METRICS`` for those that may be absent."""
+    """Name to ``{value, n_terms}``: those of the table when it ran (see ``clbench.metric``)."""
     retention: list[dict[str, Any]]
     frequency: list[dict[str, Any]]
     diagnostics: dict[str, list[float | None]]
@@ -119,7 +113,7 @@ class Record:
     def to_dict(self) -> dict[str, Any]:
         """As plain data, as the file has it."""
         data = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
-        return {k: v for k, v in data.items() if k not in OPTIONAL_FIELDS or v is not None}
+        return {k: v for k, v in data.items() if k not in optional_fields() or v is not None}
 
     def to_counts(self) -> Counts:
         """The counts as arrays, made once."""
@@ -144,12 +138,16 @@ class Record:
         )
 
     def metric(self, name: str) -> float | None:
-        """The value of a metric or a cost; None where undefined."""
+        """The value of a metric or a cost; None where undefined.
+
+        A metric that the record lacks, as it came later, is computed from the counts.
+        """
         if name in self.metrics:
             value: float | None = self.metrics[name]["value"]
             return value
-        if name in GROUP_METRICS:
-            return None
+        metric = metrics.table().get(name)
+        if metric is not None:
+            return metrics.value_of(metric, self.to_counts()).value
         cost: float | None = self.cost.get(name) if name in ENCODING_COSTS else self.cost[name]
         return cost
 
@@ -209,8 +207,8 @@ class Record:
             found = data.get("schema") if isinstance(data, Mapping) else None
             raise ClbenchError(f"{path}: schema {found!r}, this clbench reads {SCHEMA}")
         names = {f.name for f in dataclasses.fields(cls)}
-        if set(data) | OPTIONAL_FIELDS != names:
-            wrong = sorted((set(data) | OPTIONAL_FIELDS) ^ names)
+        if set(data) | optional_fields() != names:
+            wrong = sorted((set(data) | optional_fields()) ^ names)
             raise ClbenchError(f"{path}: is not a record: missing or unknown {', '.join(wrong)}")
         record = cls(**data)
         try:
@@ -233,7 +231,7 @@ class Record:
         names = [self.config[group]["name"] for group in groups] + [self.environment["device"]]
         if not all(isinstance(name, str) for name in names):
             raise ValueError("config or environment has a name that is not text")
-        for name in METRICS.keys() - (GROUP_METRICS - self.metrics.keys()):
+        for name in metrics.required() | set(self.metrics):
             _refuse_text(name, self.metrics[name]["value"])
         for name in COSTS:
             _refuse_text(name, self.cost[name])
@@ -256,6 +254,15 @@ class Record:
         for times in (counts.evaluated_after, counts.task_end):
             if (np.diff(times) <= 0).any():
                 raise ValueError("evaluations and tasks must be in ascending order")
+
+
+@functools.cache
+def optional_fields() -> frozenset[str]:
+    """The fields of a record that are left out where there is nothing to say.
+
+    So it is in records from before them: a new field with the default None is one of these.
+    """
+    return frozenset(f.name for f in dataclasses.fields(Record) if f.default is None)
 
 
 def _refuse_text(name: str, value: Any) -> None:

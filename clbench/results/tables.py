@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from clbench.metric import Metric
+from clbench.results import metrics
 from clbench.results.arms import by_arm, labels
 from clbench.results.record import Record
 
@@ -26,24 +28,26 @@ class Column(NamedTuple):
     """Whether the narrow tables show it; csv and json show all."""
     everywhere: bool = True
     """Whether narrow tables and boards have it even where no row has a value."""
+    help: str = ""
+    """One sentence that defines it."""
 
 
-COLUMNS = (
-    Column("world_accuracy", "world acc %", 100),
-    Column("anytime_world_accuracy", "anytime world %", 100),
-    Column("average_accuracy", "ACC %", 100),
-    Column("anytime_average_accuracy", "AAA %", 100, main=False),
-    Column("learning_accuracy", "LA %", 100),
-    Column("forgetting", "FM %", 100),
-    Column("backward_transfer", "BWT %", 100, main=False),
-    Column("forward_transfer", "FWT %", 100, main=False),
-    Column("worst_cell_accuracy", "worst cell %", 100, main=False),
-    Column("worst_group_accuracy", "worst group %", 100, everywhere=False),
-    Column("anytime_worst_group_accuracy", "anytime w. group %", 100, main=False, everywhere=False),
-    Column("train_flops", "train GFLOP", 1e-9, 2),
+COST_COLUMNS = (
+    Column(
+        "train_flops",
+        "train GFLOP",
+        1e-9,
+        2,
+        help="Floating-point operations of training; no matter on what machine.",
+    ),
     Column("predict_flops", "predict GFLOP", 1e-9, 2, main=False),
     Column("encode_flops", "encode GFLOP", 1e-9, 2, everywhere=False),
-    Column("state_bytes", "state kB", 1e-3),
+    Column(
+        "state_bytes",
+        "state kB",
+        1e-3,
+        help="Largest size of all that the strategy carries from one experience to the next.",
+    ),
     Column("memory_bytes", "memory kB", 1e-3, main=False),
     Column("frozen_bytes", "frozen kB", 1e-3, main=False),
     Column("samples_delivered", "samples", 1, 0, main=False),
@@ -53,6 +57,31 @@ COLUMNS = (
     Column("harness_seconds", "harness s", 1, 2, main=False),
     Column("peak_rss_bytes", "peak MB", 1e-6, 0, main=False),
 )
+
+
+def columns() -> list[Column]:
+    """The columns of all metrics in the table, then those of the costs."""
+    return [*map(_column, metrics.table().values()), *COST_COLUMNS]
+
+
+def _column(metric: Metric) -> Column:
+    percent = metric.unit == "%"
+    return Column(
+        metric.name,
+        f"{metric.title} {metric.unit}".rstrip(),
+        scale=100 if percent else 1,
+        digits=1 if percent else 3,
+        main=metric.main,
+        everywhere=metric.everywhere,
+        help=metric.help,
+    )
+
+
+def definitions(shown: Iterable[Column]) -> list[tuple[str, str]]:
+    """The title and definition of each column that has one."""
+    return [
+        (c.title, c.help.removeprefix(f"{c.title.partition(' ')[0]}: ")) for c in shown if c.help
+    ]
 
 
 class Interval(NamedTuple):
@@ -110,7 +139,7 @@ def summarise(records: Iterable[Record]) -> list[Row]:
         good = [r for r in arm.records if r.status == "completed"]
         bad = [r for r in arm.records if r.status != "completed"]
         values = {}
-        for column in COLUMNS:
+        for column in columns():
             found = [r.metric(column.key) for r in good]
             values[column.key] = t_interval([v for v in found if v is not None])
         rows.append(
@@ -128,7 +157,7 @@ def summarise(records: Iterable[Record]) -> list[Row]:
 def columns_of(rows: Iterable[Mapping[str, Interval]]) -> list[Column]:
     """The columns of a board or narrow table whose rows have these values."""
     known = {key for values in rows for key, interval in values.items() if interval.n}
-    return [c for c in COLUMNS if c.everywhere or c.key in known]
+    return [c for c in columns() if c.everywhere or c.key in known]
 
 
 def cell(column: Column, interval: Interval) -> str:
@@ -141,16 +170,32 @@ def cell(column: Column, interval: Interval) -> str:
     return f"{text} ± {interval.half_width * column.scale:.{column.digits}f}"
 
 
+def narrow(rows: Sequence[Row]) -> list[Column]:
+    """The columns of a narrow table."""
+    return [c for c in columns_of(row.values for row in rows) if c.main]
+
+
+def definitions_to_markdown(rows: Sequence[Row]) -> str:
+    """What stands below a Markdown table: a line on each of its columns that has a definition."""
+    shown = definitions(narrow(rows))
+    return "".join(f"- **{_escape_pipe(title)}**: {told}\n" for title, told in shown)
+
+
+def definitions_to_text(rows: Sequence[Row]) -> str:
+    """What stands below a narrow table: a line on each of its columns that has a definition."""
+    return "".join(f"{title}: {told}\n" for title, told in definitions(narrow(rows)))
+
+
 def _grid(rows: Sequence[Row]) -> tuple[list[str], list[list[str]]]:
-    columns = [c for c in columns_of(row.values for row in rows) if c.main]
+    shown = narrow(rows)
     several = len({row.scenario for row in rows}) > 1
-    head = [*(["scenario"] if several else []), "strategy", "n", *(c.title for c in columns)]
+    head = [*(["scenario"] if several else []), "strategy", "n", *(c.title for c in shown)]
     body = [
         [
             *([row.scenario] if several else []),
             row.name,
             str(len(row.seeds)),
-            *(cell(c, row.values[c.key]) for c in columns),
+            *(cell(c, row.values[c.key]) for c in shown),
         ]
         for row in rows
     ]
@@ -228,6 +273,7 @@ def to_latex(rows: Sequence[Row]) -> str:
             *lines[1:],
             r"\bottomrule",
             r"\end{tabular}",
+            *(f"% {line}" for line in definitions_to_text(rows).splitlines()),
             "",
         ]
     )
@@ -248,7 +294,7 @@ def to_csv(rows: Sequence[Row]) -> str:
     """Every metric and cost in base units (shares, bytes, seconds): mean, half width, n."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
-    keys = [c.key for c in COLUMNS]
+    keys = [c.key for c in columns()]
     parts = [f"{key}{suffix}" for key in keys for suffix in ("", "_half_width", "_n")]
     writer.writerow(["scenario", "strategy", "seeds", "failed", *parts])
     for row in rows:
@@ -289,6 +335,7 @@ def print_table(rows: Sequence[Row], stream: Any = None) -> None:
     if not console.is_terminal:
         console = Console(file=stream, width=200)
     console.print(table)
+    console.print(_escape_markup(definitions_to_text(rows)), end="", highlight=False)
     for row in rows:
         for failure in row.failed:
             console.print(f"{_escape_markup(row.name)} {_escape_markup(failure)}", style="red")

@@ -1,203 +1,182 @@
-"""What plain data must look like: small rules that say, in a line each, what is wrong and where.
+"""What the forms of files are made of: strict pydantic models, and faults in a line each.
 
-A rule is called with a value and its place (``cost.train_flops``) and yields faults.
+A model says what plain data must look like; ``faults`` says what is wrong with some, and where
+(``cost.train_flops must be at least 0, and is -1``). Published JSON Schemas come from the models.
+Import this module where a file is read: it loads pydantic.
 """
 
 from __future__ import annotations
 
-import itertools
-import math
-import re
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-Rule = Callable[[Any, str], Iterator[str]]
+from annotated_types import GroupedMetadata, Interval, MaxLen
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Discriminator,
+    FailFast,
+    StringConstraints,
+    Tag,
+    ValidationError,
+)
+from typing_extensions import TypeAliasType
 
 LARGEST = 10**18
 """Of any count. Every such number, and a sum of a few, fits into 64 bits."""
+CUT = 40
+"""Characters of a stranger's value that a fault repeats."""
 
 
-def number(low: float = -math.inf, high: float = math.inf) -> Rule:
-    """A finite number within bounds."""
+class Form(BaseModel):
+    """A mapping with exactly these keys; those with a default may be absent. Nothing is converted."""
 
-    def rule(value: Any, where: str) -> Iterator[str]:
-        if type(value) not in (int, float) or not math.isfinite(value):
-            yield f"{where} must be a number"
-        elif not low <= value <= high:
-            yield f"{where} must be {_range(low, high)}, and is {value}"
-
-    return rule
+    model_config = ConfigDict(
+        strict=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True
+    )
 
 
-def integer(low: int = 0, high: int = LARGEST) -> Rule:
-    """A whole number within bounds; true and false are none."""
+@dataclass(frozen=True)
+class Text(GroupedMetadata):
+    """Printable text of so many characters; ``pattern`` matches all of it."""
 
-    def rule(value: Any, where: str) -> Iterator[str]:
-        if type(value) is not int:
-            yield f"{where} must be a whole number"
-        elif not low <= value <= high:
-            yield f"{where} must be {_range(low, high)}, and is {value}"
+    most: int = 200
+    pattern: str = ""
+    least: int = 0
 
-    return rule
-
-
-def _range(low: float, high: float) -> str:
-    if high in (math.inf, LARGEST):
-        return f"at least {low:g}"
-    return f"in {low:g}..{high:g}"
-
-
-def text(most: int = 200, pattern: str = "", least: int = 0) -> Rule:
-    """Printable text of so many characters; ``pattern`` must match all of it."""
-
-    def rule(value: Any, where: str) -> Iterator[str]:
-        if not isinstance(value, str):
-            yield f"{where} must be a text"
-        elif not least <= len(value) <= most:
-            yield f"{where} has {len(value)} characters; must be {least} to {most}"
-        elif not value.isprintable():
-            yield f"{where} holds characters that cannot be shown"
-        elif pattern and not re.fullmatch(pattern, value):
-            yield f"{where} {value[:40]!r} is malformed"
-
-    return rule
+    def __iter__(self) -> Iterator[object]:
+        """The constraints, for pydantic."""
+        whole = f"^(?:{self.pattern})$" if self.pattern else None
+        yield from StringConstraints(
+            min_length=self.least or None, max_length=self.most, pattern=whole
+        )
+        yield AfterValidator(_printable)
 
 
-sha256 = text(64, "[0-9a-f]{64}")
+def _printable(text: str) -> str:
+    if not text.isprintable():
+        raise ValueError("holds characters that cannot be shown")
+    return text
 
 
-def flag(value: Any, where: str) -> Iterator[str]:
-    """True or false."""
-    if type(value) is not bool:
-        yield f"{where} must be true or false"
-
-
-def one_of(*options: str) -> Rule:
-    """One of some words."""
-
-    def rule(value: Any, where: str) -> Iterator[str]:
-        if not isinstance(value, str) or value not in options:
-            yield f"{where} must be one of {', '.join(options)}"
-
-    return rule
-
-
-def maybe(inner: Rule) -> Rule:
-    """Null, or what another rule says."""
-
-    def rule(value: Any, where: str) -> Iterator[str]:
-        if value is not None:
-            yield from inner(value, where)
-
-    return rule
-
-
-def fields(optional: Collection[str] = (), /, **rules: Rule) -> Rule:
-    """A mapping with exactly these keys, of which some may be absent."""
-
-    def rule(value: Any, where: str) -> Iterator[str]:
-        if not isinstance(value, Mapping):
-            yield f"{where or 'the file'} must be a mapping"
-            return
-        strange = (set(value) ^ set(rules)) - (set(rules) & set(optional))
-        if strange:
-            wrong = ", ".join(str(key)[:40] for key in sorted(strange, key=str)[:5])
-            yield f"{where or 'the file'} has missing or unknown keys: {wrong}"
-        for key, inner in rules.items():
-            if key in value:
-                yield from inner(value[key], f"{where}.{key}" if where else key)
-
-    return rule
-
-
-def table(inner: Rule, *, key: str, most: int = 64) -> Rule:
-    """A mapping of any keys that match a pattern."""
-    name = text(100, key)
-
-    def rule(value: Any, where: str) -> Iterator[str]:
-        if not isinstance(value, Mapping):
-            yield f"{where} must be a mapping"
-            return
-        if len(value) > most:
-            yield f"{where} has {len(value)} keys; at most {most}"
-            return
-        for name_, item in value.items():
-            yield from name(name_, f"a key of {where}")
-            yield from inner(item, f"{where}.{str(name_)[:40]}")
-
-    return rule
-
-
-def items(inner: Rule, most: int) -> Rule:
-    """A list; its first fault speaks for all."""
-
-    def rule(value: Any, where: str) -> Iterator[str]:
-        if not isinstance(value, list) or len(value) > most:
-            yield f"{where} must be a list of at most {most}"
-            return
-        for n, item in enumerate(value):
-            fault = next(inner(item, f"{where}[{n}]"), None)
-            if fault:
-                yield fault
-                return
-
-    return rule
-
-
-def integers(most: int, low: int = 0) -> Rule:
-    """A list of whole numbers, looked at as a whole: it may have thousands."""
-
-    def rule(value: Any, where: str) -> Iterator[str]:
-        if not isinstance(value, list) or len(value) > most:
-            yield f"{where} must be a list of at most {most}"
-        elif value and (set(map(type, value)) != {int} or min(value) < low or max(value) > LARGEST):
-            yield f"{where} must hold whole numbers of at least {low}"
-
-    return rule
-
-
-def rows_of_integers(most: int) -> Rule:
-    """A list of lists of whole numbers, looked at as a whole; their range is somebody else's."""
-
-    def rule(value: Any, where: str) -> Iterator[str]:
-        if not isinstance(value, list) or not set(map(type, value)) <= {list}:
-            yield f"{where} must be a list of lists"
-        elif sum(map(len, value)) > most:
-            yield f"{where} must hold at most {most} numbers"
-        elif not set(map(type, itertools.chain.from_iterable(value))) <= {int}:
-            yield f"{where} must hold whole numbers"
-
-    return rule
-
-
-def numbers_or_null(most: int) -> Rule:
-    """A list of finite numbers and nulls."""
-
-    def rule(value: Any, where: str) -> Iterator[str]:
-        if not isinstance(value, list) or len(value) > most:
-            yield f"{where} must be a list of at most {most}"
-        elif not set(map(type, value)) <= {int, float, type(None)}:
-            yield f"{where} must hold numbers or null"
-
-    return rule
-
-
-def timestamp(value: Any, where: str) -> Iterator[str]:
-    """A time in UTC, as ``2026-01-31T23:59:59Z``."""
+def _time(text: str) -> str:
     try:
-        datetime.strptime(value, "%Y-%m-%dT%H:%M:%SZ")  # noqa: DTZ007 - only compared with its like
-    except (TypeError, ValueError):
-        yield f"{where} must be a time such as 2026-01-31T23:59:59Z"
+        datetime.strptime(text, "%Y-%m-%dT%H:%M:%SZ")  # noqa: DTZ007 - only compared with its like
+    except ValueError as error:
+        raise ValueError("must be a time such as 2026-01-31T23:59:59Z") from error
+    return text
 
 
-def plain(value: Any, where: str) -> Iterator[str]:
-    """A setting: a number, a text, true, false, null, or a list or mapping of such."""
-    if isinstance(value, Mapping):
-        yield from table(plain, key=r"[\w.-]+")(value, where)
-    elif isinstance(value, list):
-        yield from items(plain, 1000)(value, where)
-    elif isinstance(value, str):
-        yield from text(1000)(value, where)
-    elif value is not None and type(value) is not bool:
-        yield from number()(value, where)
+NAME = r"[A-Za-z0-9][\w.-]*"
+SEED = r"0|[1-9]\d{0,8}"
+
+Count = Annotated[int, Interval(ge=0, le=LARGEST)]
+Positive = Annotated[int, Interval(ge=1, le=LARGEST)]
+Seconds = Annotated[float, Interval(ge=0, le=1e9)]
+Share = Annotated[float, Interval(ge=-1.001, le=1.001)]
+"""With room for rounding."""
+Sha256 = Annotated[str, Text(64, "[0-9a-f]{64}")]
+Name = Annotated[str, Text(100, NAME)]
+Word = Annotated[str, Text(100, r"\w+")]
+Seed = Annotated[str, Text(9, SEED)]
+Time = Annotated[str, Text(20), AfterValidator(_time)]
+"""In UTC, as ``2026-01-31T23:59:59Z``."""
+Counts = Annotated[list[Count], FailFast()]
+
+_KINDS = {
+    str: "<text>",
+    bool: "<flag>",
+    int: "<number>",
+    float: "<number>",
+    type(None): "<null>",
+    list: "<list>",
+    dict: "<mapping>",
+}
+
+
+def _kind(value: Any) -> str | None:
+    return _KINDS.get(type(value))
+
+
+if TYPE_CHECKING:
+    Plain = Any
+else:  # mypy knows no recursive alias with a discriminator
+    Plain = TypeAliasType(
+        "Plain",
+        Annotated[
+            Annotated[str, Text(1000), Tag("<text>")]
+            | Annotated[bool, Tag("<flag>")]
+            | Annotated[float, Tag("<number>")]
+            | Annotated[None, Tag("<null>")]
+            | Annotated[list["Plain"], MaxLen(1000), Tag("<list>")]
+            | Annotated[
+                dict[Annotated[str, Text(100, r"[\w.-]+")], "Plain"],
+                MaxLen(64),
+                Tag("<mapping>"),
+            ],
+            Discriminator(_kind),
+        ],
+    )
+"""A setting: a number, a text, true, false, null, or a list or mapping of such."""
+Settings = Annotated[dict[Name, Plain], MaxLen(64)]
+
+
+def faults(form: type[Form], data: Any) -> list[str]:
+    """All that is wrong with the form of some plain data, a printable line each."""
+    try:
+        form.model_validate(data)
+    except ValidationError as error:
+        return [_line(found) for found in error.errors(include_url=False)]
+    return []
+
+
+WORDS = {
+    "missing": "is missing",
+    "extra_forbidden": "is unknown",
+    "int_type": "must be a whole number",
+    "float_type": "must be a number",
+    "finite_number": "must be a finite number",
+    "bool_type": "must be true or false",
+    "none_required": "must be null",
+    "string_type": "must be a text",
+    "string_unicode": "must be a text",
+    "list_type": "must be a list",
+    "dict_type": "must be a mapping",
+    "model_type": "must be a mapping",
+    "union_tag_invalid": "must be plain data",
+    "union_tag_not_found": "must be plain data",
+    "greater_than_equal": "must be at least {ge:g}, and is {value}",
+    "less_than_equal": "must be at most {le:g}, and is {value}",
+    "string_too_short": "has less than {min_length} characters",
+    "string_too_long": "has more than {max_length} characters",
+    "string_pattern_mismatch": "is malformed: {value!r}",
+    "literal_error": "must be one of {expected}, and is {value!r}",
+    "too_short": "has less than {min_length} items",
+    "too_long": "has more than {max_length} items",
+    "value_error": "{error}",
+}
+
+
+def _line(found: Mapping[str, Any]) -> str:
+    value = found["input"]
+    cut = value[:CUT] if isinstance(value, str) else str(value)[:CUT]
+    told = WORDS.get(found["type"])
+    said = told.format(**found.get("ctx", {}), value=cut) if told else found["msg"]
+    text = f"{place(found['loc'])} {said}"
+    return "".join(c if c.isprintable() else "?" for c in text)
+
+
+def place(parts: tuple[int | str, ...]) -> str:
+    """``counts.cells[3].size``; ``the file`` for all of it."""
+    if parts[-1:] == ("[key]",):
+        return f"a key of {place(parts[:-2])}"
+    path = ""
+    for part in parts:
+        if isinstance(part, int):
+            path += f"[{part}]"
+        elif part not in _KINDS.values():  # of the kind that a plain value has
+            path += f".{part[:CUT]}" if path else part[:CUT]
+    return path or "the file"

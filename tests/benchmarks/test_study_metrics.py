@@ -17,7 +17,7 @@ from benchmarks.study.metrics import (
     relative_forgetting,
     task_accuracy,
 )
-from clbench.results.metrics import Counts
+from clbench.metric import Counts
 
 SIZES = (10, 30, 20, 40)
 """Test samples of each class: means over tasks must not weigh by them."""

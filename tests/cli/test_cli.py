@@ -11,6 +11,7 @@ from commands import clbench
 
 from clbench import cli
 from clbench.plugins import registry
+from clbench.results import metrics
 
 COMMANDS = [command.__name__.rpartition(".")[2] for command in cli.COMMANDS]
 PLUGINS = [p for group in registry.GROUPS for p in registry.plugins(group).values()]
@@ -58,7 +59,7 @@ for words in {commands!r}:
     except SystemExit as error:
         code = error.code
     assert not code, words
-    found = {{"torch", "matplotlib", "pandas", "sklearn"}} & set(sys.modules)
+    found = {{"torch", "matplotlib", "pandas", "pydantic", "scipy", "sklearn"}} & set(sys.modules)
     assert not found, (words, found)
 """
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
@@ -69,7 +70,8 @@ def test_list_shows_every_plugin_with_a_line(capsys: Capture):
     code, out, _ = clbench(capsys, "list")
     assert code == 0
     lines = [line.split(maxsplit=1) for line in out.splitlines() if line.startswith("  ")]
-    assert lines == [[p.name, p.summary()] for p in PLUGINS]
+    measured = [[name, metric.help] for name, metric in metrics.table().items()]
+    assert lines == [*([p.name, p.summary()] for p in PLUGINS), *measured]
 
 
 def test_list_by_group_and_pattern(capsys: Capture):
@@ -82,7 +84,7 @@ def test_list_as_json(capsys: Capture):
     code, out, _ = clbench(capsys, "list", "--json")
     found = json.loads(out)
     assert code == 0
-    assert list(found) == ["scenarios", "strategies", "data", "encoders", "models"]
+    assert list(found) == ["scenarios", "strategies", "data", "encoders", "models", "metrics"]
     assert set(found["strategies"]) == set(registry.plugins("strategy"))
 
 

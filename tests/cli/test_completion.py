@@ -45,6 +45,7 @@ def test_only_these_shells(capsys: Capture):
         (("run", "scenario=s"), ["scole", "subgroup_shift", "synbols"]),
         (("run", "scenario", "=", "s"), ["scole", "subgroup_shift", "synbols"]),
         (("list", "e"), ["encoders"]),
+        (("list", "m"), ["models", "metrics"]),
         (("cache", "v"), ["verify"]),
         (("cache", "list", "v"), []),
         (("run", "encoder=r"), ["random"]),

@@ -44,8 +44,12 @@ def test_table(capsys: Capture, runs: Path):
 
 def test_markdown(capsys: Capture, runs: Path):
     code, out, _ = clbench(capsys, "results", runs, "--format", "md")
-    lines = [[cell.strip() for cell in line.strip("|").split("|")] for line in out.splitlines()]
+    table, definitions = out.split("\n\n")
+    lines = [[cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines()]
     assert code == 0
+    assert "- **ACC %**: mean over tasks of the accuracy on each at the end." in definitions
+    assert "- **FM %**: " in definitions
+    assert "AAA" not in definitions, "of columns that are shown"
     assert lines[0][:3] == ["strategy", "n", "world acc %"]
     assert [line[:2] for line in lines[2:]] == [["joint", "1"], ["naive", "2"]]
     assert len({len(line) for line in lines}) == 1

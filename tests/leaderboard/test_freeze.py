@@ -66,7 +66,7 @@ NO_BUDGET = {"epochs": None, "batch_size": None, "samples": None, "train_flops":
     [
         ({"seeds": [0, 1, 2, 3]}, "at least 5 seeds"),
         ({"seeds": [0, 1, 2, 3, 3]}, "at least 5 seeds"),
-        ({"seeds": 5}, "must be lists"),
+        ({"seeds": 5}, "seeds must be a list"),
         ({"tuning_seeds": [4, 100]}, "other seeds than seeds"),
         ({"tuning_seeds": []}, "other seeds than seeds"),
         (NO_BUDGET, "needs a budget"),
@@ -75,7 +75,7 @@ NO_BUDGET = {"epochs": None, "batch_size": None, "samples": None, "train_flops":
         ({"protocol": "1"}, "major.minor"),
         ({"divisions": ["half-open"]}, "divisions are closed, open"),
         ({"divisions": []}, "divisions are closed, open"),
-        ({"colour": "red"}, "unknown keys: colour"),
+        ({"colour": "red"}, "colour is unknown"),
     ],
 )
 def test_a_draft_that_cannot_be_a_board_is_refused(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import shutil
@@ -10,13 +11,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tiny import edit, edit_yaml
+from tiny import edit, edit_yaml, write_board
 
-from clbench.configure.board import Board
+from clbench.configure.board import Board, load_board
 from clbench.leaderboard.entry import load_entry
 from clbench.leaderboard.rules.validate import validate_board
 from clbench.leaderboard.scores import score
-from clbench.results.metrics import GROUP_METRICS
+from clbench.metric import Metric
+
+GROUP_METRICS = {"worst_group_accuracy", "anytime_worst_group_accuracy"}
 
 
 def rules(board: Board, level: str = "error") -> set[str]:
@@ -290,3 +293,30 @@ def test_typos_get_a_suggestion(board: Board, naive: Path) -> None:
     [finding] = validate_board(board)
     assert "did you mean 'description'?" in finding.message
     assert finding.file == "entries/naive/entry.yaml"
+
+
+def test_a_metric_more_or_less_in_the_table_is_no_fault(
+    board: Board, naive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A metric of a package joins the columns, and may rank; it and unknown ones are no fault."""
+    from clbench.leaderboard.pages import columns, html, markdown
+    from clbench.leaderboard.summary import summarise
+    from clbench.results import metrics
+
+    kept = tuple(m for m in metrics.BUILTIN if m.name != "forgetting")
+    with monkeypatch.context() as patch:
+        patch.setattr(metrics, "BUILTIN", kept)
+        assert list(validate_board(board)) == []
+    later = Metric("last", metrics.BUILTIN[0].function, "last", since="2026-11-28")
+    monkeypatch.setattr(metrics, "BUILTIN", (*metrics.BUILTIN, later))
+    assert list(validate_board(board)) == []
+    rows = summarise(board, lambda *_: [])
+    assert "last" in {column.key for column in columns.others(board, rows)}
+    for page in (html.to_html(board, rows), markdown.to_markdown(board, rows)):
+        assert "last %" in page
+        assert later.help.removeprefix("last: ")[:40] in page.replace("&#x27;", "'")
+    other = dataclasses.replace(board, primary="last")
+    write_board(other)
+    assert load_board(board.folder).primary == "last"
+    entry = load_entry(naive)
+    assert score(other, entry) == {s: r.metric("world_accuracy") for s, r in entry.records.items()}

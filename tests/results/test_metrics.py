@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 
 from clbench.results import metrics
-from clbench.results.metrics import UNDEFINED, Counts, Metric
+from clbench.results.metrics import UNDEFINED, Counts, Value
+
+GROUP_METRICS = {"worst_group_accuracy", "anytime_worst_group_accuracy"}
 
 
 def counts(
@@ -51,27 +53,27 @@ THREE_TASKS = counts(
 def test_forgetting_and_transfer_by_hand():
     """Rows .9 . . / .6 .8 . / .4 .5 1: FM = ((.9-.4) + (.8-.5)) / 2 = BWT negated."""
     found = metrics.compute(THREE_TASKS)
-    assert found["forgetting"] == pytest.approx(Metric(0.4, 2))
-    assert found["backward_transfer"] == pytest.approx(Metric(-0.4, 2))
-    assert found["learning_accuracy"] == pytest.approx(Metric((0.9 + 0.8 + 1.0) / 3, 3))
-    assert found["average_accuracy"] == pytest.approx(Metric(19 / 30, 3))
+    assert found["forgetting"] == pytest.approx(Value(0.4, 2))
+    assert found["backward_transfer"] == pytest.approx(Value(-0.4, 2))
+    assert found["learning_accuracy"] == pytest.approx(Value((0.9 + 0.8 + 1.0) / 3, 3))
+    assert found["average_accuracy"] == pytest.approx(Value(19 / 30, 3))
     aaa = (0.9 + (0.6 + 0.8) / 2 + (0.4 + 0.5 + 1.0) / 3) / 3
-    assert found["anytime_average_accuracy"] == pytest.approx(Metric(aaa, 3))
-    assert found["world_accuracy"] == pytest.approx(Metric(19 / 30, 30))
-    assert found["anytime_world_accuracy"] == pytest.approx(Metric((9 + 15 + 19) / 90, 3))
-    assert found["worst_cell_accuracy"] == pytest.approx(Metric(0.4, 3))
+    assert found["anytime_average_accuracy"] == pytest.approx(Value(aaa, 3))
+    assert found["world_accuracy"] == pytest.approx(Value(19 / 30, 30))
+    assert found["anytime_world_accuracy"] == pytest.approx(Value((9 + 15 + 19) / 90, 3))
+    assert found["worst_cell_accuracy"] == pytest.approx(Value(0.4, 3))
 
 
 def test_worst_group_by_hand():
     """Worst of .1 .0 .2, then of .4 .5 .3; null where cells are no groups."""
     c = counts([0, 1, 3], [[0, 0, 0], [1, 0, 2], [4, 5, 3]], [[0, 1, 2]], [0, 0], [1, 3])
     grouped = metrics.compute(dataclasses.replace(c, groups=True))
-    assert grouped["worst_group_accuracy"] == pytest.approx(Metric(0.3, 3))
-    assert grouped["anytime_worst_group_accuracy"] == pytest.approx(Metric((0.0 + 2 * 0.3) / 3, 2))
+    assert grouped["worst_group_accuracy"] == pytest.approx(Value(0.3, 3))
+    assert grouped["anytime_worst_group_accuracy"] == pytest.approx(Value((0.0 + 2 * 0.3) / 3, 2))
     found = metrics.compute(c)
-    assert {found[name] for name in metrics.GROUP_METRICS} == {UNDEFINED}
-    assert {n: m for n, m in grouped.items() if n not in metrics.GROUP_METRICS} == {
-        n: m for n, m in found.items() if n not in metrics.GROUP_METRICS
+    assert {found[name] for name in GROUP_METRICS} == {UNDEFINED}
+    assert {n: m for n, m in grouped.items() if n not in GROUP_METRICS} == {
+        n: m for n, m in found.items() if n not in GROUP_METRICS
     }
 
 
@@ -84,19 +86,19 @@ def test_forgetting_uses_the_best_since_learnt_not_only_right_after():
         [0, 1, 2],
         [1, 2, 3],
     )
-    assert metrics.forgetting(c) == pytest.approx(Metric((0.3 + 0.0) / 2, 2))
-    assert metrics.backward_transfer(c) == pytest.approx(Metric((0.1 + 0.0) / 2, 2))
+    assert metrics.forgetting(c) == pytest.approx(Value((0.3 + 0.0) / 2, 2))
+    assert metrics.backward_transfer(c) == pytest.approx(Value((0.1 + 0.0) / 2, 2))
 
 
 def test_forgetting_leaves_the_last_evaluation_out_of_the_maximum():
     """A task that is best at the end has been forgotten by a negative amount, not by zero."""
     c = counts([1, 2], [[5, 0], [8, 9]], [[0], [1]], [0, 1], [1, 2])
-    assert metrics.forgetting(c) == pytest.approx(Metric(-0.3, 1))
+    assert metrics.forgetting(c) == pytest.approx(Value(-0.3, 1))
 
 
 def test_forgetting_does_not_look_before_the_task_was_learnt():
     c = counts([1, 2, 3], [[9, 10, 0], [8, 5, 0], [8, 4, 9]], [[0], [1], [2]], [0, 1, 2], [1, 2, 3])
-    assert metrics.forgetting(c) == pytest.approx(Metric(((0.9 - 0.8) + (0.5 - 0.4)) / 2, 2))
+    assert metrics.forgetting(c) == pytest.approx(Value(((0.9 - 0.8) + (0.5 - 0.4)) / 2, 2))
 
 
 def test_forward_transfer_is_null_for_class_incremental_single_heads():
@@ -106,7 +108,7 @@ def test_forward_transfer_is_null_for_class_incremental_single_heads():
 def test_forward_transfer_of_task_incremental():
     """With task identities an unseen class can be guessed: right before less at the very start."""
     c = dataclasses.replace(THREE_TASKS, task_ids=True)
-    assert metrics.forward_transfer(c) == pytest.approx(Metric(((0 - 0) + (0.1 - 0.2)) / 2, 2))
+    assert metrics.forward_transfer(c) == pytest.approx(Value(((0 - 0) + (0.1 - 0.2)) / 2, 2))
 
 
 def test_forward_transfer_of_domain_incremental():
@@ -119,7 +121,7 @@ def test_forward_transfer_of_domain_incremental():
         [1, 2],
         label=[0, 1, 0, 1],
     )
-    assert metrics.forward_transfer(c) == pytest.approx(Metric(11 / 20 - 3 / 20, 1))
+    assert metrics.forward_transfer(c) == pytest.approx(Value(11 / 20 - 3 / 20, 1))
 
 
 def test_forward_transfer_leaves_out_tasks_whose_cells_came_before():
@@ -140,12 +142,12 @@ def test_single_task():
     found = metrics.compute(c)
     for name in ("forgetting", "backward_transfer", "forward_transfer"):
         assert found[name] == UNDEFINED
-    assert found["average_accuracy"] == found["learning_accuracy"] == pytest.approx(Metric(0.8, 1))
+    assert found["average_accuracy"] == found["learning_accuracy"] == pytest.approx(Value(0.8, 1))
 
 
 def test_nothing_evaluated():
     c = counts([], [], [], [], [], size=[3, 4])
-    assert metrics.compute(c) == dict.fromkeys(metrics.METRICS, UNDEFINED)
+    assert metrics.compute(c) == dict.fromkeys(metrics.table(), UNDEFINED)
     assert metrics.retention(c) == []
     assert metrics.frequency(c) == []
 
@@ -153,15 +155,15 @@ def test_nothing_evaluated():
 def test_nothing_learnt():
     """Only the evaluation before the stream: a world accuracy, and no average over a stream."""
     found = metrics.compute(counts([0], [[1, 2]], [], [], []))
-    assert found["world_accuracy"] == pytest.approx(Metric(0.15, 20))
-    for name in set(metrics.METRICS) - {"world_accuracy", "worst_cell_accuracy"}:
+    assert found["world_accuracy"] == pytest.approx(Value(0.15, 20))
+    for name in set(metrics.table()) - {"world_accuracy", "worst_cell_accuracy"}:
         assert found[name] == UNDEFINED, name
 
 
 def test_evaluations_weigh_what_they_stand_for():
     """After 1, 2 and 10 experiences: weights 1, 1, 8, whatever was evaluated before the first."""
     c = counts([0, 1, 2, 10], [[10], [1], [3], [5]], [[0]], [0] * 10, list(range(1, 11)))
-    assert metrics.anytime_world_accuracy(c) == pytest.approx(Metric((0.1 + 0.3 + 8 * 0.5) / 10, 3))
+    assert metrics.anytime_world_accuracy(c) == pytest.approx(Value((0.1 + 0.3 + 8 * 0.5) / 10, 3))
 
 
 def test_retention_by_hand():

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from test_metrics import counts
 
 from clbench.results import metrics
-from clbench.results.metrics import UNDEFINED, Counts, Metric
+from clbench.results.metrics import UNDEFINED, Counts, Value
 
 
 @st.composite
@@ -80,19 +80,19 @@ class Oracle:
         return [b - a for a, b in zip([0, *self.times], self.times, strict=False)]
 
     @staticmethod
-    def mean(values: list[float]) -> Metric:
-        return Metric(sum(values) / len(values), len(values)) if values else UNDEFINED
+    def mean(values: list[float]) -> Value:
+        return Value(sum(values) / len(values), len(values)) if values else UNDEFINED
 
     @staticmethod
-    def weighted(pairs: list[tuple[float, int]]) -> Metric:
+    def weighted(pairs: list[tuple[float, int]]) -> Value:
         pairs = [(v, w) for v, w in pairs if w > 0]
         if not pairs:
             return UNDEFINED
-        return Metric(sum(v * w for v, w in pairs) / sum(w for _, w in pairs), len(pairs))
+        return Value(sum(v * w for v, w in pairs) / sum(w for _, w in pairs), len(pairs))
 
-    def compute(self) -> dict[str, Metric]:
+    def compute(self) -> dict[str, Value]:
         if not self.times:
-            return dict.fromkeys(metrics.METRICS, UNDEFINED)
+            return dict.fromkeys(metrics.table(), UNDEFINED)
         c, last = self.c, self.last
         world = list(range(len(c.size)))
         world_curve = [self.accuracy(e, world) for e in range(last + 1)]
@@ -104,7 +104,7 @@ class Oracle:
         learnt = {t: a for t in self.tasks_at(last) if (a := self.right_after(t)) is not None}
         earlier = {t: a for t, a in learnt.items() if a < last}
         return {
-            "world_accuracy": Metric(world_curve[-1], sum(int(n) for n in c.size)),
+            "world_accuracy": Value(world_curve[-1], sum(int(n) for n in c.size)),
             "anytime_world_accuracy": self.weighted(
                 list(zip(world_curve, self.weights(), strict=True))
             ),
@@ -121,8 +121,8 @@ class Oracle:
                 [self.on_task(last, t) - self.on_task(a, t) for t, a in earlier.items()]
             ),
             "forward_transfer": self.forward_transfer(),
-            "worst_cell_accuracy": Metric(self.worst(last), len(world)),
-            "worst_group_accuracy": Metric(self.worst(last), len(world)) if c.groups else UNDEFINED,
+            "worst_cell_accuracy": Value(self.worst(last), len(world)),
+            "worst_group_accuracy": Value(self.worst(last), len(world)) if c.groups else UNDEFINED,
             "anytime_worst_group_accuracy": self.weighted(
                 [(self.worst(e), w) for e, w in enumerate(self.weights()) if c.groups]
             ),
@@ -131,7 +131,7 @@ class Oracle:
     def worst(self, e: int) -> float:
         return min(self.accuracy(e, [i]) for i in range(len(self.c.size)))
 
-    def forward_transfer(self) -> Metric:
+    def forward_transfer(self) -> Value:
         c, gains = self.c, []
         if self.times[0] != 0:
             return UNDEFINED
@@ -161,7 +161,7 @@ class Oracle:
         return found
 
 
-def assert_same(found: Metric, wanted: Metric) -> None:
+def assert_same(found: Value, wanted: Value) -> None:
     assert found.n_terms == wanted.n_terms
     assert (found.value is None) == (wanted.value is None)
     if wanted.value is not None:

@@ -87,7 +87,7 @@ def test_groups_are_told_one_by_one(records: list[Record]):
 
 def test_values_are_means_over_the_seeds(records: list[Record]):
     [row] = tables.summarise([records[0], records[2]])
-    for column in tables.COLUMNS:
+    for column in tables.columns():
         values = [r.metric(column.key) for r in (records[0], records[2])]
         assert row.values[column.key] == tables.t_interval([v for v in values if v is not None])
 
@@ -108,7 +108,7 @@ def test_failed_seeds_are_listed_and_not_averaged(records: list[Record]):
 
 
 def row(name: str, scenario: str = "scole") -> tables.Row:
-    values = {c.key: tables.Interval(0.5, 0.1, 3) for c in tables.COLUMNS}
+    values = {c.key: tables.Interval(0.5, 0.1, 3) for c in tables.columns()}
     return tables.Row(name, scenario, (0, 1, 2), (), values)
 
 

@@ -7,45 +7,55 @@ from collections.abc import Sequence
 
 from clbench.configure.board import Board
 from clbench.leaderboard.summary import EntryRow
-from clbench.results.metrics import METRICS
-from clbench.results.tables import COLUMNS, Column, Interval
+from clbench.results import metrics, tables
+from clbench.results.tables import Column, Interval
 
-BY_KEY = {column.key: column for column in COLUMNS}
 COSTS = ("train_flops", "state_bytes")
 """The costs that rank on the Pareto front and have columns of their own."""
-HELP = {
-    "train_flops": "Floating-point operations of training; no matter on what machine.",
-    "state_bytes": "Largest size of all that the strategy carries from one experience to the next.",
-}
+
+
+def by_key() -> dict[str, Column]:
+    """The columns of all metrics and costs."""
+    return {column.key: column for column in tables.columns()}
 
 
 def primary(board: Board) -> Column:
     """The column that ranks, with a digit more than elsewhere."""
-    return BY_KEY[board.primary]._replace(digits=2)
+    return by_key()[board.primary]._replace(digits=2)
 
 
 def others(board: Board, rows: Sequence[EntryRow]) -> list[Column]:
     """The other metrics of narrow tables, where any entry has a value."""
     return [
         column
-        for column in COLUMNS
-        if column.key in METRICS
+        for column in tables.columns()
+        if is_metric(column.key)
         and column.main
         and column.key != board.primary
         and any(row.ranked and row.values.get(column.key, (None,))[0] is not None for row in rows)
     ]
 
 
+def is_metric(key: str) -> bool:
+    """Whether it is a metric, not a cost."""
+    return key in metrics.table()
+
+
 def lower_is_better(key: str) -> bool:
     """Whether small values of a metric or cost are good."""
-    return key == "forgetting" or key not in METRICS
+    metric = metrics.table().get(key)
+    return metric is None or metric.lower_is_better
 
 
 def explain(key: str) -> str:
     """One sentence on a metric or cost."""
-    if key in METRICS:
-        return (METRICS[key].__doc__ or "").splitlines()[0]
-    return HELP.get(key, "")
+    return by_key()[key].help
+
+
+def definitions(board: Board, rows: Sequence[EntryRow]) -> list[tuple[str, str]]:
+    """What each column of the narrow tables means."""
+    costs = [by_key()[key] for key in COSTS]
+    return tables.definitions([primary(board), *costs, *others(board, rows)])
 
 
 def number(value: float | None, column: Column) -> str:
@@ -69,7 +79,7 @@ def cost(row: EntryRow, key: str) -> str:
     """A cost that ranks; a dash where it was not counted in full."""
     if not row.comparable_cost:
         return "–"
-    return number(row.values[key].mean, BY_KEY[key])
+    return number(row.values[key].mean, by_key()[key])
 
 
 def leads(row: EntryRow) -> bool:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from clbench.configure.board import Board
 from clbench.leaderboard.entry import TIERS
 from clbench.leaderboard.pages import columns, svg
-from clbench.leaderboard.pages.columns import BY_KEY, COSTS
+from clbench.leaderboard.pages.columns import COSTS, by_key
 from clbench.leaderboard.pages.page import as_html_block, document, group
 from clbench.leaderboard.pages.panels import panel, tier_tag
 from clbench.leaderboard.summary import EntryRow
@@ -121,7 +121,7 @@ def _head(board: Board, primary: Column, others: Sequence[Column]) -> str:
         '<th scope="col" class="left">seeds</th>',
         sortable("n", "n", told="Seeds that were completed"),
         sortable("tier", "tier", "left"),
-        *(sortable(k, BY_KEY[k].title, lower=True, told=columns.explain(k)) for k in COSTS),
+        *(sortable(k, by_key()[k].title, lower=True, told=columns.explain(k)) for k in COSTS),
         sortable(
             "pareto",
             "Pareto",
@@ -202,7 +202,7 @@ def _costs(board: Board, ranked: Sequence[EntryRow], style: dict[str, str], prim
     anchors = [
         (f"{a.strategy} {a.mean * primary.scale:.1f}", a.mean) for a in (board.naive, board.ceiling)
     ]
-    plots = [svg.pareto(ranked, style, primary, BY_KEY[key], anchors) for key in COSTS]
+    plots = [svg.pareto(ranked, style, primary, by_key()[key], anchors) for key in COSTS]
     if not any(plots):
         return ""
     figures = "".join(f"<figure>{plot}</figure>" for plot in plots)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from clbench.configure.board import Board
 from clbench.leaderboard.pages import columns
-from clbench.leaderboard.pages.columns import BY_KEY, COSTS
+from clbench.leaderboard.pages.columns import COSTS, by_key
 from clbench.leaderboard.summary import EntryRow
 from clbench.results.tables import Column
 from clbench.util.text import as_markdown, safe_link
@@ -49,7 +49,11 @@ def _tables(board: Board, ranked: Sequence[EntryRow]) -> str:
         for division in board.divisions
         if (members := [row for row in ranked if row.division == division])
     ]
-    return "\n".join(tables) or "No entries yet.\n"
+    meanings = "".join(
+        f"- **{title}**: {as_markdown(told)}\n"
+        for title, told in columns.definitions(board, ranked)
+    )
+    return "\n".join([*tables, f"Columns:\n\n{meanings}"]) if tables else "No entries yet.\n"
 
 
 def _table(board: Board, rows: Sequence[EntryRow], others: Sequence[Column]) -> str:
@@ -61,7 +65,7 @@ def _table(board: Board, rows: Sequence[EntryRow], others: Sequence[Column]) -> 
         "n",
         "tier",
         "division",
-        *(BY_KEY[key].title for key in COSTS),
+        *(by_key()[key].title for key in COSTS),
         "Pareto",
         *(c.title for c in others),
     ]

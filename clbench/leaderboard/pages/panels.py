@@ -10,8 +10,8 @@ from clbench.leaderboard.entry import TIERS
 from clbench.leaderboard.pages import columns
 from clbench.leaderboard.pages.columns import with_interval
 from clbench.leaderboard.summary import EntryRow
-from clbench.results.metrics import METRICS
-from clbench.results.tables import COLUMNS, Column, Interval
+from clbench.results.tables import Column, Interval
+from clbench.results.tables import columns as all_columns
 from clbench.util.text import as_html, safe_link
 
 MOST = 40
@@ -61,13 +61,14 @@ def _lead(row: EntryRow) -> str:
 
 
 def _columns(board: Board, row: EntryRow) -> Iterable[str]:
-    shown = [c for c in COLUMNS if row.values.get(c.key, (None,))[0] is not None]
+    shown = [c for c in all_columns() if row.values.get(c.key, (None,))[0] is not None]
     yield _pairs(
         "Metrics",
-        ((c.title, with_interval(row.values[c.key], c)) for c in shown if c.key in METRICS),
+        ((c.title, with_interval(row.values[c.key], c)) for c in shown if columns.is_metric(c.key)),
     )
     yield _pairs(
-        "Cost", ((c.title, _cost(row.values[c.key], c)) for c in shown if c.key not in METRICS)
+        "Cost",
+        ((c.title, _cost(row.values[c.key], c)) for c in shown if not columns.is_metric(c.key)),
     )
     yield _pairs("Settings", _flat(row.settings))
     primary = columns.primary(board)

@@ -33,7 +33,7 @@ def metrics_follow_from_counts(board: Board, entry: Entry) -> Iterator[Finding]:
     for seed, record in entry.records.items():
         counts = record.to_counts()
         for name, metric in metrics.compute(counts).items():
-            said = record.metrics.get(name, metrics.UNDEFINED._asdict())
+            said = record.metrics.get(name, metric._asdict())  # it may lack a later metric
             if not (same(said["value"], metric.value) and said["n_terms"] == metric.n_terms):
                 wrong = f"metrics.{name} is {said['value']}, the counts give {metric.value}"
                 yield error(

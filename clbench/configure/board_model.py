@@ -1,0 +1,118 @@
+"""The forms of ``board.yaml``, ``draft.yaml`` and of what ``clbench tune`` writes."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from annotated_types import Interval, MaxLen
+from pydantic import AfterValidator, FailFast, Field
+
+from clbench.util.schema import Count, Form, Plain, Positive, Sha256, Text, Word
+
+Version = Annotated[str, Text(20, r"\d+\.\d+")]
+Seeds = Annotated[list[Count], MaxLen(1000), FailFast()]
+Division = Literal["closed", "open"]
+Groups = Annotated[dict[Word, Plain], MaxLen(64)]
+Words = Annotated[dict[Annotated[str, Text(100)], Annotated[str, Text(1000)]], MaxLen(64)]
+
+
+def _known(name: str) -> str:
+    """A metric of the table."""
+    from clbench.plugins.registry import did_you_mean
+    from clbench.results import metrics
+
+    table = metrics.table()
+    if name not in table:
+        raise ValueError(
+            f"must be a metric (clbench list metrics), and is {name!r}{did_you_mean(name, table)}"
+        )
+    return name
+
+
+Primary = Annotated[str, Text(60), AfterValidator(_known)]
+
+
+class BudgetForm(Form):
+    """How much training the protocol allows."""
+
+    epochs: Positive | None
+    batch_size: Positive | None
+    samples: Positive | None
+    train_flops: Positive | None
+
+
+class AnchorForm(Form):
+    """A fixed point of the primary metric's scale."""
+
+    strategy: Annotated[str, Text(100)]
+    mean: float
+    sd: Annotated[float, Interval(ge=0)]
+    train_flops: Annotated[float, Interval(ge=0)]
+
+
+class BoardForm(Form):
+    """A frozen protocol. ``clbench.configure.board`` says what each field means."""
+
+    protocol: Version
+    title: Annotated[str, Text(200)]
+    description: Annotated[str, Text(2000)]
+    settings: Groups
+    model: Groups
+    seeds: Seeds
+    tuning_seeds: Seeds
+    pool_sha256: Sha256
+    stream_sha256: Annotated[dict[Annotated[str, Text(20, r"0|[1-9]\d*")], Sha256], MaxLen(1000)]
+    budget: BudgetForm
+    primary: Primary
+    floor: AnchorForm
+    naive: AnchorForm
+    ceiling: AnchorForm
+    divisions: Annotated[list[Division], MaxLen(2)]
+    sha256: Sha256
+
+
+class Draft(Form):
+    """``draft.yaml``: what a person decides. Edit it, then freeze."""
+
+    words: Annotated[list[Annotated[str, Text(1000)]], MaxLen(200)]
+    """``key=value`` of scenario, data, model and the common settings."""
+    protocol: Annotated[str, Text(20)] = "1.0"
+    title: Annotated[str, Text(200)] = ""
+    description: Annotated[str, Text(2000)] = ""
+    seeds: Seeds = Field(default=[0, 1, 2, 3, 4])
+    tuning_seeds: Seeds = Field(default=[100, 101])
+    primary: Annotated[str, Text(60)] = "anytime_world_accuracy"
+    epochs: Positive | None = 1
+    batch_size: Positive | None = 32
+    samples: Positive | None = None
+    train_flops: Positive | None = None
+    divisions: Annotated[list[Annotated[str, Text(20)]], MaxLen(10)] = Field(
+        default=["closed", "open"]
+    )
+
+
+class TunedOn(Form):
+    """The board, by name and content."""
+
+    name: Annotated[str, Text(100)]
+    sha256: Sha256
+
+
+class TrialForm(Form):
+    """One point of the grid, and the primary on each tuning seed."""
+
+    settings: Words
+    values: Annotated[list[float], MaxLen(1000)]
+
+
+class TuningForm(Form):
+    """All trials of one strategy on a board's tuning seeds."""
+
+    board: TunedOn
+    strategy: Annotated[str, Text(100)]
+    primary: Annotated[str, Text(60)]
+    seeds: Seeds
+    trials: Positive
+    grid_sha256: Sha256
+    best: Words
+    results: Annotated[list[TrialForm], MaxLen(1000)]
