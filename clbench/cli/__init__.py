@@ -77,9 +77,8 @@ def build_parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command line; returns the exit code."""
     words = sys.argv[1:] if argv is None else [*argv]
-    if words[:1] == ["__complete"]:
-        return completion.answer(words[1:])
     parser = build_parser()
+    completion.answer(parser)
     arguments = parse(parser, words)
     if arguments.version:
         from importlib.metadata import version

@@ -24,6 +24,7 @@ def add(commands: Any) -> None:
     parser.add_argument(
         "what",
         nargs="+",
+        metavar="group=name",
         help="a file (a strategy), or group=name or group=file; strategy.setting=value",
     )
     parser.add_argument("--json", action="store_true", help="print JSON")

@@ -21,7 +21,7 @@ def add(commands: Any) -> None:
         epilog="examples: clbench list    clbench list strategies    clbench list data 'cifar*'    "
         "clbench list strategies 'avalanche:*'",
     )
-    parser.add_argument("kind", nargs="?", help=", ".join(FOLDERS_WORD.values()) + " (all)")
+    parser.add_argument("kind", nargs="?", metavar="KIND", help=", ".join(FOLDERS_WORD.values()) + " (all)")
     parser.add_argument("pattern", nargs="?", default="*", help="shell pattern of names (*)")
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.set_defaults(call=main)
