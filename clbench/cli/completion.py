@@ -15,9 +15,9 @@ from clbench.plugins.registry import FOLDERS, FOLDERS_WORD, find, plugins
 
 SHELLS = ("bash", "fish", "zsh")
 EXAMPLES = """examples:
-  source <(clbench completion bash)     (bash; or append the output to ~/.bashrc)
-  source <(clbench completion zsh)      (zsh, after compinit)
-  clbench completion fish | source      (fish)"""
+  source <(clbench completion bash)     (or append the output to ~/.bashrc)
+  source <(clbench completion zsh)      (after compinit)
+  clbench completion fish | source"""
 
 
 def add(commands: Any) -> None:
@@ -27,7 +27,6 @@ def add(commands: Any) -> None:
         help="print a completion script for your shell",
         description="Print a script that completes commands, options, key=value words and files.",
         epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("shell", choices=SHELLS)
     parser.set_defaults(call=main)
@@ -151,7 +150,6 @@ def _values(kind: str) -> list[str]:
 
 def _quiet(completer: Callable[[str, list[str]], dict[str, str]]) -> Callable[..., dict[str, str]]:
     """An argcomplete completer that offers nothing where the words are wrong."""
-
     from argcomplete.lexers import split_line
 
     words = split_line(os.environ["COMP_LINE"], int(os.environ["COMP_POINT"]))[3]

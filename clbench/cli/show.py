@@ -27,7 +27,6 @@ def add(commands: Any) -> None:
         description="Show what a scenario, strategy, data set, encoder or model does, and its "
         "settings with their defaults.",
         epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("what", nargs="*", metavar="group=name", help="such as strategy=ewc")
     parser.add_argument("--json", action="store_true", help="print JSON")
