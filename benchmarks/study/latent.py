@@ -12,7 +12,7 @@ from benchmarks.study.result import Result
 from clbench.configure.config import resolve_point
 from clbench.configure.sweep import without_folder
 from clbench.engine.build import prepare
-from clbench.engine.execute import Done, Options, run_all, telling_of
+from clbench.engine.execute import Done, Options, run_all, sink_of
 from clbench.errors import ClbenchError, UsageError
 from clbench.results.metrics import Counts
 from clbench.results.record import Record
@@ -92,7 +92,7 @@ def join(planned: Plan, records: dict[int, Record | None], options: Options) -> 
 
 def _latents(planned: Plan, member: Member, options: Options) -> Latents:
     """Measure the latents that the first run of each setting learned from; seeds do not change them."""
-    run = prepare(resolve_point(planned.points[member.run]), telling=telling_of(options))
+    run = prepare(resolve_point(planned.points[member.run]), sink=sink_of(options))
     return describe(run.stream)
 
 

@@ -136,11 +136,11 @@ def print_plan(points: list[dict[str, Any]], options: Options) -> int:
     """Build every stream, train nothing, print where each run would go."""
     from clbench.configure.config import resolve_point
     from clbench.engine.build import prepare
-    from clbench.engine.execute import check_folder, state_of, telling_of
+    from clbench.engine.execute import check_folder, sink_of, state_of
 
     pools: dict[Any, Any] = {}
     for point in points:
-        run = prepare(resolve_point(point), pools, telling_of(options))
+        run = prepare(resolve_point(point), pools, sink_of(options))
         check_folder(run, options)
         run.stream.experience(0)
         tasks = "endless" if run.n_tasks is None else f"{run.n_tasks} tasks"

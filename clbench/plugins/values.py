@@ -25,7 +25,7 @@ def written(node: ast.expr, path: Path, find: Find) -> str:
     """A default as a literal where its value can be read, else its source text.
 
     Args:
-        node: the expression in a dataclass field, such as ``parameters.OUTPUT`` or ``field(default=1)``.
+        node: the default of a field, such as ``parameters.OUTPUT`` or ``field(default=1)``.
         path: the file that it stands in.
         find: finds the files of the modules that it names.
     """
