@@ -1,7 +1,7 @@
 """Exact Fisher of a small convolutional network, against a backward pass per (sample, class).
 
 Run by hand, ``python benchmarks/fisher.py [--chunk N]``: half a minute on one thread. The arms take
-turns in one process, so that whatever else the machine does hits them alike; the table gives the
+turns in one process, so that other load affects them alike; the table gives the
 median over rounds of the ratio to ``clbench.fisher.estimate``. The slow arms take every 20th image
 and their time is multiplied by 20: their cost is a plain loop over images. Memory is the growth of
 a fresh process's peak resident size over one estimate, after a warm-up on two images.

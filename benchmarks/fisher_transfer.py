@@ -1,6 +1,6 @@
 """Does a released Fisher help the worst group? Ovsianas et al. 2022 (arXiv 2210.16365), small, offline.
 
-Pretrain on one pool, release weights and Fisher, fine-tune on another pool whose labels are tied to
+Pretrain on one pool, release weights and Fisher, fine-tune on another pool whose labels correlate with
 an attribute, with and without the Fisher. Here the pools are parts of ``mnist5k``: the digits 4 to 9
 on backgrounds of either tone, at random (unbiased), and a few of the digits 0 to 3, on the background
 of their parity in 95 % of cases. Arms:
@@ -9,15 +9,15 @@ of their parity in 95 % of cases. Arms:
 - ``weights``: fine-tuning of the pretrained weights;
 - ``fisher``: EWC at the pretrained weights with their Fisher, for each lambda of a grid;
 - ``flat``: the same with one value everywhere, the mean of that Fisher: L2-SP (Li et al. 2018, arXiv
-  1802.01483), which parts what the Fisher does from what any anchor does. As lambda grows it ends
-  in a fresh linear layer on frozen features.
+  1802.01483), which separates the effect of the Fisher from that of an anchor. As lambda grows, it
+  approaches a fresh linear layer on frozen features.
 
-Each seed pretrains anew, so that the intervals (95 % Student-t) cover that too. The whole grid is
+Each seed has its own pretraining, so that the intervals (95 % Student-t) cover it. The whole grid is
 reported: no lambda is chosen. Worst group: the lowest accuracy of any digit on either background;
-average: over all of these groups alike; as trained: the groups weighed by their shares in training.
+average: mean over these groups; as trained: groups weighted by their shares in training.
 
-Run by hand, ``python benchmarks/fisher_transfer.py``; runs that are done are not run again, so it can
-be broken off. The table goes to stdout and into the folder of the runs.
+Run by hand, ``python benchmarks/fisher_transfer.py``; finished runs are not repeated, so the
+study can be interrupted. The table is printed and written to the folder of the runs.
 """
 
 from __future__ import annotations
@@ -39,15 +39,15 @@ from clbench.results.record import Record
 from clbench.results.tables import t_interval
 
 FIRST = 4
-"""Digits from this one on are pretrained on, those below are fine-tuned on."""
+"""Pretraining uses the digits from this one on; fine-tuning uses those below it."""
 PRETRAINING_SEED = 1000
-"""Added to a seed: pretraining shares no random number with fine-tuning."""
+"""Added to the seed, so that pretraining and fine-tuning share no random numbers."""
 MEASURES = ("worst group", "average", "as trained")
 
 
 @dataclasses.dataclass(frozen=True)
 class Study:
-    """What is asked for, and the folder that everything goes to."""
+    """The settings of the study, and the folder of its runs."""
 
     out: Path
     seeds: int
@@ -92,7 +92,7 @@ def write_pools(study: Study) -> tuple[Path, Path]:
 
 
 def biased(study: Study, pool: Path) -> list[str]:
-    """Words of the scenario, without how much and how biased."""
+    """Words of the scenario, without share and alignment."""
     return [
         "scenario=subgroup_shift",
         f"scenario.attribute={study.attribute}",
@@ -102,7 +102,7 @@ def biased(study: Study, pool: Path) -> list[str]:
 
 
 def run(study: Study, *words: str) -> Done:
-    """One run, or what it gave before."""
+    """Run once, or load the earlier result."""
     [done] = run_all(sweep([*words]), Options(study.out / "runs", resume=True, quiet=True))
     if record_of(done).status != "completed":
         raise SystemExit(f"{done.folder}: {record_of(done).status}: {record_of(done).error}")
@@ -110,7 +110,7 @@ def run(study: Study, *words: str) -> Done:
 
 
 def command(*words: str) -> None:
-    """A command of clbench, as a user gives it."""
+    """Run a command of clbench, as a user would."""
     if clbench([*words]):
         raise SystemExit(f"clbench {' '.join(words)} failed")
 
@@ -147,7 +147,7 @@ def pretrain(study: Study, pool: Path, seed: int) -> tuple[Path, Path, Path, flo
 
 
 def arms(study: Study, weights: Path, fisher: Path, flat: Path) -> Iterator[tuple[str, list[str]]]:
-    """Name and words of everything that is fine-tuned."""
+    """Name and words of every fine-tuning arm."""
     start = f"strategy.weights_path={weights}"
     yield "scratch", ["strategy=naive"]
     yield "weights", ["strategy=naive", start]
@@ -158,7 +158,7 @@ def arms(study: Study, weights: Path, fisher: Path, flat: Path) -> Iterator[tupl
 
 
 def measures(record: Record, alignment: float) -> tuple[float, ...]:
-    """What the table shows, from the counts."""
+    """The numbers of the table, from the counts."""
     counts, cells = record.to_counts(), record.counts["cells"]
     accuracy = counts.correct[-1] / counts.size
     tied = np.array([cell["label"] % 2 == cell["domain"] for cell in cells])
@@ -176,7 +176,7 @@ def points(values: np.ndarray) -> str:
 
 
 def table(study: Study, found: dict[str, np.ndarray], pretrained: list[float]) -> str:
-    """Markdown: every arm, and its difference to the arms that it is to be held against."""
+    """Write the arms as Markdown, with differences to the arms for comparison."""
     n = len(pretrained)
     head = [*MEASURES, "worst group − weights", "worst group − flat", "average − weights"]
     lines = [

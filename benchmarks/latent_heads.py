@@ -1,12 +1,12 @@
 """SLDA and NMC on latents of 448 dimensions: by batches and one by one, and the product inside.
 
 Run by hand, ``python benchmarks/latent_heads.py``: half a minute on one thread. For each head three
-arms take turns, so that whatever else the machine does hits them alike: ``learn`` of the strategy,
-the textbook recursion in float32, one sample after another, means and counts being tensors (it takes
-every 20th latent, and its time is multiplied by 20), and nothing but the matrix product of an
-update, ``(448, B) (B, 448)`` for SLDA and ``(classes, B) (B, 448)`` for NMC. Times are processor
-time. The table gives medians over rounds of ratios within a round: how many times as fast as the
-recursion, and the share of the product's rate.
+arms take turns, so that other load affects them alike: ``learn`` of the strategy; the textbook
+recursion in float32, one sample at a time, with means and counts as tensors (on every 20th latent,
+with its time multiplied by 20); and the matrix product of an update alone, ``(448, B) (B, 448)``
+for SLDA and ``(classes, B) (B, 448)`` for NMC. Times are processor time. The table gives medians
+over rounds of ratios within a round: how many times as fast as the recursion, and the share of the
+product's rate.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def nmc_loop(x: Tensor, y: list[int]) -> Tensor:
 
 
 def head(name: str, batch_size: int) -> Strategy:
-    """A strategy that has seen nothing."""
+    """A strategy before training."""
     cls = find("strategy", name).load()
     info = StreamInfo((WIDTH,), torch.float32, 1.0, CLASSES, None)
     return cls(info, cls.Config(batch_size=batch_size), nn.Identity)
@@ -71,14 +71,14 @@ def nmc_product(x: Sequence[Tensor]) -> None:
 
 
 def seconds(call: Callable[[], object]) -> float:
-    """Processor time of one call, which other processes take no part of."""
+    """Processor time of one call."""
     start = time.thread_time()
     call()
     return time.thread_time() - start
 
 
 def measure(name: str, loop: Loop, product: Product) -> None:
-    """One head: all arms in turn, then its lines of the table."""
+    """Time all arms of one head in turn, then print its lines."""
     seed = torch.Generator().manual_seed(1)
     y = torch.randint(CLASSES, (N,), generator=seed)
     x = torch.randn(CLASSES, WIDTH, generator=seed)[y] + torch.randn(N, WIDTH, generator=seed)

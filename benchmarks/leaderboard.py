@@ -1,9 +1,9 @@
-"""How long 200 entries of 10 seeds take to validate on one core, and how much memory.
+"""Time and memory to validate 200 entries of 10 seeds on one core.
 
     python benchmarks/leaderboard.py [--entries 200] [--seeds 10] [--tasks 1000]
 
-One real run is made; its record is perturbed, consistently, into all others, so every rule has to do
-its whole work and finds nothing. What other things cost over the same board can be added to MEASURES.
+One real run is made. All other records are consistent perturbations of its record, so every rule does
+its full work and finds nothing. Further measurements on the same board can be added to MEASURES.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ NOT_PROTOCOL = ("strategy", "model", "seed", "device", "max_tasks", "checkpoint_
 
 
 def validate(board: Board) -> str:
-    """Every rule over every entry."""
+    """Apply every rule to every entry."""
     from clbench.leaderboard.rules.validate import validate_board
 
     found = list(validate_board(board))
@@ -42,7 +42,7 @@ def validate(board: Board) -> str:
 
 
 def validate_and_render(board: Board) -> str:
-    """Every rule over every entry as it is read, ranks, and all generated files."""
+    """Apply every rule to every entry, rank, and render all files."""
     from clbench.leaderboard.pages.render import render_all
     from clbench.leaderboard.rules import validate as checks
 
@@ -69,7 +69,7 @@ def real_record(out: Path, n_tasks: int) -> Path:
 
 
 def make_board(folder: Path, record: dict[str, Any], n_seeds: int) -> Board:
-    """A board that the record, under any seed, is of."""
+    """A board that the record belongs to, with any seed."""
     settings = {k: v for k, v in record["config"].items() if k not in NOT_PROTOCOL}
     seeds = tuple(range(n_seeds))
     board = Board(
@@ -99,7 +99,7 @@ def make_board(folder: Path, record: dict[str, Any], n_seeds: int) -> Board:
 
 
 def perturbed(record: dict[str, Any], seed: int, draw: random.Random) -> Record:
-    """The record with other counts, and all that follows from them."""
+    """The record with other counts, and everything derived from them."""
     data = copy.deepcopy(record)
     sizes = [cell["size"] for cell in data["counts"]["cells"]]
     for row in data["counts"]["correct"]:
@@ -122,7 +122,7 @@ def perturbed(record: dict[str, Any], seed: int, draw: random.Random) -> Record:
 
 
 def main() -> None:
-    """Make the board, take the time of each measure."""
+    """Make the board and time each measure."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])  # type: ignore[union-attr]
     parser.add_argument("--entries", type=int, default=200)
     parser.add_argument("--seeds", type=int, default=10)
@@ -136,7 +136,7 @@ def main() -> None:
 
 
 def make_in_process(folder: Path, n_entries: int, n_seeds: int, n_tasks: int) -> tuple[Board, int]:
-    """Make the entries in a process of its own, whose memory (and torch) does not count."""
+    """Make the entries in a separate process, so that its memory does not count."""
     from multiprocessing import get_context
 
     with get_context("spawn").Pool(1) as pool:
@@ -145,7 +145,7 @@ def make_in_process(folder: Path, n_entries: int, n_seeds: int, n_tasks: int) ->
 
 
 def make(folder: Path, n_entries: int, n_seeds: int, n_tasks: int) -> int:
-    """Write the board and all entries; returns the bytes of one record."""
+    """Write the board and all entries; return the bytes of one record."""
     run = real_record(folder / "runs", n_tasks)
     record = json.loads((run / "record.json").read_text())
     board = make_board(folder / "benchmark", record, n_seeds)
@@ -170,7 +170,7 @@ def make(folder: Path, n_entries: int, n_seeds: int, n_tasks: int) -> int:
 
 
 def timed(name: str, measure: Callable[[Board], str], board: Board) -> None:
-    """Print the processor's seconds, those of the clock, and the peak memory so far."""
+    """Print CPU seconds, wall-clock seconds and the peak memory so far."""
     cpu, clock = time.process_time(), time.perf_counter()
     said = measure(board)
     cpu, clock = time.process_time() - cpu, time.perf_counter() - clock

@@ -1,6 +1,6 @@
 """Is the cost of a task flat? Task 10,000 against task 100, one evaluation each, digits MLP.
 
-One run is taken to task 9,900 and another to task 50; then the two go on in turn, one task each, so
+One run is advanced to task 9,900 and another to task 50; then they take turns, one task each, so
 that the ratio (median over 100 pairs) holds on a noisy machine. Memory is the growth of the
 process's peak between tasks 100 and 9,900 of the long run.
 
@@ -28,7 +28,7 @@ ARMS = {
 
 
 def stepper(words: list[str]) -> _Loop:
-    """A run that is taken on by hand, one task at a time."""
+    """A run that is advanced one task at a time."""
     run = prepare(
         resolve(["scenario=scole", "scenario.n_tasks=null", "max_tasks=20000", *words])[0]
     )
@@ -36,7 +36,7 @@ def stepper(words: list[str]) -> _Loop:
 
 
 def one_task(loop: _Loop) -> float:
-    """Learn and evaluate one task; returns seconds."""
+    """Learn and evaluate one task; return the seconds."""
     start = time.perf_counter()
     loop._learn(loop.run.stream.draw(loop.ledger.experiences))
     loop._evaluate()
@@ -44,7 +44,7 @@ def one_task(loop: _Loop) -> float:
 
 
 def state_of(ledger: Ledger) -> str:
-    """Bytes of strategy state, which must not have grown."""
+    """Bytes of the strategy's state, which must not grow."""
     return f"{ledger.state_bytes / 1e3:.1f} kB of state"
 
 

@@ -1,16 +1,17 @@
-"""What a long stream costs: clbench, Avalanche, a Continuum loop and a loop by hand, side by side.
+"""The cost of a long stream in clbench, Avalanche, a Continuum loop and a hand-written loop.
 
 SCoLe on digits (1,000 tasks of 2 classes), MLP 64-64-10, SGD, batches of 64, one thread; every arm has
 the same initial weights and the same samples in the same order. After every task the world (all test
-samples) is evaluated or, in the part ``row``, every task so far. Each arm is a process of its own, and
-the arms of a part take turns, ten tasks at a time; what counts are seconds of CPU: so ratios hold on a
-noisy machine. An arm that has used up its ``--budget`` is stopped, and the table says after which task.
+samples) is evaluated or, in the part ``row``, every task so far. Each arm is a process of its own. The
+arms of a part take turns, ten tasks at a time, and CPU seconds are compared, so that ratios hold on a
+noisy machine. An arm that exceeds its ``--budget`` is stopped, and the table says after which task.
 
     python benchmarks/long_streams.py            # 8 minutes of CPU; --quick: 1; --part naive: one part
-    python benchmarks/long_streams.py --page     # nothing is run; page and figure of what there is
+    python benchmarks/long_streams.py --page     # run nothing; write page and figure of earlier runs
 
-Needs ``pip install avalanche-lib continuum``; an arm whose framework is not there is a stated gap. It
-rewrites the part of ``docs/long_streams.md`` between its marks, and ``docs/long_streams.png``.
+Needs ``pip install avalanche-lib continuum``; an arm whose framework is missing is reported as a
+gap. The script rewrites the part of ``docs/long_streams.md`` between its marks, and
+``docs/long_streams.png``.
 """
 
 from __future__ import annotations
@@ -29,10 +30,10 @@ from pathlib import Path
 from typing import Any
 
 BLOCK = 10
-"""Tasks an arm learns before it is another one's turn."""
+"""Tasks that an arm learns in one turn."""
 SEPARATE = ("strategy=ewc", "strategy.mode=separate")
 BATCHED = ("strategy.fisher=batched", "strategy.fisher_samples=100000")
-"""Avalanche's estimator of the Fisher, over all samples of a task as it has it."""
+"""Avalanche's estimator of the Fisher, over all samples of a task."""
 OURS: dict[str, dict[str, tuple[str, ...]]] = {
     "naive": {"clbench": ("strategy=naive",)},
     "row": {"clbench": ("strategy=naive",)},
@@ -43,7 +44,7 @@ OURS: dict[str, dict[str, tuple[str, ...]]] = {
     },
     "er": {"clbench": ("strategy=er",)},
 }
-"""Part to arms to the words of ``clbench run``."""
+"""For each part and arm, the words of ``clbench run``."""
 OTHERS = {
     "naive": ("Avalanche", "Continuum", "by hand"),
     "row": ("Avalanche", "Continuum", "by hand"),
@@ -53,21 +54,21 @@ OTHERS = {
 
 @dataclass
 class Arm:
-    """What came of one arm; as JSON in the part's file."""
+    """The results of one arm, stored as JSON in the part's file."""
 
     name: str
     gap: str = ""
-    """Why there is nothing, or why it ended before the last task."""
+    """Why there are no results, or why the arm ended early."""
     seconds: list[float] = field(default_factory=list)
-    """Of CPU, per task, with its evaluation."""
+    """CPU seconds per task, with its evaluation."""
     memory: list[int] = field(default_factory=list)
-    """Per block, the process's peak resident bytes so far."""
+    """The process's peak resident bytes after each block."""
     accuracy: list[float] = field(default_factory=list)
-    """Per block, on all that is evaluated."""
+    """The accuracy on all that is evaluated, after each block."""
 
 
 def work(pipe: Connection, name: str, part: str, n_tasks: int) -> None:
-    """One arm, in a process of its own."""
+    """One arm, which runs in a process of its own."""
     for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ[variable] = "1"
     import torch
@@ -95,7 +96,7 @@ def _loop(name: str, part: str, method: str) -> Any:
 
 
 def run_part(part: str, n_tasks: int, budget: float) -> list[Arm]:
-    """All arms of a part in turn, a block of tasks each."""
+    """Run all arms of a part in turn, a block of tasks each."""
     names = [*OURS[part], *OTHERS.get(part, ("Avalanche", "by hand"))]
     arms = [Arm(name) for name in names]
     context, pipes = get_context("spawn"), []
@@ -116,7 +117,7 @@ def run_part(part: str, n_tasks: int, budget: float) -> list[Arm]:
 
 
 def _block(arm: Arm, pipe: Connection, n_tasks: int, budget: float) -> None:
-    """Let an arm learn some tasks, and enter what it tells."""
+    """Let an arm learn some tasks and record its measurements."""
     pipe.send(n_tasks)
     told = _received(pipe)
     if not isinstance(told, tuple):
@@ -138,7 +139,7 @@ def _received(pipe: Connection) -> Any:
 
 
 def environment() -> dict[str, Any]:
-    """What was measured, and on what."""
+    """Describe the versions and the machine."""
     import torch
 
     versions = {}
@@ -153,7 +154,7 @@ def environment() -> dict[str, Any]:
 
 
 def main() -> None:
-    """Run the parts asked for, then write page and figure of all that have been run."""
+    """Run the chosen parts, then write page and figure of all parts run so far."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--part", choices=OURS, action="append", help="default: all")
     parser.add_argument("--tasks", type=int, default=1000)
@@ -161,7 +162,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="50 tasks, 8 s an arm")
     parser.add_argument("--page", action="store_true", help="run nothing")
     parser.add_argument("--out", type=Path, default=Path("runs/long_streams"))
-    parser.add_argument("--docs", type=Path, help="where page and figure go; default: docs/")
+    parser.add_argument("--docs", type=Path, help="folder for page and figure (default: docs)")
     asked = parser.parse_args()
     n_tasks, budget = (50, 8.0) if asked.quick else (asked.tasks, asked.budget)
     asked.out.mkdir(parents=True, exist_ok=True)

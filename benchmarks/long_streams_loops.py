@@ -1,7 +1,7 @@
-"""The arms of ``long_streams.py`` that need nothing but torch: clbench, and the loop by hand.
+"""The arms of ``long_streams.py`` that need only torch: clbench, and the hand-written loop.
 
-By hand is what one writes who knows torch: tensors that stay in memory, slices for batches, no data
-loader, one pass over the test set. It has no records, no checkpoints, no hashes and no seeds.
+The hand-written loop is idiomatic torch: tensors stay in memory, batches are slices, there is no data
+loader, and one pass over the test set. It has no records, checkpoints, hashes or seeds.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from clbench.trackers import progress as tracking
 
 
 def clbench(work: Work, row: bool, clock: Clock, words: Sequence[str]) -> None:
-    """The harness as ``clbench run`` has it: books, hashes, TensorBoard, a checkpoint every 30 s."""
+    """The harness as in ``clbench run``: ledger, hashes, TensorBoard, a checkpoint every 30 s."""
     run = work.run(*words)
     strategy, ledger = run.strategy(), start_ledger(run)
 
@@ -80,7 +80,7 @@ def by_hand(work: Work, row: bool, clock: Clock, method: str) -> None:
 
 @torch.no_grad()
 def evaluate(model: nn.Module, work: Work, rows: int) -> float:
-    """One pass over the world and, of so many tasks, a row of accuracies; returns the world's."""
+    """Evaluate the world in one pass, and a row of task accuracies; return the world's."""
     x, y = work.test
     model.eval()
     right = torch.cat([model(part).argmax(1) for part in x.split(TEST_BATCH)]) == y
@@ -90,14 +90,14 @@ def evaluate(model: nn.Module, work: Work, rows: int) -> float:
 
 
 class Ewc:
-    """A penalty in the loss: of every task (separate), or of all in one at the newest weights."""
+    """Penalties in the loss: one per task (separate), or one at the newest weights (online)."""
 
     def __init__(self, model: nn.Module, mode: str) -> None:
         self.model, self.mode = model, mode
         self.held: list[tuple[list[Tensor], list[Tensor]]] = []
 
     def penalty(self) -> Tensor:
-        """``lam/2 sum F (w - a)^2``, over all that is held."""
+        """``lam/2 sum F (w - a)^2``, over all penalties."""
         total = torch.zeros(())
         for fisher, anchor in self.held:
             for p, f, a in zip(self.model.parameters(), fisher, anchor, strict=True):
@@ -105,7 +105,7 @@ class Ewc:
         return LAM / 2 * total
 
     def consolidate(self, x: Tensor, y: Tensor) -> None:
-        """The squared gradients of mini-batches, as most code estimates the Fisher."""
+        """Estimate the Fisher from squared gradients of mini-batches, as most code does."""
         self.model.eval()
         parameters = list(self.model.parameters())
         fisher = [torch.zeros_like(p) for p in parameters]
@@ -139,6 +139,6 @@ class Memory:
         self.seen += len(x)
 
     def joined(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-        """New samples and as many stored ones as a batch has."""
+        """Add as many stored samples as a batch has."""
         drawn = torch.randint(min(self.seen, MEMORY), (BATCH,))
         return torch.cat([x, self.x[drawn]]), torch.cat([y, self.y[drawn]])

@@ -1,4 +1,4 @@
-"""Page and figure of ``long_streams.py``, from the JSON that its parts have left."""
+"""Page and figure of ``long_streams.py``, from the JSON files of its parts."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ Arm = Mapping[str, Any]
 
 
 def mean(values: Sequence[float], n: int) -> float | None:
-    """Of the first ``n``; None where there are fewer."""
+    """The mean of the first ``n``; None if there are fewer."""
     return float(np.mean(values[:n])) if len(values) >= n else None
 
 
 def last_tenth(values: Sequence[float], n: int) -> float | None:
-    """The median of the last tenth of the first ``n``: a pause of the machine does not move it."""
+    """The median of the last tenth of the first ``n``, robust to a pause of the machine."""
     return float(np.median(values[n - n // 10 : n])) if len(values) >= n else None
 
 
@@ -93,7 +93,7 @@ def _number(value: float | None, digits: int) -> str:
 
 
 def _memory(arm: Arm) -> str:
-    """How the peak grew after the first block of tasks."""
+    """The growth of the peak after the first block of tasks."""
     return f"{(arm['memory'][-1] - arm['memory'][0]) / 1e6:.1f} MB"
 
 
@@ -102,7 +102,7 @@ def _accuracy(arm: Arm) -> str:
 
 
 def ratios(part: str, found: Mapping[str, Any]) -> list[str]:
-    """How many times clbench's seconds each other arm takes, in the last tenth of each length."""
+    """The ratio of each arm's seconds to clbench's, in the last tenth of each length."""
     lengths = [n for n in LENGTHS if n <= found["n_tasks"]]
     ours, *others = found["arms"]
     lines = [f"| times clbench | {' | '.join(f'T = {n:,}' for n in lengths)} |"]
@@ -118,7 +118,7 @@ def ratios(part: str, found: Mapping[str, Any]) -> list[str]:
 
 
 def targets(parts: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    """What was aimed at, what came out, and whether that will do."""
+    """The targets, the measurements, and whether each target is met."""
     lines = ["| target | measured | |", "| --- | --- | --- |"]
     for name, wanted, values in _aims(parts):
         measured = ", ".join(f"{where}: {value:.2f}" for where, value in values)

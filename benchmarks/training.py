@@ -1,8 +1,8 @@
 """A training step of clbench against the idiomatic hand-written torch loop.
 
 Same model, same batches, ``optim.SGD`` with ``clip_grad_norm_``, one thread. Blocks of the arms are
-interleaved in one process; printed are medians over blocks of ratios. What a strategy does once a task
-(``consolidate``: a Fisher, anchors) is timed apart and told in steps of naive.
+interleaved in one process; the script prints medians of ratios over blocks. Work once per task
+(``consolidate``: a Fisher, anchors) is timed apart, in units of naive steps.
 
     python benchmarks/training.py
 """
@@ -32,7 +32,7 @@ ARMS = (
 
 
 def hand_loop(model: nn.Module, optimizer: torch.optim.Optimizer, task: TaskData) -> None:
-    """What one would write."""
+    """The idiomatic loop."""
     model.train()
     for epoch in range(EPOCHS):
         order = task.epoch(epoch)
@@ -57,7 +57,7 @@ def strategy(name: str, info: StreamInfo, model: nn.Module, **settings: object) 
 
 @dataclass
 class Seconds:
-    """What an arm took, a value per block."""
+    """The times of an arm, one value per block."""
 
     steps: list[float] = field(default_factory=list)
     consolidation: list[float] = field(default_factory=list)
@@ -84,7 +84,7 @@ def learn_timed(learner: Strategy, task: TaskData) -> tuple[float, float]:
 def by_hand_timed(
     model: nn.Module, optimizer: torch.optim.Optimizer, task: TaskData
 ) -> tuple[float, float]:
-    """The same of the hand-written loop, which consolidates nothing."""
+    """The same for the hand-written loop, which has no consolidation."""
     start = time.perf_counter()
     hand_loop(model, optimizer, task)
     return time.perf_counter() - start, 0.0

@@ -9,7 +9,7 @@ from typing import Any
 import small
 
 from clbench.configure.config import resolve_point
-from clbench.data.latent import SILENT, LatentPool, Telling
+from clbench.data.latent import SILENT, LatentPool, ProgressSink
 from clbench.data.pool import Pool
 
 TINY = '''"""Sums of neighbouring values, times a factor."""
@@ -58,13 +58,13 @@ def config(encoder: str | Path, **settings: object) -> Any:
 
 
 def latents(
-    encoder: str | Path, on: Pool | None = None, telling: Telling = SILENT, **settings: object
+    encoder: str | Path, on: Pool | None = None, sink: ProgressSink = SILENT, **settings: object
 ) -> LatentPool:
     """The latents of a small pool (of vectors, if none is given)."""
     made = config(encoder, **settings)
     raw = small.pool() if on is None else on
     plugin = made.plugins["encoder"]
-    return LatentPool(raw, made.encoder, plugin, data="blobs", telling=telling)
+    return LatentPool(raw, made.encoder, plugin, data="blobs", sink=sink)
 
 
 def calls(encoder: Path) -> list[int]:

@@ -15,34 +15,40 @@ if TYPE_CHECKING:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line; returns the exit code."""
+    """Run the command line and return the exit code."""
     parser = Parser(
         prog="python -m benchmarks.study",
-        description="Run a study and write its page (Markdown) and figure. latent: heads without "
-        "gradient against an MLP with replay, on latents of several encoders, with the runs that "
-        "their metrics need beside them. What is done is not run twice.",
+        description="Run a study and write its page (Markdown) and figure. latent: gradient-free "
+        "heads against an MLP with replay, on latents of several encoders, with the further runs that "
+        "the metrics need. A finished run is not repeated.",
         epilog="example: python -m benchmarks.study latent data=mnist5k seed=0..2 mlp_head.epochs=20",
     )
     parser.add_argument("name", choices=("latent",), help="which study")
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="in place of its own")
     parser.add_argument(
-        "--out", type=Path, default=Path("runs"), metavar="DIR", help="run folders go here (runs)"
+        "--out",
+        type=Path,
+        default=Path("runs"),
+        metavar="DIR",
+        help="folder for the runs (default: runs)",
     )
     parser.add_argument(
         "--page", type=Path, metavar="FILE", help="the page (latent.md in the folder of --out)"
     )
     parser.add_argument(
-        "--dry-run", action="store_true", help="list the runs and their folders; train nothing"
+        "--dry-run", action="store_true", help="list the runs and their folders, train nothing"
     )
-    parser.add_argument("--resume", action="store_true", help="go on with interrupted runs")
-    parser.add_argument("--jobs", type=int, default=1, metavar="N", help="runs at a time (1)")
-    parser.add_argument("-q", "--quiet", action="store_true", help="no progress on stderr")
+    parser.add_argument("--resume", action="store_true", help="continue interrupted runs")
+    parser.add_argument(
+        "--jobs", type=int, default=1, metavar="N", help="number of runs at a time (default: 1)"
+    )
+    parser.add_argument("-q", "--quiet", action="store_true", help="print no progress")
     parser.set_defaults(call=run)
     return call(parse(parser, sys.argv[1:] if argv is None else argv))
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Run the study; stdout gets the path of its page."""
+    """Run the study and print the path of its page."""
     from benchmarks.study.latent import study
     from benchmarks.study.plan import plan
     from clbench.cli.run import outcome, print_plan

@@ -1,4 +1,4 @@
-"""The study's figure: accuracy against replay size, with the heads that replay nothing as lines."""
+"""The study's figure: accuracy against replay size, with heads without replay as lines."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from benchmarks.study.plan import Key
 from benchmarks.study.result import Result, names_of
 
 LEVELS = (("nmc", "--"), ("slda", ":"))
-"""Heads that are drawn as lines, and how."""
+"""Line styles of the heads without replay."""
 
 
 def figure(result: Result) -> bytes:
-    """A PNG with a panel for each data set and a colour for each encoder."""
+    """Draw a PNG with a panel for each data set and a colour for each encoder."""
     from matplotlib.figure import Figure
 
     panels: dict[Key, list[Key]] = {}

@@ -12,7 +12,7 @@ from benchmarks.study.result import Result
 from clbench.configure.config import resolve_point
 from clbench.configure.sweep import without_folder
 from clbench.engine.build import prepare
-from clbench.engine.execute import Done, Options, run_all, telling_of
+from clbench.engine.execute import Done, Options, run_all, sink_of
 from clbench.errors import ClbenchError, UsageError
 from clbench.metric import Counts
 from clbench.results.record import Record
@@ -22,16 +22,16 @@ from clbench.util.atomic import write_atomically
 def study(
     words: Sequence[str], options: Options, page: Path, tell: Callable[[Done], None]
 ) -> Result | None:
-    """Run what has not been run yet and write the page, with its figure beside it.
+    """Run the missing runs and write the page and its figure.
 
     Args:
-        words: ``key=value`` beside and in place of the study's own.
-        options: as of any sweep.
+        words: ``key=value`` settings, which extend or replace the study's own.
+        options: the options of a sweep.
         page: the Markdown file; the figure has its name and the ending ``.png``.
-        tell: of every run that ends.
+        tell: called with a line for every run that ends.
 
     Returns:
-        What was found; None where the user interrupted a run, and then nothing is written.
+        The results; None if the user interrupted a run, in which case nothing is written.
 
     Raises:
         UsageError: the words are wrong; nothing was run.
@@ -61,7 +61,7 @@ def study(
 
 
 def join(planned: Plan, records: dict[int, Record | None], options: Options) -> Result:
-    """Put runs and their siblings together."""
+    """Join runs and their siblings."""
     counts = {
         number: record.to_counts()
         for number, record in records.items()
@@ -91,8 +91,8 @@ def join(planned: Plan, records: dict[int, Record | None], options: Options) -> 
 
 
 def _latents(planned: Plan, member: Member, options: Options) -> Latents:
-    """Of the samples that the first run over a setting learnt from: no seed changes which."""
-    run = prepare(resolve_point(planned.points[member.run]), telling=telling_of(options))
+    """Measure the latents that the first run of each setting learned from; seeds do not change them."""
+    run = prepare(resolve_point(planned.points[member.run]), sink=sink_of(options))
     return describe(run.stream)
 
 

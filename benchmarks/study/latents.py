@@ -1,6 +1,6 @@
-"""What latents are like, whatever learns from them: rank, overlap of tasks, likeness of classes.
+"""Properties of latents: rank, overlap of tasks, similarity of classes.
 
-Ostapenko et al. 2022 (CoLLAs; arXiv 2205.00329), where the overlap goes against the accuracy
+Ostapenko et al. 2022 (CoLLAs; arXiv 2205.00329), where overlap correlates negatively with accuracy
 (Pearson r = -0.68 over their encoders and streams); RankMe: Garrido et al. 2023 (arXiv 2210.02885).
 """
 
@@ -18,13 +18,13 @@ from clbench.engine.diagnostics import rankme
 from clbench.stream import Stream
 
 TOP = 20
-"""Directions of a task's subspace."""
+"""Number of directions of a task's subspace."""
 RANKED = 25_600
-"""Samples that RankMe is taken of at most, as by its authors."""
+"""Largest number of samples for RankMe, as in its authors' code."""
 
 
 class Latents(NamedTuple):
-    """Of the training samples of a stream."""
+    """Properties of the training samples of a stream."""
 
     dimension: int
     rankme: float
@@ -33,7 +33,7 @@ class Latents(NamedTuple):
 
 
 def describe(stream: Stream) -> Latents:
-    """The latents (or raw samples, flattened) that a stream delivers, task by task."""
+    """Collect the latents (or flattened raw samples) of each task of a stream."""
     assert stream.n_tasks is not None
     tasks = [stream.experience(t) for t in range(stream.n_experiences(stream.n_tasks))]
     parts = [task.x.flatten(1).float() * stream.pool.scale for task in tasks]
@@ -53,8 +53,8 @@ def subspace_overlap(tasks: Sequence[Tensor], k: int = TOP) -> float | None:
     The columns of U are the k leading eigenvectors of the covariance of a task's latents.
 
     Args:
-        tasks: ``(n, d)`` latents of each.
-        k: directions; fewer where a task has no more samples or the latents no more dimensions.
+        tasks: ``(n, d)`` latents of each task.
+        k: number of directions; fewer if a task has fewer samples or the latents fewer dimensions.
     """
     if len(tasks) < 2:
         return None

@@ -5,15 +5,15 @@ task i, with one head over all classes; means over tasks are not weighted by the
 
 - A_CL = 1/T sum_t A_{T,t}
 - A_task-cl = 1/T sum_t A_{t,t}
-- forgetting F = A_task-cl - A_CL (positive where something is forgotten; the authors' code logs the
-  opposite sign)
+- forgetting F = A_task-cl - A_CL (positive if the head forgets; the authors' code logs the opposite
+  sign)
 - relative forgetting = 1/T sum_t (A_{t,t} - A_{T,t}) / A_{t,t}; tasks with A_{t,t} = 0 are left out
-- A_CL-reinit: A_CL of the sibling whose weights are drawn anew before every task; its memory stays
+- A_CL-reinit: A_CL of the sibling whose weights are redrawn before every task; its memory stays
 - transfer = A_CL - A_CL-reinit
 - A_iid: the final accuracy of the sibling that learns all classes in one task, averaged over the
   tasks of the run
-- A_task-iid: A_task-cl of the sibling without replay whose weights are drawn anew before every
-  task, so each task learnt alone (our reading of the name, not verified)
+- A_task-iid: A_task-cl of the sibling without replay whose weights are redrawn before every task, so
+  that each task is learned alone (our reading of the name, not verified)
 - interference (total) = A_task-iid - A_iid
 - interference = A_task-iid - A_task-cl
 """
@@ -32,7 +32,7 @@ from clbench.results.metrics import learning_accuracy
 
 
 class Measures(NamedTuple):
-    """All of the above, as shares; None where undefined, or where the sibling is missing."""
+    """The metrics above, as shares; None if undefined or if the sibling is missing."""
 
     a_cl: float | None
     a_task_cl: float | None
@@ -52,13 +52,13 @@ def measure(
     iid: Counts | None = None,
     alone: Counts | None = None,
 ) -> Measures:
-    """What a run comes to, beside its siblings.
+    """Compute the metrics of a run from its counts and its siblings'.
 
     Args:
-        run: evaluated after every task.
-        reinit: of the run with its weights drawn anew before every task.
-        iid: of the run with all classes in one task.
-        alone: of the run without replay, its weights drawn anew before every task.
+        run: counts of the run, evaluated after every task.
+        reinit: counts with weights redrawn before every task.
+        iid: counts with all classes in one task.
+        alone: counts without replay and with weights redrawn before every task.
     """
     a_cl, a_task_cl = accuracy_on_tasks(run, run), task_accuracy(run)
     a_cl_reinit = None if reinit is None else accuracy_on_tasks(reinit, run)
@@ -79,11 +79,11 @@ def measure(
 
 
 def accuracy_on_tasks(run: Counts, tasks: Counts) -> float | None:
-    """The final accuracy of one run on the tasks of another, averaged over them.
+    """Average the final accuracy of one run over the tasks of another.
 
     Args:
-        run: whose answers are counted.
-        tasks: whose views say which cells are a task; it has the same world.
+        run: the run whose predictions are counted.
+        tasks: the run whose views define the tasks; it has the same world.
 
     Raises:
         ValueError: they were not scored on the same cells.
@@ -98,13 +98,13 @@ def accuracy_on_tasks(run: Counts, tasks: Counts) -> float | None:
 
 
 def task_accuracy(run: Counts) -> float | None:
-    """A_task-cl; None where a task was not evaluated right after it was learnt."""
+    """A_task-cl; None if a task was not evaluated right after it was learned."""
     metric = learning_accuracy(run)
     return metric.value if metric.n_terms == len(run.task_end) else None
 
 
 def relative_forgetting(run: Counts) -> Value:
-    """The share of each task's accuracy that is lost by the end; terms: tasks ever known."""
+    """The mean share of a task's accuracy lost by the end; terms: tasks with A_{t,t} > 0."""
     if len(run.task_end) == 0 or task_accuracy(run) is None:
         return Value(None, 0)
     after = run.view_accuracy[run.right_after, run.view_of_task]
@@ -116,7 +116,7 @@ def relative_forgetting(run: Counts) -> Value:
 
 
 class Crossing(NamedTuple):
-    """Where a curve meets a level; ``relation`` says on which side, where it does not."""
+    """Where a curve reaches a level; ``relation`` is set if it lies above or below throughout."""
 
     size: float
     relation: Literal["", "<=", ">"] = ""
@@ -130,16 +130,16 @@ def effective_replay_size(
 ) -> Crossing | None:
     """The replay size per class at which a head with replay is as good as one without.
 
-    The first crossing of the curve, which is taken as linear in log(size) between its points.
+    This is the first crossing of the curve, interpolated linearly in log(size).
 
     Args:
         sizes: ascending, each at least 1.
-        accuracy: at each of them.
-        level: of the head without replay.
+        accuracy: the accuracy at each size.
+        level: the accuracy of the head without replay.
 
     Returns:
-        ``<= first size`` or ``> last size`` where the curve is above or below throughout; None
-        without a curve.
+        The size; ``<= first size`` or ``> last size`` if the curve lies above or below
+        throughout; None without a curve.
     """
     if not sizes:
         return None

@@ -1,4 +1,4 @@
-"""Which runs the latent study is made of: heads, replay sizes, seeds, and the siblings of each."""
+"""The runs of the latent study: heads, replay sizes, seeds, and the siblings of each run."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ DEFAULTS = {
     "seed": "0..4",
 }
 MODEL = {"model": "mlp", "model.hidden": "[1024]"}
-"""The study's, unless the words name a model."""
+"""The study's model, unless the words name another."""
 MLP_DEFAULTS = {
     f"{MLP}.replay_per_class": "0,2,10,50",
     f"{MLP}.batch_size": "64",
     f"{MLP}.epochs": "20",
     f"{MLP}.optimizer": "adam",
 }
-"""The study's but for the epochs, of which it makes 100. Replay 0 is naive training."""
+"""The study's settings, except for its 100 epochs. Replay 0 is naive training."""
 
 Point = dict[str, Any]
 Key = tuple[tuple[str, str], ...]
@@ -34,10 +34,10 @@ Key = tuple[tuple[str, str], ...]
 
 @dataclass(frozen=True)
 class Member:
-    """One run of the study, and those it is measured beside: positions in the list of all runs."""
+    """One run of the study and its siblings, as positions in the list of all runs."""
 
     setting: Key
-    """What it learns from: every word but those of the head and the seed."""
+    """The data of the run: all words except those of the head and the seed."""
     head: Key
     seed: str
     run: int
@@ -48,22 +48,22 @@ class Member:
 
 @dataclass(frozen=True)
 class Plan:
-    """All runs, each once, and what each is for."""
+    """All runs, each once, and the purpose of each."""
 
     words: tuple[str, ...]
-    """What the user passed; of a path only the file's name."""
+    """The words that the user passed; paths are cut to the file name."""
     points: list[Point]
     members: list[Member]
 
 
 def plan(words: Sequence[str]) -> Plan:
-    """The runs that the study asks for.
+    """List the runs of the study.
 
     Args:
-        words: ``key=value`` beside and in place of the defaults.
+        words: ``key=value`` settings, which extend or replace the defaults.
 
     Raises:
-        UsageError: a word has no sense here.
+        UsageError: a word does not apply to the study.
     """
     given = {word.partition("=")[0] for word in words}
     for key in ("scenario", "board", "scenario.n_tasks", REPLAY, REINIT, f"{MLP}.reset_weights"):
@@ -85,7 +85,7 @@ def plan(words: Sequence[str]) -> Plan:
 
 
 def _member(point: Point, points: list[Point]) -> Member:
-    """A run and its siblings, each of which is added to the points unless it is there."""
+    """Plan a run and its siblings; each is added to the points once."""
 
     def number(point: Point) -> int:
         if point not in points:

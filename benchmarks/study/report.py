@@ -1,4 +1,4 @@
-"""The study's page: what was run, what came out, and what the paper says, side by side."""
+"""The study's page: the runs, their results, and the paper's claims."""
 
 from __future__ import annotations
 
@@ -22,32 +22,32 @@ COLUMNS = (
     ("interference", "interf."),
 )
 INTRODUCTION = """\
-# Latent replay: what came out
+# Latent replay: results
 
-The study of Ostapenko et al. 2022 ("Continual Learning with Foundation Models: An Empirical Study of
-Latent Replay", arXiv 2205.00329) in small: `scenario=latent_replay`, class-incremental, one head, no
-task identity, seed s in the study's task order s. Each encoder is frozen and encodes the data once;
-the heads learn on its latents. `identity` is no encoder: raw pixels. `random:x` is the encoder `x`
-with untrained weights. This page is written by the command itself:
+The study of Ostapenko et al. 2022 ("Continual Learning with Foundation Models: An Empirical Study
+of Latent Replay", arXiv 2205.00329) at small scale: `scenario=latent_replay`, class-incremental,
+one head, no task identity; seed s uses the study's task order s. Each encoder is frozen and encodes
+the data once; the heads learn from its latents. `identity` means raw pixels, without an encoder.
+`random:x` is the encoder `x` with untrained weights. This command writes the page:
 
 ```sh
 {command}
 ```
 
-{n_runs} runs, those included that the metrics compare with. {mlp}
+{n_runs} runs, including those that the metrics need for comparison. {mlp}
 
 ## The metrics
 
-A(i, j) is the accuracy on task j after task i of T; means over tasks are not weighted. In percent,
-mean ± 95 % Student-t half-width over seeds.
+A(i, j) is the accuracy on task j after task i of T; means over tasks are not weighted. Values are in
+percent, mean ± 95 % Student-t half-width over seeds.
 
 - A_CL = 1/T Σ A(T, t); A_task-cl = 1/T Σ A(t, t)
-- F (forgetting) = A_task-cl − A_CL, positive where something is forgotten;
+- F (forgetting) = A_task-cl − A_CL, positive if the head forgets;
   rel. F = 1/T Σ (A(t, t) − A(T, t)) / A(t, t)
 - A_CL-reinit: the same with the head re-initialised before each task (its memory stays);
   transfer = A_CL − A_CL-reinit
-- A_iid: all classes in one task; A_task-iid: every task by a fresh head without replay, as we read
-  the name
+- A_iid: all classes in one task; A_task-iid: each task learned by a fresh head without replay (our
+  reading of the name)
 - interference total = A_task-iid − A_iid; interference = A_task-iid − A_task-cl
 """
 
@@ -62,7 +62,7 @@ def report(result: Result, picture: str) -> str:
     command = " ".join(["python -m benchmarks.study latent", *result.words])
     parts = [
         INTRODUCTION.format(command=command, n_runs=result.n_runs, mlp=_mlp(result)),
-        "## What the paper says, and what came out here\n",
+        "## The paper's claims, and the results here\n",
         _meeting(result),
         _pretraining(result),
         _replay_size(result),
@@ -77,7 +77,7 @@ def report(result: Result, picture: str) -> str:
 
 
 def _mlp(result: Result) -> str:
-    """How the MLP was trained, beside how the study trains it."""
+    """Describe how the MLP was trained, and how the study trains it."""
     for setting, heads in result.found.items():
         for head in heads:
             if replay_of(head) is not None:
@@ -85,14 +85,14 @@ def _mlp(result: Result) -> str:
                 words += [word for word in head if word[0] not in ("strategy", REPLAY)]
                 said = " ".join(f"{name}={value}" for name, value in words)
                 return (
-                    f"The MLP: `{said}`; in the study one hidden layer of 1,024, Adam, batches of 64, "
-                    "100 epochs, learning rate and decay chosen on the first task."
+                    f"The MLP: `{said}`; the study uses one hidden layer of 1,024, Adam, "
+                    "batches of 64, 100 epochs, and a learning rate and decay chosen on the first task."
                 )
     return ""
 
 
 def _meeting(result: Result) -> str:
-    """Where NMC and SLDA meet the MLP with replay."""
+    """The replay sizes at which the MLP equals NMC and SLDA."""
     rows = []
     for setting, name in names_of(result.found).items():
         levels = [result.level(setting, head) for head in ("nmc", "slda")]
@@ -101,18 +101,18 @@ def _meeting(result: Result) -> str:
         rows.append([name, *cells])
     head = ["latents", "NMC", "as good as replay of", "SLDA", "as good as replay of"]
     return (
-        "**NMC and SLDA are as good as an MLP that replays about 20 samples per class** (on data like "
-        "those of the pretraining; elsewhere SLDA about 10, NMC 4 to 5). Here the curve of the MLP, "
-        f"linear in log(size) between the sizes run, meets them at:\n\n{_table(head, rows)}"
+        "**NMC and SLDA are as good as an MLP that replays about 20 samples per class** (on data "
+        "like those of the pretraining; on other data SLDA about 10, NMC 4 to 5). Here the MLP's "
+        f"curve, interpolated linearly in log(size), reaches their accuracy at:\n\n{_table(head, rows)}"
     )
 
 
 def _pretraining(result: Result) -> str:
-    """What the pretrained encoder adds over the random one."""
+    """The gain of the pretrained encoder over the random one."""
     gains = result.pretraining()
     if not gains:
         return (
-            "**Pretrained beats random.** Not measured: it takes an encoder and its untrained twin, "
+            "**Pretrained beats random.** Not measured: this needs an encoder and its untrained twin, "
             f"`encoder=NAME,{RANDOM}NAME`.\n"
         )
     settings, heads = names_of(g[0] for g in gains), names_of(g[1] for g in gains)
@@ -120,8 +120,8 @@ def _pretraining(result: Result) -> str:
     better = sum((gain.mean or 0) > 0 for *_, gain in gains)
     clearly = sum(_is_above_zero(gain) for *_, gain in gains)
     return (
-        f"**Pretrained beats random.** So it did in {better} of {len(gains)} comparisons of A_CL, "
-        f"seed by seed; in {clearly} the interval leaves zero out:\n\n"
+        f"**Pretrained beats random.** A_CL was higher in {better} of {len(gains)} comparisons, "
+        f"paired by seed; in {clearly} of them the interval excludes zero:\n\n"
         f"{_table(['latents', 'head', 'pretrained − random'], rows)}"
     )
 
@@ -131,7 +131,7 @@ def _is_above_zero(gain: Interval) -> bool:
 
 
 def _replay_size(result: Result) -> str:
-    """How much replay size matters, against how good the latents are."""
+    """The effect of replay size against the quality of the latents."""
     names = names_of(result.found)
     by_data: dict[Key, list[tuple[float, float, str]]] = {}
     for setting, name in names.items():
@@ -149,9 +149,9 @@ def _replay_size(result: Result) -> str:
             pairs, holds = pairs + 1, holds + (better[1] < worse[1])
     head = ["latents, best first", "A_iid of the MLP", "gain of A_CL, smallest to largest replay"]
     said = (
-        f"So it was for {holds} of {pairs} pairs of neighbours below, the better latents by A_iid:"
+        f"This holds for {holds} of {pairs} pairs of neighbouring rows, ordered by A_iid:"
         if pairs
-        else "One encoder cannot tell:"
+        else "One encoder allows no comparison:"
     )
     return f"**Replay size matters less on better latents.** {said}\n\n{_table(head, rows)}"
 
@@ -165,9 +165,9 @@ def _latents(result: Result) -> str:
         rows.append([name, str(found.dimension), f"{found.rankme:.1f}", *shares])
     head = ["latents", "dimension", "RankMe", "subspace overlap", "class similarity"]
     return (
-        "## The latents\n\nOf the training samples: RankMe (at most 25,600 of them), overlap of the 20 "
-        "leading directions of two tasks (mean over pairs, 1 is the same subspace), cosine of the "
-        "means of two classes (mean over pairs). In the study more overlap goes with lower accuracy.\n"
+        "## The latents\n\nMeasured on training samples: RankMe (at most 25,600), overlap of the 20 "
+        "leading directions of two tasks (mean over pairs; 1: the same subspace), cosine of the "
+        "means of two classes (mean over pairs). In the study, more overlap means lower accuracy.\n"
         f"\n{_table(head, rows)}"
     )
 

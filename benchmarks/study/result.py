@@ -1,4 +1,4 @@
-"""What the latent study found, and what follows from it: names, means, crossings, comparisons."""
+"""The results of the latent study: names, means, crossings, comparisons."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ RANDOM = "random:"
 
 @dataclass(frozen=True)
 class Result:
-    """Of all runs."""
+    """The results of all runs."""
 
     words: tuple[str, ...]
     found: dict[Key, dict[Key, dict[str, Measures]]]
-    """By setting, head and seed."""
+    """Metrics by setting, head and seed."""
     latents: dict[Key, Latents]
-    """Of each setting."""
+    """Latents of each setting."""
     failed: tuple[str, ...]
-    """Runs that gave no numbers."""
+    """Runs without results."""
     n_runs: int
 
     def mean(self, setting: Key, head: Key, name: str) -> Interval:
@@ -70,9 +70,9 @@ class Result:
         return None
 
     def pretraining(self) -> list[tuple[Key, Key, Interval]]:
-        """What a pretrained encoder adds to A_CL over the same one untrained, seed by seed.
+        """The gain in A_CL of a pretrained encoder over the same one untrained, paired by seed.
 
-        By setting (of the pretrained one) and head.
+        The keys are the setting of the pretrained encoder, and the head.
         """
         gains = []
         for setting, heads in self.found.items():
@@ -94,7 +94,7 @@ def replay_of(head: Key) -> int | None:
 
 
 def names_of(keys: Iterable[Key]) -> dict[Key, str]:
-    """What to call settings or heads: their options, and the settings in which they differ."""
+    """Name settings or heads by their options and the settings in which they differ."""
     keys = list(keys)
     names = {}
     for key in keys:
@@ -113,7 +113,7 @@ def names_of(keys: Iterable[Key]) -> dict[Key, str]:
 
 
 def _varies(name: str, key: Key, keys: list[Key]) -> bool:
-    """Whether a setting has several values among keys of the same strategy."""
+    """Tell whether a setting has several values among keys of the same strategy."""
     strategy = dict(key).get("strategy")
     same = [dict(other) for other in keys if dict(other).get("strategy") == strategy]
     return len({other.get(name) for other in same}) > 1

@@ -1,4 +1,4 @@
-"""The command line: one file per subcommand; each parses, calls, prints."""
+"""The command line: one file per subcommand, which parses, calls and prints."""
 
 from __future__ import annotations
 
@@ -48,11 +48,30 @@ COMMANDS = (
     leaderboard,
     completion,
 )
-EXIT_CODES = "exit codes: 0 done, 1 a run or check failed, 2 usage, 130 interrupted"
+EPILOG = """examples:
+  clbench list
+  clbench run scenario=scole strategy=naive,ewc
+
+exit codes: 0 done, 1 a run or check failed, 2 usage error, 130 interrupted"""
+
+
+class Formatter(argparse.RawDescriptionHelpFormatter):
+    """Wraps text of one paragraph; text with line breaks, such as examples, keeps its lines."""
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        keep = "\n" in text
+        if keep:
+            return super()._fill_text(text, width, indent)
+        return argparse.HelpFormatter._fill_text(self, text, width, indent)
 
 
 class Parser(argparse.ArgumentParser):
-    """Says what is wrong in one line, without the usage above it."""
+    """Reports a usage error in one line, without the usage above it."""
+
+    def format_help(self) -> str:
+        """The help text, with every example on a line of its own."""
+        self.formatter_class = Formatter
+        return super().format_help()
 
     def error(self, message: str) -> NoReturn:
         """Exit with 2."""
@@ -60,11 +79,12 @@ class Parser(argparse.ArgumentParser):
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """The parser with all subcommands."""
+    """Build the parser with all subcommands."""
     parser = Parser(
         prog="clbench",
-        description="Continual-learning benchmarks: streams of thousands of tasks, honest records.",
-        epilog="try: clbench run scenario=scole strategy=naive,ewc    " + EXIT_CODES,
+        description="Continual-learning benchmarks: streams of thousands of tasks, and records "
+        "that anyone can check.",
+        epilog=EPILOG,
     )
     parser.add_argument("--version", action="store_true", help="print the version and exit")
     parser.add_argument("--debug", action="store_true", help="show tracebacks")
@@ -75,11 +95,10 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a command line; returns the exit code."""
+    """Run a command line and return its exit code."""
     words = sys.argv[1:] if argv is None else [*argv]
-    if words[:1] == ["__complete"]:
-        return completion.answer(words[1:])
     parser = build_parser()
+    completion.answer(parser)
     arguments = parse(parser, words)
     if arguments.version:
         from importlib.metadata import version
@@ -93,7 +112,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def call(arguments: argparse.Namespace) -> int:
-    """Do what a command line asks for; errors are one line on stderr, and the exit code."""
+    """Run a parsed command; an error becomes one line on stderr and an exit code."""
     try:
         code: int = arguments.call(arguments)
         sys.stdout.flush()
@@ -105,7 +124,7 @@ def call(arguments: argparse.Namespace) -> int:
 
 
 def parse(parser: argparse.ArgumentParser, words: Sequence[str]) -> argparse.Namespace:
-    """Options may stand between the ``key=value`` words, which argparse alone does not allow."""
+    """Parse words; unlike argparse alone, allow options between the ``key=value`` words."""
     arguments, rest = parser.parse_known_args(words)
     if not hasattr(arguments, "overrides") or any(word.startswith("-") for word in rest):
         arguments = parser.parse_args(words)
@@ -115,12 +134,12 @@ def parse(parser: argparse.ArgumentParser, words: Sequence[str]) -> argparse.Nam
 
 
 def explain(error: BaseException) -> int:
-    """One line on stderr, and the exit code."""
+    """Print an error as one line on stderr and return the exit code."""
     if isinstance(error, KeyboardInterrupt):
         print("clbench: interrupted", file=sys.stderr)
         return 130
     if isinstance(error, BrokenPipeError):
-        # Whoever read stdout has gone (clbench list | head); nothing may be flushed to it any more.
+        # The reader of stdout has closed it (clbench list | head); a flush would fail again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     print(f"clbench: error: {' '.join(str(error).split())}", file=sys.stderr)

@@ -8,46 +8,62 @@ import sys
 from pathlib import Path
 from typing import Any
 
+EXAMPLES = """examples:
+  clbench board list
+  clbench board new mine scenario=scole scenario.n_tasks=200 data=digits
+  clbench board freeze mine"""
+
 
 def add(commands: Any) -> None:
     """Add the subcommand."""
     parser = commands.add_parser(
         "board",
         help="make and list leaderboards",
-        description="A board is a frozen protocol. Draft one with new, measure and pin it with freeze.",
-        epilog="examples: clbench board list    "
-        "clbench board new mine scenario=scole scenario.n_tasks=200 data=digits    "
-        "clbench board freeze mine",
+        description="A board is a frozen protocol. `new` drafts one; `freeze` runs its reference "
+        "strategies and fixes the protocol.",
+        epilog=EXAMPLES,
     )
     parser.add_argument("action", choices=("new", "freeze", "list"))
-    parser.add_argument("name", nargs="?", help="the board")
-    parser.add_argument("overrides", nargs="*", metavar="key=value", help="what new fixes")
+    parser.add_argument("name", nargs="?", help="name of the board")
     parser.add_argument(
-        "--boards", type=Path, metavar="DIR", help="folder of boards (leaderboards)"
+        "overrides",
+        nargs="*",
+        metavar="key=value",
+        help="settings that the protocol of a new board fixes",
     )
     parser.add_argument(
-        "--out", type=Path, default=Path("runs"), metavar="DIR", help="run folders (runs)"
+        "--boards", type=Path, metavar="DIR", help="folder of boards (default: leaderboards)"
     )
-    parser.add_argument("--jobs", type=int, default=1, metavar="N", help="runs at a time (1)")
-    parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.add_argument(
+        "--out",
+        type=Path,
+        default=Path("runs"),
+        metavar="DIR",
+        help="folder for the runs (default: runs)",
+    )
+    parser.add_argument(
+        "--jobs", type=int, default=1, metavar="N", help="number of runs at a time (default: 1)"
+    )
+    parser.add_argument("--json", action="store_true", help="print as JSON")
     parser.set_defaults(call=main)
 
 
 def main(arguments: argparse.Namespace) -> int:
-    """Do the action."""
+    """Run the action."""
     from clbench.errors import UsageError
 
     root = arguments.boards or Path("leaderboards")
     if arguments.action == "list":
         return _list(arguments)
     if arguments.name is None:
-        raise UsageError(f"clbench board {arguments.action} NAME")
+        raise UsageError(f"the name of the board is missing: clbench board {arguments.action} NAME")
     from clbench.leaderboard import freeze
 
     if arguments.action == "new":
         path = freeze.new(arguments.name, arguments.overrides, root)
         print(
-            f"{path}: edit title, seeds, budget and primary, then clbench board freeze {arguments.name}"
+            f"{path}: edit title, seeds, budget and primary, then run "
+            f"clbench board freeze {arguments.name}"
         )
         return 0
     from clbench.engine.execute import Options

@@ -1,4 +1,4 @@
-"""``clbench cache``: latents that were encoded before."""
+"""``clbench cache``: lists, checks and removes cached latents."""
 
 from __future__ import annotations
 
@@ -8,28 +8,40 @@ import sys
 from pathlib import Path
 from typing import Any
 
+EXAMPLES = """examples:
+  clbench cache list
+  clbench cache verify
+  clbench cache clear mnist5k
+  clbench cache clear 'efficientnet*' --dry-run"""
+
 
 def add(commands: Any) -> None:
     """Add the subcommand."""
     parser = commands.add_parser(
         "cache",
-        help="latents that were encoded before",
+        help="list, check or remove cached latents",
         description="List, check or remove latents in the cache ($CLBENCH_CACHE/latents, or "
         "~/.cache/clbench/latents).",
-        epilog="examples: clbench cache list    clbench cache verify    "
-        "clbench cache clear mnist5k    clbench cache clear 'efficientnet*' --dry-run",
+        epilog=EXAMPLES,
     )
     parser.add_argument("action", choices=("list", "verify", "clear"))
     parser.add_argument(
-        "pattern", nargs="?", default="*", help="shell pattern of name, encoder or data (*)"
+        "pattern",
+        nargs="?",
+        default="*",
+        help="shell pattern that the name, encoder or data must match (default: *)",
     )
-    parser.add_argument("--dry-run", action="store_true", help="clear: only say what would go")
-    parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.add_argument(
+        "--dry-run",
+        action="store_true",
+        help="with clear: print what would be removed, remove nothing",
+    )
+    parser.add_argument("--json", action="store_true", help="print as JSON")
     parser.set_defaults(call=main)
 
 
 def main(arguments: argparse.Namespace) -> int:
-    """Print a row for each entry; 1 if any that was verified is damaged."""
+    """Print a row for each entry; return 1 if a verified entry is damaged."""
     from clbench.data import latent_cache
 
     verify, clear = arguments.action == "verify", arguments.action == "clear"
@@ -52,7 +64,7 @@ def main(arguments: argparse.Namespace) -> int:
 
 
 def _row(folder: Path, verify: bool) -> dict[str, Any]:
-    """What is shown of an entry; only ``verify`` reads the latents."""
+    """Describe an entry; the latents are read only if ``verify`` is true."""
     from clbench.data import latent_cache
 
     row: dict[str, Any] = {"name": folder.name, "bytes": latent_cache.size_of(folder)}

@@ -11,28 +11,35 @@ from typing import Any
 from clbench.errors import UsageError
 from clbench.plugins.registry import FOLDERS, Plugin, find
 
+EXAMPLES = """examples:
+  clbench check mine.py                     (a strategy)
+  clbench check scenario=mine.py
+  clbench check strategy=ewc
+  clbench check strategy=avalanche:EWC strategy.ewc_lambda=1"""
+
 
 def add(commands: Any) -> None:
     """Add the subcommand."""
     parser = commands.add_parser(
         "check",
-        help="contract-test a strategy or scenario",
-        description="Run the contract tests that every built-in plug-in passes, on your own file.",
-        epilog="examples: clbench check mine.py    clbench check scenario=mine.py    "
-        "clbench check strategy=ewc    clbench check strategy=avalanche:EWC strategy.ewc_lambda=1",
+        help="run the contract tests on a plug-in",
+        description="Run the contract tests, which every built-in plug-in passes, on your own file.",
+        epilog=EXAMPLES,
     )
     parser.add_argument(
         "what",
         nargs="+",
-        help="a file (a strategy), or group=name or group=file; strategy.setting=value",
+        metavar="group=name",
+        help="what to check: a strategy's file, group=name or group=file; and settings as "
+        "strategy.setting=value",
     )
-    parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.add_argument("--json", action="store_true", help="print as JSON")
     parser.add_argument("--debug", action="store_true", help=argparse.SUPPRESS)
     parser.set_defaults(call=main)
 
 
 def main(arguments: argparse.Namespace) -> int:
-    """Print each check as it ends; 1 if any fails."""
+    """Print each check as it ends; return 1 if any fails."""
     from clbench.checks import check
 
     given = tuple(_setting(word) for word in arguments.what if word.startswith("strategy."))
@@ -62,7 +69,7 @@ def main(arguments: argparse.Namespace) -> int:
 
 
 def _setting(word: str) -> tuple[str, str]:
-    """A setting of the strategies to be checked."""
+    """Split ``strategy.setting=value`` into the setting and its value."""
     name, equals, value = word.removeprefix("strategy.").partition("=")
     if not equals:
         raise UsageError(f"expected strategy.setting=value, got {word!r}")
@@ -74,5 +81,5 @@ def _find(word: str) -> Plugin:
     if not equals:
         group, name = "strategy", word
     if group not in FOLDERS:
-        raise UsageError(f"cannot check {word!r}: expected a file, or group=name")
+        raise UsageError(f"cannot check {word!r}: write a file, or group=name")
     return find(group, name)

@@ -1,4 +1,4 @@
-"""``clbench compare``: is one better than the other, seed by seed."""
+"""``clbench compare``: the paired difference of two runs or entries over their seeds."""
 
 from __future__ import annotations
 
@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     from clbench.leaderboard.pairs import Pairing, Side
 
 DEFAULT = "anytime_world_accuracy"
+EXAMPLES = """examples:
+  clbench compare runs/scole/ewc-1a2b3c4d runs/scole/naive-5e6f7a8b
+  clbench compare ewc naive --board scole-digits"""
 
 
 def add(commands: Any) -> None:
@@ -19,24 +22,26 @@ def add(commands: Any) -> None:
     parser = commands.add_parser(
         "compare",
         help="paired difference of two runs or entries",
-        description="Compare two on the seeds both have, with a 95 % interval of the difference.",
-        epilog="examples: clbench compare runs/scole/ewc-1a2b3c4d runs/scole/naive-5e6f7a8b    "
-        "clbench compare ewc naive --board scole-digits",
+        description="Compare two runs or entries on the seeds that both have, with a 95 % interval of "
+        "the difference.",
+        epilog=EXAMPLES,
     )
-    parser.add_argument("a", metavar="A", help="a run folder (of several seeds), or an entry")
-    parser.add_argument("b", metavar="B", help="another")
+    parser.add_argument("a", metavar="A", help="a run folder with several seeds, or an entry")
+    parser.add_argument("b", metavar="B", help="another one")
     parser.add_argument(
-        "--board", metavar="BOARD", help="where slugs are looked up; its primary is compared"
+        "--board",
+        metavar="BOARD",
+        help="look A and B up in this board, and compare its primary metric",
     )
     parser.add_argument(
-        "--boards", type=Path, metavar="DIR", help="a folder of boards (leaderboards)"
+        "--boards", type=Path, metavar="DIR", help="folder of boards (default: leaderboards)"
     )
     parser.add_argument(
         "--metric",
         metavar="NAME",
-        help=f"a metric, see clbench list metrics, or a cost ({DEFAULT})",
+        help=f"a metric (clbench list metrics) or a cost (default: {DEFAULT})",
     )
-    parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.add_argument("--json", action="store_true", help="print as JSON")
     parser.set_defaults(call=main)
 
 
@@ -99,7 +104,7 @@ def _print(metric: str, a: Side, b: Side, found: Pairing) -> None:
 def _verdict(found: Pairing) -> str:
     n = found.result.difference.n
     if n < 2:
-        return "one seed: nothing is known of its spread; run more"
+        return "one seed: its spread is unknown; run more seeds"
     p = found.result.p_value
-    told = "p < 0.0001" if p < 1e-4 else f"p = {p:.4f}"
-    return f"{told}, paired t-test over {n} seeds"
+    p_value = "p < 0.0001" if p < 1e-4 else f"p = {p:.4f}"
+    return f"{p_value}, paired t-test over {n} seeds"

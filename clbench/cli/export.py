@@ -1,4 +1,4 @@
-"""``clbench export``: the weights of a run, in safetensors."""
+"""``clbench export``: writes the weights of a run as a safetensors file."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 EXAMPLES = """examples:
   clbench export runs/scole/naive-1a2b3c4d/seed0 --weights naive.safetensors
   clbench export downloaded.pt --weights net.safetensors
-  clbench run scenario=class_incremental strategy=naive strategy.weights_path=naive.safetensors"""
+  clbench run scenario=scole strategy=naive strategy.weights_path=w.safetensors"""
 
 
 def add(commands: Any) -> None:
@@ -17,21 +17,22 @@ def add(commands: Any) -> None:
     parser = commands.add_parser(
         "export",
         help="write a run's weights as safetensors",
-        description="Write the network of a run, parameters and buffers, as one safetensors file; or "
-        "turn a flat dictionary of tensors (.pt, .npz; nothing is unpickled) into one.",
+        description="Write the parameters and buffers of a run's network to a safetensors file, or "
+        "convert a flat dictionary of tensors (.pt or .npz; nothing is unpickled).",
         epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("run", type=Path, metavar="RUN", help="a run's folder, a .pt or .npz file")
+    parser.add_argument(
+        "run", type=Path, metavar="RUN", help="the folder of a run, or a .pt or .npz file"
+    )
     parser.add_argument(
         "--weights", type=Path, required=True, metavar="FILE", help="the file to write"
     )
-    parser.add_argument("--overwrite", action="store_true", help="write over FILE")
+    parser.add_argument("--overwrite", action="store_true", help="replace FILE if it exists")
     parser.set_defaults(call=main)
 
 
 def main(arguments: argparse.Namespace) -> int:
-    """Write the file and say what is in it."""
+    """Write the file and print what it holds."""
     from clbench.engine.export import network_of
     from clbench.nets import weights
     from clbench.util import tensor_files

@@ -1,4 +1,4 @@
-"""``clbench fisher``: compute, show, compare and convert released Fisher information."""
+"""``clbench fisher``: computes, shows, compares and converts released Fisher information."""
 
 from __future__ import annotations
 
@@ -8,27 +8,35 @@ from typing import Any
 
 from clbench.cli import fisher_files
 
+EXAMPLES = """examples:
+  clbench fisher compute data=digits --out fisher.safetensors
+  clbench fisher show fisher.safetensors
+  clbench fisher compute --help             (all options of an action)"""
 COMPUTE = """examples:
   clbench export runs/scole/naive-1a2b3c4d/seed0 --weights naive.safetensors
-  clbench fisher compute data=digits model=mlp --weights naive.safetensors --out fisher.safetensors
-  clbench fisher compute data=mnist5k encoder=efficientnet_lite0 model=linear --of encoder \\
-      --weights head.safetensors --out encoder_fisher.safetensors
-  clbench fisher compute data=mnist5k --estimator sampled --samples all --out fisher.safetensors
+  clbench fisher compute data=digits model=mlp \\
+      --weights naive.safetensors --out fisher.safetensors
+  clbench fisher compute data=mnist5k encoder=efficientnet_lite0 model=linear \\
+      --of encoder --weights head.safetensors --out encoder_fisher.safetensors
+  clbench fisher compute data=mnist5k --estimator sampled --samples all \\
+      --out fisher.safetensors
   clbench run scenario=class_incremental strategy=ewc strategy.lam=1 \\
-      strategy.fisher_path=fisher.safetensors strategy.weights_path=naive.safetensors
+      strategy.fisher_path=fisher.safetensors \\
+      strategy.weights_path=naive.safetensors
 
-Labels: exact sums over all classes, weighted with p(y|x); sampled draws one from p(y|x); empirical
-and batched take the data's. Numbers of one estimator mean nothing with another's strength."""
+Labels: `exact` sums over all classes, weighted by p(y|x); `sampled` draws one
+label from p(y|x); `empirical` and `batched` take the data's labels. A penalty
+strength chosen for one estimator does not carry over to another."""
 
 
 def add(commands: Any) -> None:
-    """Add the subcommand and those below it."""
+    """Add the subcommand and the actions below it."""
     parser = commands.add_parser(
         "fisher",
         help="compute, show, compare and convert released Fisher information",
-        description="A released Fisher is one safetensors file: a non-negative tensor for each "
-        "parameter of a network, and what it is the Fisher of.",
-        epilog="clbench fisher compute --help, and so on",
+        description="A released Fisher is one safetensors file. It holds a non-negative tensor for "
+        "each parameter of a network, and metadata on the network, the data and the estimator.",
+        epilog=EXAMPLES,
     )
     below = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
     _add_compute(below)
@@ -38,47 +46,59 @@ def add(commands: Any) -> None:
 def _add_compute(commands: Any) -> None:
     parser = commands.add_parser(
         "compute",
-        help="estimate one on a data set",
+        help="estimate the Fisher on a data set",
         description="Estimate the diagonal Fisher of a network on training samples.",
         epilog=COMPUTE,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
-        "overrides", nargs="*", metavar="key=value", help="data, encoder, model, seed, device"
+        "overrides",
+        nargs="*",
+        metavar="key=value",
+        help="settings: data, encoder, model, seed, device",
     )
     parser.add_argument(
         "--estimator",
         choices=("exact", "sampled", "empirical", "batched"),
         default="exact",
-        help="(exact)",
+        help="where the labels come from (default: exact; see below)",
     )
-    parser.add_argument("--samples", default="1000", metavar="N", help="a number, or all (1000)")
     parser.add_argument(
-        "--batch-size", type=int, default=128, metavar="N", help="of estimator batched (128)"
+        "--samples", default="1000", metavar="N", help="number of samples, or all (default: 1000)"
+    )
+    parser.add_argument(
+        "--batch-size",
+        type=int,
+        default=128,
+        metavar="N",
+        help="batch size of the estimator batched (default: 128)",
     )
     parser.add_argument(
         "--exclude",
         default="none",
         metavar="NAMES",
-        help="parameters to leave out: output (the last linear layer) or patterns of names (none)",
+        help="parameters to leave out: output (the last linear layer), patterns of names, or none "
+        "(default: none)",
     )
     parser.add_argument(
-        "--weights", type=Path, metavar="FILE", help="of the model (fresh weights of the seed)"
+        "--weights",
+        type=Path,
+        metavar="FILE",
+        help="weights of the model (default: fresh weights drawn with the seed)",
     )
     parser.add_argument(
         "--of",
         choices=("model", "encoder"),
         default="model",
-        help="whose parameters: the model's, or those of the encoder under it (model)",
+        help="take the parameters of the model, or of the encoder below it (default: model)",
     )
     parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="the file to write")
-    parser.add_argument("--overwrite", action="store_true", help="write over FILE and its card")
-    parser.add_argument("-q", "--quiet", action="store_true", help="no progress on stderr")
+    parser.add_argument("--overwrite", action="store_true", help="replace FILE and its card")
+    parser.add_argument("-q", "--quiet", action="store_true", help="print no progress")
     parser.set_defaults(call=compute)
 
 
 def compute(arguments: argparse.Namespace) -> int:
-    """Estimate, write the file and its card."""
+    """Estimate the Fisher and write it with its card."""
     from clbench.engine.fisher import Request, configuration
     from clbench.engine.fisher import compute as estimate
     from clbench.errors import UsageError
@@ -88,7 +108,7 @@ def compute(arguments: argparse.Namespace) -> int:
     samples = None
     if arguments.samples != "all":
         if not arguments.samples.isdecimal():
-            raise UsageError(f"--samples {arguments.samples}: must be a number, or all")
+            raise UsageError(f"--samples {arguments.samples}: must be a positive integer, or all")
         samples = int(arguments.samples)
     request = Request(
         configuration(arguments.overrides),

@@ -1,4 +1,4 @@
-"""``clbench fisher show | compare | convert``: what is done with files of Fisher information."""
+"""``clbench fisher show | compare | convert``: actions on files of Fisher information."""
 
 from __future__ import annotations
 
@@ -14,72 +14,84 @@ if TYPE_CHECKING:
     from clbench.fisher import Release
 
 CONVERT = """examples:
-  clbench fisher convert theirs.pt --weights theirs_weights.pt --out fisher.safetensors \\
-      estimator=empirical n_samples=10000 data=imagenet label_source="the data's labels"
-  clbench fisher convert fisher.safetensors --clip 0.999 --floor 1e-4 --out better.safetensors
+  clbench fisher convert theirs.pt --weights theirs_weights.pt \\
+      --out fisher.safetensors estimator=empirical n_samples=10000 \\
+      data=imagenet label_source="the data's labels"
+  clbench fisher convert fisher.safetensors --clip 0.999 --floor 1e-4 \\
+      --out better.safetensors
 
-Remedies are applied in the order clip, floor, trace, and told in the new file. Weights: clbench
-export turns a .pt or .npz dictionary into the file that strategy.weights_path takes."""
+Changes are applied in the order clip, floor, trace, and recorded in the new
+file. To convert weights for strategy.weights_path, use clbench export."""
 
 
 def add(commands: Any) -> None:
     """Add the subcommands."""
     show = commands.add_parser(
         "show",
-        help="metadata, condition, quantiles of each layer, zeros",
-        description="Show what a released Fisher is and how its numbers are distributed.",
-        epilog="example: clbench fisher show fisher.safetensors",
+        help="show metadata and the distribution of each layer",
+        description="Show the metadata of a released Fisher, and for each layer its quantiles, zeros "
+        "and condition number.",
+        epilog="examples:\n  clbench fisher show fisher.safetensors",
     )
-    show.add_argument("file", type=Path)
+    show.add_argument("file", type=Path, help="the release")
     show.add_argument("--json", action="store_true", help="print JSON")
     show.set_defaults(call=_show)
     compare = commands.add_parser(
         "compare",
-        help="correlation and overlap of two, layer by layer",
-        description="Compare two releases of one network.",
-        epilog="example: clbench fisher compare exact.safetensors sampled.safetensors",
+        help="compare two releases, layer by layer",
+        description="Show the correlation and overlap of two releases of the same network.",
+        epilog="examples:\n  clbench fisher compare exact.safetensors sampled.safetensors",
     )
-    compare.add_argument("first", type=Path)
-    compare.add_argument("second", type=Path)
+    compare.add_argument("first", type=Path, help="a release")
+    compare.add_argument("second", type=Path, help="another release")
     compare.add_argument("--json", action="store_true", help="print JSON")
     compare.set_defaults(call=_compare)
     convert = commands.add_parser(
         "convert",
-        help="make a release of a dictionary of tensors, or mend one",
-        description="Turn a flat dictionary of tensors (.pt, .npz, .safetensors; nothing is "
-        "unpickled) into a release, or change the numbers of a release.",
+        help="convert a dictionary of tensors, or change a release",
+        description="Convert a flat dictionary of tensors (.pt, .npz or .safetensors; nothing is "
+        "unpickled) to a release, or change the values of a release.",
         epilog=CONVERT,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    convert.add_argument("file", type=Path)
-    convert.add_argument("overrides", nargs="*", metavar="field=value", help="metadata")
+    convert.add_argument("file", type=Path, help="the dictionary of tensors, or the release")
     convert.add_argument(
-        "--weights", type=Path, metavar="FILE", help="the weights it was taken at, for their hash"
+        "overrides", nargs="*", metavar="field=value", help="metadata of the release"
     )
-    convert.add_argument("--clip", type=float, metavar="Q", help="nothing above this quantile")
     convert.add_argument(
-        "--floor", type=float, metavar="SHARE", help="nothing below this share of the largest"
+        "--weights",
+        type=Path,
+        metavar="FILE",
+        help="the weights at which it was computed; their hash is recorded",
     )
-    convert.add_argument("--unit-trace", action="store_true", help="divide all by their sum")
-    convert.add_argument("--out", type=Path, required=True, metavar="FILE", help="file to write")
-    convert.add_argument("--overwrite", action="store_true", help="write over FILE and its card")
+    convert.add_argument("--clip", type=float, metavar="Q", help="limit values to this quantile")
+    convert.add_argument(
+        "--floor",
+        type=float,
+        metavar="SHARE",
+        help="raise values to at least this share of the largest",
+    )
+    convert.add_argument("--unit-trace", action="store_true", help="divide all values by their sum")
+    convert.add_argument(
+        "--out", type=Path, required=True, metavar="FILE", help="the file to write"
+    )
+    convert.add_argument("--overwrite", action="store_true", help="replace FILE and its card")
     convert.set_defaults(call=_convert)
 
 
 def target(arguments: argparse.Namespace) -> Path:
-    """Where to write, checked before anything is computed; the card stands beside it."""
+    """Check, before anything is computed, that the file and its card can be written."""
     from clbench.errors import UsageError
     from clbench.util.tensor_files import writable
 
     path: Path = arguments.out
     if path.suffix != ".safetensors":
-        raise UsageError(f"--out {path}: name it *.safetensors")
+        raise UsageError(f"--out {path}: the file name must end in .safetensors")
     writable(path.with_suffix(".md"), arguments.overwrite)
     return writable(path, arguments.overwrite)
 
 
 def write(path: Path, release: Release) -> int:
-    """Write a release and its card, and say so."""
+    """Write a release and its card, and print their names."""
     from clbench import fisher
     from clbench.fisher import report
     from clbench.fisher.card import card

@@ -1,4 +1,4 @@
-"""``clbench data fonts``: fonts that symbols are drawn with, and the alphabets they cover."""
+"""``clbench data fonts``: lists fonts and the alphabets they cover."""
 
 from __future__ import annotations
 
@@ -8,22 +8,30 @@ import sys
 from pathlib import Path
 from typing import Any
 
+EXAMPLES = """examples:
+  clbench data fonts
+  clbench data fonts installed
+  clbench data fonts 'DejaVu*'
+  clbench data fonts --path FOLDER"""
+
 
 def add(commands: Any) -> None:
     """Add the subcommand."""
     parser = commands.add_parser(
         "fonts",
-        help="fonts for synbols, and what they cover",
-        description="List fonts, whether they have a bold companion, and how many characters of each "
-        "alphabet they have.",
-        epilog="examples: clbench data fonts    clbench data fonts installed    "
-        "clbench data fonts 'DejaVu*'    clbench data fonts --path FOLDER",
+        help="list fonts and the alphabets they cover",
+        description="List fonts. For each, show whether it has a bold version and how many characters "
+        "of each alphabet it covers.",
+        epilog=EXAMPLES,
     )
     parser.add_argument(
-        "pattern", nargs="?", help="matplotlib (its fonts), installed, or a pattern of names"
+        "pattern",
+        nargs="?",
+        help="matplotlib (the fonts it brings), installed, or a shell pattern of names (default: "
+        "matplotlib)",
     )
     parser.add_argument("--path", type=Path, metavar="DIR", help="a folder of fonts, or one file")
-    parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.add_argument("--json", action="store_true", help="print as JSON")
     parser.set_defaults(call=main)
 
 
@@ -45,7 +53,7 @@ def main(arguments: argparse.Namespace) -> int:
         print(json.dumps(rows, indent=2))
         return 0
     _print(rows, {name: len(wanted) for name, wanted in fonts.ALPHABETS.items()})
-    print(f"{len(rows)} fonts; counts of characters, * for all of them", file=sys.stderr)
+    print(f"{len(rows)} fonts; the counts are characters covered, * means all", file=sys.stderr)
     return 0
 
 

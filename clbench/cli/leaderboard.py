@@ -1,4 +1,4 @@
-"""``clbench leaderboard``: tables and pages, from the entries alone."""
+"""``clbench leaderboard``: renders the tables and pages of boards from their entries."""
 
 from __future__ import annotations
 
@@ -7,34 +7,38 @@ import sys
 from pathlib import Path
 from typing import Any
 
+EXAMPLES = """examples:
+  clbench leaderboard
+  clbench leaderboard scole-digits
+  clbench leaderboard --check       (in CI: fails if a file is out of date)"""
+
 
 def add(commands: Any) -> None:
     """Add the subcommand."""
     parser = commands.add_parser(
         "leaderboard",
         help="render the tables and pages of boards",
-        description="Check entries, rank them, and write README.md, leaderboard.csv and "
-        "index.html of boards, and the index over all.",
-        epilog="examples: clbench leaderboard    clbench leaderboard scole-digits    "
-        "clbench leaderboard --check (in CI: fails if anything is out of date)",
+        description="Check and rank entries. Write README.md, leaderboard.csv and index.html of each "
+        "board, and the index of all boards.",
+        epilog=EXAMPLES,
     )
     parser.add_argument(
         "boards_named",
         nargs="*",
         metavar="BOARD",
-        help="names or folders of boards (all, and the index)",
+        help="names or folders of boards (default: all boards, and the index)",
     )
     parser.add_argument(
-        "--boards", type=Path, metavar="DIR", help="a folder of boards (leaderboards)"
+        "--boards", type=Path, metavar="DIR", help="folder of boards (default: leaderboards)"
     )
     parser.add_argument(
-        "--check", action="store_true", help="write nothing; 1 if a file is out of date"
+        "--check", action="store_true", help="write nothing; exit with 1 if a file is out of date"
     )
     parser.set_defaults(call=main)
 
 
 def main(arguments: argparse.Namespace) -> int:
-    """Render; stdout gets the files that were written, or are out of date."""
+    """Render the pages; print the files that were written, or that are out of date."""
     from clbench.configure.board import find_board
     from clbench.leaderboard.pages import render
     from clbench.leaderboard.rules.validate import validate
@@ -47,7 +51,10 @@ def main(arguments: argparse.Namespace) -> int:
             board = find_board(name, root)
             files |= render.board_files(board, summarise(board, validate))
         if not arguments.check:
-            print("clbench: the index over all boards is written without BOARD", file=sys.stderr)
+            print(
+                "clbench: the index was not written; run clbench leaderboard without BOARD",
+                file=sys.stderr,
+            )
     else:
         _refuse_none(root)
         files = render.render_all(root, validate)
@@ -62,7 +69,7 @@ def main(arguments: argparse.Namespace) -> int:
 
 
 def _refuse_none(root: Path) -> None:
-    """Never, unless told so, the boards of the installed package.
+    """Refuse a folder without boards, so that the installed package's boards are never rewritten.
 
     Raises:
         UsageError: the folder holds no board.
@@ -70,4 +77,6 @@ def _refuse_none(root: Path) -> None:
     from clbench.errors import UsageError
 
     if not any(root.glob("*/board.yaml")):
-        raise UsageError(f"{root}: holds no board; go where your boards are, or give --boards DIR")
+        raise UsageError(
+            f"{root}: holds no board; change to the folder above it, or give --boards DIR"
+        )

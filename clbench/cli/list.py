@@ -1,4 +1,4 @@
-"""``clbench list``: what is available."""
+"""``clbench list``: lists the available plug-ins."""
 
 from __future__ import annotations
 
@@ -12,22 +12,31 @@ from clbench.errors import UsageError
 from clbench.plugins.registry import BRIDGES, FOLDERS_WORD, did_you_mean, plugins
 
 METRICS = "metrics"
+EXAMPLES = """examples:
+  clbench list
+  clbench list strategies
+  clbench list data 'cifar*'
+  clbench list strategies 'avalanche:*'"""
 
 
 def add(commands: Any) -> None:
     """Add the subcommand."""
     parser = commands.add_parser(
         "list",
-        help="what is available",
-        description="List scenarios, strategies, data sets, encoders, models and metrics, a line on "
-        "each.",
-        epilog="examples: clbench list    clbench list strategies    clbench list data 'cifar*'    "
-        "clbench list strategies 'avalanche:*'",
+        help="list plug-ins and metrics",
+        description="List the available plug-ins and metrics, with one line about each.",
+        epilog=EXAMPLES,
     )
-    kinds = ", ".join((*FOLDERS_WORD.values(), METRICS))
-    parser.add_argument("kind", nargs="?", help=f"{kinds} (all)")
-    parser.add_argument("pattern", nargs="?", default="*", help="shell pattern of names (*)")
-    parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.add_argument(
+        "kind",
+        nargs="?",
+        metavar="KIND",
+        help=", ".join((*FOLDERS_WORD.values(), METRICS)) + " (default: all)",
+    )
+    parser.add_argument(
+        "pattern", nargs="?", default="*", help="shell pattern of names (default: *)"
+    )
+    parser.add_argument("--json", action="store_true", help="print as JSON")
     parser.set_defaults(call=main)
 
 
@@ -58,7 +67,7 @@ def main(arguments: argparse.Namespace) -> int:
 
 
 def _lines(group: str, pattern: str) -> dict[str, str]:
-    """Every name with a line on it; another library's, which has to be imported, where asked for."""
+    """Names with one line each; another library is imported only if the pattern names it."""
     if group == METRICS:
         from clbench.results import metrics
 

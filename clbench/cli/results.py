@@ -1,4 +1,4 @@
-"""``clbench results``: tables and plots of any folder of runs."""
+"""``clbench results``: tables and plots of a folder of runs."""
 
 from __future__ import annotations
 
@@ -7,15 +7,19 @@ import sys
 from pathlib import Path
 from typing import Any
 
+EXAMPLES = """examples:
+  clbench results runs
+  clbench results runs/scole --format latex
+  clbench results runs --plot curves.png"""
+
 
 def add(commands: Any) -> None:
     """Add the subcommand."""
     parser = commands.add_parser(
         "results",
-        help="table and plot of any folder of runs",
-        description="Aggregate every record below a folder over its seeds.",
-        epilog="examples: clbench results runs    clbench results runs/scole --format latex    "
-        "clbench results runs --plot curves.png",
+        help="print a table of a folder of runs, and plot it",
+        description="Read every record below a folder and aggregate over seeds.",
+        epilog=EXAMPLES,
     )
     parser.add_argument("folder", type=Path, metavar="DIR", help="a folder of runs")
     parser.add_argument(
@@ -24,19 +28,21 @@ def add(commands: Any) -> None:
     parser.add_argument(
         "--groups",
         action="store_true",
-        help="Markdown: the accuracy of each group, where there are",
+        help="print the accuracy of each group, as Markdown",
     )
     parser.add_argument(
         "--factors",
         action="store_true",
-        help="Markdown: accuracy by what is known of how test samples were made",
+        help="print the accuracy by attributes of the test samples, as Markdown",
     )
-    parser.add_argument("--plot", type=Path, metavar="FILE", help="write curves (png, pdf or svg)")
+    parser.add_argument(
+        "--plot", type=Path, metavar="FILE", help="plot the curves to a png, pdf or svg file"
+    )
     parser.set_defaults(call=main)
 
 
 def main(arguments: argparse.Namespace) -> int:
-    """Print the table in the format asked for."""
+    """Print the table in the chosen format."""
     from clbench.errors import UsageError
     from clbench.results import tables
 

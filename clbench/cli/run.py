@@ -14,12 +14,15 @@ EXAMPLES = """examples:
   clbench run scenario=scole strategy=ewc
   clbench run scenario=scole strategy=naive,ewc seed=0..4 --jobs 2
   clbench run scenario=scole strategy=naive,ewc ewc.lam=1,10 data=mnist5k
-  clbench run scenario=class_incremental strategy=path/to/mine.py strategy.lr=0.05
-  clbench run scenario=scole strategy=naive data=mnist5k encoder=efficientnet_lite0
+  clbench run scenario=class_incremental strategy=mine.py strategy.lr=0.05
+  clbench run scenario=scole strategy=slda encoder=efficientnet_lite0
 
-Groups: scenario, strategy, data, encoder, model (clbench list); settings: clbench show strategy=ewc.
-A comma sweeps, 0..4 is an inclusive range, NAME.setting=... addresses one arm of a sweep.
-Precedence: defaults < the scenario's recommendation < --config file < command line."""
+Groups: scenario, strategy, data, encoder, model (see clbench list).
+Settings of a plug-in: clbench show strategy=ewc.
+A comma separates values of a sweep; 0..4 is an inclusive range;
+NAME.setting=... sets one arm of a sweep only.
+Precedence, lowest first: defaults, the scenario's recommendations,
+--config FILE, the command line."""
 
 
 def add(commands: Any) -> None:
@@ -29,24 +32,31 @@ def add(commands: Any) -> None:
         help="train and evaluate",
         description="Train strategies on streams and write a record for each run.",
         epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("overrides", nargs="*", metavar="key=value", help="what to run")
+    parser.add_argument("overrides", nargs="*", metavar="key=value", help="plug-ins and settings")
     parser.add_argument("--config", type=Path, metavar="FILE", help="YAML file of settings")
     parser.add_argument(
-        "--out", type=Path, default=Path("runs"), metavar="DIR", help="run folders go here (runs)"
+        "--out",
+        type=Path,
+        default=Path("runs"),
+        metavar="DIR",
+        help="folder for the runs (default: runs)",
     )
     parser.add_argument("--cfg", action="store_true", help="print the resolved settings and exit")
     parser.add_argument(
-        "--dry-run", action="store_true", help="list the runs and their folders; train nothing"
+        "--dry-run", action="store_true", help="list the runs and their folders, train nothing"
     )
-    parser.add_argument("--resume", action="store_true", help="go on with interrupted runs")
-    parser.add_argument("--overwrite", action="store_true", help="start again what is there")
+    parser.add_argument("--resume", action="store_true", help="continue interrupted runs")
+    parser.add_argument("--overwrite", action="store_true", help="run again what was run before")
     parser.add_argument(
-        "--jobs", type=int, default=1, metavar="N", help="runs at a time, each in a process (1)"
+        "--jobs",
+        type=int,
+        default=1,
+        metavar="N",
+        help="number of runs at a time, each in its own process (default: 1)",
     )
     parser.add_argument("--json", action="store_true", help="print results as JSON")
-    parser.add_argument("-q", "--quiet", action="store_true", help="no progress on stderr")
+    parser.add_argument("-q", "--quiet", action="store_true", help="print no progress")
     parser.add_argument("--debug", action="store_true", help=argparse.SUPPRESS)
     parser.set_defaults(call=main)
 
@@ -126,11 +136,11 @@ def print_plan(points: list[dict[str, Any]], options: Options) -> int:
     """Build every stream, train nothing, print where each run would go."""
     from clbench.configure.config import resolve_point
     from clbench.engine.build import prepare
-    from clbench.engine.execute import check_folder, state_of, telling_of
+    from clbench.engine.execute import check_folder, sink_of, state_of
 
     pools: dict[Any, Any] = {}
     for point in points:
-        run = prepare(resolve_point(point), pools, telling_of(options))
+        run = prepare(resolve_point(point), pools, sink_of(options))
         check_folder(run, options)
         run.stream.experience(0)
         tasks = "endless" if run.n_tasks is None else f"{run.n_tasks} tasks"

@@ -1,4 +1,4 @@
-"""``clbench show``: the settings of one thing, with a sentence on each."""
+"""``clbench show``: describes a plug-in and each of its settings."""
 
 from __future__ import annotations
 
@@ -13,16 +13,20 @@ from clbench.errors import UsageError
 from clbench.plugins import source
 from clbench.plugins.registry import FOLDERS, did_you_mean, find
 
+EXAMPLES = """examples:
+  clbench show strategy=ewc
+  clbench show scenario=scole
+  clbench show                  (the settings that belong to no group)"""
+
 
 def add(commands: Any) -> None:
     """Add the subcommand."""
     parser = commands.add_parser(
         "show",
-        help="settings of one thing, with their defaults",
-        description="Show what a scenario, strategy, data set, encoder or model is and what can be "
-        "set.",
-        epilog="examples: clbench show strategy=ewc    clbench show scenario=scole    "
-        "clbench show (the settings that belong to no group)",
+        help="describe a plug-in and its settings",
+        description="Show what a scenario, strategy, data set, encoder or model does, and its "
+        "settings with their defaults.",
+        epilog=EXAMPLES,
     )
     parser.add_argument("what", nargs="*", metavar="group=name", help="such as strategy=ewc")
     parser.add_argument("--json", action="store_true", help="print JSON")
@@ -49,7 +53,8 @@ def main(arguments: argparse.Namespace) -> int:
         doc = (ast.get_docstring(tree) or "").strip()
         shown[word] = (doc, f"{group}.", source.settings(plugin.path))
     if not arguments.what:
-        common = source.class_settings(source.PACKAGE / "config.py", "Common")
+        file = source.module_path("clbench.configure.config")
+        common = source.class_settings(file, "Common") if file else []
         shown["settings of every run"] = ("", "", common)
     if arguments.json:
         data = {
@@ -61,10 +66,15 @@ def main(arguments: argparse.Namespace) -> int:
     for word, (doc, prefix, settings) in shown.items():
         print(word, *([doc] if doc else []), sep="\n\n", end="\n\n")
         for setting in settings:
-            print(f"  {prefix}{setting.name}={_typed(setting.default)}   ({setting.type})")
+            print(f"  {prefix}{setting.name}={_typed(setting.default)}   ({_kind(setting.type)})")
             print(textwrap.indent(textwrap.fill(setting.help, 88), "      "))
         print()
     return 0
+
+
+def _kind(kind: str) -> str:
+    """A type as one reads it: ``float, Positive`` for ``Annotated[float, Positive]``."""
+    return kind.removeprefix("Annotated[").removesuffix("]") if kind.startswith("Anno") else kind
 
 
 def _typed(default: str) -> str:

@@ -1,4 +1,4 @@
-"""``clbench submit``: enter finished runs on a leaderboard."""
+"""``clbench submit``: enters finished runs on a leaderboard."""
 
 from __future__ import annotations
 
@@ -6,30 +6,40 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+EXAMPLES = """examples:
+  clbench submit runs/scole/ewc-1a2b3c4d --entry my-ewc"""
+
 
 def add(commands: Any) -> None:
     """Add the subcommand."""
     parser = commands.add_parser(
         "submit",
         help="enter finished runs on a leaderboard",
-        description="Copy the records of all seeds and the strategy's source into a board's folder, "
-        "write an entry.yaml to fill in, and validate.",
-        epilog="example: clbench submit runs/scole/ewc-1a2b3c4d --entry my-ewc",
+        description="Copy the records of all seeds and the strategy's source to the board's folder, "
+        "write an entry.yaml for you to fill in, and validate the entry.",
+        epilog=EXAMPLES,
     )
-    parser.add_argument("folder", type=Path, metavar="RUN_DIR", help="holds seed*/record.json")
-    parser.add_argument("--entry", required=True, metavar="NAME", help="the entry's folder name")
+    parser.add_argument(
+        "folder",
+        type=Path,
+        metavar="RUN_DIR",
+        help="folder of the runs; it holds seed*/record.json",
+    )
+    parser.add_argument(
+        "--entry", required=True, metavar="NAME", help="name of the entry and of its folder"
+    )
     parser.add_argument(
         "--boards",
         type=Path,
         default=Path("leaderboards"),
         metavar="DIR",
-        help="folder of boards (leaderboards)",
+        help="folder of boards (default: leaderboards)",
     )
     parser.set_defaults(call=main)
 
 
 def main(arguments: argparse.Namespace) -> int:
-    """Submit, validate, say what is next."""
+    """Submit and validate the entry; print the next steps."""
     from clbench.leaderboard.rules.validate import validate
     from clbench.leaderboard.submit import submit
 
@@ -38,7 +48,7 @@ def main(arguments: argparse.Namespace) -> int:
     for finding in findings:
         print(f"{finding.level}: {finding.rule} {finding.file}: {finding.message}")
     meta = entry.folder / "entry.yaml"
-    print(f"{entry.folder}: {len(entry.records)} records. Next: fill in {meta}, then")
+    print(f"{entry.folder}: {len(entry.records)} records. Next: fill in {meta}, then run")
     print(f"  clbench validate {entry.folder}")
     print(f"  clbench verify {entry.folder} --seeds {board.seeds[0]}")
     print(f"  clbench leaderboard {board.name} --boards {arguments.boards}")

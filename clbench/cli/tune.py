@@ -1,4 +1,4 @@
-"""``clbench tune``: choose settings on a board's tuning seeds."""
+"""``clbench tune``: chooses settings on a board's tuning seeds."""
 
 from __future__ import annotations
 
@@ -7,27 +7,38 @@ import sys
 from pathlib import Path
 from typing import Any
 
+EXAMPLES = """examples:
+  clbench tune board=scole-digits strategy=ewc strategy.lam=0.1,1,10"""
+
 
 def add(commands: Any) -> None:
     """Add the subcommand."""
     parser = commands.add_parser(
         "tune",
         help="choose settings by a board's rules",
-        description="Run a grid on the board's tuning seeds: learns from nine tenths of train, scores "
-        "on the other tenth (val), never opens test. At most 20 trials.",
-        epilog="example: clbench tune board=scole-digits strategy=ewc strategy.lam=0.1,1,10",
+        description="Run a grid of at most 20 trials on the board's tuning seeds. Each trial learns "
+        "from 90 % of the training data and is scored on the other 10 % (val); test data are not read.",
+        epilog=EXAMPLES,
     )
-    parser.add_argument("overrides", nargs="+", metavar="key=value")
     parser.add_argument(
-        "--out", type=Path, default=Path("runs"), metavar="DIR", help="run folders (runs)"
+        "overrides", nargs="+", metavar="key=value", help="board, strategy and the grid of settings"
     )
-    parser.add_argument("--jobs", type=int, default=1, metavar="N", help="runs at a time (1)")
-    parser.add_argument("--resume", action="store_true", help="go on with interrupted runs")
+    parser.add_argument(
+        "--out",
+        type=Path,
+        default=Path("runs"),
+        metavar="DIR",
+        help="folder for the runs (default: runs)",
+    )
+    parser.add_argument(
+        "--jobs", type=int, default=1, metavar="N", help="number of runs at a time (default: 1)"
+    )
+    parser.add_argument("--resume", action="store_true", help="continue interrupted runs")
     parser.set_defaults(call=main)
 
 
 def main(arguments: argparse.Namespace) -> int:
-    """Tune and print the trials, best first."""
+    """Tune, and print the trials, the best first."""
     from clbench.engine.execute import Options
     from clbench.leaderboard.tune import tune
 

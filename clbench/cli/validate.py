@@ -1,4 +1,4 @@
-"""``clbench validate``: check entries and boards by every rule."""
+"""``clbench validate``: checks entries and boards against every rule."""
 
 from __future__ import annotations
 
@@ -15,34 +15,38 @@ if TYPE_CHECKING:
     from clbench.configure.board import Board
     from clbench.leaderboard.rules.findings import Finding
 
+EXAMPLES = """examples:
+  clbench validate
+  clbench validate leaderboards/scole-digits/entries/my-ewc
+  clbench validate --against ../main/leaderboards"""
+
 
 def add(commands: Any) -> None:
     """Add the subcommand."""
     parser = commands.add_parser(
         "validate",
-        help="check entries and boards by every rule",
-        description="Check entries of leaderboards, or whole boards. Every rule runs; every finding "
-        "names its file and the fix. A review asks for somebody to run it again and fails nothing.",
-        epilog="examples: clbench validate    clbench validate leaderboards/scole-digits/entries/my-ewc"
-        "    clbench validate --against ../main/leaderboards    clbench validate --schema record",
+        help="check entries and boards against every rule",
+        description="Check entries or whole boards. Every rule runs, and every finding names the file "
+        "and the fix. A finding of level `review` asks for the entry to be run again; it is no error.",
+        epilog=EXAMPLES,
     )
     parser.add_argument(
         "folders",
         nargs="*",
         type=Path,
         metavar="FOLDER",
-        help="of an entry, a board, or boards (all boards)",
+        help="folder of an entry, of a board, or of several boards (default: all boards)",
     )
     parser.add_argument(
-        "--boards", type=Path, metavar="DIR", help="folder of boards (leaderboards)"
+        "--boards", type=Path, metavar="DIR", help="folder of boards (default: leaderboards)"
     )
     parser.add_argument(
         "--against",
         type=Path,
         metavar="DIR",
-        help="the boards (or the board) as they were: what changed needs a reason",
+        help="an earlier state of the boards; every change since then needs a reason",
     )
-    parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.add_argument("--json", action="store_true", help="print as JSON")
     parser.add_argument(
         "--schema",
         choices=("record", "entry", "verified", "board", "draft", "tuning"),
@@ -52,23 +56,23 @@ def add(commands: Any) -> None:
 
 
 def main(arguments: argparse.Namespace) -> int:
-    """Print every finding; 1 if any is an error."""
+    """Print every finding; return 1 if any is an error."""
     if arguments.schema:
         from clbench.leaderboard.models import json_schema
 
         print(json.dumps(json_schema(arguments.schema), indent=2, sort_keys=True))
         return 0
-    told: list[dict[str, str]] = []
+    findings: list[dict[str, str]] = []
     n_errors = 0
     for board, finding in _findings(arguments):
         n_errors += finding.level == "error"
         file = (board.folder / finding.file).as_posix()
         if arguments.json:
-            told.append({"board": board.name, **dataclasses.asdict(finding)})
+            findings.append({"board": board.name, **dataclasses.asdict(finding)})
         else:
             print(f"{finding.level:<7} {finding.rule} {file}: {finding.message}", flush=True)
     if arguments.json:
-        print(json.dumps(told, indent=2))
+        print(json.dumps(findings, indent=2))
     print(f"{n_errors} errors" if n_errors else "valid", file=sys.stderr)
     return 1 if n_errors else 0
 
@@ -103,7 +107,7 @@ def _boards(given: Path | None) -> Path:
 
 
 def _boards_in(folder: Path) -> list[Board]:
-    """The board in a folder, or all boards below it.
+    """Load the board in a folder, or all boards below it.
 
     Raises:
         UsageError: there is none.
@@ -116,16 +120,16 @@ def _boards_in(folder: Path) -> list[Board]:
     found = list_boards(folder) if folder.is_dir() else []
     if not found:
         raise UsageError(
-            f"{folder}: is no board, holds none, and is no entry of one "
+            f"{folder}: is no board, holds no board, and is no entry of a board "
             "(leaderboards/BOARD/entries/NAME)"
         )
     return found
 
 
 def _before(board: Board, against: Path | None) -> Board | None:
-    """The board as it was; None where it is new, or nothing is compared.
+    """Load the earlier state of a board; None if it is new or ``against`` is not given.
 
     Raises:
-        UsageError: there are no boards to compare with.
+        UsageError: ``against`` holds no board.
     """
     return next((b for b in _boards_in(against) if b.name == board.name), None) if against else None

@@ -1,4 +1,4 @@
-"""``clbench verify``: run an entry again and compare."""
+"""``clbench verify``: runs an entry again and compares the results."""
 
 from __future__ import annotations
 
@@ -10,9 +10,13 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+EXAMPLES = """examples:
+  clbench verify leaderboards/scole-digits/entries/ewc --seeds 0
+  clbench verify leaderboards/scole-digits --prefix 50
+  clbench verify ENTRY --held-out < secret"""
 NOTICE = (
-    "verify runs the entry's own code. --isolate gives it a process without network, home or "
-    "labels, with limits; that is hygiene, not a sandbox for hostile code."
+    "verify runs the entry's own code. --isolate runs it in a process without network, home folder "
+    "or labels, and with limits; this is hygiene, not a sandbox for hostile code."
 )
 
 
@@ -20,31 +24,40 @@ def add(commands: Any) -> None:
     """Add the subcommand."""
     parser = commands.add_parser(
         "verify",
-        help="run an entry again and compare",
-        description="Run seeds of an entry again, rebuilt from its state in a new process at random "
-        "tasks, and compare the answers: bit for bit on the same platform. " + NOTICE,
-        epilog="examples: clbench verify leaderboards/scole-digits/entries/ewc --seeds 0    "
-        "clbench verify leaderboards/scole-digits --prefix 50    "
-        "clbench verify ENTRY --held-out < secret",
+        help="run an entry again and compare the results",
+        description="Run seeds of an entry again. At random tasks the strategy is rebuilt from its "
+        "state in a new process. On the same platform the predictions must be equal bit for bit. "
+        + NOTICE,
+        epilog=EXAMPLES,
     )
     parser.add_argument(
-        "folder", type=Path, metavar="ENTRY", help="an entry's folder, or a board's"
+        "folder", type=Path, metavar="ENTRY", help="folder of an entry, or of a board"
     )
     parser.add_argument(
-        "--seeds", metavar="LIST", help="0,1 or 0..4 or all (the board's first seed)"
+        "--seeds", metavar="LIST", help="0,1 or 0..4 or all (default: the board's first seed)"
     )
-    parser.add_argument("--prefix", type=int, metavar="N", help="only the first N tasks' rows")
     parser.add_argument(
-        "--jobs", type=int, default=1, metavar="N", help="entries verified at a time (1)"
+        "--prefix", type=int, metavar="N", help="run and compare the first N tasks only"
     )
-    parser.add_argument("--isolate", action="store_true", help="no network, home or labels; limits")
-    parser.add_argument("--held-out", action="store_true", help="fresh data; the secret on stdin")
-    parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.add_argument(
+        "--jobs", type=int, default=1, metavar="N", help="number of entries at a time (default: 1)"
+    )
+    parser.add_argument(
+        "--isolate",
+        action="store_true",
+        help="run without network, home folder or labels, and with limits",
+    )
+    parser.add_argument(
+        "--held-out",
+        action="store_true",
+        help="run on fresh data, generated from a secret read from stdin",
+    )
+    parser.add_argument("--json", action="store_true", help="print as JSON")
     parser.set_defaults(call=main)
 
 
 def main(arguments: argparse.Namespace) -> int:
-    """Verify one entry, or every entry of a board; 1 if any fails."""
+    """Verify one entry, or every entry of a board; return 1 if any fails."""
     from clbench.configure.board import load_board
     from clbench.errors import UsageError
     from clbench.leaderboard.entry import load_entry
@@ -68,19 +81,19 @@ def main(arguments: argparse.Namespace) -> int:
         raise UsageError(f"--jobs {arguments.jobs}: must be at least 1")
     if arguments.jobs > 1 and (arguments.isolate or arguments.held_out):
         raise UsageError(
-            "--jobs goes with neither --isolate nor --held-out: those take one at a time"
+            "--jobs cannot be combined with --isolate or --held-out, which verify one entry at a time"
         )
 
     def one(path: Path) -> tuple[list[Any], bool]:
         return _verify(board, load_entry(path), secret, arguments)
 
-    failed, told = 0, []
+    failed, results = 0, []
     with ThreadPoolExecutor(arguments.jobs) as pool:  # each entry runs in processes of its own
         for lines, passed in pool.map(one, folders):
             failed += not passed
-            told += lines
+            results += lines
     if arguments.json:
-        print(json.dumps(told, indent=2))
+        print(json.dumps(results, indent=2))
     return 1 if failed else 0
 
 
@@ -99,9 +112,9 @@ def _verify(
         result = held_out(board, entry, secret, seeds, isolate=arguments.isolate, tell=tell)
         if not arguments.json:
             print(
-                f"{entry.slug}: {'held out' if result.passed else 'FAILED held-out'}: place between "
-                f"naive (0) and joint (1) {result.claimed:.2f} on the board, {result.found:.2f} on "
-                f"fresh data; commitment {result.commitment}"
+                f"{entry.slug}: {'held out' if result.passed else 'FAILED held-out'}: on a scale from "
+                f"naive (0) to joint (1), {result.claimed:.2f} on the board and {result.found:.2f} "
+                f"on fresh data; commitment {result.commitment}"
             )
         if result.passed:
             write_verification(entry, "held-out", seeds, dataclasses.asdict(result))

@@ -1,7 +1,7 @@
-"""Arrays that take long to make, kept on disk under the hash of their recipe.
+"""A cache on disk of arrays that take long to compute, under the hash of their recipe.
 
-One ``.npz`` file each, beside the latents in the cache's folder. It repeats the recipe; the archive
-has checksums, so what is damaged is seen when read, and made anew.
+Each is one ``.npz`` file, beside the latents in the cache's folder. The file repeats the recipe. The
+archive has checksums, so a damaged file is detected when read, and rewritten.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ RECIPE = "recipe"
 def fetch(
     kind: str, recipe: Mapping[str, Any], make: Callable[[], dict[str, np.ndarray]]
 ) -> dict[str, np.ndarray]:
-    """What ``make`` returns, from the cache if it was made before; processes make it once.
+    """Return what ``make`` returns, from the cache if possible; concurrent processes compute it once.
 
     Args:
         kind: the subfolder.
-        recipe: plain data that the arrays follow from.
-        make: arrays by name, none of them called ``recipe``.
+        recipe: plain data that determine the arrays.
+        make: computes the arrays by name; no name may be ``recipe``.
 
     Raises:
         ClbenchError: the cache cannot be written.
@@ -58,9 +58,9 @@ def fetch(
 
 
 def _read(path: Path, recipe: str) -> dict[str, np.ndarray] | None:
-    """The arrays of a whole file of this recipe, else None."""
+    """Read the arrays of this recipe; None if the file is missing, damaged or another recipe's."""
     try:
-        # Opened here: np.load leaves the file open when it is not an archive.
+        # Opened here, because np.load leaves a file that is no archive open.
         with path.open("rb") as whole, np.load(whole, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
     except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error):

@@ -12,10 +12,10 @@ NAMES = ("none", "crop_flip")
 
 
 def check_augment(name: str, input_shape: tuple[int, ...]) -> None:
-    """Refuse before training what ``augment`` cannot do.
+    """Check before training that ``augment`` can be applied.
 
     Raises:
-        UsageError: the name is unknown, or the samples are vectors, which have no sides to crop.
+        UsageError: the name is unknown, or the samples are vectors, which cannot be cropped.
     """
     if name not in NAMES:
         raise UsageError(f"data.augment={name} is unknown; one of {', '.join(NAMES)}")
@@ -27,7 +27,7 @@ def check_augment(name: str, input_shape: tuple[int, ...]) -> None:
 
 
 def augment(name: str, x: Tensor) -> Tensor:
-    """``(B, H, W)`` or ``(B, C, H, W)`` to the same shape and dtype; ``none`` returns ``x`` itself.
+    """Augment ``(B, H, W)`` or ``(B, C, H, W)``, keeping shape and dtype; ``none`` returns ``x``.
 
     ``crop_flip`` pads each side with zeros by an eighth of its length, crops at a random place and
     mirrors left-right with probability 1/2, for each sample on its own (He et al. 2016, section

@@ -26,9 +26,9 @@ PIXELS = 3 * 32 * 32
 class CifarDataSet(DataSet):
     """Base of CIFAR-10 and CIFAR-100: 32x32 colour images.
 
-    Without ``data.path``, the files are looked for in ``$CLBENCH_DATA/<name>`` and
-    ``$CLBENCH_DATA``. The binary version is read directly; where only torchvision's Python version
-    lies there, torchvision reads it.
+    Without ``data.path``, the files are searched in ``$CLBENCH_DATA/<name>`` and
+    ``$CLBENCH_DATA``. The binary version is read directly. If only torchvision's Python version is
+    found, torchvision reads it.
     """
 
     name: ClassVar[str]
@@ -41,16 +41,16 @@ class CifarDataSet(DataSet):
     torchvision_folder: ClassVar[str]
 
     path: Path | None = None
-    """Folder with the binary version, or above it or torchvision's; None: ``$CLBENCH_DATA``."""
+    """Folder that holds the files, or their folder; null: ``$CLBENCH_DATA``."""
 
     download: bool = False
-    """Let torchvision fetch the files into ``data.path`` if they are not there yet."""
+    """Download missing files into ``data.path`` with torchvision."""
 
     def arrays(self) -> Arrays:
-        """Read the binary version, else through torchvision: uint8 ``(n, 3, 32, 32)``.
+        """Read uint8 ``(n, 3, 32, 32)`` images, from the binary version or through torchvision.
 
         Raises:
-            UsageError: the files are missing (with ways to get them) or malformed.
+            UsageError: the files are missing (the message says how to get them) or malformed.
         """
         folder = first_with(self._folders(), (*self.train_files, self.test_file))
         if folder is not None:
@@ -64,7 +64,7 @@ class CifarDataSet(DataSet):
         return Arrays(train_x, train_y, test_x, test_y, self.n_classes, 1 / 255)
 
     def default_model(self) -> str:
-        """The narrow ResNet-18 customary for CIFAR in continual learning."""
+        """Recommend the narrow ResNet-18 that is customary for CIFAR in continual learning."""
         return "slim_resnet18"
 
     def _folders(self) -> Iterator[Path]:
@@ -111,7 +111,7 @@ def read_cifar(file: Path, label_bytes: int) -> tuple[np.ndarray, np.ndarray]:
     """``(n, 3, 32, 32)`` uint8 images and ``(n,)`` int64 labels (the last, finest label byte).
 
     Raises:
-        UsageError: the file is not a whole number of records, or none.
+        UsageError: the file is unreadable, empty or not a whole number of records.
     """
     try:
         values = np.fromfile(file, dtype=np.uint8)

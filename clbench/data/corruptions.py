@@ -2,16 +2,16 @@
 
 Kinds and constants are those of CIFAR-10-C, the variant of ImageNet-C for small images (Hendrycks &
 Dietterich 2019, arXiv 1903.12261; constants compared with ``make_cifar_c.py`` of its authors), and
-are in pixels, made for sides near 32. Frost, pixelate and JPEG are left out, as in SCoLe.
+are in pixels, for sides near 32. Frost, pixelate and JPEG are left out, as in SCoLe.
 
-These are torch formulas, not the reference's OpenCV and ImageMagick calls, and differ as follows.
+The torch formulas here differ from the reference's OpenCV and ImageMagick calls as follows.
 All: no rounding to 8 bits in between; borders are replicated or reflected by one rule.
 ``motion_blur`` and ``snow`` interpolate along the trail; ``zoom_blur`` and ``snow`` zoom about the
 centre to the exact factor; ``elastic`` samples once instead of twice; ``spatter`` in water
 (severity 1-3) brightens the drops by their height and leaves out the relief of their edges, a rough
 approximation; ``saturate`` keeps pixels without colour as they are (the reference tints them red at
 severities 4 and 5), so it is the identity on gray images. ``fog`` and ``elastic`` follow the image
-instead of a fixed 32x32. None of it was compared image by image with the reference: unverified.
+instead of a fixed 32x32. The images were not compared with those of the reference.
 
 Every function takes ``(n, C, H, W)`` float32 in [0, 1], a severity and a CPU generator, and returns
 a new tensor of that shape, dtype, range and device; ``kind(x, s, g)`` is determined by its inputs.
@@ -32,7 +32,7 @@ Corruption = Callable[[Tensor, int, torch.Generator], Tensor]
 
 
 def check_corruption(kind: str, severity: int) -> None:
-    """Refuse what does not exist.
+    """Check the kind and the severity.
 
     Raises:
         UsageError: the kind is unknown, or the severity is not in 1..5. (In SCoLe's code severity 0
@@ -45,7 +45,7 @@ def check_corruption(kind: str, severity: int) -> None:
 
 
 def corrupt(kind: str, x: Tensor, severity: int, generator: torch.Generator) -> Tensor:
-    """Apply one of ``KINDS``; see the head of this file for shapes.
+    """Apply one of ``KINDS``; shapes are in this module's docstring.
 
     Raises:
         UsageError: see ``check_corruption``.
@@ -55,7 +55,7 @@ def corrupt(kind: str, x: Tensor, severity: int, generator: torch.Generator) -> 
 
 
 def none(x: Tensor, severity: int, generator: torch.Generator) -> Tensor:
-    """Leave the images as they are; draws nothing."""
+    """Return the images unchanged; draws nothing."""
     return x
 
 
@@ -66,13 +66,13 @@ def gaussian_noise(x: Tensor, severity: int, generator: torch.Generator) -> Tens
 
 
 def shot_noise(x: Tensor, severity: int, generator: torch.Generator) -> Tensor:
-    """Count photons: Poisson noise, ``photons`` on average where the image is white."""
+    """Add Poisson noise, with ``photons`` photons on average where the image is white."""
     photons = (500, 250, 100, 75, 50)[severity - 1]
     return (torch.poisson(x.cpu() * photons, generator) / photons).to(x.device)
 
 
 def impulse_noise(x: Tensor, severity: int, generator: torch.Generator) -> Tensor:
-    """Salt and pepper: a share of all values becomes 0 or 1."""
+    """Set a share of all values to 0 or 1 (salt and pepper noise)."""
     share = (0.01, 0.02, 0.03, 0.05, 0.07)[severity - 1]
     draw = filters.uniform(0, 1, tuple(x.shape), generator, x.device)
     salted = torch.where(draw > 1 - share / 2, torch.ones_like(x), x)
@@ -91,7 +91,7 @@ def gaussian_blur(x: Tensor, severity: int, generator: torch.Generator) -> Tenso
 
 
 def glass_blur(x: Tensor, severity: int, generator: torch.Generator) -> Tensor:
-    """Blur, give each pixel the value of itself or its upper, left or upper left one, and blur.
+    """Blur, replace each pixel by itself or its upper, left or upper left neighbour, and blur.
 
     The reference writes a swap of neighbours that NumPy's aliasing turns into this copy.
     """
@@ -110,7 +110,7 @@ def glass_blur(x: Tensor, severity: int, generator: torch.Generator) -> Tensor:
 
 
 def defocus_blur(x: Tensor, severity: int, generator: torch.Generator) -> Tensor:
-    """Blur with a disk, as a lens out of focus does; draws nothing."""
+    """Blur with a disk, like a lens out of focus; draws nothing."""
     radius, alias = ((0.3, 0.4), (0.4, 0.5), (0.5, 0.6), (1.0, 0.2), (1.5, 0.1))[severity - 1]
     return filters.blur(x, filters.disk(radius, alias))
 
@@ -141,7 +141,7 @@ def fog(x: Tensor, severity: int, generator: torch.Generator) -> Tensor:
 
 
 def snow(x: Tensor, severity: int, generator: torch.Generator) -> Tensor:
-    """Whiten the image and let flakes fall, each with a trail."""
+    """Whiten the image and add snowflakes with trails."""
     mean, std, factor, threshold, radius, sigma, keep = (
         (0.10, 0.2, 1.00, 0.60, 8, 3.0, 0.95),
         (0.10, 0.2, 1.00, 0.50, 10, 4.0, 0.90),
@@ -159,7 +159,7 @@ def snow(x: Tensor, severity: int, generator: torch.Generator) -> Tensor:
 
 
 def spatter(x: Tensor, severity: int, generator: torch.Generator) -> Tensor:
-    """Splash drops of water (severity 1-3) or mud (4 and 5) on the lens."""
+    """Add drops of water (severity 1-3) or mud (4 and 5) on the lens."""
     mean, std, sigma, threshold, strength = (
         (0.62, 0.1, 0.7, 0.70, 0.5),
         (0.65, 0.1, 0.8, 0.70, 0.5),
@@ -179,7 +179,7 @@ def spatter(x: Tensor, severity: int, generator: torch.Generator) -> Tensor:
 
 
 def contrast(x: Tensor, severity: int, generator: torch.Generator) -> Tensor:
-    """Draw every channel towards its mean over the image; draws no random numbers."""
+    """Move every channel towards its mean over the image; draws no random numbers."""
     factor = (0.75, 0.5, 0.4, 0.3, 0.15)[severity - 1]
     mean = x.mean((2, 3), keepdim=True)
     return (x - mean) * factor + mean
@@ -205,7 +205,7 @@ def saturate(x: Tensor, severity: int, generator: torch.Generator) -> Tensor:
 
 
 def elastic(x: Tensor, severity: int, generator: torch.Generator) -> Tensor:
-    """Bend the image: a random affine map of three points, then smooth random displacements."""
+    """Apply a random affine map of three points, then smooth random displacements."""
     push, smooth, jitter = (
         (0.00, 0.00, 0.08),
         (0.05, 0.20, 0.07),
@@ -235,7 +235,7 @@ def elastic(x: Tensor, severity: int, generator: torch.Generator) -> Tensor:
 
 
 def _luma(x: Tensor) -> Tensor:
-    """``(n, 1, H, W)``: brightness as the eye weighs it (ITU-R BT.601); the mean if not RGB."""
+    """``(n, 1, H, W)``: perceived brightness (ITU-R BT.601); the mean if not RGB."""
     if x.shape[1] != 3:
         return x.mean(1, keepdim=True)
     return (x * torch.tensor([0.299, 0.587, 0.114], device=x.device)[:, None, None]).sum(1, True)
@@ -273,4 +273,4 @@ KINDS: dict[str, Corruption] = {
 DETERMINISTIC = frozenset(
     {"none", "gaussian_blur", "defocus_blur", "zoom_blur", "contrast", "brightness", "saturate"}
 )
-"""The kinds that draw nothing: an image comes out the same each time."""
+"""The kinds without random numbers: they give the same image every time."""

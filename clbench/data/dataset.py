@@ -1,4 +1,4 @@
-"""What a data plug-in is: a frozen dataclass of settings that can load itself."""
+"""The base of data plug-ins: a frozen dataclass of settings that loads a data set."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ class DataSet(ABC):
         """Read the whole data set into host memory.
 
         Raises:
-            UsageError: the data are not there (with one line on how to get them) or malformed.
+            UsageError: the data are missing (the message says how to get them) or malformed.
         """
 
     def pool(self, device: torch.device) -> Pool:
-        """The data set on a device."""
+        """Load the data set onto a device."""
         return TensorPool(self.arrays(), device)
 
     def fresh(self, seed: int) -> DataSet | None:
-        """Other data of the same kind, drawn from a seed (>= 0); None where there are no others."""
+        """Generate other data of the same kind from a seed (>= 0); None if that is not possible."""
         return None
 
     def default_model(self) -> str:
-        """The model a run uses when the user names none; must not load the data."""
+        """Recommend a model for runs that name none; must not load the data."""
         return "mlp"

@@ -1,4 +1,4 @@
-"""Where data files are looked for, and what is said when they are not there."""
+"""Search paths of data files, and errors for missing ones."""
 
 from __future__ import annotations
 
@@ -14,10 +14,11 @@ DATA_VARIABLE = "CLBENCH_DATA"
 
 
 def data_roots(path: Path | None, name: str) -> list[Path]:
-    """The folders in which the files of data set ``name`` may lie, in order of search.
+    """List the folders to search for the files of data set ``name``, in order.
 
-    A path that the user gave is the only one: falling back to other copies would hide a typing
-    error. Otherwise ``$CLBENCH_DATA/<name>`` and ``$CLBENCH_DATA`` itself, if the variable is set.
+    If the user gave a path, only that is searched, because a fallback to other copies would hide a
+    typing error. Otherwise ``$CLBENCH_DATA/<name>`` and ``$CLBENCH_DATA`` itself, if the variable
+    is set.
     """
     if path is not None:
         return [path.expanduser()]
@@ -26,16 +27,16 @@ def data_roots(path: Path | None, name: str) -> list[Path]:
 
 
 def first_with(folders: Iterable[Path], names: Iterable[str]) -> Path | None:
-    """The first folder that holds a file of each of these names, or None."""
+    """Find the first folder that holds all of these files, or None."""
     wanted = list(names)
     return next((f for f in folders if all((f / name).is_file() for name in wanted)), None)
 
 
 def require_path(path: Path | None, name: str, what: str) -> Path:
-    """The user's path, home folder expanded.
+    """Return the user's path with the home folder expanded.
 
     Raises:
-        UsageError: there is none; ``what`` says what it should name.
+        UsageError: no path was given; ``what`` describes it.
     """
     if path is None:
         raise UsageError(f"data={name} reads your own files: set data.path={what}")
@@ -43,7 +44,7 @@ def require_path(path: Path | None, name: str, what: str) -> Path:
 
 
 def torchvision_datasets() -> ModuleType:
-    """``torchvision.datasets``, which is an optional dependency.
+    """Import ``torchvision.datasets``, an optional dependency.
 
     Raises:
         UsageError: torchvision is not installed.

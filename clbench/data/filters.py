@@ -1,6 +1,6 @@
-"""Image operations that the corruptions are made of: pure functions on ``(n, C, H, W)`` floats.
+"""Image operations for the corruptions: pure functions on ``(n, C, H, W)`` floats.
 
-Random numbers are drawn on the CPU and then moved, so that every device sees the same ones.
+Random numbers are drawn on the CPU and then moved, so that they are the same on every device.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ def uniform(
 def blur(x: Tensor, kernel: Tensor) -> Tensor:
     """Correlate every channel with one ``(rows, columns)`` CPU kernel of odd sides.
 
-    Borders are replicated. A sum of shifted images: on CPU several times faster than ``conv2d``
-    with one channel.
+    Borders are replicated. Computed as a sum of shifted images, which on a CPU is several times
+    faster than ``conv2d`` with one channel.
     """
     height, width = x.shape[-2:]
     down, right = kernel.shape[0] // 2, kernel.shape[1] // 2
@@ -70,11 +70,11 @@ def disk(radius: float, alias_sigma: float) -> Tensor:
 def warp(x: Tensor, matrix: tuple[tuple[float, float], tuple[float, float]]) -> Tensor:
     """Sample all images bilinearly at ``matrix @ (column, row)``, in pixels from the centre.
 
-    What lies outside is zero. One grid serves all images: they are passed as channels of one.
+    Outside the image is zero. One grid serves all images, which are passed as channels of one.
     """
     height, width = x.shape[-2:]
     (a, b), (c, d) = matrix
-    # grid_sample counts in half sides, which differ between rows and columns.
+    # grid_sample measures in half sides, which differ between rows and columns.
     theta = torch.tensor(
         [[[a, b * height / width, 0.0], [c * width / height, d, 0.0]]],
         device=x.device,
@@ -108,7 +108,7 @@ def motion_blur(x: Tensor, radius: int, sigma: float, degrees: Tensor) -> Tensor
     """Trail each image along its own direction: ``degrees`` is ``(n,)``, clockwise from the right.
 
     Weights fall off as one side of a Gaussian over at most ``2 * radius + 1`` pixels, as in
-    ImageMagick, which takes the nearest pixel where this interpolates.
+    ImageMagick; ImageMagick takes the nearest pixel, this function interpolates.
     """
     n_taps = min(2 * radius, int(4 * sigma)) + 1
     weights = [math.exp(-0.5 * (i / sigma) ** 2) for i in range(n_taps)]

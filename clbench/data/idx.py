@@ -36,7 +36,7 @@ _PARTS = (
 class IdxDataSet(DataSet):
     """Base of the MNIST family: four IDX files, 28x28 gray images, 10 classes.
 
-    Without ``data.path``, the files are looked for in ``$CLBENCH_DATA/<name>``,
+    Without ``data.path``, the files are searched in ``$CLBENCH_DATA/<name>``,
     ``$CLBENCH_DATA/<torchvision's name>/raw`` and the folder of Debian's ``dataset-*`` packages.
     """
 
@@ -45,16 +45,16 @@ class IdxDataSet(DataSet):
     debian_package: ClassVar[str | None] = None
 
     path: Path | None = None
-    """Folder with the four IDX files, or above torchvision's layout; None: the usual places."""
+    """Folder with the four IDX files, or with torchvision's folders; null: the usual places."""
 
     download: bool = False
-    """Let torchvision fetch the files into ``data.path`` if they are not there yet."""
+    """Download missing files into ``data.path`` with torchvision."""
 
     def arrays(self) -> Arrays:
         """Read the four files, uint8 ``(n, 28, 28)``.
 
         Raises:
-            UsageError: a file is missing (with ways to get it) or malformed.
+            UsageError: a file is missing (the message says how to get it) or malformed.
         """
         files = self._find()
         if files is None and self.download:
@@ -71,7 +71,7 @@ class IdxDataSet(DataSet):
         )
 
     def default_model(self) -> str:
-        """The small convolutional network of the SCoLe paper."""
+        """Recommend the small convolutional network of the SCoLe paper."""
         return "scole_cnn"
 
     def _folders(self) -> Iterator[Path]:
@@ -107,10 +107,10 @@ class IdxDataSet(DataSet):
 
 
 def find_idx(folder: Path) -> list[Path] | None:
-    """Training images, training labels, test images, test labels; None unless all are there.
+    """Find training images, training labels, test images and test labels; None unless all exist.
 
-    Both spellings in use, ``train-images-idx3-ubyte`` and ``train-images.idx3-ubyte``, are known,
-    with or without ``.gz``.
+    Both spellings in use, ``train-images-idx3-ubyte`` and ``train-images.idx3-ubyte``, are
+    recognised, with or without ``.gz``.
     """
     found = []
     for split, kind, n_dims in _PARTS:
@@ -127,7 +127,7 @@ def find_idx(folder: Path) -> list[Path] | None:
 
 
 def read_idx(file: Path, item_shape: tuple[int, ...]) -> np.ndarray:
-    """``(n, *item_shape)`` uint8: the content of an IDX file; compressed if named ``*.gz``.
+    """Read an IDX file, ``(n, *item_shape)`` uint8; a file named ``*.gz`` is decompressed.
 
     Raises:
         UsageError: the file is not an IDX file of uint8 items of this shape and its stated length.
@@ -141,7 +141,7 @@ def read_idx(file: Path, item_shape: tuple[int, ...]) -> np.ndarray:
             shape = struct.unpack(f">{n_dims}I", header[4:])
             if shape[1:] != item_shape or shape[0] == 0:
                 raise UsageError(f"{file}: holds shape {shape}, expected (n, {item_shape}), n >= 1")
-            # One byte more than stated, so that a longer file is found without reading it all.
+            # One byte more than stated detects a longer file without reading it all.
             values = stream.read(math.prod(shape) + 1)
     except (OSError, EOFError, zlib.error) as error:
         raise UsageError(f"{file}: cannot be read ({error}); fetch it again") from error

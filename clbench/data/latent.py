@@ -1,7 +1,7 @@
-"""A pool of latents: every sample of another pool as a frozen encoder sees it.
+"""A pool of latents: the samples of another pool, encoded by a frozen encoder.
 
-The latents of the pool's own samples are encoded once and come from the cache. What a scenario makes
-of raw samples (rotated, permuted, corrupted images) is encoded on request, every time.
+The latents of the pool's own samples are encoded once and read from the cache. Samples that a scenario
+transforms (rotated, permuted, corrupted images) are encoded on request, every time.
 """
 
 from __future__ import annotations
@@ -34,34 +34,34 @@ from clbench.util.hashing import sha256_of
 
 DTYPES = {"float32": torch.float32, "float16": torch.float16}
 Watch = Callable[[str, int], AbstractContextManager[Callable[[int], None]]]
-"""Opens a display of progress, of a title and a total, that is told what is done."""
+"""Opens a progress display with a title and a total; it is called with the number done."""
 
 
 @dataclass(frozen=True)
-class Telling:
-    """To whom an encoding tells what it does."""
+class ProgressSink:
+    """Receives progress and messages of an encoding."""
 
     watch: Watch = lambda title, total: nullcontext(lambda done: None)
     say: Callable[[str], None] = lambda line: None
-    """What has been encoded."""
+    """Called with a line when an encoding is done."""
     warn: Callable[[str], None] = lambda line: None
-    """What in the cache is damaged."""
+    """Called with a line when a cache entry is damaged."""
 
 
-SILENT = Telling()
+SILENT = ProgressSink()
 SPLITS: tuple[Split, ...] = ("train", "test")
 SMALL = 1 / 16
-"""Latents of a root mean square below this are scaled up."""
+"""Latents whose root mean square is below this are scaled up."""
 
 
 class LatentPool(Pool):
-    """``(d,)`` latents of float32 or float16 in place of raw samples; the same labels and order.
+    """Replaces raw samples by ``(d,)`` latents, float32 or float16, with the same labels and order.
 
-    Latents of pretrained networks have any magnitude (those of efficientnet_lite0 a root mean square
-    of 9.6, on which SGD at the learning rates of pixels ends at chance). ``scale`` is for that what
-    it is for pixels: the nearest power of two that brings the training latents to a root mean square
-    of about 1. It is 1 where that is between 1/16 and 1 already, as of pixels. (An untrained
-    efficientnet_lite0, which normalises nothing, has 1e-6: no optimizer would move on that.)
+    Latents of pretrained networks have any magnitude. (Those of efficientnet_lite0 have a root mean
+    square of 9.6; with it, SGD at learning rates for pixels ends at chance.) ``scale`` therefore is
+    the power of two that brings the training latents to a root mean square of about 1. It is 1 if
+    their root mean square is between 1/16 and 1, as for pixels. (An untrained efficientnet_lite0,
+    which normalises nothing, has 1e-6, too small for any optimizer.)
     """
 
     def __init__(
@@ -72,24 +72,24 @@ class LatentPool(Pool):
         *,
         data: str = "",
         threads: int = 1,
-        telling: Telling = SILENT,
+        sink: ProgressSink = SILENT,
     ) -> None:
         """Open the latents in the cache, or encode them now.
 
         Args:
             raw: the samples.
-            encoder: its settings.
-            plugin: where it is.
-            data: name of the data set, for people.
-            threads: to encode on; 0: as many as torch likes.
-            telling: to whom.
+            encoder: the settings of the encoder.
+            plugin: the encoder's plug-in.
+            data: name of the data set, for messages.
+            threads: CPU threads for encoding; 0: torch's default.
+            sink: receives progress and messages.
 
         Raises:
             UsageError: the encoder does not take the samples, or its weights are not there.
             ClbenchError: the cache cannot be written.
         """
         self._raw, self._encoder, self._plugin = raw, encoder, plugin
-        self._data, self._threads, self._telling = data, threads, telling
+        self._data, self._threads, self._sink = data, threads, sink
         self.n_classes, self.parts, self.device = raw.n_classes, raw.parts, raw.device
         self.dtype = DTYPES[encoder.dtype]
         with self._explained("cannot be built"):
@@ -100,15 +100,15 @@ class LatentPool(Pool):
         self._network = network.to(raw.device)
         place = {**self.recipe, "engine_sha256": _engine(encoder, plugin), **self._platform()}
         latents, self.meta = latent_cache.fetch(
-            place, lambda folder: self._make(folder, place), telling.warn
+            place, lambda folder: self._make(folder, place), sink.warn
         )
         self.input_shape, self.scale = self.meta.shape[1:], self.meta.scale
-        # On a CPU the pages of the file itself, shared by all processes.
+        # On a CPU these are the pages of the file itself, shared by all processes.
         self._latents = torch.from_numpy(latents).to(self.device)
 
     @property
     def raw(self) -> Pool:
-        """The pool that was encoded."""
+        """The pool of raw samples."""
         return self._raw
 
     def size(self, split: Split) -> int:
@@ -120,7 +120,7 @@ class LatentPool(Pool):
         return self._raw.labels(split)
 
     def gather(self, split: Split, index: np.ndarray) -> Tensor:
-        """``(len(index), d)``: rows of one resident matrix, on the device."""
+        """Gather ``(len(index), d)`` rows of one resident matrix, on the device."""
         rows = torch.as_tensor(index, device=self.device)
         if split == "test":
             rows = rows + self._raw.size("train")
@@ -129,32 +129,32 @@ class LatentPool(Pool):
     def changed(
         self, split: Split, index: np.ndarray, change: Callable[[Tensor], Tensor]
     ) -> Tensor:
-        """``(len(index), d)``: latents of what ``change`` makes of the raw samples."""
+        """Encode ``(len(index), d)`` latents of raw samples transformed by ``change``."""
         before = self._raw.gather(split, index)
         after = change(before)
         if after is before:
             return self.gather(split, index)
         self.encoded += len(after)
-        with seeding.preserved(self._threads):  # the bits of the latents in the cache
+        with seeding.preserved(self._threads):  # equal bit for bit to the latents in the cache
             return torch.cat([*self._encode(after)])
 
     def factors(self, split: Split, index: np.ndarray) -> Mapping[str, np.ndarray]:
-        """Those of the raw samples."""
+        """The factors of the raw samples."""
         return self._raw.factors(split, index)
 
     def tuning(self) -> LatentPool:
-        """The latents of the raw pool's tuning pool: the test split is not encoded, nor read."""
+        """The latents of the raw pool's tuning pool; the test split is neither encoded nor read."""
         return LatentPool(
             self._raw.tuning(),
             self._encoder,
             self._plugin,
             data=f"{self._data} (tuning)",
             threads=self._threads,
-            telling=self._telling,
+            sink=self._sink,
         )
 
     def describe(self) -> dict[str, Any]:
-        """What was encoded by what, and what it took, for the record."""
+        """Describe data, encoder and encoding costs for the record."""
         return {
             **self.recipe,
             "latents": self.meta.shape[1],
@@ -165,7 +165,7 @@ class LatentPool(Pool):
         }
 
     def _platform(self) -> dict[str, Any]:
-        """What the last bits of latents depend on; not part of the pool's identity."""
+        """The platform, on which the last bits of latents depend; not part of the pool's identity."""
         device = self.device
         return {
             "torch": torch.__version__,
@@ -175,10 +175,10 @@ class LatentPool(Pool):
         }
 
     def _encode(self, x: Tensor) -> Iterator[Tensor]:
-        """Latents of raw samples, batch by batch.
+        """Encode raw samples batch by batch.
 
-        Every batch that the network sees has the same size, the last one being filled up: the last
-        bits of a sample's latents would depend on it. So equal samples have equal latents.
+        All batches have the same size (the last one is padded), because the last bits of a sample's
+        latents depend on the batch size. So equal samples have equal latents.
         """
         size = self._encoder.batch_size
         for start in range(0, len(x), size):
@@ -192,7 +192,7 @@ class LatentPool(Pool):
 
     @contextmanager
     def _explained(self, what: str) -> Iterator[None]:
-        """Whatever a third party's network raises, in one line with the line of the plug-in."""
+        """Turn an error of a third party's network into one line, with the line in the plug-in."""
         try:
             yield
         except ClbenchError:
@@ -221,16 +221,16 @@ class LatentPool(Pool):
         return small
 
     def _make(self, folder: Path, place: dict[str, Any]) -> Meta:
-        """Encode both splits into ``folder/latents.npy``, holding one batch at a time."""
+        """Encode both splits into ``folder/latents.npy``, one batch at a time."""
         sizes: dict[Split, int] = {s: self._raw.size(s) for s in SPLITS}
         total, done = sum(sizes.values()), 0
         with Count():
-            pass  # loading the counter takes a second that is not the encoder's
+            pass  # loading the counter takes a second, which is not part of the encoding
         title = f"encoding {self._data or 'data'} with {self._plugin.name}"
         started = time.perf_counter()
         out: np.ndarray | None = None
         flops, squares = 0, 0.0
-        with seeding.preserved(self._threads), self._telling.watch(title, total) as report:
+        with seeding.preserved(self._threads), self._sink.watch(title, total) as report:
             for batch in self._batches(sizes):
                 with Count() if out is None else nullcontext() as count:
                     z = torch.cat([*self._encode(batch)])
@@ -249,7 +249,7 @@ class LatentPool(Pool):
         assert out is not None  # a pool has samples
         out.flush()  # type: ignore[attr-defined]
         seconds = time.perf_counter() - started
-        self._telling.say(f"{title}: {total} samples in {seconds:.1f} s")
+        self._sink.say(f"{title}: {total} samples in {seconds:.1f} s")
         return Meta(
             format=latent_cache.FORMAT,
             data=self._data,
@@ -272,9 +272,9 @@ class LatentPool(Pool):
 
 
 def _recipe(raw: Pool, encoder: Encoder, plugin: Plugin, weights: str) -> dict[str, Any]:
-    """All that latents follow from, up to the last bits of another platform.
+    """Everything that determines the latents, up to the last bits on another platform.
 
-    A file's name says nothing of what is in it: paths are left out, the weights' hash is in.
+    A file's name does not determine its content: paths are left out, the weights' hash is included.
     """
     settings = {f.name: getattr(encoder, f.name) for f in dataclasses.fields(encoder)}
     return {
@@ -292,9 +292,9 @@ def _recipe(raw: Pool, encoder: Encoder, plugin: Plugin, weights: str) -> dict[s
 
 
 def _power_of_two(mean_square: float) -> float:
-    """The power of two nearest to ``1 / sqrt(mean_square)``; 1 for what pixels may be.
+    """The power of two nearest to ``1 / sqrt(mean_square)``; 1 for magnitudes as of pixels.
 
-    Rounded so that neither the last bits nor the tenth that tuning leaves out change it.
+    It is rounded so that neither the last bits nor the 10 % that tuning leaves out change it.
     """
     if SMALL**2 <= mean_square <= 1 or mean_square == 0:
         return 1.0
@@ -302,5 +302,5 @@ def _power_of_two(mean_square: float) -> float:
 
 
 def _engine(encoder: Encoder, plugin: Plugin) -> str:
-    """Hash of the engine under the encoder: an entry made by another engine is not found."""
+    """Hash of the engine that the encoder uses; another engine finds no entry of this one."""
     return source_sha256(plugin.path, *encoder.files())["engine"]

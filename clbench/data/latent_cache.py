@@ -1,9 +1,9 @@
-"""The latent cache: what was encoded by what, once, on disk.
+"""The latent cache: encoded data sets on disk.
 
-An entry is a folder named by the hash of its recipe: ``latents.npy``, one ``(n, d)`` matrix, and
-``meta.json``, which repeats the recipe and has the checksum of the matrix file. An entry is written
-beside its place and renamed into it, under a lock, so that it is whole or not there, and two
-processes encode once. Reading is checked: what is damaged is named and made anew.
+An entry is a folder named by the hash of its recipe. It holds ``latents.npy``, one ``(n, d)`` matrix,
+and ``meta.json``, which repeats the recipe and has the checksum of the matrix file. An entry is written
+to a temporary folder and renamed, under a lock, so that it is never incomplete, and two
+processes encode once. Reading checks the entry: a damaged one is reported and encoded again.
 """
 
 from __future__ import annotations
@@ -28,36 +28,36 @@ from clbench.errors import ClbenchError
 from clbench.util.hashing import file_sha256, sha256_of
 
 FORMAT = 1
-"""Of an entry; one of another format is made anew."""
+"""Format of an entry; an entry of another format is encoded again."""
 CACHE_VARIABLE = "CLBENCH_CACHE"
 KEY_LENGTH = 16
 
 
 @dataclass(frozen=True)
 class Meta:
-    """``meta.json``: what an entry holds."""
+    """The content of ``meta.json``."""
 
     format: int
     data: str
     """Name of the data set, for people."""
     recipe: dict[str, Any]
-    """All that the latents follow from; the entry's name is its hash."""
+    """Everything that determines the latents; its hash is the entry's name."""
     shape: tuple[int, int]
     dtype: str
     sha256: str
-    """Of the bytes of ``latents.npy``."""
+    """Hash of the bytes of ``latents.npy``."""
     flops_per_sample: int
-    """A multiply-add is two."""
+    """Operations per sample; a multiply-add counts as two."""
     scale: float
     """Brings the latents of train to about the unit range: a power of two, at most 1."""
     seconds: float
-    """That encoding took."""
+    """Seconds that the encoding took."""
     clbench: str
     made: str
 
 
 class Damaged(Exception):
-    """An entry that cannot be used; one line: why."""
+    """The entry cannot be used; the message says why."""
 
 
 def home() -> Path:
@@ -80,10 +80,10 @@ def key_of(recipe: Mapping[str, Any]) -> str:
 
 
 def read_meta(folder: Path) -> Meta:
-    """What an entry says of itself.
+    """Read the metadata of an entry.
 
     Raises:
-        Damaged: it says nothing that could be used.
+        Damaged: the metadata cannot be used.
     """
     try:
         data = json.loads((folder / "meta.json").read_bytes())
@@ -91,19 +91,19 @@ def read_meta(folder: Path) -> Meta:
             raise Damaged(f"made by another version (format {data['format']}, not {FORMAT})")
         meta = Meta(**{**data, "shape": tuple(data["shape"])})
         if key_of(meta.recipe) != folder.name:
-            raise Damaged("is of another recipe than its name says")
+            raise Damaged("its recipe does not match its name")
     except OSError as error:
         raise Damaged(f"meta.json: {error.strerror}") from error
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-        raise Damaged("meta.json is not what the cache writes") from error
+        raise Damaged("meta.json is malformed") from error
     return meta
 
 
 def check(folder: Path) -> Meta:
-    """What an entry says of itself, its latents read once and compared with their checksum.
+    """Read the metadata of an entry and compare its latents with their checksum.
 
     Raises:
-        Damaged: they are not what was written.
+        Damaged: the latents differ from what was written.
     """
     meta = read_meta(folder)
     try:
@@ -111,12 +111,12 @@ def check(folder: Path) -> Meta:
     except OSError as error:
         raise Damaged(f"latents.npy: {error.strerror}") from error
     if found != meta.sha256:
-        raise Damaged("latents.npy is not what was written (checksum)")
+        raise Damaged("latents.npy does not match its checksum")
     return meta
 
 
 def open_checked(folder: Path) -> tuple[np.ndarray, Meta]:
-    """An entry's ``(n, d)`` latents, memory-mapped (written to, they change in memory alone).
+    """Map an entry's ``(n, d)`` latents into memory; writes to them do not reach the file.
 
     Raises:
         Damaged: see ``check``.
@@ -127,7 +127,7 @@ def open_checked(folder: Path) -> tuple[np.ndarray, Meta]:
     except (OSError, ValueError) as error:
         raise Damaged("latents.npy is not a matrix") from error
     if latents.shape != meta.shape or latents.dtype.name != meta.dtype:
-        raise Damaged("latents.npy has not the shape and dtype that meta.json says")
+        raise Damaged("latents.npy does not have the shape and dtype of meta.json")
     return latents, meta
 
 
@@ -136,13 +136,13 @@ def fetch(
     make: Callable[[Path], Meta],
     warn: Callable[[str], None],
 ) -> tuple[np.ndarray, Meta]:
-    """An entry's latents, from the cache or made now; processes that want the same one wait.
+    """Return an entry's latents, encoded now if they are not cached; other processes wait.
 
     Args:
-        recipe: what they follow from.
-        make: writes ``latents.npy`` into the folder it is given and says what it holds; the
-            checksum is entered afterwards.
-        warn: told, in a line, of an entry that is damaged and made anew.
+        recipe: what determines the latents.
+        make: writes ``latents.npy`` into the given folder and returns the metadata; the
+            checksum is added afterwards.
+        warn: called with a line if a damaged entry is encoded again.
 
     Raises:
         ClbenchError: the cache cannot be written.
@@ -151,13 +151,13 @@ def fetch(
     try:
         return open_checked(folder)
     except Damaged:
-        pass  # not there, or being replaced, or damaged: seen again once the lock is ours
+        pass  # missing, being replaced or damaged: checked again under the lock
     with _locked(folder):
         if folder.exists():
             try:
                 return open_checked(folder)
             except Damaged as why:
-                warn(f"warning: cache entry {folder.name}: {why}; encoding anew")
+                warn(f"warning: cache entry {folder.name}: {why}; encoding again")
         with _writing(folder) as part:
             meta = make(part)
             meta = dataclasses.replace(meta, sha256=file_sha256(part / "latents.npy"))
@@ -175,15 +175,15 @@ def _locked(folder: Path) -> Iterator[None]:
     except OSError as error:
         raise ClbenchError(
             f"the cache {folder.parent} cannot be written ({error.strerror}): set {CACHE_VARIABLE} "
-            "to a folder that can"
+            "to a writable folder"
         ) from error
 
 
 @contextmanager
 def _writing(folder: Path) -> Iterator[Path]:
-    """A folder beside an entry's place, which becomes the entry at the end; the lock is held."""
+    """Open a temporary folder that becomes the entry at the end; the caller holds the lock."""
     for left in folder.parent.glob(f".{folder.name}.*.part"):
-        shutil.rmtree(left, ignore_errors=True)  # of a process that was killed
+        shutil.rmtree(left, ignore_errors=True)  # left by a process that was killed
     part = Path(tempfile.mkdtemp(".part", f".{folder.name}.", folder.parent))
     try:
         yield part
@@ -194,7 +194,7 @@ def _writing(folder: Path) -> Iterator[Path]:
 
 
 def entries(pattern: str = "*") -> list[Path]:
-    """The entries whose name, encoder or data match a shell pattern, the oldest first."""
+    """List the entries whose name, encoder or data match a shell pattern, the oldest first."""
     folder = root()
     if not folder.is_dir():
         return []
@@ -217,7 +217,7 @@ def _matches(path: Path, pattern: str) -> bool:
 
 
 def clear(folder: Path) -> None:
-    """Remove an entry; whoever has it open keeps what they have."""
+    """Remove an entry; processes that have it open can still read it."""
     with _locked(folder):
         shutil.rmtree(folder)
 
@@ -228,5 +228,5 @@ def size_of(folder: Path) -> int:
 
 
 def now() -> str:
-    """The time in UTC, as records have it."""
+    """The time in UTC, in the format of records."""
     return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

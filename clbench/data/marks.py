@@ -1,4 +1,4 @@
-"""Marks on images: attributes that are easy to see and say nothing of the class.
+"""Marks on images: attributes that are easy to see and independent of the class.
 
 They stand in for the backgrounds of Waterbirds (Sagawa et al. 2020, arXiv 1911.08731) and the
 colours of Colored MNIST (Arjovsky et al. 2019, arXiv 1907.02893) on images of any size, gray ones
@@ -26,7 +26,7 @@ PERIODS = 2
 
 
 def check_mark(kind: str) -> None:
-    """Refuse what does not exist.
+    """Check the kind of mark.
 
     Raises:
         UsageError: the kind is unknown.
@@ -36,14 +36,14 @@ def check_mark(kind: str) -> None:
 
 
 def mark(kind: str, x: Tensor, value: int, n: int, strength: float) -> Tensor:
-    """Show one of ``n`` values of an attribute on images.
+    """Draw one of ``n`` values of an attribute on images.
 
     Args:
         kind: one of ``KINDS``.
         x: ``(m, C, H, W)`` float32 in [0, 1]; is not changed.
         value: ``0 <= value < n``.
         n: how many values there are, at least 2.
-        strength: in (0, 1); at 1 ``background`` and ``stripes`` leave nothing of the image.
+        strength: in (0, 1); at 1 ``background`` and ``stripes`` hide the image.
 
     Returns:
         Same shape, dtype, range and device.

@@ -1,6 +1,6 @@
 """Pools: data sets as device-resident tensors.
 
-A pool says *what a sample is*; a scenario decides which samples come, and when.
+A pool says *what a sample is*; a scenario decides which samples are delivered, and when.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class Arrays:
     ``train_x``, ``test_x``: ``(n, ...)`` of one shape and dtype, uint8 for images (``(n, H, W)`` or
     ``(n, C, H, W)``) or float32 for vectors; ``train_y``, ``test_y``: ``(n,)`` int64 labels in
     ``[0, n_classes)``. ``scale`` brings a raw value to the unit range (``1/255`` for images).
-    ``parts`` is the number of classes of each data set, in label order, where several were joined.
+    ``parts`` is the number of classes of each joined data set, in label order.
     """
 
     train_x: np.ndarray
@@ -65,8 +65,8 @@ class Arrays:
 class Pool(ABC):
     """A data set that lives on one device, in its native dtype.
 
-    ``train`` is everything one may learn from, ``test`` what is scored. Scaling to floats is the
-    first layer of the model, so that a memory stores what the pool stores.
+    ``train`` is for learning, ``test`` for scoring. Scaling to floats is the first layer of the
+    model, so that a memory stores samples in the pool's dtype.
     """
 
     n_classes: int
@@ -76,32 +76,32 @@ class Pool(ABC):
     sha256: str
     device: torch.device
     parts: tuple[int, ...] = ()
-    """Classes of each data set, in label order, where several were joined; else none."""
+    """Number of classes of each joined data set, in label order; else empty."""
     frozen_bytes: int = 0
-    """Bytes of the encoder in front of the samples, where there is one."""
+    """Bytes of the encoder; 0 without one."""
     encoded: int = 0
-    """Samples encoded on request so far, beside those that were encoded once for all."""
+    """Samples encoded on request so far; the cached ones do not count."""
 
     @property
     def raw(self) -> Pool:
-        """The pool of what transforms act on: this one, but for pools of latents."""
+        """The pool of raw samples, on which transforms act; pools of latents override it."""
         return self
 
     def changed(
         self, split: Split, index: np.ndarray, change: Callable[[Tensor], Tensor]
     ) -> Tensor:
-        """``(len(index), *input_shape)``: those samples as a transform of the raw ones shows them.
+        """Gather ``(len(index), *input_shape)`` samples, transformed by ``change``.
 
-        ``change`` takes and returns raw samples and may return what it was given.
+        ``change`` takes and returns raw samples, and may return its argument.
         """
         return change(self.gather(split, index))
 
     def factors(self, split: Split, index: np.ndarray) -> Mapping[str, np.ndarray]:
-        """``(n,)`` numbers or names by factor: what is known of how some samples were made."""
+        """``(n,)`` numbers or names by factor: known attributes of some samples."""
         return {}
 
     def describe(self) -> dict[str, Any] | None:
-        """What was encoded by what, for the record; None where nothing was."""
+        """Describe the encoding for the record; None without an encoder."""
         return None
 
     @abstractmethod
@@ -118,10 +118,10 @@ class Pool(ABC):
 
     @abstractmethod
     def tuning(self) -> Pool:
-        """The same pool with its test split out of reach.
+        """The same pool without access to its test split.
 
-        What was ``train`` is parted once, stratified, by a hash of each sample and so the same for
-        every seed: nine tenths to learn from, one tenth (``val``) to score on.
+        ``train`` is split once, stratified, by a hash of each sample, and therefore equally for
+        every seed: 90 % for learning, 10 % (``val``) for scoring.
         """
 
 
@@ -152,7 +152,7 @@ class TensorPool(Pool):
         return self._x[split].index_select(0, torch.as_tensor(index, device=self.device))
 
     def tuning(self) -> TensorPool:
-        """The training split alone, parted into nine tenths to learn from and one to score on."""
+        """The training split alone: 90 % for learning, 10 % for scoring."""
         held_out = validation_mask(self._arrays.train_x, self._arrays.train_y)
         x, y = self._arrays.train_x, self._arrays.train_y
         return TensorPool(

@@ -1,4 +1,4 @@
-"""Cutting a data set that comes in one piece into a training and a test part."""
+"""Splits a data set into a training and a test part."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from clbench.data.pool import Arrays
 
 
 def split_every(every: int, x: np.ndarray, y: np.ndarray, scale: float) -> Arrays:
-    """Make every ``every``-th sample of each class a test sample; the same on every call.
+    """Make every ``every``-th sample of each class a test sample; deterministic.
 
     Args:
         every: at least 2; the ``every``-th, ``2 * every``-th, ... sample of a class is held out.

@@ -1,4 +1,4 @@
-"""Domain transforms: what a domain-incremental scenario does to the samples of domain d."""
+"""Domain transforms: how a domain-incremental scenario changes the samples of domain d."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from clbench.data.marks import check_mark, mark
 from clbench.data.pool import Pool, Split
 from clbench.errors import UsageError
 
-CHUNK = 1024  # images that are floats at one time; fixed, as it orders the random numbers
+CHUNK = 1024  # images that are floats at one time; fixed, because it determines the random numbers
 
 
 @dataclass(frozen=True)
@@ -27,37 +27,37 @@ class Transform(ABC):
     @property
     @abstractmethod
     def n_domains(self) -> int | None:
-        """How many domains there are; None: endless."""
+        """The number of domains; None: endless."""
 
     @abstractmethod
     def __call__(self, x: Tensor, domain: int, generator: torch.Generator) -> Tensor:
-        """Samples as they look in a domain.
+        """Transform samples to a domain.
 
         Args:
             x: ``(n, *input_shape)`` in the pool's dtype, on any device; is not changed.
             domain: ``0 <= domain < n_domains``.
-            generator: on the CPU; where the transform has randomness of its own, it draws here.
+            generator: on the CPU; source of the transform's random numbers.
 
         Returns:
-            Same shape, dtype and device; may be ``x`` itself.
+            A tensor of the same shape, dtype and device; may be ``x`` itself.
         """
 
     def bound(self, split: Split, index: np.ndarray) -> Transform:
-        """The transform for certain samples of the pool; it may know more of them than pixels."""
+        """The transform for given samples of the pool; it may use their attributes."""
         return self
 
     def factors(
         self, pool: Pool, split: Split, index: np.ndarray, domain: int
     ) -> Mapping[str, np.ndarray]:
-        """``(n,)`` numbers or names by factor: what is known of samples as a domain shows them."""
+        """``(n,)`` numbers or names by factor: known attributes of samples in a domain."""
         return pool.factors(split, index)
 
     @abstractmethod
     def describe(self, domain: int) -> str:
-        """What a domain does, for records and hashes: equal strings mean equal transforms."""
+        """Describe a domain for records and hashes; equal strings mean equal transforms."""
 
     def check(self, input_shape: tuple[int, ...]) -> None:
-        """Refuse before the run samples that the transform does not take.
+        """Check before the run that the transform takes such samples.
 
         Raises:
             UsageError: the samples are vectors, and the transform needs images.
@@ -81,7 +81,7 @@ class Permute(Transform):
     """
 
     seed: int
-    """Root of the permutations: domain d has the same one whatever ``n`` is."""
+    """Seed of the permutations; that of domain d does not depend on ``n``."""
 
     n: int | None = None
     """The number of domains; None: endless."""
@@ -101,7 +101,7 @@ class Permute(Transform):
         return flat.index_select(-1, order).reshape(x.shape)
 
     def _order(self, domain: int, n_pixels: int) -> np.ndarray:
-        # Sorting raw bits: NumPy keeps its bit streams over versions, not its permutation().
+        # Sorts raw bits, because NumPy keeps its bit streams stable, but not permutation().
         bits = np.random.PCG64(np.random.SeedSequence(self.seed, spawn_key=(domain,)))
         return np.argsort(bits.random_raw(n_pixels), kind="stable")
 
@@ -116,14 +116,14 @@ class Permute(Transform):
 
 @dataclass(frozen=True)
 class Rotate(Transform):
-    """Rotations about the centre, bilinear, with zeros coming in at the corners."""
+    """Rotations about the centre, bilinear, with zeros at the corners."""
 
     degrees: tuple[float, ...]
     """The angle of each domain, counter-clockwise."""
 
     @property
     def n_domains(self) -> int:
-        """As many as angles."""
+        """The number of angles."""
         return len(self.degrees)
 
     def __call__(self, x: Tensor, domain: int, generator: torch.Generator) -> Tensor:
@@ -146,10 +146,10 @@ class Corrupt(Transform):
     """Common corruptions, one kind for each domain; see ``clbench.data.corruptions``."""
 
     kinds: tuple[str, ...]
-    """The kind of each domain; ``none`` leaves the samples alone."""
+    """The kind of each domain; ``none`` leaves the samples unchanged."""
 
     severity: int
-    """1 (weak) to 5 (strong)."""
+    """From 1 (weak) to 5 (strong)."""
 
     scale: float
     """Brings a raw value of the pool to the unit range, as ``Pool.scale`` does."""
@@ -160,11 +160,11 @@ class Corrupt(Transform):
 
     @property
     def n_domains(self) -> int:
-        """As many as kinds."""
+        """The number of kinds."""
         return len(self.kinds)
 
     def __call__(self, x: Tensor, domain: int, generator: torch.Generator) -> Tensor:
-        """Corrupt; every call goes on drawing from ``generator`` where it stands."""
+        """Corrupt; every call draws further numbers from ``generator``."""
         self._check_domain(domain)
         kind = self.kinds[domain]
         if kind == "none":
@@ -182,19 +182,19 @@ class Corrupt(Transform):
 
 @dataclass(frozen=True)
 class Mark(Transform):
-    """Marks that say nothing of the class, one value of an attribute for each domain.
+    """Marks independent of the class, one value of an attribute for each domain.
 
     See ``clbench.data.marks``.
     """
 
     kind: str
-    """What is drawn: ``background``, ``stripes`` or ``patch``."""
+    """The kind of mark: ``background``, ``stripes`` or ``patch``."""
 
     n: int
     """The number of values."""
 
     strength: float
-    """Between 0 (nothing of the mark shows) and 1 (nothing else shows, where the mark is)."""
+    """From 0 (the mark is invisible) to 1 (it hides the image where it lies)."""
 
     scale: float
     """Brings a raw value of the pool to the unit range, as ``Pool.scale`` does."""
@@ -204,7 +204,7 @@ class Mark(Transform):
 
     @property
     def n_domains(self) -> int:
-        """As many as values."""
+        """The number of values."""
         return self.n
 
     def __call__(self, x: Tensor, domain: int, generator: torch.Generator) -> Tensor:
@@ -221,7 +221,7 @@ class Mark(Transform):
 
 
 def _on_floats(x: Tensor, scale: float, transform: Callable[[Tensor], Tensor]) -> Tensor:
-    """Apply to ``(m, C, H, W)`` float32 chunks of ``x * scale``, and go back to its dtype."""
+    """Apply to ``(m, C, H, W)`` float32 chunks of ``x * scale``, and convert back to its dtype."""
     images = x.unsqueeze(1) if x.dim() == 3 else x
     out = torch.empty_like(images)
     for start in range(0, len(x), CHUNK):

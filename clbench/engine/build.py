@@ -17,7 +17,7 @@ from torch import nn
 from clbench import seeding
 from clbench.configure.config import RunConfig
 from clbench.data.augment import check_augment
-from clbench.data.latent import SILENT, LatentPool, Telling
+from clbench.data.latent import SILENT, LatentPool, ProgressSink
 from clbench.data.pool import Pool
 from clbench.errors import ClbenchError, UsageError
 from clbench.plugins.registry import line_of
@@ -126,7 +126,7 @@ def load_pool(
     config: RunConfig,
     device: torch.device,
     pools: dict[Any, Pool] | None = None,
-    telling: Telling = SILENT,
+    sink: ProgressSink = SILENT,
 ) -> Pool:
     """A run's data on a device: raw, or their latents where it has an encoder.
 
@@ -134,7 +134,7 @@ def load_pool(
         config: the run.
         device: where the pool lives and the encoder runs.
         pools: pools loaded before, by (settings, device); extended.
-        telling: to whom the encoder tells its progress.
+        sink: receives the progress of the encoder.
 
     Raises:
         UsageError: the data or the encoder's weights are not there, or do not fit together.
@@ -157,26 +157,26 @@ def load_pool(
             config.plugins["encoder"],
             data=config.plugins["data"].name,
             threads=config.common.threads,
-            telling=telling,
+            sink=sink,
         )
     return pools[encoded]
 
 
 def prepare(
-    config: RunConfig, pools: dict[Any, Pool] | None = None, telling: Telling = SILENT
+    config: RunConfig, pools: dict[Any, Pool] | None = None, sink: ProgressSink = SILENT
 ) -> Run:
     """Load the data, make the stream, and refuse what cannot be run.
 
     Args:
         config: the run.
         pools: pools loaded before, by (settings, device); extended.
-        telling: to whom the encoder tells its progress.
+        sink: receives the progress of the encoder.
 
     Raises:
         UsageError: the data, the stream or the strategy's needs do not fit.
     """
     device = choose_device(config.common.device)
-    pool = load_pool(config, device, pools, telling)
+    pool = load_pool(config, device, pools, sink)
     check_augment(config.data.augment, pool.input_shape)
     stream: Stream = config.scenario.stream(pool, config.common.seed)
     check_classes(stream)

@@ -19,7 +19,7 @@ import yaml
 from filelock import FileLock, Timeout
 
 from clbench.configure.config import resolve_point
-from clbench.data.latent import Telling
+from clbench.data.latent import ProgressSink
 from clbench.data.pool import Pool
 from clbench.engine import checkpoint
 from clbench.engine.assemble import assemble
@@ -84,9 +84,9 @@ def run_all(points: list[dict[str, Any]], options: Options) -> Iterator[Done]:
         UsageError: any of the runs cannot be done as asked; none was started.
     """
     pools: dict[Any, Pool] = {}
-    telling = telling_of(options)
+    sink = sink_of(options)
     for point in points:
-        run = prepare(resolve_point(point), pools, telling)
+        run = prepare(resolve_point(point), pools, sink)
         check_network(run.config.common.diagnostics, run.strategy())
         _check_end(run)
         check_folder(run, options)
@@ -94,14 +94,14 @@ def run_all(points: list[dict[str, Any]], options: Options) -> Iterator[Done]:
         yield from _in_processes(points, options)
         return
     for number, point in enumerate(points):
-        yield _attempt(number, prepare(resolve_point(point), pools, telling), options)
+        yield _attempt(number, prepare(resolve_point(point), pools, sink), options)
 
 
-def telling_of(options: Options) -> Telling:
+def sink_of(options: Options) -> ProgressSink:
     """To whom encoders tell their progress; of damage they tell even when it should be quiet."""
     if options.quiet:
-        return Telling(warn=tracking.say)
-    return Telling(tracking.counted, tracking.say, tracking.say)
+        return ProgressSink(warn=tracking.say)
+    return ProgressSink(tracking.counted, tracking.say, tracking.say)
 
 
 def _in_processes(points: list[dict[str, Any]], options: Options) -> Iterator[Done]:
@@ -123,7 +123,7 @@ def _in_processes(points: list[dict[str, Any]], options: Options) -> Iterator[Do
 
 
 def _work(number: int, point: dict[str, Any], options: Options) -> Done:
-    return _attempt(number, prepare(resolve_point(point), telling=telling_of(options)), options)
+    return _attempt(number, prepare(resolve_point(point), sink=sink_of(options)), options)
 
 
 def _attempt(number: int, run: Run, options: Options) -> Done:

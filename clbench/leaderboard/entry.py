@@ -26,7 +26,7 @@ MAX_ENTRIES = 1000
 """Of one board; more are not read."""
 MAX_RUNS = 100
 """Of one entry; more are not read."""
-MOST_FAULTS = 5
+MAX_FAULTS = 5
 """Told of one file."""
 TIERS = ("self-reported", "validated", "reproduced", "held-out")
 
@@ -159,9 +159,9 @@ def read_record(path: Path) -> Record:
     data = read_json(path)
     wrong = faults(data)
     if wrong:
-        more = f" (and {len(wrong) - MOST_FAULTS} more)" if len(wrong) > MOST_FAULTS else ""
+        more = f" (and {len(wrong) - MAX_FAULTS} more)" if len(wrong) > MAX_FAULTS else ""
         raise FileError(
-            f"{path}: {'; '.join(wrong[:MOST_FAULTS])}{more}; copy the run's record again"
+            f"{path}: {'; '.join(wrong[:MAX_FAULTS])}{more}; copy the run's record again"
         )
     return Record.parse(data, path)
 
@@ -194,5 +194,5 @@ def _parse_verification(path: Path) -> Verification:
     data = read_json(path)
     wrong = schema.faults(VerificationForm, data)
     if wrong:
-        raise FileError(f"{path}: {'; '.join(wrong[:MOST_FAULTS])}; clbench verify writes it")
+        raise FileError(f"{path}: {'; '.join(wrong[:MAX_FAULTS])}; clbench verify writes it")
     return Verification(**data)

@@ -8,6 +8,8 @@ from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
+from clbench.plugins.values import parse, written
+
 PACKAGE = Path(__file__).parents[1]
 PLUGINS = (
     "clbench.strategies.",
@@ -19,7 +21,7 @@ PLUGINS = (
 
 
 class Setting(NamedTuple):
-    """One field of a settings dataclass, as written."""
+    """One field of a settings dataclass; the default is a literal where its value can be read."""
 
     name: str
     type: str
@@ -29,7 +31,7 @@ class Setting(NamedTuple):
 
 def settings(path: Path) -> list[Setting]:
     """The settings of the plug-in in a file, its bases' first, read from the syntax tree alone."""
-    tree = _parse(path)
+    tree = parse(path)
     classes = [node for node in tree.body if isinstance(node, ast.ClassDef) and node.bases]
     return _fields(classes[-1], path) if classes else []
 
@@ -59,13 +61,13 @@ def _fields(node: ast.ClassDef, path: Path) -> list[Setting]:
         if isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant):
             text = " ".join(str(after.value.value).split())
         name = statement.target.id
-        found[name] = Setting(name, kind, ast.unparse(statement.value), text)
+        found[name] = Setting(name, kind, written(statement.value, path, module_path), text)
     return list(found.values())
 
 
 def _locate(name: str, path: Path) -> tuple[ast.ClassDef, Path] | None:
     """A class by the name it has in a file: defined there, or imported from clbench."""
-    tree = _parse(path)
+    tree = parse(path)
     for node in tree.body:
         if isinstance(node, ast.ClassDef) and node.name == name:
             return node, path
@@ -142,12 +144,3 @@ def _digest(source: bytes) -> tuple[str, tuple[str, ...]]:
             ]
     # As source text: what ast.dump writes differs from one Python to the next.
     return hashlib.sha256(ast.unparse(tree).encode()).hexdigest(), tuple(names)
-
-
-def _parse(path: Path) -> ast.Module:
-    return _parsed(path.read_bytes())
-
-
-@cache
-def _parsed(source: bytes) -> ast.Module:
-    return ast.parse(source)

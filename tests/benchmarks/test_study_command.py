@@ -1,14 +1,26 @@
-"""``python -m benchmarks.study latent``: the page's path on stdout, talk on stderr, exit codes, one-line errors."""
+"""``python -m benchmarks.study latent``: its page, its exit codes and its one-line errors."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import pytest
+
 from benchmarks.study.__main__ import main
 
-
 Capture = pytest.CaptureFixture[str]
+
+
+def study(capsys: Capture, *given: str | Path) -> tuple[int, str, str]:
+    """Exit code, stdout and stderr of the study's command line."""
+    capsys.readouterr()
+    try:
+        code = main([str(word) for word in given])
+    except SystemExit as error:
+        code = int(error.code or 0)
+    return (code, *capsys.readouterr())
+
+
 pytestmark = pytest.mark.usefixtures("quick")
 
 
@@ -38,23 +50,23 @@ def five(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_a_page_a_figure_and_nothing_twice(capsys: Capture, five: Path, tmp_path: Path):
     line = [*words(five, tmp_path / "runs"), "strategy=nmc", "seed=0,1"]
-    code, said, talk = clbench(capsys, *line)
+    code, said, talk = study(capsys, *line)
     assert (code, said) == (0, f"{tmp_path / 'runs' / 'latent.md'}\n")
     assert talk.count("completed, world accuracy") == 2
     assert (tmp_path / "runs" / "latent.png").exists()
-    code, _, talk = clbench(capsys, *line, "--page", tmp_path / "docs" / "mine.md")
+    code, _, talk = study(capsys, *line, "--page", tmp_path / "docs" / "mine.md")
     assert code == 0
     assert talk.count("already done") == 2
     page = (tmp_path / "docs" / "mine.md").read_text()
     assert "(mine.png)" in page
     assert str(five.parent) not in page
     assert str(tmp_path) not in page
-    assert clbench(capsys, *line, "-q").err == ""
+    assert study(capsys, *line, "-q")[2] == ""
 
 
 def test_dry_run_trains_nothing(capsys: Capture, five: Path, tmp_path: Path):
     line = [*words(five, tmp_path / "runs"), "strategy=nmc,naive", "seed=0", "--dry-run"]
-    code, said, _ = clbench(capsys, *line)
+    code, said, _ = study(capsys, *line)
     assert code == 0
     assert said.count("to run") == 2
     assert not (tmp_path / "runs").exists()
@@ -62,7 +74,7 @@ def test_dry_run_trains_nothing(capsys: Capture, five: Path, tmp_path: Path):
 
 def test_failed_runs_make_the_exit_code_1(capsys: Capture, five: Path, tmp_path: Path):
     fails = ["strategy=naive", "naive.lr=1e30", "naive.clip_norm=null", "seed=0"]
-    code, said, talk = clbench(capsys, *words(five, tmp_path / "runs"), *fails)
+    code, said, talk = study(capsys, *words(five, tmp_path / "runs"), *fails)
     assert code == 1
     assert "diverged" in talk
     assert "diverged" in Path(said.strip()).read_text()
@@ -81,7 +93,7 @@ def test_failed_runs_make_the_exit_code_1(capsys: Capture, five: Path, tmp_path:
 def test_bad_words_are_one_line_and_exit_code_2(
     capsys: Capture, five: Path, tmp_path: Path, more: list[str], said: str
 ):
-    code, out, err = clbench(capsys, *words(five, tmp_path / "runs"), "-q", *more)
+    code, out, err = study(capsys, *words(five, tmp_path / "runs"), "-q", *more)
     assert (code, out) == (2, "")
     assert err.count("\n") == 1
     assert said in err
@@ -91,13 +103,11 @@ def test_an_interrupted_study_writes_no_page(capsys: Capture, five: Path, tmp_pa
     pressed = tmp_path / "pressed.py"
     pressed.write_text(PRESSED)
     line = [*words(five, tmp_path / "runs"), f"strategy={pressed},nmc", "seed=0"]
-    code, said, talk = clbench(capsys, *line)
+    code, said, talk = study(capsys, *line)
     assert (code, said) == (130, "")
     assert "interrupted" in talk
     assert not (tmp_path / "runs" / "latent.md").exists()
 
 
 def test_there_is_one_study(capsys: Capture):
-    assert clbench(capsys, "study", "nothing").code == 2
-    assert candidates(["study", ""]) == ["latent"]
-    assert "encoder=" in candidates(["study", "latent", "enc"])
+    assert study(capsys, "nothing")[0] == 2

@@ -84,8 +84,10 @@ def test_the_page_says_what_came_out():
     page = report(RESULT, "picture.png")
     assert "python -m benchmarks.study latent data=d\n" in page
     assert "| d, net | 70.0 | 10 | – | – |" in page
-    assert "So it did in 3 of 3 comparisons of A_CL, seed by seed; in 3 the interval" in page
-    assert "So it was for 1 of 1 pairs of neighbours" in page
+    assert (
+        "A_CL was higher in 3 of 3 comparisons, paired by seed; in 3 of them the interval" in page
+    )
+    assert "This holds for 1 of 1 pairs of neighbouring rows" in page
     assert "![Accuracy against replay size](picture.png)" in page
     assert "| d, random:net | 8 | 2.5 | – | – |" in page
     assert "| naive MLP | 3 | 20.0 ± 2.5 | 95.0 ± 0.0 |" in page

@@ -48,7 +48,6 @@ def test_commands_that_tell_of_clbench_do_not_import_torch():
         ["list"],
         ["show", *(f"{p.group}={p.name}" for p in PLUGINS)],
         ["completion", "bash"],
-        ["__complete", "run", "strategy=ewc", "strategy.la"],
     ]
     script = f"""
 import sys

@@ -1,31 +1,65 @@
-"""Completion: scripts for three shells, and the words they ask for."""
+"""Completion: argcomplete's scripts for three shells, and the words that they ask for."""
 
 from __future__ import annotations
 
 import shutil
 import subprocess
+import sys
 
 import pytest
 from commands import clbench
 
-from clbench import cli
-from clbench.cli.completion import OPTIONS, SCRIPTS
+from clbench.cli import completion
 from clbench.plugins import registry
 
 Capture = pytest.CaptureFixture[str]
 
+# Asks for each command line as the script for bash does, in one process, and prints a line of answers.
+ASK = """
+import io, os, sys
+from argcomplete.finders import CompletionFinder
+from clbench.cli import main
 
-def complete(capsys: Capture, *words: str) -> list[str]:
-    code, out, err = clbench(capsys, "__complete", *words)
-    assert (code, err) == (0, "")
-    return out.split()
+class Asked(Exception):
+    pass
+
+def leave(code):
+    raise Asked
+
+call = CompletionFinder.__call__
+os.environ |= {"_ARGCOMPLETE": "1", "_ARGCOMPLETE_SHELL": "bash", "_ARGCOMPLETE_SUPPRESS_SPACE": "1"}
+os.environ["_ARGCOMPLETE_COMP_WORDBREAKS"] = sys.argv[1]
+os.environ["_ARGCOMPLETE_IFS"] = " "
+for line in sys.argv[2:]:
+    os.environ |= {"COMP_LINE": line, "COMP_POINT": str(len(line))}
+    out = io.StringIO()
+    CompletionFinder.__call__ = lambda self, parser, **given: call(
+        self, parser, **given, exit_method=leave, output_stream=out
+    )
+    try:
+        main(line.split()[1:])
+        raise SystemExit(f"{line}: was run")
+    except Asked:
+        print(out.getvalue())
+found = {"torch", "matplotlib", "pandas", "sklearn", "omegaconf"} & set(sys.modules)
+assert not found, found
+"""
+BASH_BREAKS = " \t\n\"'><=;|&(:"
 
 
-@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def ask(*lines: str, breaks: str = " \t\n") -> list[list[str]]:
+    """The candidates for the last word of each command line; none imports torch."""
+    command = [sys.executable, "-c", ASK, breaks, *lines]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return [line.split() for line in done.stdout.splitlines()]
+
+
+@pytest.mark.parametrize("shell", completion.SHELLS)
 def test_scripts(capsys: Capture, shell: str):
     code, out, _ = clbench(capsys, "completion", shell)
     assert code == 0
-    assert "clbench __complete" in out
+    assert "_ARGCOMPLETE" in out
     program = shutil.which(shell)
     if program:
         done = subprocess.run([program, "-n"], input=out, capture_output=True, text=True)
@@ -34,77 +68,78 @@ def test_scripts(capsys: Capture, shell: str):
 
 def test_only_these_shells(capsys: Capture):
     assert clbench(capsys, "completion", "tcsh").code == 2
-    assert set(SCRIPTS) == {"bash", "zsh", "fish"}
+    assert set(completion.SHELLS) == {"bash", "zsh", "fish"}
 
 
-@pytest.mark.parametrize(
-    ("words", "found"),
-    [
-        (("ru",), ["run"]),
-        (("list", "s"), ["scenarios", "strategies"]),
-        (("run", "scenario=s"), ["scole", "subgroup_shift", "synbols"]),
-        (("run", "scenario", "=", "s"), ["scole", "subgroup_shift", "synbols"]),
-        (("list", "e"), ["encoders"]),
-        (("list", "m"), ["models", "metrics"]),
-        (("cache", "v"), ["verify"]),
-        (("cache", "list", "v"), []),
-        (("run", "encoder=r"), ["random"]),
-        (("run", "encoder=random:mlp", "encoder.se"), ["encoder.seed="]),
-        (("run", "encoder.d"), []),
-        (("--whole", "run", "strategy=ew"), ["strategy=ewc"]),
-        (("run", "strategy", "=", "ewc,na"), ["ewc,naive"]),
-        (("run", "strategy=ewc", "strategy.la"), ["strategy.lam="]),
-        (("run", "strategy", "=", "ewc", "strategy.la"), ["strategy.lam="]),
-        (("run", "strategy=naive", "strategy.la"), []),
-        (("run", "strategy=naive,ewc", "strategy.la"), ["strategy.lam="]),
-        (("run", "see"), ["seed="]),
-        (("run", "data.pa"), []),
-        (("run", "data=npz", "data.pa"), ["data.path="]),
-        (("show", "sce"), ["scenario="]),
-        (("run", "--dry"), ["--dry-run"]),
-        (("run", "strategy=nosuch", "strategy.l"), []),
-        (("nosuch", "x"), []),
-    ],
-)
-def test_words(capsys: Capture, words: tuple[str, ...], found: list[str]):
-    assert complete(capsys, *words) == found
+WORDS = {
+    "clbench ru": ["run"],
+    "clbench list s": ["scenarios", "strategies"],
+    "clbench list e": ["encoders"],
+    "clbench list m": ["models", "metrics"],
+    "clbench run scenario=s": ["scenario=scole", "scenario=subgroup_shift", "scenario=synbols"],
+    "clbench cache v": ["verify"],
+    "clbench cache list v": [],
+    "clbench run encoder=ra": ["encoder=random"],
+    "clbench run encoder=random:mlp encoder.se": ["encoder.seed="],
+    "clbench run encoder.d": [],
+    "clbench run strategy=ew": ["strategy=ewc"],
+    "clbench run strategy=ewc,na": ["strategy=ewc,naive"],
+    "clbench run strategy=ewc strategy.la": ["strategy.lam="],
+    "clbench run strategy=ewc --jobs 2 strategy.la": ["strategy.lam="],
+    "clbench run strategy=ewc --quiet seed=1 strategy.la": ["strategy.lam="],
+    "clbench run --quiet strategy=ewc --jobs 2 sce": ["scenario="],
+    "clbench run strategy=naive strategy.la": [],
+    "clbench run strategy=naive,ewc strategy.la": ["strategy.lam="],
+    "clbench run strategy=ewc strategy.mode=": ["strategy.mode=online", "strategy.mode=separate"],
+    "clbench run compile=t": ["compile=true"],
+    "clbench run strategy=ewc --jobs ": [],
+    "clbench run see": ["seed="],
+    "clbench run data.pa": [],
+    "clbench run data=npz data.pa": ["data.path="],
+    "clbench run strategy=nosuch strategy.l": [],
+    "clbench tune strategy=ewc strategy.la": ["strategy.lam="],
+    "clbench fisher compute model=ml": ["model=mlp"],
+    "clbench show sce": ["scenario="],
+    "clbench check strategy=ew": ["strategy=ewc"],
+    "clbench run --dry": ["--dry-run"],
+    "clbench fisher compute --estimator s": ["sampled"],
+    "clbench fisher convert x": [],
+    "clbench nosuch x": [],
+}
 
 
-@pytest.mark.parametrize("words", [("run", "strategy="), ("run", "strategy", "=")])
-def test_every_strategy_is_offered(capsys: Capture, words: tuple[str, ...]):
-    assert complete(capsys, *words) == list(registry.plugins("strategy"))
+def test_words():
+    assert dict(zip(WORDS, ask(*WORDS), strict=True)) == WORDS
 
 
-def test_every_option_of_every_command_is_completed():
-    parser = cli.build_parser()
-    [commands] = [a for a in parser._actions if a.dest == "command"]
-    assert set(OPTIONS) == set(commands.choices or ())
-    for name, sub in dict(commands.choices or {}).items():
-        shown = {o for a in sub._actions if a.help != "==SUPPRESS==" for o in a.option_strings}
-        long = {o for o in shown if o.startswith("--")} - {"--help"}
-        assert set(OPTIONS[name]) == long, name
+def test_bash_parts_words_at_equal_signs():
+    lines = ("clbench run scenario=sco", "clbench run strategy=ewc,na")
+    assert ask(*lines, breaks=BASH_BREAKS) == [["scole"], ["ewc,naive"]]
+
+
+def test_every_plugin_is_offered():
+    lines = [f"clbench run {group}=" for group in registry.GROUPS]
+    named = [[f"{g}={name}" for name in registry.plugins(g)] for g in registry.GROUPS]
+    assert ask(*lines) == named
+
+
+def test_a_setting_is_offered_with_its_sentence():
+    found = completion.settings("strategy.la", ["strategy=ewc"])
+    assert found["strategy.lam="].endswith(".")
 
 
 BASH = """
-{script}
+clbench() {{ {python} -m clbench "$@"; }}
 compopt() {{ :; }}
-clbench() {{ printf '%s\\n' {answers}; }}
-COMP_WORDS=({words}); COMP_CWORD=$(( ${{#COMP_WORDS[@]}} - 1 ))
-_clbench
+eval "$(clbench completion bash)"
+COMP_LINE='{line}'; COMP_POINT=${{#COMP_LINE}}; COMP_TYPE=9
+_python_argcomplete clbench
 printf '%s\\n' "${{COMPREPLY[@]}}"
 """
 
 
 @pytest.mark.skipif(shutil.which("bash") is None, reason="no bash")
-@pytest.mark.parametrize(
-    ("words", "answers", "found"),
-    [
-        ("clbench run scenario = s", "scole", "scole"),
-        ("clbench run scenario = ''", "scole", "scole"),
-        ("clbench ru", "run", "run"),
-    ],
-)
-def test_bash_takes_the_words_up(words: str, answers: str, found: str):
-    text = BASH.format(script=SCRIPTS["bash"], answers=answers, words=words)
+def test_bash_takes_the_words_up():
+    text = BASH.format(python=sys.executable, line="clbench run scenario=sco")
     done = subprocess.run(["bash", "-c", text], capture_output=True, text=True)
-    assert (done.stdout.split(), done.stderr) == ([found], "")
+    assert (done.stdout.split(), done.stderr) == (["scole"], "")

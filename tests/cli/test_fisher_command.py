@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 from pathlib import Path
 from typing import Any
@@ -12,8 +11,7 @@ import pytest
 import torch
 from commands import Ran, clbench, tiny
 
-from clbench import cli, fisher
-from clbench.cli.completion import FISHER, candidates
+from clbench import fisher
 from clbench.fisher import Metadata
 from clbench.fisher.estimators import LABEL_SOURCE
 from clbench.nets import weights
@@ -148,9 +146,9 @@ BAD = {
     "export there.pt --weights there.pt": "exists",
     "export there.pt --weights no/w.safetensors": "there is no folder",
     "export there.pt --weights w.safetensors": "'nested' is dict",
-    "fisher compute --out f.pt": "name it *.safetensors",
+    "fisher compute --out f.pt": "must end in .safetensors",
     "fisher compute --out there.safetensors": "exists",
-    "fisher compute --samples some --out f.safetensors": "must be a number, or all",
+    "fisher compute --samples some --out f.safetensors": "must be a positive integer, or all",
     "fisher compute --samples 0 --out f.safetensors": "--samples 0: the training split has",
     "fisher compute --samples 9999 --out f.safetensors": "the training split has",
     "fisher compute --estimator true --out f.safetensors": "invalid choice",
@@ -201,16 +199,3 @@ def test_a_run_with_a_bad_release_is_one_line_and_nothing_written(
     message = failed(clbench(capsys, "run", *tiny(npz), "strategy=ewc", *paths))
     assert "is not a whole safetensors file" in message
     assert sorted(Path().rglob("*")) == before
-
-
-def test_every_option_below_fisher_is_completed():
-    [commands] = [a for a in cli.build_parser()._actions if a.dest == "command"]
-    [below] = [a for a in dict(commands.choices or {})["fisher"]._actions if a.dest == "action"]
-    choices: dict[str, argparse.ArgumentParser] = dict(below.choices or {})
-    assert set(FISHER) == set(choices)
-    for name, parser in choices.items():
-        long = {o for a in parser._actions for o in a.option_strings if o.startswith("--")}
-        assert set(FISHER[name]) == long - {"--help"}, name
-    assert candidates(["fisher", "co"]) == ["compute", "compare", "convert"]
-    assert candidates(["fisher", "convert", "a.pt", "--cl"]) == ["--clip"]
-    assert candidates(["fisher", "nosuch", "--"]) == []

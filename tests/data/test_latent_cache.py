@@ -17,7 +17,7 @@ import torch
 from encoding import TINY, calls, latents, write
 
 from clbench.data import latent_cache
-from clbench.data.latent import Telling
+from clbench.data.latent import ProgressSink
 from clbench.data.latent_cache import Damaged
 from clbench.errors import ClbenchError, UsageError
 from clbench.util.hashing import file_sha256
@@ -65,11 +65,11 @@ DAMAGE: dict[str, tuple[Damage, str]] = {
     "truncated": (truncate, "checksum"),
     "no latents": (lambda f: (f / "latents.npy").unlink(), "latents.npy: No such file"),
     "no meta": (lambda f: (f / "meta.json").unlink(), "meta.json: No such file"),
-    "meta is no JSON": (lambda f: (f / "meta.json").write_text("{"), "not what the cache writes"),
-    "meta is a list": (lambda f: (f / "meta.json").write_text("[]"), "not what the cache writes"),
+    "meta is no JSON": (lambda f: (f / "meta.json").write_text("{"), "malformed"),
+    "meta is a list": (lambda f: (f / "meta.json").write_text("[]"), "malformed"),
     "other format": (lambda f: change_meta(f, format=2), "another version (format 2, not 1)"),
-    "unknown key": (lambda f: change_meta(f, more=2), "not what the cache writes"),
-    "other recipe": (lambda f: change_meta(f, recipe={}), "another recipe"),
+    "unknown key": (lambda f: change_meta(f, more=2), "malformed"),
+    "other recipe": (lambda f: change_meta(f, recipe={}), "its recipe does not match"),
     "other shape": (lambda f: change_meta(f, shape=[2, 2]), "shape and dtype"),
     "pickled": (pickled, "not a matrix"),
 }
@@ -84,7 +84,7 @@ def test_a_damaged_entry_is_named_and_made_anew(tiny: Path, entry: Path, kind: s
     with pytest.raises(Damaged):
         latent_cache.open_checked(entry)
     told: list[str] = []
-    pool = latents(tiny, telling=Telling(warn=told.append))
+    pool = latents(tiny, sink=ProgressSink(warn=told.append))
     assert torch.equal(pool.gather("train", np.arange(48)), wanted)
     assert len(calls(tiny)) == 2 * once
     [line] = told
@@ -92,7 +92,7 @@ def test_a_damaged_entry_is_named_and_made_anew(tiny: Path, entry: Path, kind: s
     assert said in line
     assert "\n" not in line
     assert latent_cache.check(entry).format == latent_cache.FORMAT
-    latents(tiny, telling=Telling(warn=told.append))
+    latents(tiny, sink=ProgressSink(warn=told.append))
     assert (len(calls(tiny)), len(told)) == (2 * once, 1)
 
 
@@ -203,6 +203,6 @@ def test_progress_counts_every_sample(tiny: Path):
         def __exit__(self, *error: object) -> None:
             pass
 
-    latents(tiny, telling=Telling(watch=Watch), batch_size=16)
-    latents(tiny, telling=Telling(watch=Watch), batch_size=16)
+    latents(tiny, sink=ProgressSink(watch=Watch), batch_size=16)
+    latents(tiny, sink=ProgressSink(watch=Watch), batch_size=16)
     assert seen == [("encoding blobs with tiny", 68, [16, 32, 48, 64, 68])]

@@ -331,14 +331,14 @@ def test_h5_in_the_layout_of_the_releases(tmp_path: Path):
 
 
 def test_fonts_list(capsys: Capture):
-    assert main(["fonts", "list"]) == 0
+    assert main(["data", "fonts"]) == 0
     out = capsys.readouterr().out
     [line] = [line for line in out.splitlines() if line.startswith("cmr10 ")]
     assert "english 26," in line
     assert "latin 26*" in line
-    assert main(["fonts", "list", "DejaVu*", "--json", "--path", str(fonts_folder())]) == 0
+    assert main(["data", "fonts", "DejaVu*", "--json", "--path", str(fonts_folder())]) == 0
     rows = json.loads(capsys.readouterr().out)
     assert {"name", "bold", "file", "covers"} == set(rows[0])
     assert all(row["name"].startswith("DejaVu") for row in rows)
-    assert main(["fonts", "list", "Nowhere*"]) == 2
+    assert main(["data", "fonts", "Nowhere*"]) == 2
     assert capsys.readouterr().err.count("\n") == 1

@@ -41,7 +41,7 @@ def test_splits_keep_apart_what_they_say(split: str):
 @pytest.mark.parametrize(
     ("split", "says"),
     [
-        ("stratified:char", "no class would be both"),
+        ("stratified:char", "no class would be in both"),
         ("stratified:fnt", "did you mean 'font'"),
         ("stratifid:font", "did you mean 'stratified'"),
         ("compositional:char", "compositional:NAME:NAME"),

@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from events import scalars
 from small import go, points, record_of, run
 from test_diagnostics import ALL
 from test_harness import SCOLE
-from test_tracking import scalars
 from torch import Tensor, nn
 
 from clbench.configure.config import DIAGNOSTICS, resolve

@@ -1,7 +1,7 @@
 """Fashion-MNIST clothing, 28x28 gray, 10 classes, 60,000 + 10,000 images; from IDX files.
 
 Source: Xiao, Rasul & Vollgraf 2017, arXiv 1708.07747. Licence: MIT (Zalando SE).
-Debian packs it as ``dataset-fashion-mnist``, which is found without any setting.
+Debian's package ``dataset-fashion-mnist`` is found without any setting.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Your own images, resized, any number of classes and samples; from a folder per class.
+"""Your own images, resized, any number of classes and samples; from one folder per class.
 
 Source and licence: yours. ``train/<class>/*.png|jpg`` and ``test/<class>/*.png|jpg``; the classes,
 sorted by name, are the labels 0, 1, ... The decoded pixels of a JPEG file depend on the decoder, so
@@ -34,24 +34,24 @@ class Folder(DataSet):
     """Side in pixels that every image is resized to (bilinear; the aspect ratio is not kept)."""
 
     gray: bool = False
-    """Turn the images to gray, shape (size, size), instead of colour (3, size, size)."""
+    """Convert images to gray, shape (size, size); false: colour, shape (3, size, size)."""
 
     def arrays(self) -> Arrays:
         """Decode and resize every image.
 
         Raises:
-            UsageError: naming the folder or file that is missing, empty, outside or no image.
+            UsageError: a folder or file is missing, empty, outside the folder or no image; it is named.
         """
         train, test = self._split("train"), self._split("test")
         if list(train) != list(test):
             odd = sorted(set(train) ^ set(test))[0]
-            raise UsageError(f"{self.path}: class {odd!r} is in one of train/ and test/ only")
+            raise UsageError(f"{self.path}: class {odd!r} exists in only one of train/ and test/")
         train_x, train_y = self._load(train)
         test_x, test_y = self._load(test)
         return Arrays(train_x, train_y, test_x, test_y, len(train), 1 / 255)
 
     def default_model(self) -> str:
-        """By the shape that the settings ask for; looks at names only."""
+        """Recommend a model by the shape that the settings give; reads names only."""
         self._split("train")
         return suited_model(self._shape())
 

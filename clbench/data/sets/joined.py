@@ -1,8 +1,8 @@
-"""Several data sets as one, their classes side by side; from data sets that you have.
+"""Several data sets joined, with their classes side by side.
 
 Source and licence: those of the parts. The multi-data-set stream of Ostapenko et al. 2022 (CoLLAs;
-arXiv 2205.00329) has a task for each of six data sets whose labels are disjoint; with
-``scenario=latent_replay scenario.n_tasks=null`` each part is a task here, too.
+arXiv 2205.00329) has one task for each of six data sets with disjoint labels; with
+``scenario=latent_replay scenario.n_tasks=null`` each part is a task here too.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ class Joined(DataSet):
 
     parts: tuple[str, ...] = ()
     """Two or more data sets by name, such as [mnist5k,fashion_mnist], each with its default
-    settings. Their samples must have one shape; nothing is resized."""
+    settings. Their samples must have the same shape; nothing is resized."""
 
     def __post_init__(self) -> None:
         if len(self.parts) < 2:
             raise UsageError(
-                "data.parts must name two data sets or more: data.parts=[mnist5k,fashion_mnist]"
+                "data.parts must name at least two data sets: data.parts=[mnist5k,fashion_mnist]"
             )
         for name in self.parts:
             if name == SELF or self.parts.count(name) > 1:
@@ -41,7 +41,8 @@ class Joined(DataSet):
         """Load every part and number its classes after those of the parts before it.
 
         Raises:
-            UsageError: a part is not there, or its samples are not like those of the first.
+            UsageError: a part is missing, or its samples differ in shape, dtype or scale from the
+                first.
         """
         loaded = [find("data", name).load()().arrays() for name in self.parts]
         first = loaded[0]
@@ -65,11 +66,11 @@ class Joined(DataSet):
         )
 
     def default_model(self) -> str:
-        """That of the first part."""
+        """Recommend the model of the first part."""
         model: str = find("data", self.parts[0]).load()().default_model()
         return model
 
 
 def _kind(arrays: Arrays) -> str:
-    """What must be the same to join: shape, dtype and scale of a sample."""
+    """Describe shape, dtype and scale of a sample, which must agree to join."""
     return f"{arrays.train_x.shape[1:]} {arrays.train_x.dtype} in steps of {arrays.scale:.3g}"

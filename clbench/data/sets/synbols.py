@@ -1,9 +1,9 @@
-"""Synbols, symbols drawn in many ways, 32x32 colour (8 to 128), 53 classes, any number of images.
+"""Synbols: symbols with known attributes, 32x32 colour (8 to 128), 53 classes, any number of images.
 
-Source: Lacoste et al. 2020, "Synbols: Probing Learning Algorithms with Synthetic Datasets", whose
-attributes, distributions and predefined generators these are; drawn here by clbench, with fonts that
-come with matplotlib (DejaVu, STIX, Computer Modern) or yours. So accuracies are not those of the
-released data: there are 14 fonts instead of about a thousand, and 53 characters instead of 48.
+Source: Lacoste et al. 2020, "Synbols: Probing Learning Algorithms with Synthetic Datasets", which
+defines the attributes, distributions and predefined generators. clbench draws the images, with the
+fonts that come with matplotlib (DejaVu, STIX, Computer Modern) or yours. Accuracies therefore differ
+from those on the released data: 14 fonts instead of about a thousand, 53 characters instead of 48.
 Licence: the fonts' own, shipped with matplotlib under free licences; photographs of preset
 natural-patterns: those of scikit-learn (CC BY), or yours.
 """
@@ -41,28 +41,28 @@ class Synbols(DataSet):
     n_test: int = 5_000
     """Test images."""
     seed: int = 0
-    """Of the images; the run's seed does not change them."""
+    """Seed of the images; the run's seed does not change them."""
     label: Literal["char", "font", "glyph", "alphabet"] = "char"
-    """What the class is; glyph: a character in a font, of which there are hundreds."""
+    """The attribute that is the class; glyph (a character in a font) gives hundreds of classes."""
     split: str = "iid"
-    """Test images are of the same distribution (iid), or of others: stratified:font (of fonts that
-    training has not; of a number the upper tail), compositional:char:font (of other pairs)."""
+    """How test images differ from training images. iid: not at all; stratified:font: other fonts (for
+    a number, the upper tail); compositional:char:font: other pairs of the two."""
     store: bool = True
-    """Draw all images once; false: none is kept, each is drawn anew whenever it is asked for."""
+    """Draw all images once and keep them; false: draw each image again whenever it is needed."""
     resolution: int | None = None
-    """Side in pixels, 8 to 128; null: the preset's."""
+    """Side of the images in pixels, 8 to 128; null: the preset's."""
     gray: bool | None = None
-    """One channel, images (H, W); null: the preset's."""
+    """Draw gray images, (H, W); null: as in the preset."""
     alphabets: tuple[str, ...] = ()
-    """Instead of the preset's: english, latin, greek, cyrillic, ... (clbench data fonts)."""
+    """Alphabets that replace the preset's: english, latin, greek, ... (clbench data fonts)."""
     attributes: tuple[str, ...] = ()
-    """Instead of the preset's: [scale=0.5,rotation=normal:0:0.1,background=camouflage|natural]."""
+    """Attributes that replace the preset's, such as [scale=0.5,rotation=normal:0:0.1]."""
     fonts: str = "matplotlib"
-    """matplotlib's, all that are installed, or those whose names a shell pattern matches."""
+    """Fonts: matplotlib (those it brings), installed, or a shell pattern of names."""
     fonts_path: Path | None = None
-    """A folder of .ttf and .otf files, or one file, to use instead."""
+    """A folder of .ttf and .otf files, or one file, that replaces these fonts."""
     images_path: Path | None = None
-    """A folder of photographs for natural patterns, instead of scikit-learn's two."""
+    """A folder of photographs for natural patterns; null: the two of scikit-learn."""
 
     def __post_init__(self) -> None:
         for name in ("n_train", "n_test"):
@@ -73,15 +73,15 @@ class Synbols(DataSet):
         self.spec()
         if parse_split(self.split).names == (self.label,):
             raise UsageError(
-                f"data.split={self.split}: no class would be both learnt and scored; set data.label "
+                f"data.split={self.split}: no class would be in both training and test; set data.label "
                 "to another attribute"
             )
 
     def spec(self) -> Spec:
-        """The preset with what the other settings change.
+        """The preset, changed by the other settings.
 
         Raises:
-            UsageError: there is no such preset, alphabet, attribute or pattern.
+            UsageError: a preset, alphabet, attribute or pattern is unknown.
         """
         spec = preset(self.preset)
         if self.resolution is not None:
@@ -93,12 +93,12 @@ class Synbols(DataSet):
         return changed(spec, self.attributes)
 
     def generator(self, device: torch.device) -> Generator:
-        """What draws the images."""
+        """Build the generator that draws the images."""
         sources = Sources(self.fonts, self.fonts_path, self.images_path)
         return Generator(self.spec(), sources, self.seed, device)
 
     def pool(self, device: torch.device) -> SynbolsPool:
-        """The data set on a device.
+        """Load the data set onto a device.
 
         Raises:
             UsageError: a font or photograph cannot be read, or no font has a character.
@@ -108,18 +108,18 @@ class Synbols(DataSet):
         return SynbolsPool.of(generator, self.n_train, self.n_test, self.label, self.store, split)
 
     def arrays(self) -> Arrays:
-        """All images, in host memory."""
+        """Draw all images into host memory."""
         pool = dataclasses.replace(self, store=True).pool(torch.device("cpu"))
         train, test = (pool.gather(s, np.arange(pool.size(s))).numpy() for s in SPLITS)
         labels = pool.labels("train"), pool.labels("test")
         return Arrays(train, labels[0], test, labels[1], pool.n_classes, pool.scale)
 
     def fresh(self, seed: int) -> Synbols:
-        """The same settings; other images."""
+        """The same settings with another seed, for other images."""
         return dataclasses.replace(self, seed=seed)
 
     def default_model(self) -> str:
-        """By the shape that the settings ask for."""
+        """Recommend a model by the shape of the images."""
         spec = self.spec()
         sides = (spec.resolution, spec.resolution)
         return suited_model(sides if spec.is_gray else (3, *sides))
