@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -18,6 +19,9 @@ from clbench.stream import TaskData
 
 class DarkReplay(ReplayStrategy):
     """``CE(f(x), y) + alpha |z - h(x')|^2``: see ``strategies/der.py``."""
+
+    results_version: ClassVar[int] = 1
+    """Raised by a change of this base that alters what its strategies give."""
 
     @dataclass(frozen=True)
     class Config(ReplayStrategy.Config):

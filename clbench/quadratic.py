@@ -16,7 +16,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -29,6 +29,9 @@ from clbench.stream import TaskData
 
 class QuadraticStrategy(GradientStrategy):
     """Descends the loss with weights held to ``anchor``; ``consolidate`` sets the importances."""
+
+    results_version: ClassVar[int] = 1
+    """Raised by a change of this base that alters what its strategies give."""
 
     @dataclass(frozen=True)
     class Config(GradientStrategy.Config):

@@ -153,6 +153,9 @@ class ReplayStrategy(GradientStrategy):
     The loss of the base is the mean over the mixed batch: experience replay.
     """
 
+    results_version: ClassVar[int] = 1
+    """Raised by a change of this base that alters what its strategies give."""
+
     replays_current: ClassVar[bool] = True
     """Whether samples of the running experience are replayed, too (never those of herding)."""
 

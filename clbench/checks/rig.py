@@ -136,7 +136,7 @@ def make_run(
     # The scenario and the data of these settings are not used: the stream is already there.
     point = {"scenario": "scole", "strategy": plugin.word, "model": model, **given}
     config = resolve_point(point)
-    return Run(config, stream, plugin.load(), torch.device("cpu"), sources={})
+    return Run(config, stream, plugin.load(), torch.device("cpu"), {}, {}, {})
 
 
 def learn(run: Run, strategy: Strategy, start: int, stop: int) -> None:

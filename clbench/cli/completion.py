@@ -124,7 +124,7 @@ COMPLETERS = {"key=value": settings, "group=name": names, "KIND": kinds}
 
 def _settings(words: list[str]) -> Iterator[tuple[source.Setting, str]]:
     """The settings of every run and of the plug-ins that the words choose, with their full names."""
-    common = source.module_path("clbench.configure.config")
+    common = source.module_path("clbench.configure.common")
     for setting in source.class_settings(common, "Common") if common else ():
         yield setting, setting.name
     chosen = {"data": "digits", **dict(w.split("=", 1) for w in words if "=" in w)}

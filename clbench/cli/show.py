@@ -53,7 +53,7 @@ def main(arguments: argparse.Namespace) -> int:
         doc = (ast.get_docstring(tree) or "").strip()
         shown[word] = (doc, f"{group}.", source.settings(plugin.path))
     if not arguments.what:
-        file = source.module_path("clbench.configure.config")
+        file = source.module_path("clbench.configure.common")
         common = source.class_settings(file, "Common") if file else []
         shown["settings of every run"] = ("", "", common)
     if arguments.json:

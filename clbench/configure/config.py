@@ -7,75 +7,24 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, get_type_hints
+from typing import Any, get_type_hints
 
 import yaml
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from clbench.configure.common import Common, at_default, left_out, plain, plain_defaults
 from clbench.configure.protocol import Protocol, protocol_of
 from clbench.configure.sweep import sweep
 from clbench.errors import UsageError
 from clbench.plugins.registry import FOLDERS_WORD, GROUPS, Plugin, did_you_mean, find
-from clbench.results.record import NOT_IDENTITY
 
 REQUIRED = ("scenario", "strategy")
-DIAGNOSTICS = ("rank", "dead_units", "weight_norm", "plasticity")
-"""What ``clbench.engine.diagnostics`` can measure."""
 NO_ENCODER = "none"
 """``encoder=none``: raw samples; said where a file or a scenario would have it otherwise."""
-
-
-@dataclass(frozen=True)
-class Common:
-    """The settings that belong to no group."""
-
-    seed: int = 0
-    """Root of every random number; the stream depends on it and not on the strategy."""
-    device: str = "auto"
-    """auto (a GPU when there is one), cpu, cuda, cuda:1, mps."""
-    eval_every: str = "1"
-    """Evaluate after every so many experiences, or at log-spaced ones (log)."""
-    max_tasks: int | None = None
-    """Stop after so many tasks; needed where the scenario is endless, may be raised later."""
-    evaluate_on: Literal["test", "val"] = "test"
-    """val: learn from nine tenths of train, score on the other tenth, never open test."""
-    threads: int = 1
-    """CPU threads; 0: as many as torch likes. Bit equality is promised for 1."""
-    checkpoint_seconds: float = 30.0
-    """Write a checkpoint about so often; it never changes a result."""
-    diagnostics: tuple[str, ...] = ()
-    """Of the network, recorded at every evaluation, changing no result: any of
-    [rank,dead_units,weight_norm,plasticity], or all. plasticity fits a copy of the network to random
-    labels, which takes 100 steps of training each time: evaluate less often (eval_every=log)."""
-    compile: bool = False
-    """Put the network through torch.compile, which takes up to minutes at the start and may change
-    the last bits of a result; without a working compiler the run warns and goes on as it is."""
-
-    def __post_init__(self) -> None:
-        if self.seed < 0:
-            raise UsageError(f"seed={self.seed} must be at least 0")
-        if self.eval_every != "log" and not re.fullmatch(r"[1-9]\d*", self.eval_every):
-            raise UsageError(f"eval_every={self.eval_every} must be a positive integer or log")
-        if not re.fullmatch(r"auto|cpu|cuda(:\d+)?|mps", self.device):
-            raise UsageError(f"device={self.device}: choose from auto, cpu, cuda, cuda:N, mps")
-        if self.max_tasks is not None and self.max_tasks < 1:
-            raise UsageError(f"max_tasks={self.max_tasks} must be at least 1")
-        if self.threads < 0:
-            raise UsageError(f"threads={self.threads} must be at least 0")
-        if not self.checkpoint_seconds >= 0:
-            raise UsageError(f"checkpoint_seconds={self.checkpoint_seconds} must be at least 0")
-        known = ("all", *DIAGNOSTICS)
-        for name in self.diagnostics:
-            if name not in known:
-                hint = did_you_mean(name, known)
-                raise UsageError(f"diagnostics={name}: choose from {', '.join(known)}{hint}")
-        chosen = [name for name in DIAGNOSTICS if {name, "all"} & set(self.diagnostics)]
-        object.__setattr__(self, "diagnostics", tuple(chosen))  # one spelling, one hash
 
 
 @dataclass(frozen=True)
@@ -120,32 +69,42 @@ class RunConfig:
                     settings[group][f.name] = str(value.absolute())
         return settings
 
-    def identity(self) -> dict[str, Any]:
-        """The part of the settings that makes it this experiment: no seed, no path, no device.
-
-        How often to checkpoint and how far to extend an endless stream change no result either.
-        Diagnostics count where there are any: a run without them does not have what is asked for.
-        Compiling counts where it was asked for: it may change bits.
-        """
+    def exact(self) -> dict[str, Any]:
+        """The settings that make it this experiment, each with its value: for ``config_sha256``."""
         settings = self.as_dict()
-        for name in ("diagnostics", "compile"):
-            if not settings[name]:
-                del settings[name]
-        for name in NOT_IDENTITY:
+        for name in settings.keys() & left_out(settings):
             del settings[name]
         for group in self.groups:
-            for f in dataclasses.fields(getattr(self, group)):
-                if isinstance(getattr(getattr(self, group), f.name), Path):
-                    del settings[group][f.name]
+            for name in _paths(getattr(self, group)):
+                del settings[group][name]
+        return settings
+
+    def identity(self) -> dict[str, Any]:
+        """The settings that differ from their defaults, and those that always count.
+
+        It names the run's folder. A setting at its default is left out, so that a setting that is
+        added later renames no run.
+        """
+        settings = self.exact()
+        for name in [*at_default(settings)]:
+            del settings[name]
+        for group in self.groups:
+            defaults = plain_defaults(type(getattr(self, group)))
+            settings[group] = {
+                name: value
+                for name, value in settings[group].items()
+                if name == "name" or name not in defaults or defaults[name] != value
+            }
         return settings
 
 
-def _plain(settings: Any) -> dict[str, Any]:
-    def plain(value: Any) -> Any:
-        if isinstance(value, Path):
-            return value.name
-        return list(value) if isinstance(value, tuple) else value
+def _paths(settings: Any) -> set[str]:
+    """Settings that hold a path: where a file is says nothing of what is in it."""
+    names = (f.name for f in dataclasses.fields(settings))
+    return {name for name in names if isinstance(getattr(settings, name), Path)}
 
+
+def _plain(settings: Any) -> dict[str, Any]:
     return {f.name: plain(getattr(settings, f.name)) for f in dataclasses.fields(settings)}
 
 

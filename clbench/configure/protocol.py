@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from clbench.configure import later
+from clbench.configure import settings_after_freeze
 from clbench.configure.board import DIVISIONS, Board, find_board
 from clbench.errors import UsageError
 from clbench.util.files import FileError, read_json
@@ -70,7 +70,7 @@ class Protocol:
                     f"board {self.board.name!r} fixes {key}={shown}, not {given}; drop it, or run "
                     "without board="
                 )
-        for key in later.changed(fixed, config):
+        for key in settings_after_freeze.changed(fixed, config):
             raise UsageError(
                 f"{key} came after board {self.board.name!r} was frozen, so it keeps its default; drop "
                 "it, or run without board="

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -19,9 +18,10 @@ from clbench.configure.config import RunConfig
 from clbench.data.augment import check_augment
 from clbench.data.latent import SILENT, LatentPool, ProgressSink
 from clbench.data.pool import Pool
+from clbench.engine.version import results_versions
 from clbench.errors import ClbenchError, UsageError
 from clbench.plugins.registry import line_of
-from clbench.plugins.source import source_sha256
+from clbench.plugins.source import identity_sha256, source_sha256
 from clbench.seeding import Axis
 from clbench.strategy import Strategy, StreamInfo
 from clbench.stream import Stream
@@ -38,6 +38,10 @@ class Run:
     device: torch.device
     sources: dict[str, str]
     """Hashes of source: ``strategy``, ``model``, ``scenario``, and the ``engine`` under them."""
+    versions: dict[str, int]
+    """Versions of results: of the engine, and of each public base of the strategy."""
+    plugin_sha256: dict[str, str]
+    """Of each plug-in's own source, as far as it can change a result."""
 
     @property
     def source_sha256(self) -> str:
@@ -47,21 +51,27 @@ class Run:
     @cached_property
     def config_sha256(self) -> str:
         """Hash of the settings that make it this experiment."""
-        return sha256_of(self.config.identity())
+        return sha256_of(self.config.exact())
 
     @cached_property
-    def hash8(self) -> str:
-        """Names the folder: settings, source, pool, device type and board; not the seed."""
+    def run_sha256(self) -> str:
+        """The run's identity: settings, plug-ins, data, versions, device type and board; no seed."""
         protocol = self.config.protocol
-        board = [protocol.as_dict(), protocol.tuning] if protocol else None
-        parts = (
-            self.config_sha256,
-            self.source_sha256,
-            self.stream.pool.sha256,
-            self.device.type,
-            sha256_of(board),
+        return sha256_of(
+            {
+                "settings": self.config.identity(),
+                "plugins": self.plugin_sha256,
+                "versions": self.versions,
+                "pool": self.stream.pool.sha256,
+                "device": self.device.type,
+                "board": [protocol.as_dict(), protocol.tuning] if protocol else None,
+            }
         )
-        return hashlib.sha256(" ".join(parts).encode()).hexdigest()[:8]
+
+    @property
+    def hash8(self) -> str:
+        """The start of ``run_sha256``; it names the folder."""
+        return self.run_sha256[:8]
 
     def folder(self, out: Path) -> Path:
         """``<out>/<scenario>/<strategy>-<hash8>/seed<k>``."""
@@ -187,7 +197,15 @@ def prepare(
     files["scenario"] += config.scenario.files()
     sources = {group: source_sha256(*paths)["own"] for group, paths in files.items()}
     sources["engine"] = source_sha256(*itertools.chain(*files.values()))["engine"]
-    return Run(config, stream, strategy_class, device, sources)
+    return Run(
+        config,
+        stream,
+        strategy_class,
+        device,
+        sources,
+        versions=results_versions(strategy_class),
+        plugin_sha256={group: identity_sha256(*paths) for group, paths in files.items()},
+    )
 
 
 def choose_device(name: str) -> torch.device:

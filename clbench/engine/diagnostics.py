@@ -210,7 +210,7 @@ class Probe:
         """Draw the probe; nothing is run yet.
 
         Args:
-            names: of ``clbench.configure.config.DIAGNOSTICS``.
+            names: of ``clbench.configure.common.DIAGNOSTICS``.
             strategy: whose ``model`` is measured, and left as it is.
             stream: of the run.
             threads: as the run's.

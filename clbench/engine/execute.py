@@ -211,7 +211,13 @@ def execute(run: Run, options: Options) -> tuple[Record, bool]:
     try:
         with FileLock(folder / ".lock", timeout=0):
             if _is_done(run, folder) and not options.overwrite:
-                return Record.load(folder / "record.json"), True
+                record = Record.load(folder / "record.json")
+                if record.sources["engine"] != run.sources["engine"]:
+                    tracking.say(
+                        f"{folder}: reused; it was made by other source of the engine with the same "
+                        "results version (--overwrite runs it again)"
+                    )
+                return record, True
             return _run(run, strategy, folder, options), False
     except Timeout as error:
         raise ClbenchError(f"{folder}: another process is running this run") from error

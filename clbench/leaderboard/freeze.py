@@ -10,9 +10,9 @@ from pathlib import Path
 
 import yaml
 
-from clbench.configure import later
 from clbench.configure.board import DIVISIONS, MIN_SEEDS, Anchor, Board, Budget
 from clbench.configure.board_model import Draft
+from clbench.configure.common import free_on_boards
 from clbench.configure.sweep import sweep
 from clbench.engine.execute import Options, record_of, run_all
 from clbench.errors import ClbenchError, UsageError
@@ -25,7 +25,6 @@ from clbench.util.hashing import sha256_of
 
 MIN_SPREAD = 5.0
 """A board must part joint from naive by so many standard deviations over seeds, or it cannot rank."""
-NOT_PROTOCOL = ("strategy", "model", *later.FREE)
 
 
 def new(name: str, words: list[str], root: Path) -> Path:
@@ -91,7 +90,8 @@ def freeze(name: str, root: Path, options: Options, tell: Callable[[str], None])
 def _board(
     folder: Path, draft: Draft, budget: Budget, some: Record, found: dict[str, dict[int, Record]]
 ) -> Board:
-    settings = {k: v for k, v in some.config.items() if k not in NOT_PROTOCOL}
+    free = {"strategy", "model"} | free_on_boards()
+    settings = {k: v for k, v in some.config.items() if k not in free}
     chance = 0.0
     if draft.primary.endswith("accuracy"):
         per_task = (

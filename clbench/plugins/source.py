@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import ast
 import hashlib
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeGuard
 
 from clbench.plugins.values import parse, written
 
@@ -65,6 +66,13 @@ def _fields(node: ast.ClassDef, path: Path) -> list[Setting]:
     return list(found.values())
 
 
+def _default(value: ast.expr) -> ast.expr:
+    """The default in ``field(default=..., metadata=...)``, or the value itself."""
+    if isinstance(value, ast.Call) and ast.unparse(value.func) in ("field", "dataclasses.field"):
+        return next((k.value for k in value.keywords if k.arg == "default"), value)
+    return value
+
+
 def _locate(name: str, path: Path) -> tuple[ast.ClassDef, Path] | None:
     """A class by the name it has in a file: defined there, or imported from clbench."""
     tree = parse(path)
@@ -121,6 +129,90 @@ def source_sha256(*paths: Path) -> dict[str, str]:
     }
 
 
+def identity_sha256(*paths: Path) -> str:
+    """Hash of what makes plug-ins of these files what they are, as part of a run's identity.
+
+    It covers each file and the modules of its own folder or package that it imports. The engine is
+    not part of it: its version is. Docstrings, comments, layout, the text of errors and the modules
+    of the engine that names are imported from do not count.
+    """
+    found: dict[Path, str] = {}
+    todo = [*paths]
+    while todo:
+        file = todo.pop()
+        if file not in found:
+            found[file], imported = _meaning(file.read_bytes())
+            todo.extend(path for name in imported for path in _of_its_own(name, file))
+    first = [found.pop(path) for path in dict.fromkeys(paths)]
+    return _joined([*first, *sorted(found.values())])
+
+
+def _of_its_own(module: str, file: Path) -> Iterator[Path]:
+    """The file of a module that lies beside a plug-in, in its package, or among the built-in ones."""
+    if module.startswith(PLUGINS):
+        built_in = module_path(module)
+        yield from () if built_in is None else (built_in,)
+        return
+    roots = [file.parent]
+    if module.startswith("."):
+        level = len(module) - len(module.lstrip("."))
+        roots = [file.parents[level - 1]] if level <= len(file.parents) else []
+    else:
+        while (roots[-1] / "__init__.py").is_file():
+            roots.append(roots[-1].parent)
+    parts = module.lstrip(".").split(".")
+    if parts[0] == "clbench":
+        return
+    for root in roots:
+        base = root.joinpath(*parts)
+        for candidate in (base.with_suffix(".py"), base / "__init__.py"):
+            if candidate.is_file() and candidate != file:
+                yield candidate
+
+
+@cache
+def _meaning(source: bytes) -> tuple[str, tuple[str, ...]]:
+    """Hash of a plug-in's code less what changes no result, and the modules that it imports."""
+    tree = ast.parse(source)
+    names: list[str] = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            module = "." * node.level + (node.module or "")
+            joint = "" if module.endswith(".") else "."
+            names += [module, *(f"{module}{joint}{alias.name}" for alias in node.names)]
+        elif isinstance(node, ast.Raise) and node.exc is not None:
+            for part in ast.walk(node.exc):
+                if isinstance(part, ast.Constant) and isinstance(part.value, str):
+                    part.value = ""
+    imports = [n for n in tree.body if _is_of_the_engine(n)]
+    bound = sorted({(a.name, a.asname or a.name) for n in imports for a in n.names})
+    tree.body = [n for n in tree.body if n not in imports]
+    _drop_docstrings(tree)
+    text = f"{bound}\n{ast.unparse(tree)}"
+    return hashlib.sha256(text.encode()).hexdigest(), tuple(names)
+
+
+def _is_of_the_engine(node: ast.AST) -> TypeGuard[ast.ImportFrom]:
+    if not isinstance(node, ast.ImportFrom) or node.level or node.module is None:
+        return False
+    engine = node.module == "clbench" or node.module.startswith("clbench.")
+    return engine and not f"{node.module}.".startswith(PLUGINS)
+
+
+def _drop_docstrings(tree: ast.AST) -> None:
+    """Take constants that stand alone, docstrings that is, out of every body."""
+    for node in ast.walk(tree):
+        body = getattr(node, "body", None)
+        if isinstance(body, list):
+            node.body = [  # type: ignore[attr-defined]
+                s
+                for s in body
+                if not (isinstance(s, ast.Expr) and isinstance(s.value, ast.Constant))
+            ]
+
+
 def _joined(digests: list[str]) -> str:
     return hashlib.sha256(" ".join(digests).encode()).hexdigest()
 
@@ -135,12 +227,6 @@ def _digest(source: bytes) -> tuple[str, tuple[str, ...]]:
             names += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
             names += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
-        body = getattr(node, "body", None)
-        if isinstance(body, list):
-            node.body = [  # type: ignore[attr-defined]
-                s
-                for s in body
-                if not (isinstance(s, ast.Expr) and isinstance(s.value, ast.Constant))
-            ]
+    _drop_docstrings(tree)
     # As source text: what ast.dump writes differs from one Python to the next.
     return hashlib.sha256(ast.unparse(tree).encode()).hexdigest(), tuple(names)

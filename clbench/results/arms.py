@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from clbench.results.identity import NOT_IDENTITY
+from clbench.configure import common
 
 if TYPE_CHECKING:
     from clbench.results.record import Record
@@ -37,12 +37,19 @@ def by_arm(records: Iterable[Record]) -> list[Arm]:
     """
     arms: dict[tuple[str, ...], list[Record]] = {}
     for record in records:
-        arms.setdefault(tuple(_marks(record).values()), []).append(record)
+        arms.setdefault(_key(record), []).append(record)
     firsts = [arm[0] for arm in arms.values()]
     return [
         Arm(name, tuple(sorted(arm, key=lambda r: r.seed)))
         for name, arm in zip(_names(firsts), arms.values(), strict=True)
     ]
+
+
+def _key(record: Record) -> tuple[str, ...]:
+    """What is equal for two records that differ in their seed only."""
+    if record.run_sha256 is not None:
+        return (record.run_sha256,)
+    return tuple(_marks(record).values())
 
 
 def labels(arms: Sequence[Arm]) -> list[str]:
@@ -85,9 +92,10 @@ def _settings(config: dict[str, Any]) -> dict[str, Any]:
     for key, value in config.items():
         if isinstance(value, dict):
             flat |= {f"{key}.{name}": setting for name, setting in value.items()}
-        # What is off (diagnostics, compile) is as good as not said, as in records from before it.
-        elif key not in NOT_IDENTITY and value != [] and value is not False:
+        else:
             flat[key] = value
+    for name in flat.keys() & common.left_out(flat):
+        del flat[name]
     return flat
 
 

@@ -21,7 +21,6 @@ from clbench.errors import ClbenchError
 from clbench.metric import Counts
 from clbench.plugins.registry import GROUPS, OPTIONAL_GROUPS
 from clbench.results import factors, metrics
-from clbench.results.identity import NOT_IDENTITY as NOT_IDENTITY
 from clbench.util.atomic import write_atomically as write_atomically
 
 if TYPE_CHECKING:
@@ -104,6 +103,10 @@ class Record:
     """``{clbench, commit, dirty}``."""
     started: str
     finished: str
+    run_sha256: str | None = None
+    """The run's identity without its seed; its start names the folder. Older records have none."""
+    results_versions: dict[str, int] | None = None
+    """``{engine, ...}``: versions of what the run stands on; records without them are version 1."""
     encoder: dict[str, Any] | None = None
     """What was encoded by what (see ``clbench.data.latent``); left out where nothing was."""
     factors: dict[str, Any] | None = None

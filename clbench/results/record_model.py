@@ -254,5 +254,7 @@ class RecordForm(Form):
     code: Code
     started: Time
     finished: Time
+    run_sha256: Sha256 | None = None
+    results_versions: Annotated[dict[Name, Count], MaxLen(20)] | None = None
     encoder: Encoder | None = None
     factors: Factors | None = None

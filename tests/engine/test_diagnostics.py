@@ -14,7 +14,7 @@ from small import run
 from test_harness import SCOLE
 from torch import Tensor, nn
 
-from clbench.configure.config import DIAGNOSTICS
+from clbench.configure.common import DIAGNOSTICS
 from clbench.engine import diagnostics
 from clbench.engine.build import Run
 from clbench.engine.diagnostics import (

@@ -14,7 +14,7 @@ from test_diagnostics import ALL, IMAGES, probe_of, scaled
 from test_harness import SCOLE, books, frozen, resumed, same_state
 from torch import Tensor, nn
 
-from clbench.configure.config import DIAGNOSTICS
+from clbench.configure.common import DIAGNOSTICS
 from clbench.engine import diagnostics
 from clbench.engine.diagnostics import (
     Probe,

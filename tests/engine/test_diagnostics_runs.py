@@ -14,7 +14,8 @@ from test_diagnostics import ALL
 from test_harness import SCOLE
 from torch import Tensor, nn
 
-from clbench.configure.config import DIAGNOSTICS, resolve
+from clbench.configure.common import DIAGNOSTICS
+from clbench.configure.config import resolve
 from clbench.engine.diagnostics import (
     Probe,
     check_network,

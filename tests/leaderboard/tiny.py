@@ -19,10 +19,10 @@ MODEL = ("model=mlp", "model.hidden=[8]")
 
 def make_board(folder: Path, *words: str) -> Board:
     """Write a frozen ``board.yaml`` with the streams' real hashes; the anchors are made up."""
+    from clbench.configure.common import free_on_boards
     from clbench.configure.config import resolve_point
     from clbench.configure.sweep import sweep
     from clbench.engine.build import prepare
-    from clbench.leaderboard.freeze import NOT_PROTOCOL
 
     streams, pools = {}, {}
     for seed in SEEDS:
@@ -39,7 +39,9 @@ def make_board(folder: Path, *words: str) -> Board:
         protocol="1.0",
         title="tiny",
         description="",
-        settings={k: v for k, v in config.items() if k not in NOT_PROTOCOL},
+        settings={
+            k: v for k, v in config.items() if k not in {"strategy", "model", *free_on_boards()}
+        },
         model=config["model"],
         seeds=SEEDS,
         tuning_seeds=(100, 101),

@@ -72,7 +72,9 @@ def changed(record: Record, group: str, **settings: Any) -> Record:
     """As if these settings had been others; no two such records are of one arm."""
     config = {**record.config}
     config = config | ({group: {**config[group], **settings}} if group else settings)
-    return dataclasses.replace(record, config=config, config_sha256=repr(config))
+    return dataclasses.replace(
+        record, config=config, config_sha256=repr(config), run_sha256=repr(config)
+    )
 
 
 def test_settings_of_model_data_and_run_are_told_across_strategies(records: list[Record]):
@@ -121,7 +123,7 @@ def test_a_setting_that_older_records_lack_tells_arms_apart(records: list[Record
 def test_other_code_data_or_board_is_another_arm(
     records: list[Record], change: dict[str, Any], told: str
 ):
-    other = dataclasses.replace(records[0], **change)
+    other = dataclasses.replace(records[0], run_sha256=None, **change)
     assert len(by_arm([records[2], records[0]])) == 1
     first, second = names([records[2], other])
     assert first != second
@@ -138,9 +140,11 @@ def test_no_two_arms_have_one_name(records: list[Record]):
         changed(one, "model", hidden=[1]),
         changed(one, "model", name="a"),
         changed(one, "strategy", lr=0.1, mask="group"),
-        dataclasses.replace(one, source_sha256="1" * 64),
-        dataclasses.replace(one, pool_sha256="1" * 64),
-        dataclasses.replace(one, environment={**one.environment, "device": "cuda"}),
+        dataclasses.replace(one, run_sha256=None, source_sha256="1" * 64),
+        dataclasses.replace(one, run_sha256=None, pool_sha256="1" * 64),
+        dataclasses.replace(
+            one, run_sha256=None, environment={**one.environment, "device": "cuda"}
+        ),
         changed(one, "scenario", name="endless"),
     ]
     for shown in (arms, *map(list, itertools.combinations(arms, 2))):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from clbench.configure import later
+from clbench.configure import settings_after_freeze
 from clbench.configure.board import Board
 from clbench.leaderboard.entry import Entry
 from clbench.leaderboard.reproduce.verification import is_current
@@ -43,7 +43,7 @@ def settings_are_the_boards(board: Board, entry: Entry) -> Iterator[Finding]:
                 yield error(
                     rule, run_place(entry, seed), f"{key} is {said}; the board fixes {value!r}"
                 )
-        for key in later.changed(fixed, record.config)[:SHOWN]:
+        for key in settings_after_freeze.changed(fixed, record.config)[:SHOWN]:
             wrong = f"{key} is no setting of this board, and not at its default: run it anew"
             yield error("C1", run_place(entry, seed), wrong)
 

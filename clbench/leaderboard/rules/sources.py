@@ -8,14 +8,14 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from clbench.configure import common
 from clbench.leaderboard.entry import Entry
 from clbench.leaderboard.rules.structure import MAX_SOURCE_BYTES
 from clbench.plugins.registry import GROUPS, plugins
 from clbench.plugins.source import settings, source_sha256
-from clbench.results.record import NOT_IDENTITY, Record
+from clbench.results.record import Record
 from clbench.util.hashing import sha256_of
 
-"""As ``RunConfig.identity`` leaves out."""
 UNPARSABLE = (SyntaxError, ValueError, RecursionError, MemoryError, OSError)
 
 
@@ -51,11 +51,8 @@ def config_sha256(entry: Entry, record: Record) -> dict[str, str]:
     """
     found = {"source_sha256": sha256_of(record.sources)}
     identity = copy.copy(record.config)
-    for name in NOT_IDENTITY:
+    for name in common.left_out(record.config):
         identity.pop(name, None)
-    for name in ("diagnostics", "compile"):
-        if not identity.get(name):
-            identity.pop(name, None)
     for group in GROUPS:
         if record.config.get(group) is None:  # it has no encoder
             continue

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from clbench.configure import later
+from clbench.configure import settings_after_freeze
 from clbench.errors import UsageError
 from clbench.plugins.registry import find
 
@@ -25,12 +25,12 @@ FIXED = {"model": "mlp", "model.hidden": [64, 64], "data": "digits", "eval_every
 )
 def test_a_later_setting_keeps_its_default(model: Any, found: list[str]):
     config = {"model": model, "data": {"name": "digits", "augment": "none"}, "eval_every": "1"}
-    assert later.changed(FIXED, config) == found
+    assert settings_after_freeze.changed(FIXED, config) == found
 
 
 def test_of_a_plugin_that_is_not_installed_no_default_is_known():
     config = {"model": {"name": "theirs", "width": 3}}
-    assert later.changed({"model": "theirs"}, config) == ["model.width"]
+    assert settings_after_freeze.changed({"model": "theirs"}, config) == ["model.width"]
 
 
 @pytest.mark.parametrize(
@@ -43,18 +43,22 @@ def test_of_a_plugin_that_is_not_installed_no_default_is_known():
     ],
 )
 def test_a_later_setting_of_no_group_keeps_its_default(config: dict[str, Any], found: list[str]):
-    assert later.changed(FIXED, {"eval_every": "1", **config}) == found
+    assert settings_after_freeze.changed(FIXED, {"eval_every": "1", **config}) == found
 
 
 def test_what_a_board_leaves_open_is_open():
     assert (
-        later.changed({"data": "digits"}, {"model": {"name": "mlp", "head": "weight_norm"}}) == []
+        settings_after_freeze.changed(
+            {"data": "digits"}, {"model": {"name": "mlp", "head": "weight_norm"}}
+        )
+        == []
     )
 
 
 def test_defaults_are_those_of_the_settings():
     """Tuples are lists in a record."""
-    assert later._defaults("model", "mlp")["hidden"] == list(find("model", "mlp").load()().hidden)
+    hidden = settings_after_freeze._defaults("model", "mlp")["hidden"]
+    assert hidden == list(find("model", "mlp").load()().hidden)
 
 
 def test_a_run_is_refused():

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
+from clbench.configure import common
 from clbench.plugins.registry import plugins
-
-FREE = ("seed", "device", "max_tasks", "checkpoint_seconds", "diagnostics")
-"""Settings of no group that no board fixes."""
 
 
 def changed(fixed: Mapping[str, Any], config: Mapping[str, Any]) -> list[str]:
@@ -25,10 +22,10 @@ def changed(fixed: Mapping[str, Any], config: Mapping[str, Any]) -> list[str]:
     Returns:
         ``group.setting``, or ``setting`` of no group, of those that are not at their default.
     """
-    plain = {k: v for k, v in config.items() if not isinstance(v, Mapping)}
-    here = plain.keys() - fixed.keys() - {*FREE}
-    common = _common() if here else {}
-    found = sorted(k for k in here if not (k in common and plain[k] == common[k]))
+    flat = {k: v for k, v in config.items() if not isinstance(v, Mapping)}
+    here = flat.keys() - fixed.keys() - common.free_on_boards()
+    usual = common.plain_defaults(common.Common)
+    found = sorted(k for k in here if not (k in usual and flat[k] == usual[k]))
     for group in sorted({key.partition(".")[0] for key in fixed} - {"strategy"}):
         settings = config.get(group)
         if isinstance(settings, Mapping):
@@ -47,17 +44,4 @@ def _defaults(group: str, name: str) -> dict[str, Any]:
     plugin = plugins(group).get(name)
     if plugin is None:
         return {}
-    return _of_fields(plugin.load())
-
-
-def _common() -> dict[str, Any]:
-    """Of the settings of no group."""
-    from clbench.configure.config import Common  # which needs this package
-
-    return _of_fields(Common)
-
-
-def _of_fields(settings: type) -> dict[str, Any]:
-    of = dataclasses.fields(settings)
-    defaults = {f.name: f.default for f in of if f.default is not dataclasses.MISSING}
-    return {k: list(v) if isinstance(v, tuple) else v for k, v in defaults.items()}
+    return common.plain_defaults(plugin.load())

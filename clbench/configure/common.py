@@ -1,0 +1,117 @@
+"""The settings that belong to no group, each with its part in a run's identity."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from clbench.errors import UsageError
+from clbench.plugins.registry import did_you_mean
+
+ALWAYS = {"identity": "always"}
+"""A run with another value is another run; the value is part of its hash, default or not."""
+IF_SET = {"identity": "if_set"}
+"""Likewise, but a run at the default is that of before the setting existed."""
+WATCHES = {"identity": "if_set", "free_on_boards": True}
+"""As ``IF_SET``, and no board fixes it: it measures beside the run."""
+NEVER = {"identity": "never"}
+"""It changes no result."""
+DIAGNOSTICS = ("rank", "dead_units", "weight_norm", "plasticity")
+"""What ``clbench.engine.diagnostics`` can measure."""
+
+
+@dataclass(frozen=True)
+class Common:
+    """The settings that belong to no group."""
+
+    seed: int = field(default=0, metadata=NEVER)
+    """Root of every random number; the stream depends on it and not on the strategy."""
+    device: str = field(default="auto", metadata=NEVER)
+    """auto (a GPU when there is one), cpu, cuda, cuda:1, mps."""
+    eval_every: str = field(default="1", metadata=ALWAYS)
+    """Evaluate after every N experiences, or at experiences 1, 2, 4, 8 and so on (log)."""
+    max_tasks: int | None = field(default=None, metadata=NEVER)
+    """Stop after this many tasks; null: the scenario's own number. An endless scenario needs it. It may
+    be raised later: the run then goes on."""
+    evaluate_on: Literal["test", "val"] = field(default="test", metadata=ALWAYS)
+    """val: learn from nine tenths of train, score on the other tenth, never open test."""
+    threads: int = field(default=1, metadata=ALWAYS)
+    """CPU threads; 0: torch's default. Bit equality is promised for 1."""
+    checkpoint_seconds: float = field(default=30.0, metadata=NEVER)
+    """Seconds between two checkpoints; it changes no result."""
+    diagnostics: tuple[str, ...] = field(default=(), metadata=WATCHES)
+    """Of the network, recorded at every evaluation, changing no result: any of
+    [rank,dead_units,weight_norm,plasticity], or all. plasticity fits a copy of the network to random
+    labels, which takes 100 steps of training each time: evaluate less often (eval_every=log)."""
+    compile: bool = field(default=False, metadata=IF_SET)
+    """Put the network through torch.compile, which takes up to minutes at the start and may change
+    the last bits of a result; without a working compiler the run warns and goes on as it is."""
+
+    def __post_init__(self) -> None:
+        if self.seed < 0:
+            raise UsageError(f"seed={self.seed} must be at least 0")
+        if self.eval_every != "log" and not re.fullmatch(r"[1-9]\d*", self.eval_every):
+            raise UsageError(f"eval_every={self.eval_every} must be a positive integer or log")
+        if not re.fullmatch(r"auto|cpu|cuda(:\d+)?|mps", self.device):
+            raise UsageError(f"device={self.device}: choose from auto, cpu, cuda, cuda:N, mps")
+        if self.max_tasks is not None and self.max_tasks < 1:
+            raise UsageError(f"max_tasks={self.max_tasks} must be at least 1")
+        if self.threads < 0:
+            raise UsageError(f"threads={self.threads} must be at least 0")
+        if not self.checkpoint_seconds >= 0:
+            raise UsageError(f"checkpoint_seconds={self.checkpoint_seconds} must be at least 0")
+        known = ("all", *DIAGNOSTICS)
+        for name in self.diagnostics:
+            if name not in known:
+                hint = did_you_mean(name, known)
+                raise UsageError(f"diagnostics={name}: choose from {', '.join(known)}{hint}")
+        chosen = [name for name in DIAGNOSTICS if {name, "all"} & set(self.diagnostics)]
+        object.__setattr__(self, "diagnostics", tuple(chosen))  # one spelling, one hash
+
+
+def roles() -> dict[str, str]:
+    """Every common setting with its part in a run's identity: ``always``, ``if_set`` or ``never``."""
+    return {f.name: str(f.metadata["identity"]) for f in dataclasses.fields(Common)}
+
+
+def free_on_boards() -> set[str]:
+    """Common settings that no board fixes."""
+    declared = {f.name: f.metadata for f in dataclasses.fields(Common)}
+    return {n for n, m in declared.items() if m["identity"] == "never" or "free_on_boards" in m}
+
+
+def left_out(settings: Mapping[str, Any]) -> set[str]:
+    """Common settings that are no part of ``config_sha256``: the ``never``, and ``if_set`` if unset."""
+    parts = roles()
+    unset = {n for n in at_default(settings) if n in parts}
+    return {name for name, part in parts.items() if part == "never" or name in unset}
+
+
+def at_default(settings: Mapping[str, Any]) -> Iterator[str]:
+    """Names of the ``if_set`` settings here that have their default."""
+    defaults = plain_defaults(Common)
+    for name, part in roles().items():
+        if part == "if_set" and name in settings and settings[name] == defaults[name]:
+            yield name
+
+
+def plain(value: Any) -> Any:
+    """A setting's value as plain data: of a path only the file's name, a tuple as a list."""
+    if isinstance(value, Path):
+        return value.name
+    return list(value) if isinstance(value, tuple) else value
+
+
+def plain_defaults(settings: type) -> dict[str, Any]:
+    """The defaults of a settings dataclass as plain data; a setting without one is left out."""
+    found = {}
+    for f in dataclasses.fields(settings):
+        if f.default is not dataclasses.MISSING:
+            found[f.name] = plain(f.default)
+        elif f.default_factory is not dataclasses.MISSING:
+            found[f.name] = plain(f.default_factory())
+    return found
