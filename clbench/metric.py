@@ -2,7 +2,15 @@
 
 A metric is a pure function of a run's counts, with what tables and help say of it. A package adds its
 own under the entry point ``clbench.metrics``: a `Metric`, or a list of them. Records of new runs,
-tables and the pages of boards then have it; older records too, where their counts allow it.
+tables and the pages of boards then have it; older records too, where their counts allow it::
+
+    def median_cell(counts: Counts) -> Value:
+        \"\"\"MED: the median accuracy of the cells at the end.\"\"\"
+        return Value(np.median(counts.correct[-1] / counts.size), len(counts.size))
+
+    MEDIAN = Metric("median_cell", median_cell, "MED", since="2026-12-01")
+
+A function is called only where there is at least one evaluation.
 """
 
 from __future__ import annotations

@@ -22,6 +22,7 @@ from clbench.engine.version import results_versions
 from clbench.errors import ClbenchError, UsageError
 from clbench.plugins.registry import line_of
 from clbench.plugins.source import identity_sha256, source_sha256
+from clbench.results import metrics
 from clbench.seeding import Axis
 from clbench.strategy import Strategy, StreamInfo
 from clbench.stream import Stream
@@ -185,6 +186,7 @@ def prepare(
     Raises:
         UsageError: the data, the stream or the strategy's needs do not fit.
     """
+    metrics.table()  # a package that declares a wrong one is refused now, not when the run ends
     device = choose_device(config.common.device)
     pool = load_pool(config, device, pools, sink)
     check_augment(config.data.augment, pool.input_shape)

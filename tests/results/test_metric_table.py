@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from small import short_record
+from small import run, short_record
 from their_package import install
 
 from clbench.cli import main
@@ -142,6 +142,8 @@ def test_what_a_package_declares_wrongly_is_a_usage_error(
     install(tmp_path, monkeypatch, value)
     with pytest.raises(UsageError, match=told):
         metrics.table()
+    with pytest.raises(UsageError, match=told):
+        run("scenario=scole", "strategy=naive")  # before anything is trained
 
 
 def test_costs_have_no_metric_of_their_name() -> None:
