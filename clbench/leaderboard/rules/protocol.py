@@ -195,8 +195,8 @@ def tuning_follows_the_rules(board: Board, entry: Entry) -> Iterator[Finding]:
         yield error("T1", file, f"tuned_on must be some of the board's tuning seeds ({allowed})")
     for seed, record in entry.records.items():
         tuning = record.tuning
-        told = tuning["trials"] >= 1 and tuning["grid_sha256"] is not None
-        if tuning["ruleset"] == "tuned" and not told:
+        is_tuned = tuning["trials"] >= 1 and tuning["grid_sha256"] is not None
+        if tuning["ruleset"] == "tuned" and not is_tuned:
             wrong = "tuning: tuned without trials and grid_sha256; run with tuned= of clbench tune"
             yield error("T1", run_place(entry, seed), wrong)
         if tuning["ruleset"] == "fixed" and (tuning["trials"] or tuning["grid_sha256"]):
