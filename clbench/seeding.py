@@ -78,7 +78,7 @@ def seed_from(state: int) -> None:
 
 @contextmanager
 def preserved(threads: int) -> Iterator[None]:
-    """Run deterministically on ``threads`` threads (0: as many as torch likes), then restore all.
+    """Run deterministically on ``threads`` threads (0: torch's default), then restore all.
 
     What a run changes in the process, generators, thread count, deterministic mode, is put back, so
     results never depend on what ran before and nothing after depends on the run.

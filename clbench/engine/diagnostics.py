@@ -133,7 +133,7 @@ def observe(network: nn.Module, x: Tensor) -> tuple[Tensor, list[Tensor]]:
     """What goes on inside a network in evaluation mode.
 
     Args:
-        network: of whose ReLUs only those are seen that are modules (``nn.ReLU``).
+        network: the network; ReLUs are found only if they are modules (``nn.ReLU``).
         x: ``(N, ...)``.
 
     Returns:
