@@ -35,7 +35,7 @@ class Metadata:
     architecture: str | None = None
     """The network; for a model plug-in its name and settings."""
     weights_sha256: str | None = None
-    """Hash of the weights of these tensors, at which computed (``clbench.util.tensor_files.sha256``)."""
+    """Hash of the tensors named here, its anchor (``clbench.util.tensor_files.sha256``)."""
     estimator: str | None = None
     """exact, sampled, empirical or batched (``clbench.fisher.estimate``), or another's word."""
     loss: str | None = None
