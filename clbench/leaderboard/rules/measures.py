@@ -35,9 +35,9 @@ def metrics_follow_from_counts(board: Board, entry: Entry) -> Iterator[Finding]:
         for name, metric in metrics.compute(counts).items():
             said = record.metrics.get(name, metrics.UNDEFINED._asdict())
             if not (same(said["value"], metric.value) and said["n_terms"] == metric.n_terms):
-                wrong = f"metrics.{name} is {said['value']}, the counts give {metric.value}"
+                wrong = f"metrics.{name} is {said['value']}, but the counts give {metric.value}"
                 yield error(
-                    "M1", run_place(entry, seed), f"{wrong}: never edit a record; run it anew"
+                    "M1", run_place(entry, seed), f"{wrong}: never edit a record; run it again"
                 )
         tables: tuple[tuple[str, list[dict[str, Any]], list[Any]], ...] = (
             ("retention", record.retention, metrics.retention(counts)),
@@ -45,7 +45,7 @@ def metrics_follow_from_counts(board: Board, entry: Entry) -> Iterator[Finding]:
         )
         for name, rows, wanted in tables:
             if not _same_rows(rows, [row._asdict() for row in wanted]):
-                wrong = f"{name} is not what the counts give: never edit a record; run it anew"
+                wrong = f"{name} does not follow from the counts: never edit a record; run it again"
                 yield error("M1", run_place(entry, seed), wrong)
 
 
@@ -72,7 +72,7 @@ def evaluations_are_on_schedule(board: Board, entry: Entry) -> Iterator[Finding]
         if record.status != "completed":
             due = due[: len(found)]  # it may have failed at any moment
         if found != due:
-            wrong = f"evaluated_after is not eval_every={schedule}: run it anew on the board"
+            wrong = f"evaluated_after is not eval_every={schedule}: run it again on the board"
             yield error("M2", run_place(entry, seed), wrong)
 
 
@@ -82,7 +82,7 @@ def tasks_are_whole(board: Board, entry: Entry) -> Iterator[Finding]:
         ends, stream = record.tasks["end"], record.stream
         file = run_place(entry, seed)
         if ends and ends[-1] > stream["experiences"]:
-            yield error("M2", file, "tasks.end goes beyond stream.experiences: run it anew")
+            yield error("M2", file, "tasks.end goes beyond stream.experiences: run it again")
         if record.status != "completed":
             continue
         limits = [n for n in (stream["n_tasks"], record.config.get("max_tasks")) if n is not None]
@@ -91,9 +91,7 @@ def tasks_are_whole(board: Board, entry: Entry) -> Iterator[Finding]:
             or not ends
             or ends[-1] != stream["experiences"]
         ):
-            wrong = (
-                f"has {len(ends)} of {min(limits, default=0)} tasks but says completed: run it anew"
-            )
+            wrong = f"has {len(ends)} of {min(limits, default=0)} tasks but says completed: run again"
             yield error("M2", file, wrong)
 
 
@@ -162,12 +160,12 @@ def costs_are_possible(board: Board, entry: Entry) -> Iterator[Finding]:
         started, finished = (_time(text) for text in (record.started, record.finished))
         elapsed = (finished - started).total_seconds()
         if elapsed < 0:
-            yield error("B2", file, "finished is before started: never edit a record; run it anew")
+            yield error("B2", file, "finished is before started: never edit a record; run it again")
         rest = cost["predict_seconds"] + cost["harness_seconds"]
         train = (cost["train_seconds"] or 0.0) / PACE
         if elapsed >= 0 and max(rest, train) > elapsed + 1:  # stamps are cut to whole seconds
             wrong = f"cost tells of {rest + train:.1f} s between stamps {elapsed:.0f} s apart"
-            yield error("B2", file, f"{wrong}: never edit a record; run it anew")
+            yield error("B2", file, f"{wrong}: never edit a record; run it again")
         if cost["memory_bytes"] > cost["state_bytes"]:
             yield error("B2", file, "cost.memory_bytes exceeds state_bytes, which it is a part of")
 

@@ -44,7 +44,7 @@ def settings_are_the_boards(board: Board, entry: Entry) -> Iterator[Finding]:
                     rule, run_place(entry, seed), f"{key} is {said}; the board fixes {value!r}"
                 )
         for key in later.changed(fixed, record.config)[:SHOWN]:
-            wrong = f"{key} is no setting of this board, and not at its default: run it anew"
+            wrong = f"{key} is no setting of this board, and not at its default: run it again"
             yield error("C1", run_place(entry, seed), wrong)
 
 
@@ -68,7 +68,7 @@ def streams_are_the_boards(board: Board, entry: Entry) -> Iterator[Finding]:
     for seed, record in entry.records.items():
         file = run_place(entry, seed)
         if record.pool_sha256 != board.pool_sha256:
-            wrong = "pool_sha256 is not the board's: the data set differs; fetch it anew"
+            wrong = "pool_sha256 is not the board's: the data set differs; download it again"
             if record.config["data"]["name"] == "synbols":
                 wrong += (
                     ", that is, draw it with the fonts (matplotlib) and the Pillow of the board"
@@ -76,7 +76,7 @@ def streams_are_the_boards(board: Board, entry: Entry) -> Iterator[Finding]:
             yield error("C1", file, wrong)
         wanted = board.stream_sha256.get(record.seed)
         if record.status == "completed" and record.stream_sha256 != wanted:
-            yield error("C1", file, "stream_sha256 is not the board's for this seed: run it anew")
+            yield error("C1", file, "stream_sha256 is not the board's for this seed: run it again")
 
 
 def closed_means_from_scratch(board: Board, entry: Entry) -> Iterator[Finding]:
@@ -123,7 +123,7 @@ def settings_have_their_hash(board: Board, entry: Entry) -> Iterator[Finding]:
     for seed, record in entry.records.items():
         for name, wanted in config_sha256(entry, record).items():
             if getattr(record, name) != wanted:
-                wrong = f"{name} is not that of what is shown: the record was edited; run it anew"
+                wrong = f"{name} is not that of what is shown: the record was edited; run it again"
                 yield error("C2", run_place(entry, seed), wrong)
 
 
@@ -133,7 +133,7 @@ def no_run_is_shown_twice(board: Board, entry: Entry) -> Iterator[Finding]:
     for seed, record in entry.records.items():
         answers = record.predictions_sha256
         if answers and answers in seen:
-            wrong = f"has the answers of seed {seen[answers]}: one run was copied; run it anew"
+            wrong = f"has the predictions of seed {seen[answers]}: one run was copied; run it again"
             yield error("C2", run_place(entry, seed), wrong)
         seen.setdefault(answers, seed)
 
@@ -152,7 +152,7 @@ def source_is_what_ran(board: Board, entry: Entry) -> Iterator[Finding]:
                 )
             if in_tree is not None and in_tree != sha:
                 wrong = (
-                    f"differs from {name!r} of this clbench: stale; run it anew, or rename yours"
+                    f"differs from {name!r} of this clbench: stale; run it again, or rename yours"
                 )
                 yield warning("C3", place(entry, file), wrong)
             if in_tree is None and not there and group == "model":
@@ -173,7 +173,7 @@ def code_is_committed(board: Board, entry: Entry) -> Iterator[Finding]:
     unknown = []
     for seed, record in entry.records.items():
         if record.code["dirty"] is True:
-            wrong = "code.dirty: clbench was changed when it ran; commit or undo, and run it anew"
+            wrong = "code.dirty: clbench was changed when it ran; commit or undo, and run it again"
             yield error("C4", run_place(entry, seed), wrong)
         if record.code["commit"] is None:
             unknown.append(record.code["clbench"])

@@ -82,7 +82,7 @@ def changes(board: Board, against: Board, entry: Entry) -> Iterator[Finding]:
             continue
         wrong = f"{board.primary} was {was[seed]:.6f} and is {now[seed]:.6f} with the same source"
         file = place(entry, f"runs/seed{seed}.json")
-        yield error("P2", file, f"{wrong} and settings: restore the record, or enter it anew")
+        yield error("P2", file, f"{wrong} and settings: restore the record, or enter it again")
 
 
 def _stray_files(board: Board) -> Iterator[Finding]:
@@ -121,6 +121,8 @@ def _same_answers(entry: Entry, first: dict[str, str]) -> Iterator[Finding]:
     for seed, record in entry.records.items():
         other = first.setdefault(record.predictions_sha256 or f"{entry.slug} {seed}", entry.slug)
         if other != entry.slug:
-            wrong = f"has the answers of entries/{other}: the settings that differ change nothing"
+            wrong = (
+                f"has the predictions of entries/{other}: the settings that differ change nothing"
+            )
             yield warning("C2", place(entry, f"runs/seed{seed}.json"), wrong)
             return
