@@ -19,7 +19,7 @@ import torch.utils.deterministic
 
 
 class Axis(IntEnum):
-    """What a random number is for. Values are part of the results: never renumber."""
+    """The purpose of a random number. Values are part of the results: never renumber."""
 
     STREAM = 0
     """Per scenario: class orders, the subset of classes."""
@@ -42,7 +42,7 @@ class Axis(IntEnum):
 
 
 def sequence(seed: int, axis: Axis, *key: int) -> np.random.SeedSequence:
-    """The seed sequence of one axis (and, say, one task on it)."""
+    """The seed sequence of one axis, optionally of one task on it."""
     return np.random.SeedSequence(seed, spawn_key=(int(axis), *key))
 
 
@@ -70,7 +70,7 @@ def seed_from(state: int) -> None:
     """Seed all generators with one integer; ``torch.initial_seed()`` gives it back."""
     if torch.accelerator.is_available():
         torch.manual_seed(state)
-    else:  # the same state, without a tenth of a millisecond of asking after devices
+    else:  # the same state, without 0.1 ms for a query of devices
         torch.default_generator.manual_seed(state)
     np.random.seed(state % 2**32)  # noqa: NPY002 - third-party strategies draw from it
     random.seed(state)
@@ -78,7 +78,7 @@ def seed_from(state: int) -> None:
 
 @contextmanager
 def preserved(threads: int) -> Iterator[None]:
-    """Run deterministically on ``threads`` threads (0: as many as torch likes), then restore all.
+    """Run deterministically on ``threads`` threads (0: torch's default), then restore all.
 
     What a run changes in the process, generators, thread count, deterministic mode, is put back, so
     results never depend on what ran before and nothing after depends on the run.

@@ -25,11 +25,11 @@ class Headless(Encoder):
     of: str = "slim_resnet18"
     """The network: a model (clbench list models) with default settings, or efficientnet_lite0."""
     cut: int | None = None
-    """Of efficientnet_lite0: block after which the latents are taken (10)."""
+    """For efficientnet_lite0: take the latents after this block; null: 10."""
     resolution: int | None = None
-    """Of efficientnet_lite0: side in pixels that images are resized to (32)."""
+    """For efficientnet_lite0: resize images to this side in pixels; null: 32."""
     pool: int | None = None
-    """Of efficientnet_lite0: the map is averaged to so many rows and columns (2)."""
+    """For efficientnet_lite0: average the map to this number of rows and columns; null: 2."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -38,7 +38,7 @@ class Headless(Encoder):
             return
         for name in DEFAULTS:
             if getattr(self, name) is not None:
-                raise UsageError(f"encoder.{name} is of efficientnet_lite0, not of {self.of!r}")
+                raise UsageError(f"encoder.{name} is for efficientnet_lite0, not for {self.of!r}")
         if "/" in self.of or "\\" in self.of or self.of.endswith(".py"):
             raise UsageError(
                 f"encoder.of={Path(self.of).name}: must be a name; for a network of your own, write "
@@ -62,16 +62,16 @@ class Headless(Encoder):
         scale: float,
         state: Mapping[str, Tensor] | None = None,
     ) -> nn.Module:
-        """The network without what makes classes of its latents.
+        """Build the network without its output layer.
 
         Args:
             encoder: the plug-in's name, for errors.
             input_shape: of a raw sample.
-            scale: of raw values.
-            state: weights of the whole network; None: as drawn from torch's generator.
+            scale: brings raw values to the unit range.
+            state: weights of the whole network; None: random, from torch's generator.
 
         Raises:
-            UsageError: it does not take the samples or the weights, or does not end in a linear layer.
+            UsageError: samples or weights do not fit, or the network does not end in a linear layer.
         """
         if self.of == LITE0:
             settings = self._lite0()
@@ -87,7 +87,7 @@ class Headless(Encoder):
                 "encoder of your own (encoder=path/to/mine.py)"
             )
         head = (state or {}).get(f"{len(layers) - 1}.weight")
-        if head is not None:  # of as many classes as it was trained on
+        if head is not None:  # with the number of classes that it was trained on
             net = model.build(input_shape, len(head), scale)
         _fill(net, state, self.of)
         return nn.Sequential(*[*net][:-1], nn.Flatten())

@@ -1,4 +1,4 @@
-"""What encoders of colour images share: raw samples to the input a pretrained network expects."""
+"""Converts raw samples to the input that pretrained networks expect."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from clbench.errors import UsageError
 class ImageInput(nn.Module):
     """``(B, H, W)`` or ``(B, C, H, W)`` raw to ``(B, 3, resolution, resolution)`` normalised float32.
 
-    A gray image is repeated in three channels. Resizing is bilinear with antialiasing, whatever the
-    aspect ratio; then ``(unit - mean) / std`` with ``unit = scale * raw``, channels innermost in
-    memory, which CPU convolutions are faster with.
+    A gray image is repeated in three channels. Resizing is bilinear with antialiasing and ignores the
+    aspect ratio; then ``(unit - mean) / std`` with ``unit = scale * raw``. Channels are innermost in
+    memory, for faster CPU convolutions.
     """
 
     def __init__(
@@ -35,7 +35,7 @@ class ImageInput(nn.Module):
                 f"samples of shape {input_shape}; choose other data or encoder=identity"
             )
         self.resolution, self.mode = resolution, mode
-        # Settings and not weights: not persistent, and so not in the hash of the weights.
+        # Settings, not weights: not persistent, so that the hash of the weights excludes them.
         for name, values in (("mean", mean), ("std", std)):
             column = torch.tensor(values, dtype=torch.float32).view(1, 3, 1, 1)
             self.register_buffer(name, column, persistent=False)
@@ -53,5 +53,5 @@ class ImageInput(nn.Module):
         if x.shape[-2:] != size:
             x = F.interpolate(x, size, mode=self.mode, align_corners=False, antialias=True)
         x = (x.expand(-1, 3, -1, -1) - self.mean) / self.std
-        # Channels innermost, in words that work under torch.func.vmap.
+        # Channels innermost, written so that it works under torch.func.vmap.
         return x.permute(0, 2, 3, 1).contiguous().permute(0, 3, 1, 2)

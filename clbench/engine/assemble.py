@@ -1,4 +1,4 @@
-"""From the books to the record."""
+"""Assembles the record of a run from its ledger."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from clbench.util.environment import code_version, environment, peak_rss_bytes
 
 
 def assemble(run: Run, strategy: Strategy, outcome: Outcome, started: datetime) -> Record:
-    """Everything that is known of a run that has ended, well or not."""
+    """Everything known about a run that has ended, with or without an error."""
     ledger, stream, protocol = outcome.ledger, run.stream, run.config.protocol
     cells = stream.cells
     sizes = _cell_sizes(run)
@@ -86,7 +86,7 @@ def assemble(run: Run, strategy: Strategy, outcome: Outcome, started: datetime) 
 
 
 def with_metrics(record: Record, counts: Counts) -> Record:
-    """The record with everything that follows from its counts."""
+    """Build the record with everything that follows from the counts."""
     from dataclasses import replace
 
     return replace(
@@ -115,8 +115,8 @@ def _views(run: Run, n_tasks: int) -> tuple[list[int], list[list[int]]]:
 
 def _cost(ledger: Ledger, strategy: Strategy, pool: Pool) -> dict[str, Any]:
     frozen = sum(b.nbytes for b in strategy.buffers() if getattr(b, "frozen", False))
-    # Experiences whose operations were counted ran slower: they are taken to have gone at the pace
-    # of the others. Where there were no others, training was not timed.
+    # Counting operations slows an experience down, so counted ones are assumed to take as long as
+    # the others. If all were counted, training was not timed.
     timed = ledger.timed_samples > 0
     seconds = ledger.train_seconds * ledger.samples / ledger.timed_samples if timed else None
     return {
@@ -139,7 +139,7 @@ def _cost(ledger: Ledger, strategy: Strategy, pool: Pool) -> dict[str, Any]:
 
 
 def _encoding(ledger: Ledger, pool: Pool) -> dict[str, Any]:
-    """What the frozen encoder cost, apart from learning; nothing where there is none.
+    """The costs of the frozen encoder, apart from learning; empty without an encoder.
 
     Every sample of the pool counts once, whether this run encoded it or found it in the cache, and
     so does every transformed sample that was encoded for this run.
@@ -156,7 +156,7 @@ def _encoding(ledger: Ledger, pool: Pool) -> dict[str, Any]:
 
 
 def _error(error: BaseException | None, run: Run) -> dict[str, str] | None:
-    """Type and first line of what went wrong, with the line of the user's own file; no path."""
+    """Type and first line of an error, with the line in the user's file; no path."""
     if error is None or isinstance(error, KeyboardInterrupt):
         return None
     if isinstance(error, Diverged):
@@ -173,7 +173,7 @@ def _error(error: BaseException | None, run: Run) -> dict[str, str] | None:
 
 
 def _without_folders(text: str) -> str:
-    """Text with every absolute path cut to its last part: records go to others."""
+    """Cut every absolute path in a text to its last part, because records are published."""
     return re.sub(r"(?<![\w.:/\\])(?:[A-Za-z]:[/\\]|/)(?=\S)(?:[^\s'\"/\\]+[/\\])*", "", text)
 
 

@@ -1,4 +1,4 @@
-"""Checkpoints: a strategy's state and the harness's books, in one file that is never unpickled."""
+"""Checkpoints: a strategy's state and the ledger, in one file that is never unpickled."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SCHEMA = 1
 
 
 def save(path: Path, identity: str, ledger: Ledger, state: dict[str, Any]) -> None:
-    """Write atomically: after a kill at any moment the file is the old one or the new one."""
+    """Write atomically: after a kill at any moment the file is the old or the new one."""
     buffer = io.BytesIO()
     torch.save(
         {"schema": SCHEMA, "identity": identity, "ledger": ledger.to_dict(), "strategy": state},
@@ -28,13 +28,13 @@ def save(path: Path, identity: str, ledger: Ledger, state: dict[str, Any]) -> No
 
 
 def load(path: Path, identity: str | None, device: torch.device) -> tuple[Ledger, dict[str, Any]]:
-    """Read a checkpoint of the run that ``identity`` names; None: of whichever run it is.
+    """Read a checkpoint of the run ``identity``; None: of any run.
 
     Raises:
-        ClbenchError: the file is damaged, or of another run or format; it is left in place.
+        ClbenchError: the file is damaged, or of another run or format; it is kept.
     """
     try:
-        with warnings.catch_warnings(action="ignore"):  # torch wonders aloud at foreign files
+        with warnings.catch_warnings(action="ignore"):  # torch warns about unusual files
             data = torch.load(path, map_location=device, weights_only=True)
         if data["schema"] != SCHEMA or identity not in (None, data["identity"]):
             raise ClbenchError(

@@ -1,7 +1,7 @@
-"""``compile=true``: a strategy's network through ``torch.compile``, where there is a compiler.
+"""``compile=true``: compiles a strategy's network with ``torch.compile``.
 
-The module stays what it is, with the keys of its state dict; only its call is compiled. It is called as
-written wherever something looks inside: hooks (a Fisher, features, diagnostics) and counted operations.
+The module and the keys of its state dict are unchanged; only its call is compiled. The uncompiled
+call is used with hooks (a Fisher, features, diagnostics) and when operations are counted.
 """
 
 from __future__ import annotations
@@ -16,22 +16,22 @@ from clbench import seeding
 from clbench.strategy import Strategy, StreamInfo
 
 TRIAL = 4
-"""Samples in the batches of the trial; their number is a variable of what is compiled."""
+"""Batch sizes of the trial; the compiled code takes any batch size."""
 
 
 def compile_network(strategy: Strategy, threads: int, backend: str = "inductor") -> str | None:
     """Compile ``strategy.model`` in place; copies of it are not.
 
-    It is tried out, in training and in prediction, with a batch of any size. So what is compiled does
-    not depend on which sizes come first, and a run that is resumed has the same code.
+    A trial in training and prediction compiles code for any batch size. So the code does not depend
+    on which sizes come first, and a resumed run has the same code.
 
     Args:
-        strategy: left as it was, should the network not compile.
-        threads: as the run's.
-        backend: of ``torch.compile``.
+        strategy: the strategy; unchanged if the network does not compile.
+        threads: the run's threads.
+        backend: the backend of ``torch.compile``.
 
     Returns:
-        None, or one line saying why the run goes on without.
+        None, or a line on why the run continues without compilation.
     """
     model = getattr(strategy, "model", None)
     if not isinstance(model, nn.Module):
@@ -54,7 +54,7 @@ def compile_network(strategy: Strategy, threads: int, backend: str = "inductor")
         chosen: Any = model._call_impl if _is_watched(model) else fast
         return chosen(*args, **kwargs)
 
-    # Where nn.Module.compile puts it: left out of copies and of pickles.
+    # The attribute of nn.Module.compile, which copies and pickles leave out.
     model._compiled_call_impl = call
     return None
 
@@ -76,7 +76,7 @@ def _try_out(model: nn.Module, fast: Any, info: StreamInfo) -> None:
 
 
 def _is_watched(model: nn.Module) -> bool:
-    """Whether hooks or a dispatch mode are there, which compiled code would pass by."""
+    """Whether hooks or a dispatch mode are active, which compiled code would skip."""
     if torch._C._len_torch_dispatch_stack():
         return True
     return any(m._forward_hooks or m._forward_pre_hooks for m in model.modules())

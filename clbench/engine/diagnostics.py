@@ -1,4 +1,4 @@
-"""Measures of a network's health that any run can switch on: rank, dead units, weights, plasticity.
+"""Diagnostics of a network for any run: rank, dead units, weight norm, plasticity.
 
 They are taken at evaluations, on a fixed probe of training samples, recorded beside the strategy's
 own diagnostics and never ranked. Nothing that is learnt or counted depends on them: what is run and
@@ -24,7 +24,7 @@ from clbench.seeding import Axis
 from clbench.strategy import Strategy
 from clbench.stream import Stream
 
-# What follows is part of the definition of the recorded values.
+# These constants are part of the definition of the recorded values.
 PROBE_SAMPLES = 1024
 """Far more than features, as a rank needs it; fewer where the pool has fewer."""
 RANKME_EPSILON = 1e-7
@@ -34,7 +34,7 @@ FIT_STEPS = 100
 FIT_BATCH = 64
 FIT_LR = 1e-3
 BATCH_SIZE = 256
-"""Samples of the probe that the twin is given at once."""
+"""Batch size of the twin on the probe."""
 
 PROBE_KEY, FIT_KEY = 2, 3
 """Keys on the evaluation axis."""
@@ -130,10 +130,10 @@ def refit(network: nn.Module, x: Tensor, y: Tensor, batches: Sequence[Tensor]) -
 
 
 def observe(network: nn.Module, x: Tensor) -> tuple[Tensor, list[Tensor]]:
-    """What goes on inside a network in evaluation mode.
+    """Record features and active units of a network in evaluation mode.
 
     Args:
-        network: of whose ReLUs only those are seen that are modules (``nn.ReLU``).
+        network: the network; ReLUs are found only if they are modules (``nn.ReLU``).
         x: ``(N, ...)``.
 
     Returns:
@@ -178,7 +178,7 @@ def probe_inputs(stream: Stream) -> Tensor:
 
 
 def check_network(names: Sequence[str], strategy: Strategy) -> None:
-    """Refuse diagnostics of a strategy that has no network to take them of.
+    """Refuse diagnostics for a strategy without a network.
 
     Raises:
         UsageError: ``strategy.model`` is not what ``build_model()`` gives, or has no linear layer.
@@ -202,7 +202,7 @@ def _shapes(model: nn.Module) -> dict[str, torch.Size]:
 
 
 class Probe:
-    """Takes the diagnostics of a run, again and again, in the same way."""
+    """Measures the diagnostics of a run, at every evaluation in the same way."""
 
     def __init__(
         self, names: Sequence[str], strategy: Strategy, stream: Stream, threads: int

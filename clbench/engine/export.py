@@ -1,4 +1,4 @@
-"""The network of a run, taken out of its checkpoint."""
+"""Reads the network of a run from its checkpoint."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from clbench.results.record import Record
 from clbench.util.tensor_files import read_dictionary
 
 NETWORK = "model."
-"""What the state of a ``GradientStrategy`` calls its network."""
+"""Prefix of the network in the state of a ``GradientStrategy``."""
 
 
 def network_of(source: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """Parameters and buffers, and words on what they are.
+    """Read parameters and buffers, with a description.
 
     Args:
         source: a run's folder, or a flat dictionary of tensors (``.pt``, ``.npz``).
@@ -42,7 +42,7 @@ def network_of(source: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         if name.startswith(NETWORK) and isinstance(value, Tensor)
     }
     if not found:
-        raise UsageError(f"{folder}: its strategy keeps no network of the name 'model'")
+        raise UsageError(f"{folder}: its strategy has no network named 'model'")
     about = {}
     if (folder / "record.json").is_file():
         record = Record.load(folder / "record.json")

@@ -1,4 +1,4 @@
-"""Estimating the Fisher of a model plug-in on a data set, ready to be released."""
+"""Estimates the Fisher of a model plug-in on a data set, for release."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from clbench.util import tensor_files
 from clbench.util.environment import code_version
 
 STAND_IN = ("scenario=class_incremental", "strategy=naive")
-"""A configuration has them; neither is used."""
+"""A configuration requires them; neither is used."""
 SETTINGS = {*GROUPS, "seed", "device", "threads", "evaluate_on"} - {"scenario", "strategy"}
 
 
@@ -36,38 +36,38 @@ class Request:
     config: RunConfig
     estimator: Estimator = "exact"
     samples: int | None = 1000
-    """Drawn without replacement; None: all there are."""
+    """Number of samples, drawn without replacement; None: all."""
     batch_size: int = 128
     """Samples per squared gradient, for ``batched`` alone."""
     exclude: str = parameters.NONE
     weights: Path | None = None
-    """Weights of the model to take it at; None: the fresh ones of the seed."""
+    """Weights of the model; None: fresh weights of the seed."""
     of: Literal["model", "encoder"] = "model"
-    """Whose parameters: of the model, or of the encoder under it, at the encoder's own weights."""
+    """The parameters: those of the model, or of the encoder below it, at the encoder's weights."""
 
 
 def configuration(words: Sequence[str]) -> RunConfig:
     """The settings of the data, the model and the seed, by the words of ``clbench run``.
 
     Raises:
-        UsageError: a word is wrong, sweeps, or belongs to no part of an estimate.
+        UsageError: a word is wrong, sweeps, or does not apply to an estimate.
     """
     for key in sweep(words)[0]:
         head = key.partition(".")[0]
         if key != "overrides" and head not in SETTINGS:
             raise UsageError(
-                f"{key}= is no part of an estimate; give data=, model=, seed=, device="
+                f"{key}= does not apply to an estimate; give data=, model=, seed=, device="
             )
     found = resolve([*STAND_IN, *words])
     if len(found) > 1:
-        raise UsageError("one estimate at a time: no commas or ranges")
+        raise UsageError("one estimate at a time: give no commas or ranges")
     return found[0]
 
 
 def compute(request: Request, report: Callable[[int], None] = lambda n: None) -> Release:
     """Estimate a Fisher on training samples of the data set.
 
-    With ``evaluate_on=val`` the samples come from the nine tenths of train that tuning learns from.
+    With ``evaluate_on=val`` the samples come from the 90 % of train that tuning learns from.
 
     Args:
         request: what to estimate.
@@ -142,7 +142,7 @@ def compute(request: Request, report: Callable[[int], None] = lambda n: None) ->
 
 
 def _data(names: dict[str, Any]) -> str:
-    """The data set and, where there is one, the encoder in front of the model."""
+    """The data set and, if any, the encoder in front of the model."""
     groups = ("data", "encoder") if "encoder" in names else ("data",)
     return " through ".join(weights.describe(names[g]["name"], names[g]) for g in groups)
 

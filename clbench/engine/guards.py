@@ -1,4 +1,4 @@
-"""Contexts that the loop runs in: interrupts that wait, updates that are counted."""
+"""Contexts of the training loop: deferred interrupts and counted updates."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from clbench.engine.ledger import Ledger
 
 @contextmanager
 def counting_updates(ledger: Ledger) -> Iterator[None]:
-    """Count the steps of every optimizer of torch, whoever owns it."""
+    """Count the steps of all torch optimizers."""
 
     def count(*_: Any) -> None:
         ledger.updates += 1
@@ -30,9 +30,9 @@ def counting_updates(ledger: Ledger) -> Iterator[None]:
 
 @contextmanager
 def deferred_interrupt() -> Iterator[Callable[[], bool]]:
-    """The first Ctrl-C (or SIGTERM) waits for the experience to end; a second one does not.
+    """Defer the first Ctrl-C (or SIGTERM) to the end of the experience; a second one acts at once.
 
-    Handlers belong to the main thread; elsewhere an interrupt is what it always is.
+    Handlers work in the main thread only; in other threads interrupts are not changed.
     """
     wanted = False
 

@@ -1,4 +1,4 @@
-"""The loop: learn, evaluate, enter into the books, checkpoint.
+"""The loop: learn, evaluate, update the ledger, checkpoint.
 
 The harness owns data, clocks, evaluation and metrics; a strategy only learns and predicts.
 """
@@ -30,12 +30,12 @@ from clbench.stream import Draw
 from clbench.world import World, evaluate
 
 BATCH_SIZE = 512
-"""Test samples predicted at once. Part of the protocol: float sums may depend on it."""
+"""Test samples per batch. Part of the protocol, because float sums may depend on it."""
 
 
 @dataclass
 class Outcome:
-    """How the loop ended; the ledger says how far it came."""
+    """How the loop ended; the ledger holds the progress."""
 
     status: Status
     error: BaseException | None
@@ -45,7 +45,7 @@ class Outcome:
 
 
 def start_ledger(run: Run) -> Ledger:
-    """The books before anything has happened."""
+    """The ledger of a new run."""
     return Ledger(stream_sha256=run.stream.sha256, predictions_sha256="")
 
 
@@ -57,12 +57,12 @@ def run_stream(
     report: Callable[[Ledger], None] = lambda ledger: None,
     save: Callable[[Ledger, dict[str, Any]], None] | None = None,
 ) -> Outcome:
-    """Take a strategy through the rest of its stream.
+    """Run a strategy through the rest of its stream.
 
     Args:
-        run: what to run.
-        strategy: in the state that the ledger describes.
-        ledger: entered into as the run goes on.
+        run: the run.
+        strategy: the strategy, in the state of the ledger.
+        ledger: the ledger, which is updated.
         report: called after every experience and evaluation.
         save: writes a checkpoint; called about every ``checkpoint_seconds`` and when interrupted.
 
@@ -82,7 +82,7 @@ def run_stream(
             return Outcome("interrupted", error, ledger, loop.world.factors)
         except Diverged as error:
             return Outcome("diverged", error, ledger, loop.world.factors)
-        except Exception as error:  # a strategy may raise anything; the record says what
+        except Exception as error:  # a strategy may raise any error; the record reports it
             return Outcome("error", error, ledger, loop.world.factors)
 
 
@@ -112,7 +112,7 @@ class _Loop:
         if ledger.experiences == 0 and not ledger.evaluated_after:
             self._evaluate()
         while True:
-            # Asked after the last experience too, or a sweep would go on over the Ctrl-C.
+            # Checked after the last experience too, or a sweep would continue after Ctrl-C.
             if interrupted():
                 self._checkpoint()
                 return "interrupted"
@@ -152,14 +152,14 @@ class _Loop:
             if evaluates:
                 strategy.prepare()
         seconds = self._lap()
-        if count is None:  # counting slows a step down; its seconds would not be the strategy's
+        if count is None:  # counting slows a step down, so its seconds do not count
             ledger.train_seconds += seconds
             ledger.timed_samples += len(task)
         else:
             ledger.train_rate.append((ledger.samples, count.total / len(task)))
             self._enter_uncounted(count)
             self._measure_state()
-        # Only now: the record of a run that ends inside ``learn`` is of what was learnt.
+        # Counted only now: a run that ends inside ``learn`` has not learned this experience.
         ledger.stream_sha256 = run.stream.extend(ledger.stream_sha256, draw)
         ledger.samples += len(task)
         ledger.encoded += encoded
@@ -168,7 +168,7 @@ class _Loop:
             ledger.task_end.append(number)
 
     def _spent(self) -> bool:
-        """Whether more was used than a board's budget allows."""
+        """Whether the costs exceed a board's budget."""
         protocol, ledger = self.run.config.protocol, self.ledger
         if protocol is None:
             return False
@@ -202,7 +202,7 @@ class _Loop:
         ledger.warn(self.strategy.warning(diagnostics))
 
     def _probed(self) -> dict[str, float]:
-        """The diagnostics that were asked for; their time and their steps are not the strategy's."""
+        """Measure the requested diagnostics, outside the strategy's time and updates."""
         if self.probe is None:
             return {}
         updates = self.ledger.updates
@@ -233,7 +233,7 @@ class _Loop:
         self.saved_at = time.perf_counter()
 
     def _lap(self) -> float:
-        """Seconds since the last call, the device having finished what it was given."""
+        """Seconds since the last call, after the device has finished."""
         if self.run.device.type == "cuda":
             torch.cuda.synchronize(self.run.device)
         elif self.run.device.type == "mps":

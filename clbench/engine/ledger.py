@@ -1,4 +1,4 @@
-"""What a run has done so far: the part of a checkpoint that is not the strategy's."""
+"""The ledger: the counts of a run so far, the part of a checkpoint beside the strategy's state."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ import numpy as np
 import torch
 
 LARGEST_LEAF = 1024
-"""Bytes a non-tensor leaf of a state dict may have; memory belongs into tensors, where it counts."""
+"""Largest size of a non-tensor in a state dict; memory must be in tensors, where it is counted."""
 
 
 @dataclass
 class Ledger:
-    """The books that the harness keeps; plain data, so that a checkpoint needs no pickle."""
+    """The counts that the harness collects; plain data, so that a checkpoint needs no pickle."""
 
     stream_sha256: str
     predictions_sha256: str
@@ -25,12 +25,12 @@ class Ledger:
     experiences: int = 0
     """Experiences learnt."""
     task_end: list[int] = field(default_factory=list)
-    """For every task that has ended, the experiences learnt by then."""
+    """For each finished task, the number of experiences learned by then."""
     evaluated_after: list[int] = field(default_factory=list)
     correct: list[list[int]] = field(default_factory=list)
-    """``(E, C)``: per evaluation and cell."""
+    """``(E, C)``: correct predictions per evaluation and cell."""
     factors: list[list[int]] = field(default_factory=list)
-    """``(E, B)``: correct answers per evaluation and bracket, where factors are known."""
+    """``(E, B)``: correct predictions per evaluation and bracket, if factors are known."""
     world_accuracy: list[float] = field(default_factory=list)
     """``(E,)`` in [0, 1]"""
     diagnostics: dict[str, list[float | None]] = field(default_factory=dict)
@@ -39,7 +39,7 @@ class Ledger:
     updates: int = 0
     """Optimizer steps."""
     train_seconds: float = 0.0
-    """Of the experiences whose operations were not being counted."""
+    """Training seconds of the experiences without counted operations."""
     timed_samples: int = 0
     """Samples of those experiences."""
     predict_seconds: float = 0.0
@@ -49,23 +49,23 @@ class Ledger:
     predict_rate: list[tuple[int, float]] = field(default_factory=list)
     """(evaluations before, operations per evaluation) likewise."""
     uncounted: list[str] = field(default_factory=list)
-    """Heavy operators that no FLOP formula covers."""
+    """Expensive operators without a FLOP formula."""
     state_bytes: int = 0
     memory_bytes: int = 0
     encoded: int = 0
-    """Samples that a frozen encoder encoded for this run alone, transformed ones that is."""
+    """Transformed samples that a frozen encoder encoded for this run."""
     warnings: list[str] = field(default_factory=list)
-    """What the strategy warned of, once each."""
+    """Warnings of the strategy, each once."""
 
     def warn(self, message: str | None) -> None:
-        """Enter a warning, if it is one and new."""
+        """Add a warning if it is new."""
         if message is not None and message not in self.warnings:
             self.warnings.append(message)
 
     def evaluated(
         self, correct: list[int], answers: bytes, accuracy: float, diagnostics: dict[str, float]
     ) -> None:
-        """Enter one evaluation."""
+        """Add one evaluation."""
         self.correct.append(correct)
         self.evaluated_after.append(self.experiences)
         self.world_accuracy.append(accuracy)
@@ -77,12 +77,12 @@ class Ledger:
             series.append(None if value is None or not np.isfinite(value) else value)
 
     def to_dict(self) -> dict[str, Any]:
-        """As plain data."""
+        """Convert to plain data."""
         return dataclasses.asdict(self)
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> Ledger:
-        """From plain data."""
+        """Convert from plain data."""
         return cls(**data)
 
 
@@ -103,10 +103,10 @@ def state_bytes(state: Any) -> int:
 
 
 def refuse_hidden_memory(state: Any) -> None:
-    """Refuse state that hides from the count of bytes.
+    """Refuse memory outside tensors, where its bytes would not be counted.
 
     Raises:
-        TypeError: what is not a tensor is larger than settings would be.
+        TypeError: a non-tensor is larger than settings would be.
     """
     if isinstance(state, dict | list | tuple):
         values = list(state.values()) if isinstance(state, dict) else list(state)

@@ -1,4 +1,4 @@
-"""A released Fisher with the weights it was taken at, fitted to a model."""
+"""Fits a released Fisher, with the weights it was computed at, to a model."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ def fit(model: nn.Module, path: Path, weights_path: Path, exclude: str) -> dict[
     """The released Fisher of every trainable parameter, in order; zero for the excluded.
 
     Args:
-        model: which started from the weights.
+        model: the model, which starts from the weights.
         path: the release.
-        weights_path: the weights; the release says the hash of those it was taken at.
-        exclude: parameters that stay free, in the words of ``clbench.nets.parameters.matching``; the
-            release need not have them, nor of this shape.
+        weights_path: the weights; their hash must be that in the release.
+        exclude: parameters that stay free, as for ``clbench.nets.parameters.matching``; they may
+            be missing in the release or have another shape.
 
     Returns:
         Per parameter a non-negative CPU tensor of its shape and dtype.

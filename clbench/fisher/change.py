@@ -1,7 +1,7 @@
-"""Documented remedies for a poorly conditioned diagonal Fisher; each is told in the metadata.
+"""Remedies for a poorly conditioned diagonal Fisher; each is recorded in the metadata.
 
-They are ours: the remedy that Ovsianas et al. 2022 (arXiv 2210.16365) propose is not in the parts of
-their paper that could be read.
+They are clbench's own: we could not read the part of Ovsianas et al. 2022 (arXiv 2210.16365) that
+describes their remedy.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ def changed(
     floor: float | None = None,
     unit_trace: bool = False,
 ) -> Release:
-    """A release with its numbers changed, in this order.
+    """Apply clip, floor and trace to a release, in this order.
 
     Args:
-        released: not changed.
-        clip: no entry above this quantile of all entries, in (0, 1): bounds the stiffest weights.
-        floor: no entry below this share of the largest, in (0, 1), so that the condition is at
-            most its inverse; lifts zeros, too.
-        unit_trace: all entries divided by their sum, so that strengths found with other estimators
-            and sample sizes compare.
+        released: the release; it is not changed.
+        clip: limit all entries to this quantile of them, in (0, 1).
+        floor: raise all entries to this share of the largest, in (0, 1), so that the condition
+            number is at most its inverse; zeros are raised too.
+        unit_trace: divide all entries by their sum, so that penalty strengths are comparable between
+            estimators and sample sizes.
 
     Raises:
         UsageError: a value out of its range, or no entry is positive.

@@ -1,4 +1,4 @@
-"""From anybody's dictionary of tensors to a release."""
+"""Converts a dictionary of tensors to a release."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ SETTABLE = [f.name for f in fields(Metadata) if f.name not in (*HASHES, "changes
 
 
 def converted(path: Path, weights: Path | None, words: Sequence[str]) -> Release:
-    """What a file holds, as a release.
+    """Read a file as a release.
 
     Args:
         path: a release, or a flat dictionary in a ``.safetensors``, ``.pt`` or ``.npz`` file.
-        weights: a flat dictionary of the weights that it was taken at; a release knows their hash.
+        weights: a flat dictionary of the weights at which it was computed; a release has their hash.
         words: ``field=value`` of the metadata.
 
     Raises:

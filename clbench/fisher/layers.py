@@ -62,7 +62,7 @@ class Targets:
     @staticmethod
     def all_classes(p: Tensor) -> Targets:
         """Every class, weighted by its probability ``p: (b, C)``; the impossible left out."""
-        classes = (p != 0).any(0).nonzero()  # NaN is not 0: it shall show
+        classes = (p != 0).any(0).nonzero()  # NaN is not 0, so it propagates
         return Targets(classes.expand(-1, len(p)), p.T[classes.squeeze(1)])
 
     @staticmethod

@@ -1,4 +1,4 @@
-"""The release format: one safetensors file with a diagonal Fisher and what it is the Fisher of.
+"""The release format: one safetensors file with a diagonal Fisher and its metadata.
 
 A tensor per parameter, of the parameter's name and shape, finite and non-negative. The header has
 one JSON value under the key ``clbench.fisher``: ``{"format": 1, ...}`` with the fields of
@@ -30,16 +30,16 @@ LONGEST_TEXT = 1000
 
 @dataclass(frozen=True)
 class Metadata:
-    """What a Fisher is of, and how it was found; None where not known."""
+    """The origin of a Fisher: network, data, estimator; None if unknown."""
 
     architecture: str | None = None
-    """The network, as a model plug-in's name and settings where it is one."""
+    """The network; for a model plug-in its name and settings."""
     weights_sha256: str | None = None
-    """Of the tensors named here, at which it was taken (``clbench.util.tensor_files.sha256``)."""
+    """Hash of the tensors named here, its anchor (``clbench.util.tensor_files.sha256``)."""
     estimator: str | None = None
     """exact, sampled, empirical or batched (``clbench.fisher.estimate``), or another's word."""
     loss: str | None = None
-    """Whose Fisher it is, such as ``cross-entropy of softmax(logits)``."""
+    """The loss, such as ``cross-entropy of softmax(logits)``."""
     label_source: str | None = None
     """Where the labels of the gradients came from."""
     n_samples: int | None = None
@@ -48,15 +48,15 @@ class Metadata:
     data: str | None = None
     """Name and split of the samples."""
     data_sha256: str | None = None
-    """Of the pool that the samples come from."""
+    """Hash of the pool of the samples."""
     seed: int | None = None
-    """Of the choice of samples, their order, and the labels drawn."""
+    """Seed of the choice and order of samples, and of the labels drawn."""
     normalisation: str | None = None
-    """What the numbers are, such as ``mean over samples``."""
+    """The normalisation, such as ``mean over samples``."""
     date: str | None = None
     code_version: str | None = None
     changes: tuple[str, ...] = ()
-    """What was done to the numbers since, in order."""
+    """Later changes of the values, in order."""
 
     def as_dict(self) -> dict[str, Any]:
         """Plain data, as in the file."""
@@ -77,12 +77,12 @@ class Release:
 
 
 def save(path: Path | str, fisher: Mapping[str, Tensor], metadata: Metadata) -> None:
-    """Write a release, whole or not at all; what ``load`` would refuse is not written.
+    """Write a release atomically, with the same checks as ``load``.
 
     Args:
         path: the file.
         fisher: by name in ``model.named_parameters()``.
-        metadata: what it is.
+        metadata: its origin.
 
     Raises:
         UsageError: a tensor is no non-negative array of floats, or a field of a wrong type.
@@ -116,10 +116,10 @@ def load(path: Path | str) -> Release:
 
 
 def check(where: str, fisher: Mapping[str, Tensor]) -> None:
-    """Refuse what is no Fisher.
+    """Check that tensors form a Fisher.
 
     Raises:
-        UsageError: naming the first tensor that is not of finite, non-negative floats.
+        UsageError: a tensor is not of finite, non-negative floats; it is named.
     """
     if not fisher:
         raise UsageError(f"{where}: holds no tensors")
@@ -133,7 +133,7 @@ def check(where: str, fisher: Mapping[str, Tensor]) -> None:
 
 
 def _parsed(path: Path, data: Any) -> Metadata:
-    """Metadata from plain data of anybody's."""
+    """Read metadata from untrusted plain data."""
     if not isinstance(data, dict) or data.get("format") != FORMAT:
         found = data.get("format") if isinstance(data, dict) else data
         raise UsageError(

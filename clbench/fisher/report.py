@@ -1,4 +1,4 @@
-"""What a diagonal Fisher looks like, layer by layer, and how two of them compare.
+"""Describes a diagonal Fisher layer by layer, and compares two of them.
 
 A released Fisher of a vision transformer was found to be poorly conditioned (Ovsianas et al. 2022,
 arXiv 2210.16365); what can be done about it is in ``clbench.fisher.change``.
@@ -19,7 +19,7 @@ from clbench.util.tensor_files import shown
 
 LEVELS = (0.05, 0.5, 0.95)
 POOR_CONDITION = 1e6
-"""From this on a float32 step that suits the stiffest weights leaves the softest where they are."""
+"""Condition number from which a float32 step for the largest entries leaves the smallest unchanged."""
 TOP_SHARE = 0.1
 ALL = "all"
 """The name of the row over all tensors."""
@@ -55,9 +55,9 @@ class Agreement:
     """``sum_i sqrt(a_i b_i)`` of the two scaled to trace 1: 1 minus the squared Fréchet distance of
     Kirkpatrick et al. 2017 (PNAS 114:3521, supplement), in [0, 1]; None where a trace is 0."""
     top: float | None
-    """Of the largest tenth of the one's entries, the share that is in the other's largest tenth."""
+    """The share of one's largest 10 % of entries that is in the other's largest 10 %."""
     ratio: float | None
-    """Trace of the second over that of the first."""
+    """Trace of the second divided by that of the first."""
 
 
 def layers(fisher: Mapping[str, Tensor]) -> list[Layer]:
@@ -88,14 +88,14 @@ def compare(a: Mapping[str, Tensor], b: Mapping[str, Tensor]) -> list[Agreement]
 
 
 def advice(whole: Layer) -> str | None:
-    """One sentence where a diagonal is poorly conditioned or mostly zero."""
+    """Advice if a diagonal is poorly conditioned or mostly zero, else None."""
     if whole.condition is None:
-        return "every entry is 0: there is nothing to hold weights with"
+        return "every entry is 0, so the penalty has no effect"
     if whole.condition < POOR_CONDITION and whole.zeros < 0.5:
         return None
     return (
         f"poorly conditioned (condition {whole.condition:.0e}, {whole.zeros:.0%} zeros): "
-        "clbench fisher convert with --clip 0.999 bounds the stiffest weights, --floor 1e-4 the "
+        "clbench fisher convert with --clip 0.999 bounds the largest entries, --floor 1e-4 the "
         "softest"
     )
 

@@ -1,1 +1,1 @@
-"""Bridges to other libraries: their strategies here, our streams and strategies there."""
+"""Bridges to other libraries: run their strategies in clbench, and clbench's in their loops."""

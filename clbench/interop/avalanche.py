@@ -1,7 +1,7 @@
-"""Avalanche (ContinualAI, avalanche-lib 0.6) in both directions; all that imports it.
+"""The bridge to Avalanche (ContinualAI, avalanche-lib 0.6), in both directions.
 
-``strategy=avalanche:EWC`` runs any of its strategies under the harness; ``to_benchmark`` and
-``as_strategy`` make Avalanche's objects of ours. What the bridge promises is in docs/avalanche.md.
+``strategy=avalanche:EWC`` runs one of its strategies under the harness; ``to_benchmark`` and
+``as_strategy`` convert clbench's streams and strategies. docs/avalanche.md states the guarantees.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ import torch
 from torch import Tensor, nn
 
 from clbench.errors import ClbenchError, UsageError
-from clbench.interop import importing, lending, lent, parts, signature
+from clbench.interop import avalanche_strategy, importing, parts, plain_tensors, signature
 from clbench.interop.importing import quiet
 from clbench.interop.known import KNOWN, VERSION, Known
 from clbench.nets.optim import optimizer_class
@@ -41,10 +41,10 @@ OURS = (
 
 @cache
 def avalanche() -> Any:
-    """Avalanche's modules, imported at the first call.
+    """Import Avalanche's modules at the first call.
 
     Raises:
-        UsageError: it is not installed, or does not import; with which import failed.
+        UsageError: it is not installed, or an import failed; the import is named.
     """
     names = {
         "strategies": "avalanche.training.supervised",
@@ -61,24 +61,24 @@ def avalanche() -> Any:
 
 @dataclass(frozen=True)
 class Loop(Strategy.Config):
-    """Settings of what the bridge builds for every Avalanche strategy."""
+    """Settings that the bridge adds to every Avalanche strategy."""
 
     lr: float | None = None
     """Learning rate; null: 0.1 for SGD, 0.001 for every other optimizer."""
     momentum: float = 0.0
     """Momentum of SGD."""
     batch_size: int = 32
-    """Samples per step (train_mb_size). Avalanche's Fisher is taken over batches of this size."""
+    """Samples per step (train_mb_size), and per batch of Avalanche's Fisher."""
     epochs: int = 1
     """Passes over each experience (train_epochs)."""
     optimizer: str = "sgd"
-    """sgd, adam, or any other class of torch.optim; its state lasts from experience to experience."""
+    """sgd, adam, or any other class of torch.optim; its state is kept between experiences."""
     weight_decay: float = 0.0
     """The optimizer's weight decay."""
     shuffle: bool = True
-    """Whether Avalanche shuffles in every epoch; false: the order of delivery, and of its memory."""
+    """Shuffle in every epoch; false: keep the order of delivery and of the memory."""
     version: str | None = None
-    """Version of avalanche-lib: filled in, and part of what a run is; if given, it must be right."""
+    """Version of avalanche-lib: filled in, part of the run's identity; if given, it must match."""
 
     def __post_init__(self) -> None:
         for name in ("lr", "momentum", "weight_decay"):
@@ -91,7 +91,9 @@ class Loop(Strategy.Config):
         optimizer_class(self.optimizer)
         version = avalanche().version
         if self.version not in (None, version):
-            raise UsageError(f"strategy.version={self.version}: avalanche-lib {version} is here")
+            raise UsageError(
+                f"strategy.version={self.version}: avalanche-lib {version} is installed"
+            )
         object.__setattr__(self, "version", version)
 
 
@@ -106,7 +108,7 @@ def classes() -> dict[str, type[Any]]:
 
 
 def options() -> dict[str, str]:
-    """Every strategy with a line on it, or why it cannot be run."""
+    """List every strategy with a line about it, or why it cannot be run."""
     found = {}
     for name, cls in classes().items():
         why = known(name).failing()
@@ -120,15 +122,15 @@ def first_line(cls: type[Any]) -> str:
 
 
 def known(name: str) -> Known:
-    """What is known of a strategy of this version."""
+    """The known properties of a strategy of this version."""
     return KNOWN.get(name, Known()) if avalanche().version.startswith(VERSION) else Known()
 
 
 def found(name: str) -> type[Any]:
-    """The class of a name.
+    """Find the class of a name.
 
     Raises:
-        UsageError: there is none, or none that works.
+        UsageError: the name is unknown, or its class cannot be run.
     """
     have = classes()
     if name not in have:
@@ -145,10 +147,10 @@ def found(name: str) -> type[Any]:
 
 @cache
 def plugin_class(name: str) -> type[Strategy]:
-    """The strategy of a name as one of ours, with settings from its signature.
+    """Make a clbench strategy of the class of a name, with settings from its signature.
 
     Raises:
-        UsageError: Avalanche is missing, or has no such strategy, or none that can be run.
+        UsageError: Avalanche is missing, or the strategy is unknown or cannot be run.
     """
     cls, what = found(name), known(name)
     fields = {
@@ -162,7 +164,7 @@ def plugin_class(name: str) -> type[Strategy]:
 
 
 def describe(name: str) -> tuple[str, list[source.Setting]]:
-    """What a strategy is, and its settings, for ``clbench show``."""
+    """The description and settings of a strategy, for ``clbench show``."""
     ours, cls = plugin_class(name), found(name)
     own = signature.described(cls, ours.Config, Loop)
     common = source.class_settings(source.PACKAGE / "interop" / "avalanche.py", "Loop")
@@ -172,8 +174,8 @@ def describe(name: str) -> tuple[str, list[source.Setting]]:
 class AvalancheStrategy(Strategy):
     """An Avalanche strategy in its own training loop, one experience at a time.
 
-    It gets each experience as a benchmark of its own, so nothing leads to other tasks; it is asked
-    by its own ``eval``. What it remembers cannot be written down in a ``state_dict``.
+    It receives each experience as a benchmark of its own, so it cannot reach other tasks, and
+    predicts with its own ``eval``. Its state does not fit a ``state_dict``.
     """
 
     resumable = False
@@ -184,7 +186,7 @@ class AvalancheStrategy(Strategy):
         super().__init__(info, config, build_model)
         if info.augment != "none":
             raise UsageError(
-                f"data.augment={info.augment} is done in clbench's own training loop: set "
+                f"data.augment={info.augment} needs clbench's own training loop: set "
                 "data.augment=none for an Avalanche strategy"
             )
         self.name = f"avalanche:{type(self).__name__}"
@@ -256,10 +258,10 @@ class AvalancheStrategy(Strategy):
         self.model = self.inner.model
 
     def forward(self, x: Tensor, task_id: Tensor | None = None) -> Tensor:
-        """``(B, *input_shape)`` to ``(B, n_classes)`` scores, by Avalanche's own evaluation."""
+        """Compute ``(B, n_classes)`` scores by Avalanche's own evaluation."""
         y = torch.zeros(len(x), dtype=torch.long, device=x.device)
         self.port.batch = [x, y, y]
-        # What an evaluation may write into the network is to be of use in training.
+        # An evaluation may write to the network; the tensors must remain usable in training.
         with torch.inference_mode(False), quiet("avalanche"):
             self.inner.eval([self.question])
         scores: Tensor = self.port.scores
@@ -267,17 +269,19 @@ class AvalancheStrategy(Strategy):
         return scores
 
     def warning(self, diagnostics: Mapping[str, float]) -> str | None:
-        """That its state grows with the stream, and whatever else is to be known of it."""
-        told = [self.known.beware] if self.known.beware else []
+        """A warning if its state grows with the stream or it has another limitation."""
+        warnings = [self.known.beware] if self.known.beware else []
         if self.grows:
             what = self.known.bounded
             instead = f"; with strategy.{what[0]}={what[1]} it does not" if what else ""
-            told.append(f"keeps {self.known.grows} of every experience: its state grows{instead}")
-        return f"{self.name} {'; '.join(told)}" if told else None
+            warnings.append(
+                f"keeps {self.known.grows} of every experience: its state grows{instead}"
+            )
+        return f"{self.name} {'; '.join(warnings)}" if warnings else None
 
 
 def port() -> Any:
-    """A plug-in of Avalanche that hands in the batch to be scored, and takes its scores."""
+    """An Avalanche plug-in that passes in the batch to score, and collects the scores."""
 
     class Port(avalanche().core.SupervisedPlugin):  # type: ignore[misc]
         batch: list[Tensor] | None = None
@@ -293,14 +297,14 @@ def port() -> Any:
 
 
 def one_experience(x: Tensor, y: Tensor, stream: str, number: int = 0) -> Any:
-    """The only experience of a benchmark made for it: there is no way from it to any other.
+    """Make an experience as the only one of its benchmark, without access to any other.
 
-    It goes by its number in the stream, which some strategies ask for.
+    It keeps its number in the stream, which some strategies need.
     """
     made = avalanche().benchmarks.tensors_benchmark([(x, y)], [(x, y)], task_labels=[0])
     experience = getattr(made, f"{stream}_stream")[0]
     labels: list[set[int]] = made.stream_definitions[stream].exps_task_labels
-    labels.extend(labels * number)  # where it looks its own task label up
+    labels.extend(labels * number)  # where it looks up its task label
     experience.current_experience = number
     return experience
 
@@ -312,31 +316,31 @@ def to_benchmark(
     test: Literal["world", "tasks"] = "world",
     scaled: bool = False,
 ) -> Any:
-    """A stream as an Avalanche benchmark: ``train_stream`` and ``test_stream``.
+    """Convert a stream to an Avalanche benchmark: ``train_stream`` and ``test_stream``.
 
-    All experiences are gathered at once and stay in memory, as Avalanche has it. Their samples come
-    in the stream's order, so ``train(experience, shuffle=False)`` sees what the harness delivers.
+    All experiences are gathered at once and stay in memory, as in Avalanche. Their samples keep
+    the stream's order, so ``train(experience, shuffle=False)`` sees what the harness delivers.
 
     Args:
-        stream: say ``clbench.prepare("scenario=scole", "strategy=naive").stream``.
-        experiences: how many of them; needed where the stream is endless.
+        stream: such as ``clbench.prepare("scenario=scole", "strategy=naive").stream``.
+        experiences: their number; required if the stream is endless.
         test: ``world``: one test experience with the test samples of all classes and domains;
             ``tasks``: one for each training experience, of its task.
-        scaled: float32 in the unit range, which Avalanche's own models take, in place of raw
-            samples, which ours do.
+        scaled: convert to float32 in the unit range, for Avalanche's own models; clbench's models
+            take raw samples.
 
     Raises:
         UsageError: Avalanche is missing, the number of experiences does not fit, or there are task
             identities, which Avalanche gives to a whole experience, and ``test`` is ``world``.
     """
     if stream.task_ids and test == "world":
-        raise UsageError("a stream with task identities is tested by task: set test='tasks'")
-    n = lending.experiences_of(stream, experiences)
+        raise UsageError("a stream with task identities must be tested by task: set test='tasks'")
+    n = plain_tensors.experiences_of(stream, experiences)
     scale = stream.pool.scale if scaled else None
     drawn = [stream.experience(number) for number in range(n)]
     train = [(task.x if scale is None else task.x * scale, task.y) for task in drawn]
     labels = [stream.locate(number)[0] if stream.task_ids else 0 for number in range(n)]
-    tests = lending.tests_of(stream, n, test, scale)
+    tests = plain_tensors.tests_of(stream, n, test, scale)
     with quiet("avalanche"):
         return avalanche().benchmarks.tensors_benchmark(
             train, tests, task_labels=labels, complete_test_set_only=test == "world"
@@ -351,18 +355,18 @@ def as_strategy(
     plugins: Sequence[Any] = (),
     eval_mb_size: int = 512,
 ) -> Any:
-    """One of our strategies as an Avalanche strategy: ``train(experience)``, ``eval(stream)``.
+    """Convert a clbench strategy to an Avalanche strategy: ``train(experience)``, ``eval(stream)``.
 
-    An experience is learnt at once, by ``learn``, under the seed that the harness would set; our
-    strategies know no steps of Avalanche's. Metrics of the training phase are taken in a pass over
-    the experience after it was learnt. Where the strategy needs task identities, they are the
-    experience's task label, and only classes seen under a label are answered under it.
+    ``learn`` learns a whole experience, under the seed that the harness would set; Avalanche's
+    training steps are not used. Training metrics are measured in a pass over the experience after
+    it was learned. If the strategy needs task identities, they are the experience's task labels, and
+    predictions are restricted to the classes seen under a label.
 
     Args:
-        strategy: say ``clbench.prepare("scenario=scole", "strategy=ewc").strategy()``.
-        seed: of all that the strategy draws; with the run's, the bits are the run's.
+        strategy: such as ``clbench.prepare("scenario=scole", "strategy=ewc").strategy()``.
+        seed: seed of the strategy's random numbers; with the run's seed, results equal the run's.
         evaluator: Avalanche's ``EvaluationPlugin``, with its metrics and loggers; None: none.
-        plugins: further plug-ins of Avalanche, for what they observe.
+        plugins: further plug-ins of Avalanche, which can observe.
         eval_mb_size: samples predicted at once.
 
     Raises:
@@ -373,7 +377,7 @@ def as_strategy(
     if evaluator is None:
         evaluator = avalanche().plugins.EvaluationPlugin(loggers=[])
     with quiet("avalanche"):
-        return lent.lent_class(avalanche().templates.SupervisedTemplate)(
+        return avalanche_strategy.strategy_class(avalanche().templates.SupervisedTemplate)(
             model=strategy,
             optimizer=torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=0.0),  # never stepped
             criterion=nn.CrossEntropyLoss(),

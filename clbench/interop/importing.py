@@ -1,4 +1,4 @@
-"""Importing a large library that may be missing or broken, and using it without its noise."""
+"""Imports a large library that may be missing or broken, and silences its output."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from clbench.errors import UsageError
 
 @contextlib.contextmanager
 def quiet(package: str) -> Iterator[None]:
-    """A package neither prints inside, nor warns of what it does itself; others may."""
+    """Suppress a package's prints and its own warnings; other warnings pass."""
     with warnings.catch_warnings(record=True) as told, contextlib.redirect_stdout(io.StringIO()):
         warnings.filterwarnings("ignore", module=rf"{package}\.")
         yield
-    for one in told:  # a package may turn its own back on
+    for one in told:  # a package may reset the filters
         if package not in Path(one.filename).parts:
             warnings.warn_explicit(one.message, one.category, one.filename, one.lineno)
 
@@ -31,13 +31,13 @@ def modules(
     """Import modules of a package, each under a short name.
 
     Args:
-        names: short name to module.
-        package: what is imported.
-        distribution: what is installed.
+        names: short names and their modules.
+        package: name of the package to import.
+        distribution: name of the distribution to install.
         get: the command that installs it.
 
     Raises:
-        UsageError: it is not installed, or does not import; with which import failed.
+        UsageError: it is not installed, or an import failed; the import is named.
     """
     try:
         with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
@@ -52,7 +52,7 @@ def modules(
 
 
 def broken(distribution: str, error: Exception) -> str:
-    """One line on a package that is there but does not import: which import failed, and where."""
+    """Describe in one line which import of an installed package failed, and where."""
     trace, where = error.__traceback__, ""
     while trace is not None:
         name = str(trace.tb_frame.f_globals.get("__name__", ""))

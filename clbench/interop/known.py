@@ -1,4 +1,4 @@
-"""What is known of the strategies of avalanche-lib 0.6: found by running each; tests hold it."""
+"""Properties of the strategies of avalanche-lib 0.6, found by running each; tests check them."""
 
 from __future__ import annotations
 
@@ -6,34 +6,34 @@ import importlib.util
 from dataclasses import dataclass
 
 VERSION = "0.6"
-"""Of avalanche-lib. Nothing is known of another one: there everything is tried."""
+"""The version of avalanche-lib; of another version nothing is known, and everything is tried."""
 
 
 @dataclass(frozen=True)
 class Known:
-    """What tells one strategy from the others."""
+    """Properties of one strategy."""
 
     fails: str = ""
-    """Why it cannot be run."""
+    """The reason that it cannot be run."""
     package: str = ""
-    """What it needs to have installed beside Avalanche."""
+    """A package that it needs besides Avalanche."""
     input_size: int | None = None
-    """Values of a sample, where it takes no other number."""
+    """The number of values of a sample that it requires, if any."""
     asks_classes: bool = False
-    """Whether it asks the benchmark which classes came with which experience."""
+    """Whether it asks the benchmark for the classes of each experience."""
     asks_features: bool = False
     """Whether it asks the network for its features."""
     disjoint: bool = False
-    """Whether it takes for granted that a class comes in one experience only."""
+    """Whether it assumes that each class occurs in one experience only."""
     grows: str = ""
     """What it keeps of every experience."""
     bounded: tuple[str, object] | None = None
-    """The setting, and its value, with which it does not."""
+    """A setting and value that avoid this."""
     beware: str = ""
-    """What else to know before its numbers are believed."""
+    """A further limitation that affects its results."""
 
     def failing(self) -> str:
-        """Why it cannot be run here, if so."""
+        """The reason that it cannot be run in this environment, if any."""
         if self.package and importlib.util.find_spec(self.package) is None:
             return f"it needs the package {self.package}: pip install {self.package}"
         return self.fails
@@ -45,8 +45,8 @@ _SAMPLES = "hold of the samples"
 KNOWN: dict[str, Known] = {
     "AETraining": Known(fails="it trains an autoencoder, not a classifier"),
     "AGEM": Known(grows="samples"),
-    "AR1": Known(fails="it trains a MobileNet of its own, whose weights it fetches"),
-    "BiC": Known(fails="it calls MultiStepLR(verbose=), which torch has dropped"),
+    "AR1": Known(fails="it trains its own MobileNet, whose weights it downloads"),
+    "BiC": Known(fails="it calls MultiStepLR(verbose=), which torch has removed"),
     "CWRStar": Known(disjoint=True),
     "CoPE": Known(
         grows=_SAMPLES,
@@ -57,7 +57,7 @@ KNOWN: dict[str, Known] = {
     "DER": Known(grows=_SAMPLES),
     "ER_ACE": Known(grows=_SAMPLES),
     "ER_AML": Known(
-        fails="it loops for ever over a class with fewer stored samples than batch_size"
+        fails="it loops forever over a class with fewer stored samples than batch_size"
     ),
     "EWC": Known(grows="a Fisher and an anchor", bounded=("mode", "online")),
     "ExpertGateStrategy": Known(fails="it needs Avalanche's model ExpertGate"),
@@ -70,7 +70,7 @@ KNOWN: dict[str, Known] = {
     ),
     "JointTraining": Known(fails="it needs all experiences at once; try strategy=joint"),
     "LFL": Known(asks_features=True, beware="freezes the output layer after the first experience"),
-    "LearningToPrompt": Known(fails="it prompts a vision transformer of its own"),
+    "LearningToPrompt": Known(fails="it prompts its own vision transformer"),
     "MER": Known(grows=_SAMPLES),
     "MIR": Known(grows=_SAMPLES),
     "PNNStrategy": Known(fails="it needs Avalanche's model PNN"),
@@ -78,7 +78,7 @@ KNOWN: dict[str, Known] = {
     "Replay": Known(grows=_SAMPLES),
     "SCR": Known(fails="it needs Avalanche's model SCRModel"),
     "SynapticIntelligence": Known(
-        beware="on a CPU is naive training: avalanche-lib 0.6 compares the weights with views of "
+        beware="is naive training on a CPU: avalanche-lib 0.6 compares the weights with views of "
         "themselves, so every importance stays 0"
     ),
     "VAETraining": Known(fails="it trains an autoencoder, not a classifier"),

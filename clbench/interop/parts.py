@@ -1,4 +1,4 @@
-"""What strategies of another library are built of: an optimizer, and pieces of our networks."""
+"""Parts that another library's strategies need: an optimizer, and layers of clbench's networks."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ FILLED = (
     *("feature_extractor", "classifier", "slda_model", "input_size", "num_classes", "n_classes"),
     *("p_size", "cwr_layer_name", "last_layer_name", "buffer_transform"),
 )
-"""Arguments of some strategies that follow from the model and the stream."""
+"""Arguments of some strategies that are determined by the model and the stream."""
 
 
 def optimizer(config: Any, model: nn.Module) -> torch.optim.Optimizer:
-    """The optimizer that the settings name, over the network's tensors."""
+    """Make the optimizer that the settings name, over the network's tensors."""
     cls: Any = torch.optim.SGD
     rate = 0.1 if config.lr is None else config.lr
     if config.optimizer.lower() != "sgd":
@@ -51,10 +51,10 @@ def fitting(cls: type[Any], names: set[str], model: nn.Module, info: StreamInfo)
 
 
 def balance(inner: Any, storage: Any) -> None:
-    """A reservoir in place of Avalanche's default memory.
+    """Make a reservoir that replaces Avalanche's default memory.
 
-    That one has ``mem_size // T`` places for each of T experiences: none, from some T on, for any
-    but the first, and whatever comes later is never stored.
+    The default keeps ``mem_size // T`` samples for each of T experiences: none once T exceeds
+    ``mem_size``, so later experiences are never stored.
     """
     for plugin in inner.plugins:
         policy = getattr(plugin, "storage_policy", None)
@@ -63,10 +63,10 @@ def balance(inner: Any, storage: Any) -> None:
 
 
 def layers(model: nn.Module, name: str) -> list[nn.Module]:
-    """The layers of a network that is a sequence with a linear layer at its end.
+    """Split a network into its features and its linear output layer.
 
     Raises:
-        UsageError: it is not.
+        UsageError: the network is not a sequence that ends in a linear layer.
     """
     found = list(model.children())
     if not isinstance(model, nn.Sequential) or not isinstance(found[-1], nn.Linear):
@@ -75,7 +75,7 @@ def layers(model: nn.Module, name: str) -> list[nn.Module]:
 
 
 class WithFeatures(nn.Sequential):
-    """A network that can be asked for what its last layer gets."""
+    """A network that can return the input of its last layer."""
 
     def get_features(self, x: Tensor) -> Tensor:
         """``(B, *input_shape)`` to ``(B, d)``."""
@@ -85,9 +85,9 @@ class WithFeatures(nn.Sequential):
 
 
 def tell_classes(benchmark: Any, came: list[list[int]], n_classes: int) -> None:
-    """Tell a benchmark of one experience which classes came with each, and how many there are.
+    """Set the classes of each past experience in a benchmark of one experience.
 
-    Of those to come it says their number; iCaRL looks no further than that.
+    Of future experiences only the number is set; iCaRL needs no more.
     """
     past = [label for classes in came for label in classes]
     rest = [label for label in range(n_classes) if label not in past]

@@ -1,4 +1,4 @@
-"""Settings from the signature of somebody else's class: names, types, defaults, sentences."""
+"""Makes settings from the signature of another library's class: names, types, defaults, help."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ PLAIN = (bool, int, float, str)
 
 
 def settings_class(cls: type[Any], base: type[Any], leave_out: Container[str]) -> type[Any]:
-    """A frozen dataclass: ``base`` and a field for each argument of a constructor.
+    """Make a frozen dataclass: ``base`` and a field for each argument of a constructor.
 
-    An argument without default is a field without one. One that is neither a number, a word nor a
-    list of numbers is left to its default.
+    A field has a default if the argument has one. An argument that is neither a number, a word nor a
+    list of numbers keeps its default.
 
     Args:
-        cls: whose constructor it is.
-        base: the dataclass of the settings that come with every class.
-        leave_out: arguments that are not to be set.
+        cls: the class of the constructor.
+        base: the dataclass with the settings of every class.
+        leave_out: arguments without a field.
 
     Raises:
-        UsageError: an argument has no default, and no setting can give it.
+        UsageError: a required argument cannot be given by a setting.
     """
     fields: list[tuple[str, Any, Any]] = []
     for p in arguments(cls, leave_out):
@@ -48,7 +48,7 @@ def settings_class(cls: type[Any], base: type[Any], leave_out: Container[str]) -
 
 
 def arguments(cls: type[Any], leave_out: Container[str]) -> list[inspect.Parameter]:
-    """What a constructor takes by name."""
+    """The named arguments of a constructor."""
     named = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
     found = list(inspect.signature(cls.__init__, eval_str=True).parameters.values())[1:]
     return [p for p in found if p.kind in named and p.name not in leave_out]
@@ -58,7 +58,7 @@ def kind_of(parameter: inspect.Parameter) -> Any:
     """The type of a setting for an argument; None where there is no such type.
 
     A number or one for each experience is a tuple. Where annotation and default disagree (an
-    integer that is 0.1), the default is believed.
+    integer with default 0.1), the default decides.
     """
     note, default = parameter.annotation, parameter.default
     given = type(default) if isinstance(default, PLAIN) else None
@@ -76,13 +76,13 @@ def kind_of(parameter: inspect.Parameter) -> Any:
 
 
 def one_or_all(values: tuple[Any, ...]) -> Any:
-    """A tuple setting as its class takes it: a lone number by itself."""
+    """Convert a tuple setting for its class: a tuple of one number becomes the number."""
     return values[0] if len(values) == 1 else list(values)
 
 
 def described(cls: type[Any], config: type[Any], base: type[Any]) -> list[Setting]:
-    """The fields that a class has beyond the base's, with what its docstring says of each."""
-    told = sentences(cls.__init__.__doc__ or "")
+    """List the fields beyond the base's, with their sentences from the docstring."""
+    described = sentences(cls.__init__.__doc__ or "")
     common = {f.name for f in dataclasses.fields(base)}
     found = []
     for f in dataclasses.fields(config):
@@ -90,12 +90,12 @@ def described(cls: type[Any], config: type[Any], base: type[Any]) -> list[Settin
             missing = f.default is dataclasses.MISSING
             kind = f.type.__name__ if isinstance(f.type, type) and not get_args(f.type) else f.type
             default = "required" if missing else repr(f.default)
-            found.append(Setting(f.name, str(kind), default, told.get(f.name, "")))
+            found.append(Setting(f.name, str(kind), default, described.get(f.name, "")))
     return found
 
 
 def sentences(doc: str) -> dict[str, str]:
-    """What a docstring says after each ``:param name:``."""
+    """Read the text after each ``:param name:`` of a docstring."""
     parts = re.split(r":(?:param|return|returns|raises)\s*(\w*)\s*:", inspect.cleandoc(doc))
     return {
         name: " ".join(text.split()) for name, text in zip(parts[1::2], parts[2::2], strict=True)

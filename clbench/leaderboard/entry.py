@@ -1,4 +1,4 @@
-"""Entries: who submits what to a board, and the records that stand for it.
+"""Entries: a strategy submitted to a board, with its records.
 
 An entry is a folder ``entries/<slug>/`` with ``entry.yaml`` (the only file written by hand),
 ``runs/seed<k>.json`` (records, written by the harness) and ``strategy.py`` (the source that ran).
@@ -23,11 +23,11 @@ T = TypeVar("T")
 SLUG = re.compile(r"[a-z0-9][a-z0-9_-]{0,59}")
 RUN_FILE = re.compile(r"seed(0|[1-9]\d{0,8})\.json")
 MAX_ENTRIES = 1000
-"""Of one board; more are not read."""
+"""Largest number of entries of a board; further ones are not read."""
 MAX_RUNS = 100
-"""Of one entry; more are not read."""
+"""Largest number of records of an entry; further ones are not read."""
 MAX_FAULTS = 5
-"""Told of one file."""
+"""Largest number of faults reported for a file."""
 TIERS = ("self-reported", "validated", "reproduced", "held-out")
 
 
@@ -51,7 +51,7 @@ class Meta:
     tuned_on: tuple[int, ...] = ()
     """Seeds that settings were chosen on: some of the board's tuning seeds, or none."""
     paper_reference: Mapping[str, Any] = field(default_factory=dict)
-    """``{value, source, comparable}``: what the paper says, shown beside what came out."""
+    """``{value, source, comparable}``: the paper's result, shown beside the measured one."""
     declaration: Mapping[str, bool] = field(default_factory=dict)
     """``{no_test_data: true, no_evaluation_seed_tuning: true}``"""
 
@@ -61,12 +61,12 @@ DECLARATIONS = ("no_test_data", "no_evaluation_seed_tuning")
 
 @dataclass(frozen=True)
 class Verification:
-    """``verified.json``, written by ``clbench verify``: what was run again, and with what result."""
+    """``verified.json``, written by ``clbench verify``: what was run again, and the result."""
 
     tier: str
     """``reproduced`` or ``held-out``"""
     sources: Mapping[str, str]
-    """Of the records that were reproduced: an entry that changes loses its tier."""
+    """Hash of the reproduced records; an entry that changes loses its tier."""
     records_sha256: Mapping[str, str]
     """Seed to the hash of the whole record that was compared."""
     detail: Mapping[str, Any]
@@ -74,7 +74,7 @@ class Verification:
 
 
 class Problem(NamedTuple):
-    """A file that could not be taken for what it should be."""
+    """A file that could not be read as expected."""
 
     file: Path
     message: str
@@ -85,13 +85,13 @@ class Problem(NamedTuple):
 
 @dataclass(frozen=True)
 class Entry:
-    """An entry as read. What has a problem is left out, so all that is here has the right form."""
+    """An entry as read. Malformed files are left out, so the content is well-formed."""
 
     slug: str
     folder: Path
     meta: Meta | None
     records: Mapping[int, Record]
-    """By the seed that the file's name says."""
+    """Records by the seed in the file name."""
     verification: Verification | None
     problems: tuple[Problem, ...]
 
@@ -102,7 +102,7 @@ class Entry:
 
 
 def load_entry(folder: Path) -> Entry:
-    """Read an entry; whatever is wrong with a file is a problem of the entry, never an exception."""
+    """Read an entry; a malformed file becomes a problem of the entry, never an exception."""
     problems: list[Problem] = []
 
     def attempt(path: Path, read: Callable[[Path], T]) -> T | None:
@@ -130,7 +130,7 @@ def load_entry(folder: Path) -> Entry:
 
 
 def iter_entries(board: Board) -> Iterator[Entry]:
-    """A board's entries by name, one at a time: the records of all would fill the memory."""
+    """Yield a board's entries by name, one at a time to save memory."""
     if board.entries.is_symlink() or not board.entries.is_dir():
         return
     for folder in sorted(board.entries.iterdir())[:MAX_ENTRIES]:
@@ -139,7 +139,7 @@ def iter_entries(board: Board) -> Iterator[Entry]:
 
 
 def run_files(folder: Path) -> dict[int, Path]:
-    """An entry's files of records by seed; files of other names are none."""
+    """List an entry's record files by seed; files with other names are ignored."""
     runs = folder / "runs"
     if runs.is_symlink() or not runs.is_dir():
         return {}
@@ -149,10 +149,10 @@ def run_files(folder: Path) -> dict[int, Path]:
 
 
 def read_record(path: Path) -> Record:
-    """A record that comes from others.
+    """Read an untrusted record.
 
     Raises:
-        FileError: it is malformed in any way; the message tells the first few.
+        FileError: it is malformed; the message lists the first faults.
     """
     from clbench.results.record_schema import faults
 
@@ -170,7 +170,7 @@ def parse_meta(path: Path) -> Meta:
     """Read an ``entry.yaml``.
 
     Raises:
-        FileError: it is not there, has unknown keys (with the nearest known one) or wrong types.
+        FileError: it is missing, has unknown keys (with the nearest known one) or wrong types.
     """
     from clbench.leaderboard.models import EntryForm
     from clbench.util import schema

@@ -1,4 +1,4 @@
-"""Making a board: a draft of settings, then a freeze that measures its scale and pins its streams."""
+"""Makes a board: a draft of settings, then a freeze that measures its scale and fixes its streams."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ from clbench.util.files import FileError, read_yaml
 from clbench.util.hashing import sha256_of
 
 MIN_SPREAD = 5.0
-"""A board must part joint from naive by so many standard deviations over seeds, or it cannot rank."""
+"""Smallest distance of joint and naive, in standard deviations over seeds, for ranking."""
 
 
 def new(name: str, words: list[str], root: Path) -> Path:
-    """Write a draft into a new folder; returns its path.
+    """Write a draft into a new folder and return its path.
 
     Raises:
         UsageError: the name or the words are wrong, or the board exists.
@@ -37,7 +37,7 @@ def new(name: str, words: list[str], root: Path) -> Path:
         raise UsageError(f"board name {name!r}: use a-z, 0-9, - and _, at most 60 characters")
     for word in words:
         if word.split("=")[0].split(".")[0] in ("strategy", "seed", "device", "board"):
-            raise UsageError(f"{word}: is not a board's to fix")
+            raise UsageError(f"{word}: a board does not fix this setting")
     sweep([*words, "strategy=naive"])
     folder = root / name
     if (folder / "board.yaml").exists() or (folder / "draft.yaml").exists():
@@ -59,7 +59,7 @@ def freeze(name: str, root: Path, options: Options, tell: Callable[[str], None])
     """
     folder = root / name
     if (folder / "board.yaml").exists():
-        raise UsageError(f"{folder}: is frozen; a changed protocol is another board or version")
+        raise UsageError(f"{folder}: is frozen; make a changed protocol a new board or version")
     draft = _read_draft(folder / "draft.yaml")
     budget = Budget(draft.epochs, draft.batch_size, draft.samples, draft.train_flops)
     limits = [
@@ -133,7 +133,7 @@ def _anchor(strategy: str, primary: str, found: dict[str, dict[int, Record]]) ->
 
 
 def _refuse_flat(board: Board) -> None:
-    """A board on which naive is within the noise of joint cannot rank anything."""
+    """Refuse a board on which naive is within the noise of joint."""
     sd = max(board.naive.sd, board.ceiling.sd)
     apart = board.ceiling.mean - board.naive.mean
     if apart < MIN_SPREAD * sd:
@@ -158,7 +158,7 @@ def _read_draft(path: Path) -> Draft:
     if len(set(draft.seeds)) < MIN_SEEDS:
         raise UsageError(f"{path}: a board needs at least {MIN_SEEDS} seeds")
     if not draft.tuning_seeds or set(draft.seeds) & set(draft.tuning_seeds):
-        raise UsageError(f"{path}: tuning_seeds must be other seeds than seeds, at least one")
+        raise UsageError(f"{path}: tuning_seeds must hold at least one seed, and none of seeds")
     primary = metrics.table().get(draft.primary)
     if primary is None or primary.lower_is_better:
         raise UsageError(f"{path}: primary must be a metric where higher is better")

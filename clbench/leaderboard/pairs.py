@@ -1,4 +1,4 @@
-"""Two sets of runs, compared seed by seed."""
+"""Compares two sets of runs, paired by seed."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from clbench.results.tables import columns
 
 @dataclass(frozen=True)
 class Side:
-    """One of the two: a name and the record of each seed."""
+    """One side of a comparison: a name and the record of each seed."""
 
     name: str
     records: Mapping[int, Record]
@@ -33,19 +33,19 @@ class SeedPair(NamedTuple):
 
 
 class Pairing(NamedTuple):
-    """What is left to compare."""
+    """The pairs to compare."""
 
     pairs: list[SeedPair]
     left_out: list[str]
-    """Seeds that do not count, with the reason."""
+    """Seeds that are left out, with the reason."""
     result: Comparison
 
 
 def find_side(word: str, board: Board | None) -> Side:
-    """Runs by run folder (``seed*/record.json``), entry folder, or an entry's slug on a board.
+    """Find runs by run folder (``seed*/record.json``), entry folder, or an entry's slug on a board.
 
     Raises:
-        UsageError: there is nothing of the kind, or what is there cannot be read.
+        UsageError: nothing is found, or it cannot be read.
     """
     folder = Path(word)
     records = {}
@@ -81,10 +81,10 @@ def pair(a: Side, b: Side, metric: str, *, failed_is_zero: bool) -> Pairing:
         a: the first; the difference is a less b.
         b: the second.
         metric: a metric or cost.
-        failed_is_zero: whether a run that was not completed counts 0, else it is left out.
+        failed_is_zero: count an incomplete run as 0; false: leave it out.
 
     Raises:
-        UsageError: no common seeds, or the two did not meet the same streams.
+        UsageError: no common seeds, or different streams.
     """
     known = {column.key for column in columns()}
     if metric not in known:
@@ -118,7 +118,7 @@ def _refuse_other_streams(seed: int, x: Record, y: Record) -> None:
     whole = x.status == y.status == "completed"
     if x.pool_sha256 != y.pool_sha256 or (whole and x.stream_sha256 != y.stream_sha256):
         raise UsageError(
-            f"seed {seed}: the two did not meet the same stream; compare runs of one scenario, "
+            f"seed {seed}: the two runs have different streams; compare runs of one scenario, "
             "data set and version"
         )
 

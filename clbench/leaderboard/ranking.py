@@ -1,10 +1,10 @@
-"""Ranks with honest uncertainty: paired over seeds, adjusted for the number of comparisons.
+"""Ranks with uncertainty: paired over seeds, adjusted for multiple comparisons.
 
-All entries of a board meet the same streams, so the difference of two entries is taken seed by seed
-and what the streams share cancels. Every pair is tested with a paired t-test, the p-values are
+All entries of a board learn the same streams, so two entries are compared seed by seed, and the
+variation between streams cancels. Every pair is tested with a paired t-test, the p-values are
 adjusted by Holm's step-down method (Holm 1979), which keeps the chance of any wrong claim on the
-whole board at ``ALPHA`` however the pairs depend on each other, and an entry's rank is the range of
-places that the remaining claims leave open.
+whole board at ``ALPHA`` for any dependence between pairs. An entry's rank is the range of places
+compatible with the significant differences.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from clbench.results.tables import Interval, t_interval
 ALPHA = 0.05
 """Chance that a board of equal entries claims any difference."""
 RESOLUTION = 1e-12
-"""Scores closer than this are the same number that was rounded differently."""
+"""Scores closer than this count as equal (rounding)."""
 
 
 class Comparison(NamedTuple):
@@ -28,7 +28,7 @@ class Comparison(NamedTuple):
     difference: Interval
     """Mean of the differences and half width of its 95 % t-interval."""
     p_value: float
-    """Two-sided; of this one pair, not adjusted."""
+    """Two-sided p-value of this pair, not adjusted."""
 
 
 def compare(a: Sequence[float], b: Sequence[float]) -> Comparison:
@@ -91,7 +91,7 @@ def significantly_better(scores: np.ndarray, alpha: float = ALPHA) -> np.ndarray
 
 
 def rank_ranges(scores: np.ndarray, alpha: float = ALPHA) -> list[tuple[int, int]]:
-    """Each entry's best and worst place that the evidence leaves open.
+    """Compute each entry's best and worst place compatible with the evidence.
 
     Args:
         scores: ``(n_entries, n_seeds)``, higher is better; a failed seed scores 0.
@@ -107,7 +107,7 @@ def rank_ranges(scores: np.ndarray, alpha: float = ALPHA) -> list[tuple[int, int
 
 
 def pareto_front(gains: np.ndarray, costs: np.ndarray) -> np.ndarray:
-    """Entries that no other one beats on something without losing on anything.
+    """Find the Pareto front: entries that no other entry dominates.
 
     Args:
         gains: ``(n,)``, higher is better.

@@ -1,4 +1,4 @@
-"""What an entry scores: its primary on each of the board's seeds, from the counts alone."""
+"""Computes an entry's primary on each of the board's seeds, from the counts alone."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from clbench.results.record import Record
 def score(board: Board, entry: Entry) -> dict[int, float]:
     """The primary on each seed of the board; 0 where the run is missing or did not complete.
 
-    Recomputed from the counts: what a record says of its own metrics is not looked at.
+    It is recomputed from the counts; the metrics in the record are ignored.
     """
     return {seed: score_run(board, entry.records.get(seed)) for seed in board.seeds}
 

@@ -1,4 +1,4 @@
-"""Submitting: records, source and a skeleton of ``entry.yaml`` into a board's folder."""
+"""Submits: copies records and source to a board's folder and writes a draft of ``entry.yaml``."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from clbench.results.record import Record, write_atomically
 def submit(arm: Path, slug: str, root: Path) -> tuple[Board, Entry]:
     """Copy an arm's records and source into ``<root>/<board>/entries/<slug>``.
 
-    A board that is not below ``root`` yet is copied there first, so that anybody can render it.
+    A board that is not in ``root`` is copied there first, so that it can be rendered.
 
     Args:
         arm: the folder that holds ``seed<k>/record.json``.

@@ -1,6 +1,6 @@
-"""Tuning by the rules: on the board's tuning seeds, scored on ``val``; test is never opened.
+"""Tunes by the rules: on the board's tuning seeds, scored on ``val``; test is never read.
 
-Tuned and scored on one stream, methods look better than they are (Cha & Cho 2024, arXiv
+Methods that are tuned and scored on one stream look better than they are (Cha & Cho 2024, arXiv
 2403.09066). The number of trials and a hash of the grid go into the records of later runs.
 """
 
@@ -21,7 +21,7 @@ from clbench.results.record import write_atomically
 from clbench.util.hashing import sha256_of
 
 MAX_TRIALS = 20
-"""Of one entry on one board; reference entries get no more."""
+"""Largest number of trials per entry and board, also for reference entries."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Trial:
 def tune(
     words: list[str], options: Options, tell: Callable[[str], None]
 ) -> tuple[list[Trial], Path]:
-    """Run the grid and write ``tuning.json``; returns the trials, best first, and its path.
+    """Run the grid, write ``tuning.json``, and return the trials, best first, and its path.
 
     Raises:
         UsageError: no board, more than one strategy, no grid, or more trials than allowed.
@@ -52,9 +52,7 @@ def tune(
             raise UsageError(f"{key}= is required")
     for key in ("seed", "evaluate_on", "tuned"):
         if key in given:
-            raise UsageError(
-                f"{key}= is not yours to set: tuning uses the board's tuning seeds and val"
-            )
+            raise UsageError(f"{key}= cannot be set: tuning uses the board's tuning seeds and val")
     board = find_board(given["board"])
     seeds = "seed=" + ",".join(map(str, board.tuning_seeds))
     points = sweep([*words, seeds, "evaluate_on=val"])
@@ -69,7 +67,9 @@ def tune(
         record = record_of(done)
         tell(f"{done.folder}: {record.status}")
         if record.status == "interrupted":
-            raise ClbenchError("tuning was interrupted; the same command with --resume goes on")
+            raise ClbenchError(
+                "tuning was interrupted; continue it by the same command with --resume"
+            )
         settings = {f"strategy.{k}": v for k, v in record.config["strategy"].items()}
         key = next(
             k
@@ -88,7 +88,7 @@ def _settings(point: dict[str, Any]) -> dict[str, str]:
 
 
 def _same(value: Any, text: str) -> bool:
-    """Whether a typed setting is what was typed."""
+    """Whether a setting equals the typed text."""
     if isinstance(value, bool) or value is None:
         return {"null": None, "true": True, "false": False}.get(text.lower(), text) == value
     if isinstance(value, int | float):

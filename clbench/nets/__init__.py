@@ -1,1 +1,1 @@
-"""What networks and steps are made of: flat weights, optimizers, losses, heads, image layers."""
+"""Parts of networks and training steps: flat weights, optimizers, losses, heads, image layers."""

@@ -1,4 +1,4 @@
-"""What a network makes of a sample before its output layer."""
+"""The features of a network: the inputs of its output layer."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from clbench.nets.parameters import output_layer
 
 @torch.no_grad()
 def features(model: nn.Module, x: Tensor, batch_size: int = 512) -> Tensor:
-    """``(n, *input_shape)`` raw samples to ``(n, d)``: the inputs of the output layer.
+    """Map ``(n, *input_shape)`` raw samples to ``(n, d)``, the inputs of the output layer.
 
-    ``(0, 0)`` where the network has no output layer. It is asked in evaluation mode, so that it
-    learns nothing from it.
+    Returns shape ``(0, 0)`` if the network has no output layer. The network runs in evaluation mode, so
+    that its state does not change.
     """
     layer = output_layer(model)
     given: list[Tensor] = []

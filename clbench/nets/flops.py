@@ -1,4 +1,4 @@
-"""Floating-point operations of whole calls, by the shapes that torch's dispatcher sees."""
+"""Counts the floating-point operations of calls, from shapes seen by torch's dispatcher."""
 
 from __future__ import annotations
 
@@ -69,25 +69,25 @@ FORMULAS: dict[str, Callable[..., int]] = {
 
 
 HEAVY = {"cholesky_inverse", "geqrf", "ormqr", "_fft_c2c", "_fft_r2c", "_fft_c2r"}
-# A norm is elementwise; a pseudo-inverse shows again as the decomposition it is made of.
+# A norm is elementwise; a pseudo-inverse is dispatched again as a decomposition.
 LIGHT = {"linalg_vector_norm", "_linalg_check_errors", "linalg_pinv"}
 
 
 class Count(TorchDispatchMode):
-    """A context that counts the floating-point operations of what runs inside.
+    """A context that counts the floating-point operations of the calls inside.
 
     A multiply-add is two operations. Matrix products, convolutions and the decompositions in
-    ``FORMULAS`` count; elementwise operations and reductions do not, as is the field's custom.
+    ``FORMULAS`` count; elementwise operations and reductions do not, as is customary.
 
-    It counts what torch's ``FlopCounterMode`` does, by the same formulas, at less than half the cost:
-    that one hooks every module, to tell them apart.
+    The formulas are those of torch's ``FlopCounterMode``, at less than half the cost: that class also
+    hooks every module.
     """
 
     supports_higher_order_operators = True
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
-        """Else torch wraps each call below and, at the first, imports its compiler for seconds."""
+        """Without this, torch wraps each call below and imports its compiler, which takes seconds."""
         return False
 
     def __init__(self) -> None:
@@ -95,16 +95,16 @@ class Count(TorchDispatchMode):
         self.total = 0
         """Floating-point operations so far."""
         self.uncounted: set[str] = set()
-        """Heavy operators that ran and that no formula covers."""
+        """Expensive operators that ran without a formula."""
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         kwargs = kwargs or {}
-        if isinstance(func, HigherOrderOperator):  # takes functions: what they do is out of sight
+        if isinstance(func, HigherOrderOperator):  # takes functions, whose operations are not seen
             self.uncounted.add(func.name())
             return func(*args, **kwargs)
-        if _is_composite(func):  # as it comes where autograd has not taken it apart
+        if _is_composite(func):  # appears if autograd has not decomposed it
             with self:
                 return func.decompose(*args, **kwargs)
         out = func(*args, **kwargs)
@@ -124,7 +124,7 @@ def _is_composite(func: Any) -> bool:
 
 @cache
 def _formulas() -> dict[Any, Callable[..., int]]:
-    """By operator, torch's and those above; of shapes, of arguments and result."""
+    """Formulas by operator: torch's and those above; they take the shapes of arguments and result."""
     # Operators come and go with torch's releases.
     there = {name: formula for name, formula in FORMULAS.items() if hasattr(aten, name)}
     mapping = {getattr(aten, name): formula for name, formula in there.items()}

@@ -1,4 +1,4 @@
-"""Output layers that models share."""
+"""Output layers of models."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ Head = Literal["linear", "weight_norm"]
 class WeightNormLinear(nn.Linear):
     """Scores ``w_c · h / |w_c|``: each class's weights have length one, and there is no bias.
 
-    The ``weightnorm`` head in the code of SCoLe (Lesort et al. 2023, arXiv 2207.04543): a class that
-    comes often cannot win by the length of its weights or by its bias. Not the reparametrisation of
+    The ``weightnorm`` head in the code of SCoLe (Lesort et al. 2023, arXiv 2207.04543): a frequent
+    class cannot dominate by the length of its weights or by its bias. Not the reparametrisation of
     Salimans & Kingma 2016, which learns the length.
     """
 
@@ -27,7 +27,7 @@ class WeightNormLinear(nn.Linear):
 
 
 def build_head(head: Head, in_features: int, n_classes: int) -> nn.Linear:
-    """The output layer of a model: the last ``nn.Linear`` in it, ``n_classes`` rows of weights."""
+    """Make the output layer of a model, with ``n_classes`` rows of weights."""
     if head == "weight_norm":
         return WeightNormLinear(in_features, n_classes)
     return nn.Linear(in_features, n_classes)

@@ -1,4 +1,4 @@
-"""What convolutional models share: the shape of an image and the layout in memory."""
+"""Image shapes and memory layout for convolutional models."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from clbench.errors import UsageError
 
 
 def image_shape(model: str, input_shape: tuple[int, ...]) -> tuple[int, int, int]:
-    """``(C, H, W)`` of samples of shape ``(H, W)``, which have one channel, or ``(C, H, W)``.
+    """The shape ``(C, H, W)`` of samples of shape ``(H, W)`` (one channel) or ``(C, H, W)``.
 
     Raises:
-        UsageError: the samples are not images; ``model`` says for whom.
+        UsageError: the samples are not images; the message names ``model``.
     """
     if len(input_shape) not in (2, 3):
         raise UsageError(
@@ -27,7 +27,7 @@ class ChannelsLastImage(nn.Module):
 
     The layers that follow keep the layout of their input, and CPU convolutions are faster in it;
     weights stay as they are, since an optimizer may own their storage. Written with ``permute``:
-    ``contiguous(memory_format=...)`` leaves one-channel images alone and does not work under
+    ``contiguous(memory_format=...)`` does not change one-channel images and fails under
     ``torch.func.vmap``.
     """
 

@@ -1,9 +1,9 @@
-"""Output masking: which classes the cross-entropy of a step is over.
+"""Output masking: restricts the cross-entropy of a step to some classes.
 
 ``group`` is the modification of SGD in the code of SCoLe (Lesort et al. 2023, arXiv 2207.04543);
 ``single`` and ``group_zero`` are older variants (Lesort et al. 2021, "Continual learning in deep
-networks: an analysis of the last layer", arXiv 2106.01834). Masks act on training scores alone:
-predictions are over all classes.
+networks: an analysis of the last layer", arXiv 2106.01834). Masks apply to training scores only;
+predictions use all classes.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ def present(y: Tensor, n_classes: int) -> Tensor:
 
 
 def mask_scores(kind: Mask, scores: Tensor, y: Tensor, classes: Tensor) -> Tensor:
-    """Scores ``(B, n_classes)`` as the loss is to see them.
+    """Mask scores ``(B, n_classes)`` for the loss.
 
     With z the scores and C the given classes:
 

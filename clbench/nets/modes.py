@@ -1,4 +1,4 @@
-"""Evaluation mode for a while."""
+"""Temporary evaluation mode."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import nn
 
 @contextmanager
 def evaluating(model: nn.Module) -> Iterator[None]:
-    """Eval mode inside; afterwards each module's own mode again."""
+    """Switch to eval mode inside; afterwards restore each module's mode."""
     modes = {module: module.training for module in model.modules()}
     model.eval()
     try:

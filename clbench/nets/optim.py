@@ -1,7 +1,7 @@
-"""The optimizer under every gradient strategy: one flat vector of weights, one update.
+"""The optimizer of gradient strategies: one flat vector of weights, one update.
 
-All trainable parameters are made views of one vector, so that clipping is one norm, an update one
-kernel, and a penalty of any regulariser one line over ``(P,)`` vectors. The results are those of
+All trainable parameters are views of one vector, so that clipping is one norm, an update one
+kernel, and a regulariser's penalty one line over ``(P,)`` vectors. The results are those of
 the same optimizer on the separate tensors, to float tolerance.
 """
 
@@ -41,8 +41,8 @@ class FlatWeights:
         self.bind()
 
     def bind(self) -> None:
-        """Lay every parameter back into the vector if anything has moved it."""
-        # Asked of the model each time: assign=True puts other objects in the parameters' place.
+        """Make every parameter a view of the vector again if its storage has changed."""
+        # The model is read each time, because assign=True replaces the parameter objects.
         self.parameters = [p for p in self.model.parameters() if p.requires_grad]
         if self._bound():
             return
@@ -67,7 +67,7 @@ class FlatWeights:
         return [part.view(shape) for part, shape in zip(parts, self.shapes, strict=True)]
 
     def gradient(self, loss: Tensor) -> Tensor:
-        """``(P,)``: the gradient of a scalar loss; zero where a parameter took no part."""
+        """``(P,)``: the gradient of a scalar loss; zero for parameters that the loss does not use."""
         parts = torch.autograd.grad(loss, self.parameters, materialize_grads=True)
         return torch.cat([part.reshape(-1) for part in parts])
 

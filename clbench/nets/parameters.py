@@ -1,4 +1,4 @@
-"""Which parameters of a network are meant: its output layer, or those whose names match."""
+"""Selects parameters of a network: its output layer, or those whose names match patterns."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ def output_parameters(model: nn.Module) -> tuple[str, ...]:
 
 
 def matching(model: nn.Module, words: str, setting: str) -> frozenset[str]:
-    """The names of the parameters that are meant.
+    """List the names of the selected parameters.
 
     Args:
-        model: whose ``named_parameters()`` are looked through.
+        model: the network.
         words: separated by spaces: ``output`` (the last ``nn.Linear``), ``none``, or shell patterns
             of names such as ``head.*``.
         setting: where the words come from, for errors.

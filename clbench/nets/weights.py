@@ -1,6 +1,6 @@
 """Released weights: one safetensors file with a network's parameters and buffers.
 
-Any safetensors file whose tensors have the network's names will do; ``clbench export`` writes one.
+Any safetensors file whose tensors have the network's names is accepted; ``clbench export`` writes one.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from clbench.util.tensor_files import shown
 
 FORMAT = 1
 KEY = "clbench.weights"
-"""Of the header's one JSON value: ``{format, ...}``; what else it says is for readers."""
+"""Format of the header's JSON value ``{format, ...}``; the other fields are informative."""
 
 
 def pinned(setting: str, path: Path | None, sha256: str | None) -> str | None:
-    """The hash of the file that ``strategy.<setting>_path`` names; part of a run's identity.
+    """The hash of the file ``strategy.<setting>_path``, which is part of a run's identity.
 
     Raises:
-        UsageError: there is no such file, or ``strategy.<setting>_sha256`` says that it is another.
+        UsageError: the file is missing, or its hash is not ``strategy.<setting>_sha256``.
     """
     name = f"strategy.{setting}"
     if path is None:
@@ -58,14 +58,14 @@ def save(path: Path, tensors: Mapping[str, Tensor], about: Mapping[str, str]) ->
     Args:
         path: the safetensors file.
         tensors: by name, as in ``model.state_dict()``.
-        about: what they are, in words for readers.
+        about: a description for readers.
     """
     header = json.dumps({"format": FORMAT, **about}, sort_keys=True)
     tensor_files.write(path, tensors, {KEY: header})
 
 
 def load(path: Path) -> dict[str, Tensor]:
-    """The tensors of a weights file.
+    """Read the tensors of a weights file.
 
     Raises:
         UsageError: the file is damaged, or a tensor is no array of finite numbers.
@@ -76,10 +76,10 @@ def load(path: Path) -> dict[str, Tensor]:
 def initialised(
     build_model: Callable[[], nn.Module], path: Path, sha256: str | None
 ) -> Callable[[], nn.Module]:
-    """A builder of networks that start from a file of this hash; nothing is held between calls.
+    """Make a builder of networks that start from a file of this hash.
 
     Raises:
-        UsageError: there is no hash, so that the run would not be told by the file's content.
+        UsageError: there is no hash, so the run's identity would not cover the file's content.
     """
     if sha256 is None:
         raise UsageError(
@@ -138,7 +138,7 @@ def initialise(model: nn.Module, path: Path, *, free_output: bool = True) -> Non
 
 
 def _is_of_other_classes(given: Tensor | None, wanted: Tensor) -> bool:
-    """Whether one parameter of the output layer is missing, or has another number of rows alone."""
+    """Whether a parameter of the output layer is missing, or differs in its number of rows only."""
     if given is None:
         return True
     same_inputs = given.shape[1:] == wanted.shape[1:] and given.dim() == wanted.dim()

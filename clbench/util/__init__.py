@@ -1,1 +1,1 @@
-"""Files written whole, hashes, tensor files, and what is known of the machine."""
+"""Atomic files, hashes, tensor files, and a description of the environment."""

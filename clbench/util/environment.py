@@ -1,4 +1,4 @@
-"""What a run ran on: versions and hardware class, no host name, no user, no path."""
+"""Describes a run's environment: versions and hardware class; no host name, user or path."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import torch
 
 
 def environment(device: torch.device, threads: int) -> dict[str, Any]:
-    """The tuple that bit equality is promised for, and what wall-clock depends on."""
+    """The platform for which results are equal bit for bit, and which affects wall-clock time."""
     accelerator = None
     if device.type == "cuda":
         accelerator = torch.cuda.get_device_name(device)
@@ -64,7 +64,7 @@ def _git(root: Path, *words: str) -> str | None:
 
 
 def peak_rss_bytes() -> int | None:
-    """The process's peak resident memory so far; None where the system does not tell."""
+    """The process's peak resident memory so far; None if the system does not report it."""
     try:
         import resource
     except ImportError:  # Windows

@@ -1,4 +1,4 @@
-"""Reading files of strangers: JSON and YAML with every limit that a hostile one would exceed."""
+"""Reads untrusted JSON and YAML files, with limits on size, depth and values."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from typing import Any
 import yaml
 
 MAX_BYTES = 1 << 20
-"""Of one file."""
+"""Largest size of a file in bytes."""
 MAX_YAML_BYTES = 1 << 15
-"""Of a YAML file, whose reader is a thousand times slower."""
+"""Largest size of a YAML file, whose reader is a thousand times slower."""
 MAX_DEPTH = 8
 MAX_INTEGER = 1 << 63
 MAX_TEXT = 4096
 
 
 class FileError(Exception):
-    """A file that is not what it should be; one line with its path and what to do."""
+    """A file is malformed; the message has its path and what to do."""
 
 
 def read_json(path: Path) -> Any:
-    """A JSON file: no duplicate keys, no NaN, no deep nesting, no huge numbers or texts.
+    """Read a JSON file; refuse duplicate keys, NaN, deep nesting, huge numbers and texts.
 
     Raises:
         FileError: any of these, or the file cannot be read.
@@ -44,7 +44,7 @@ def read_json(path: Path) -> Any:
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
-    """A YAML mapping: no aliases, no tags, no duplicate keys; same limits as JSON.
+    """Read a YAML mapping; refuse aliases, tags and duplicate keys; the limits are those of JSON.
 
     Raises:
         FileError: any of these, or the file cannot be read.
@@ -65,12 +65,12 @@ def read_yaml(path: Path) -> dict[str, Any]:
 
 
 def read_text(path: Path, limit: int = MAX_BYTES) -> str:
-    """An ordinary file of UTF-8 text, of at most ``limit`` bytes; a link is not followed.
+    """Read an ordinary file of UTF-8 text, of at most ``limit`` bytes; links are not followed.
 
     Raises:
-        FileError: it is anything else, or cannot be read.
+        FileError: it is another kind of file, or cannot be read.
     """
-    # O_NONBLOCK: opening a named pipe would wait for ever. Neither flag exists on Windows.
+    # O_NONBLOCK: opening a named pipe would block forever. Neither flag exists on Windows.
     flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
     try:
         if path.is_symlink() or not stat.S_ISREG(path.lstat().st_mode):
@@ -103,7 +103,7 @@ def _refuse(name: str) -> None:
 
 
 def _check_values(path: Path, data: Any, depth: int = 0) -> None:
-    """Refuse values that are too deep, long or large; a list of numbers is looked at as a whole."""
+    """Refuse values that are too deep, long or large; a list of numbers is checked as a whole."""
     if depth > MAX_DEPTH:
         raise FileError(f"{path}: is nested deeper than {MAX_DEPTH}")
     values: Iterable[Any] = [data]
@@ -116,7 +116,7 @@ def _check_values(path: Path, data: Any, depth: int = 0) -> None:
     elif isinstance(data, list):
         values = data
     kinds = set(map(type, values))
-    if kinds == {list}:  # the counts: thousands of short rows, looked at as one
+    if kinds == {list}:  # counts: thousands of short rows, checked as one
         flat = list(itertools.chain.from_iterable(values))
         inner = set(map(type, flat))
         values, kinds = (flat, inner) if inner <= _NUMBERS else (values, kinds)
@@ -155,7 +155,7 @@ def _check_text(path: Path, text: str) -> None:
 
 
 class _StrictLoader(yaml.SafeLoader):
-    """Plain values only; an alias could blow a few bytes up to gigabytes."""
+    """Loads plain values only; an alias could expand a few bytes to gigabytes."""
 
     depth = 0
 

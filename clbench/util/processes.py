@@ -1,4 +1,4 @@
-"""New processes that start quickly."""
+"""Starts new processes quickly."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ for the default data."""
 
 
 def fresh_process() -> ProcessPoolExecutor:
-    """One new process that knows nothing of this one but its environment variables.
+    """Start a process that shares nothing with this one except environment variables.
 
-    Where there is a fork server, it is a copy of a process that has imported the engine and done
-    nothing else: no plug-in, no state, but torch need not be imported again, which takes longer than
-    most of what is done in such a process. Elsewhere it is spawned.
+    If the system has a fork server, the process is a copy of one that has only imported the engine:
+    no plug-in and no state, but torch is not imported again, which would take longer than most tasks
+    of such a process. On other systems it is spawned.
     """
     server = "forkserver" in get_all_start_methods()
     context = get_context("forkserver" if server else "spawn")
     if server:
         context.set_forkserver_preload(["clbench.engine.execute", *SLOW])
-    # The server's environment is that of the moment it was started.
+    # The server keeps the environment of the moment it was started.
     return ProcessPoolExecutor(
         1, mp_context=context, initializer=_take_over, initargs=(dict(os.environ),)
     )

@@ -1,4 +1,4 @@
-"""Named tensors in files: read without unpickling anything, checked before anything is used."""
+"""Reads and writes files of named tensors, without unpickling and with checks."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ UNREADABLE = (
     zlib.error,
     SafetensorError,
 )
-"""What readers of tensors raise at a damaged file, whichever they please."""
+"""The errors that readers of tensors raise for a damaged file."""
 
 
 def sha256(tensors: Mapping[str, Tensor]) -> str:
@@ -73,15 +73,15 @@ def sha256_under(tensors: Mapping[str, Tensor], title: Callable[[str, Tensor], s
 
 
 def shown(name: str) -> str:
-    """A tensor's name as it may stand in a message: quoted, escaped, not too long."""
+    """A tensor's name for messages: quoted, escaped, shortened."""
     return repr(name if len(name) <= 100 else name[:99] + "…")
 
 
 def writable(path: Path, overwrite: bool) -> Path:
-    """The path, if a file may be written there.
+    """Return the path if a file may be written there.
 
     Raises:
-        UsageError: something is there, or its folder is not.
+        UsageError: a file exists there, or the folder does not exist.
     """
     if not path.absolute().parent.is_dir():
         raise UsageError(f"{path}: there is no folder {path.parent}")
@@ -122,7 +122,7 @@ def read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
                 dtype = file.get_slice(name).get_dtype()
                 if dtype not in _DTYPES:
                     raise UsageError(f"{path}: tensor {shown(name)} is of {dtype}; need numbers")
-            # Copies: what is read shall not change with the file.
+            # Copies, so that the tensors do not change with the file.
             tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
     except UNREADABLE as error:
         raise _damaged(path, "a whole safetensors file", error) from error
@@ -143,7 +143,7 @@ def read_dictionary(path: Path) -> dict[str, Tensor]:
         if path.suffix == ".npz":
             found = _read_npz(path)
         else:
-            with warnings.catch_warnings(action="ignore"):  # torch wonders aloud at foreign files
+            with warnings.catch_warnings(action="ignore"):  # torch warns about unusual files
                 found = torch.load(path, map_location="cpu", weights_only=True)
     except UNREADABLE as error:
         raise _damaged(path, "a dictionary of tensors without objects", error) from error
@@ -162,12 +162,12 @@ def read_dictionary(path: Path) -> dict[str, Tensor]:
 
 def _read_npz(path: Path) -> dict[str, Tensor]:
     found = {}
-    # Opened here: where it is no archive, numpy would leave it open.
+    # Opened here, because numpy leaves a file that is no archive open.
     with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
         for name in archive:
             try:
                 found[name] = torch.from_numpy(np.array(archive[name]))
-            except (ValueError, TypeError) as error:  # objects; kinds that torch does not have
+            except (ValueError, TypeError) as error:  # objects, or dtypes that torch does not have
                 reason = str(error).splitlines()[0][:120]
                 raise UsageError(
                     f"{path}: tensor {shown(name)} cannot be read ({reason})"
@@ -183,7 +183,7 @@ def _require(path: Path) -> None:
 def _damaged(path: Path, what: str, error: Exception) -> UsageError:
     reason = (str(error).splitlines() or [""])[0][:120]
     if isinstance(error, pickle.UnpicklingError) or not reason.isprintable() or not reason:
-        reason = type(error).__name__  # torch's own words advise to unpickle
+        reason = type(error).__name__  # torch's own message advises unpickling
     return UsageError(f"{path}: is not {what} ({reason})")
 
 

@@ -1,4 +1,4 @@
-"""Strangers' texts, made safe to show: as Markdown, HTML, CSV cells and links."""
+"""Escapes untrusted texts for Markdown, HTML, CSV cells and links."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from typing import Any
 from urllib.parse import quote, urlsplit
 
 LONGEST = 200
-"""Characters of a text that are shown unless told."""
+"""Default number of characters of a text that are shown."""
 _BIDI = set("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\ufeff")
 _MARKDOWN = re.compile(r"([\\`*_\[\]|~#@!$])")
 _AUTOLINK = re.compile(r"(?i)(?<=www)\.|(?<=http):|(?<=https):|(?<=ftp):|(?<=mailto):")
 
 
 def clean(value: Any, longest: int = LONGEST) -> str:
-    """One line without control characters, lone surrogates and reordering marks, cut if long.
+    """Make one line without control characters, lone surrogates and reordering marks.
 
-    A reordering mark would let a name rewrite the cells beside it.
+    Long texts are cut. A reordering mark could let a name change the cells beside it.
     """
     text = " ".join(str(value)[: 4 * longest].split())
     kept = "".join(
@@ -31,21 +31,21 @@ def clean(value: Any, longest: int = LONGEST) -> str:
 
 
 def as_html(value: Any, longest: int = LONGEST) -> str:
-    """Text for HTML, also inside double-quoted attributes."""
+    """Escape text for HTML, also inside double-quoted attributes."""
     return html.escape(clean(value, longest), quote=True)
 
 
 def as_markdown(value: Any, longest: int = LONGEST) -> str:
-    """Text for Markdown, also inside a table: no markup, no HTML, no link of its own."""
+    """Escape text for Markdown, also inside a table: no markup, no HTML, no links."""
     text = html.escape(clean(value, longest), quote=False)
     text = _AUTOLINK.sub(lambda found: f"&#{ord(found[0])};", text)
     return _MARKDOWN.sub(r"\\\1", text)
 
 
 def as_cell(value: Any, longest: int = LONGEST) -> str:
-    """Text for a CSV cell.
+    """Escape text for a CSV cell.
 
-    One that a spreadsheet would take for a formula (``= + - @`` first) gets a leading ``'``, as
+    Text that a spreadsheet would read as a formula (``= + - @`` first) gets a leading ``'``, as
     OWASP advises; numbers of ours do not pass here.
     """
     text = clean(value, longest)

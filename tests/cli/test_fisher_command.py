@@ -152,7 +152,7 @@ BAD = {
     "fisher compute --samples 0 --out f.safetensors": "--samples 0: the training split has",
     "fisher compute --samples 9999 --out f.safetensors": "the training split has",
     "fisher compute --estimator true --out f.safetensors": "invalid choice",
-    "fisher compute strategy=ewc --out f.safetensors": "strategy= is no part of an estimate",
+    "fisher compute strategy=ewc --out f.safetensors": "strategy= does not apply to an estimate",
     "fisher compute seed=0,1 --out f.safetensors": "one estimate at a time",
     "fisher compute --samples 9 --exclude hed.* --out f.safetensors": "no parameter has such a name",
     "fisher compute --samples 9 --exclude * --out f.safetensors": "no trainable parameter is left",

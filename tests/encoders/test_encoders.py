@@ -103,7 +103,7 @@ def test_the_untrained_network_depends_on_its_own_seed_alone():
 
 
 def test_settings_of_another_network_are_refused():
-    assert "encoder.cut is of efficientnet_lite0" in refusal("random:mlp", cut=3)
+    assert "encoder.cut is for efficientnet_lite0" in refusal("random:mlp", cut=3)
     assert "unknown model 'mpl'; did you mean 'mlp'?" in refusal("random:mpl")
     assert "must be a name" in refusal("random", of="/home/me/mine.py")
     assert "/home" not in refusal("random", of="/home/me/mine.py")
@@ -390,5 +390,5 @@ def test_torchvision(monkeypatch: pytest.MonkeyPatch):
     assert network(GRAY).shape == (5, 4)
     assert network[0](COLOUR).shape == (5, 3, 16, 16)  # type: ignore[index,operator]
     assert "is not a classifier" in refusal("torchvision:odd")
-    assert "cannot be had: KeyError" in refusal("torchvision:bad")
+    assert "could not be loaded: KeyError" in refusal("torchvision:bad")
     assert "encoder=torchvision:NAME" in refusal("torchvision")

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from clbench.errors import UsageError
-from clbench.interop import lending, signature
+from clbench.interop import plain_tensors, signature
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,6 +80,6 @@ def test_a_lone_number_stands_for_itself() -> None:
 
 def test_content_keys_are_equal_iff_the_samples_are() -> None:
     x = torch.tensor([[1, 2], [3, 4], [1, 2]], dtype=torch.uint8)
-    keys = lending.content_keys(x)
+    keys = plain_tensors.content_keys(x)
     assert keys[0] == keys[2] != keys[1]
-    assert torch.equal(keys, lending.content_keys(x.clone()))
+    assert torch.equal(keys, plain_tensors.content_keys(x.clone()))

@@ -47,7 +47,7 @@ def test_new_writes_a_draft(tmp_path: Path) -> None:
     "word", ["strategy=ewc", "strategy.lr=1", "seed=1", "device=cpu", "board=x"]
 )
 def test_new_refuses_what_is_the_entrants(tmp_path: Path, word: str) -> None:
-    with pytest.raises(UsageError, match="is not a board's to fix"):
+    with pytest.raises(UsageError, match="a board does not fix this setting"):
         new("mine", [*WORDS, word], tmp_path)
     assert not (tmp_path / "mine").exists()
 
@@ -67,8 +67,8 @@ NO_BUDGET = {"epochs": None, "batch_size": None, "samples": None, "train_flops":
         ({"seeds": [0, 1, 2, 3]}, "at least 5 seeds"),
         ({"seeds": [0, 1, 2, 3, 3]}, "at least 5 seeds"),
         ({"seeds": 5}, "seeds must be a list"),
-        ({"tuning_seeds": [4, 100]}, "other seeds than seeds"),
-        ({"tuning_seeds": []}, "other seeds than seeds"),
+        ({"tuning_seeds": [4, 100]}, "none of seeds"),
+        ({"tuning_seeds": []}, "none of seeds"),
         (NO_BUDGET, "needs a budget"),
         ({"primary": "accuracy"}, "primary must be a metric"),
         ({"primary": "forgetting"}, "higher is better"),

@@ -69,7 +69,7 @@ def test_the_table_has_a_line_per_seed(board: Board, tmp_path: Path, capsys) -> 
 
 def test_other_streams_are_refused() -> None:
     a, b = record(0), dataclasses.replace(record(0), stream_sha256="f" * 64)
-    with pytest.raises(UsageError, match="seed 0: the two did not meet the same stream"):
+    with pytest.raises(UsageError, match="seed 0: the two runs have different streams"):
         pair(side("a", a), side("b", b), PRIMARY, failed_is_zero=True)
 
 

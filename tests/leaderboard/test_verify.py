@@ -129,7 +129,7 @@ def test_a_prefix_compares_rows_and_writes_nothing(
     _move_an_answer(naive / "runs" / "seed0.json", row=1)
     result = compare_rows(load_entry(naive).records[0], honest)
     assert not result.passed
-    assert "other answers" in result.message
+    assert "different predictions" in result.message
 
 
 def _move_an_answer(path: Path, row: int) -> None:
@@ -179,7 +179,7 @@ def test_hidden_state_does_not_survive(board: Board, tmp_path: Path, how: str) -
     _, entry = submit(arm, "hiding", board.folder.parent)
     [result] = reproduce(board, entry, [0])
     assert not result.passed
-    assert "other answers on the same platform" in result.message
+    assert "different predictions on the same platform" in result.message
 
 
 def test_an_isolated_entry_gives_the_same_bits_and_is_not_imported(
@@ -245,7 +245,7 @@ def test_other_data_are_named_as_the_reason(
     for prefix in (None, 4):
         [result] = reproduce(board, load_entry(naive), [0], prefix=prefix)
         assert not result.passed
-        assert result.message.startswith("the data are others here")
+        assert result.message.startswith("the data differ here")
 
 
 def test_a_removed_record_ends_a_verification(naive: Path) -> None:

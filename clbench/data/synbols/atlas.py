@@ -15,22 +15,22 @@ from clbench.data import array_cache
 from clbench.data.synbols.fonts import Font, find, sha256s
 
 FORMAT = 1
-"""Of what is drawn; part of the cache's key."""
+"""Version of the drawing; part of the cache's key."""
 MARGIN = 4
 """Texels between a glyph's longer extent and the edge of its picture."""
 OVERSAMPLE = 4
-"""Glyphs are drawn so many times larger and reduced: hinting then moves nothing."""
+"""Glyphs are drawn this many times larger and reduced, so that hinting has no effect."""
 DIRECTIONS = 32
-"""In which a glyph's outermost point is known; its extent at any angle follows."""
+"""Number of directions in which a glyph's outermost point is stored."""
 EMBOLDEN = 0.04
-"""Of the em: how much thicker strokes get in fonts without a bold companion."""
+"""Share of the em by which strokes grow in fonts without a bold version."""
 OCCLUDERS = "■▲●"
 OCCLUDER_FONT = "DejaVu Sans"
 
 
 @dataclass(frozen=True)
 class Atlas:
-    """Pictures of ``G`` glyphs, and which is which.
+    """Pictures of ``G`` glyphs, with their fonts and characters.
 
     A glyph's coordinates have their origin in the middle of its extent, x to the right and y down;
     the longer side of the extent is 1.
@@ -51,7 +51,7 @@ class Atlas:
 
     @cached_property
     def sha256(self) -> str:
-        """Of what was drawn, not of what with: another version of Pillow may draw the same."""
+        """Hash of the pictures, not of the libraries: another Pillow may draw the same."""
         digest = hashlib.sha256("\0".join((*self.fonts, self.characters)).encode())
         for array in (self.pictures, self.hull, self.extent, self.glyph, self.occluders):
             digest.update(np.ascontiguousarray(array).data)
@@ -69,13 +69,13 @@ def load(
     side: int,
     report: Callable[[int], None] = lambda done: None,
 ) -> Atlas:
-    """Draw an atlas, or find it drawn.
+    """Draw an atlas, or read it from the cache.
 
     Args:
-        fonts: only pairs that a font's ``codes`` name are drawn; blank ones count as missing.
+        fonts: only pairs in a font's ``codes`` are drawn; blank glyphs count as missing.
         characters: each once.
-        side: of a picture, texels; at least 32.
-        report: told of the number of glyphs drawn so far.
+        side: side of a picture in texels, at least 32.
+        report: called with the number of glyphs drawn so far.
     """
     from PIL import __version__ as pillow
 

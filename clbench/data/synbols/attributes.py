@@ -1,4 +1,4 @@
-"""Drawing the attributes of images: columns of numbers, a row an image."""
+"""Draws the attributes of images: columns of numbers, one row per image."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ OCCLUDERS = ("square", "triangle", "disk")
 
 @dataclass(frozen=True)
 class Attributes:
-    """``n`` images of up to ``S`` shapes, symbols first, then what occludes them."""
+    """Attributes of ``n`` images of up to ``S`` shapes, symbols first, then occluding shapes."""
 
     number: np.ndarray
     """``(n,)`` int64: the image is a function of it, the seed and the stream time."""
@@ -64,12 +64,12 @@ class Attributes:
         return len(self.number)
 
     def rows(self, which: np.ndarray | slice) -> Attributes:
-        """Some of the images."""
+        """Select some of the images."""
         columns = {f.name: getattr(self, f.name)[which] for f in dataclasses.fields(self)}
         return Attributes(**columns)
 
     def frame(self, atlas: Atlas) -> pd.DataFrame:
-        """A row an image: what the first symbol is like, and the image; names spelt out."""
+        """One row per image: attributes of the first symbol and of the image, with names."""
         import pandas as pd
 
         first = {
@@ -91,7 +91,7 @@ class Attributes:
     def records(self, atlas: Atlas) -> list[dict[str, Any]]:
         """For each image its attributes as plain data; those of every shape under ``symbols``.
 
-        As in Synbols' files, the first symbol's stand beside the image's too.
+        As in Synbols' files, the attributes of the first symbol are also given for the image.
         """
         fonts, characters = atlas.fonts, atlas.characters
         columns = {name: getattr(self, name).tolist() for name in PER_SYMBOL}
@@ -125,11 +125,11 @@ PER_IMAGE = (
 def sample(
     spec: Spec, atlas: Atlas, seed: int, number: np.ndarray, time: np.ndarray | None = None
 ) -> Attributes:
-    """The attributes of images ``number`` under ``seed``.
+    """Draw the attributes of images ``number`` with ``seed``.
 
     Args:
-        spec: their distributions.
-        atlas: which characters and fonts there are.
+        spec: the distributions.
+        atlas: the available characters and fonts.
         seed: at least 0.
         number: ``(n,)`` integers.
         time: ``(n,)`` stream times in [0, 1]; zeros if None.
@@ -197,7 +197,7 @@ def _symbol(spec: Spec, atlas: Atlas, draws: Draws, time: np.ndarray) -> dict[st
 
 
 def _pair(spec: Spec, atlas: Atlas, draws: Draws) -> tuple[np.ndarray, np.ndarray]:
-    """A character and a font that has it: either is drawn evenly, then the other."""
+    """Draw a character and a font that has it: one of the two uniformly, then the other."""
     there = atlas.glyph[:, :, 0] >= 0
     char = draws.below(0, there.shape[1])
     if spec.favourite_share:
@@ -215,7 +215,7 @@ def _pair(spec: Spec, atlas: Atlas, draws: Draws) -> tuple[np.ndarray, np.ndarra
 
 
 def _one_of(there: np.ndarray, row: np.ndarray, draws: Draws, slot: int) -> np.ndarray:
-    """An even draw among the true columns of each row."""
+    """Draw uniformly among the true columns of each row."""
     order = np.argsort(~there, axis=1, kind="stable")
     return np.asarray(order[row, draws.below(slot, there.sum(1)[row])])
 

@@ -1,4 +1,4 @@
-"""The same images with two labels each: the classes of the first, then those of the second."""
+"""Images with two labels each: the classes of the first label, then those of the second."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ class BothLabels(Pool):
     """A pool of twice the size; sample ``size + i`` is sample ``i`` with the second label."""
 
     def __init__(self, pool: Pool, labels: tuple[Label, Label]) -> None:
-        """Over synbols, or over latents of them.
+        """Wrap a pool of synbols or of their latents.
 
         Args:
-            pool: its own label does not count.
-            labels: what the classes are.
+            pool: the pool; its own label is ignored.
+            labels: the two attributes that give the classes.
         """
         assert isinstance(pool.raw, SynbolsPool)
         first, second = (pool.raw.relabelled(label) for label in labels)
@@ -34,7 +34,7 @@ class BothLabels(Pool):
 
     @property
     def raw(self) -> Pool:
-        """Itself, where there is no encoder; with one, the images with both labels."""
+        """This pool without an encoder; with one, the images with both labels."""
         raw = self._pool.raw
         return self if raw is self._pool else BothLabels(raw, self._which)
 

@@ -1,7 +1,7 @@
-"""What an attribute may be: a constant, a distribution, or either as a function of stream time.
+"""Distributions of attributes: constants, distributions, and functions of stream time.
 
-All draw by inversion, one uniform number a value: so a drift moves each image a little instead of
-drawing it anew.
+All draw by inversion, one uniform number per value, so a drift changes each image gradually instead
+of redrawing it.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class Distribution(Protocol):
 
 @dataclass(frozen=True)
 class Choice:
-    """One of some values: with equal chances, or with those given."""
+    """One of several values, with equal or given probabilities."""
 
     values: tuple[Value, ...]
     chances: tuple[float, ...] | None = None
@@ -40,13 +40,13 @@ class Choice:
 
 
 def constant(value: Value) -> Choice:
-    """Always the same."""
+    """A constant."""
     return Choice((value,))
 
 
 @dataclass(frozen=True)
 class Uniform:
-    """Evenly between ``low`` and ``high``."""
+    """Uniform between ``low`` and ``high``."""
 
     low: float
     high: float
@@ -84,7 +84,7 @@ class LogNormal:
 
 @dataclass(frozen=True)
 class Drift:
-    """From one distribution of numbers to another: quantiles move on straight lines.
+    """From one distribution of numbers to another, with linearly interpolated quantiles.
 
     Between two of one location-scale family, mean and deviation change linearly.
     """
@@ -100,7 +100,7 @@ class Drift:
 
 @dataclass(frozen=True)
 class Shift:
-    """From one distribution to another, of names too: the share of the second is the time."""
+    """A mixture of two distributions, also of names; the share of the second is the time."""
 
     start: Distribution
     end: Distribution
@@ -121,9 +121,9 @@ class Course:
 
     stops: tuple[Distribution, ...]
     moves: bool = True
-    """Between two stops numbers move on straight lines; else it is the nearest stop."""
+    """Interpolate numbers linearly between two stops; take the nearest stop for others."""
     mixes: bool = False
-    """Between two stops either is drawn, the share of the second growing: of names, counts too."""
+    """Draw from either of two stops, with a growing share of the second; also for names."""
 
     def quantile(self, u: np.ndarray, time: np.ndarray) -> np.ndarray:
         """See ``Distribution``."""
@@ -152,7 +152,7 @@ def parse(text: str) -> Distribution:
     """``0.5``, ``true``, ``gradient``, ``a|b``, ``normal:0:0.3``, ``uniform:0:1``, ``lognormal:..``.
 
     Raises:
-        UsageError: it is none of these.
+        UsageError: the text is none of these.
     """
     head, *rest = text.split(":")
     families: dict[str, Callable[[float, float], Distribution]] = {

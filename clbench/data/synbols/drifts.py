@@ -1,4 +1,4 @@
-"""Attributes that drift: in words, ``rotation=0>1.5``, and those that have a name."""
+"""Drifting attributes: given as ``rotation=0>1.5``, or by the name of a predefined drift."""
 
 from __future__ import annotations
 
@@ -23,33 +23,33 @@ DRIFTS: dict[str, tuple[str, ...]] = {
     "occlusion": ("n_occlusions=0>1>2>3>4",),
     "noise": ("pixel_noise_scale=0>0.3",),
 }
-"""Ours: Synbols has no drift. Patterns from the plainest to photographs, symbols that turn by a
-quarter, shrink to a third, get covered, or drown in noise."""
+"""Predefined drifts (Synbols has none): patterns from plain to photographs, rotation by a quarter
+turn, scale down to a third, occlusion, noise."""
 Named = Literal["patterns", "rotation", "scale", "occlusion", "noise"]
 
 
 @dataclasses.dataclass(frozen=True)
 class Drifting:
-    """A spec some of whose attributes are functions of stream time."""
+    """A spec with attributes that are functions of stream time."""
 
     spec: Spec
     n_stops: int
-    """The most that any of them has."""
+    """The largest number of stops."""
     steps: bool
-    """Whether none of them takes a value between its stops, and all have as many."""
+    """Whether no attribute takes values between its stops, and all have equally many stops."""
 
 
 def drifting(spec: Spec, words: Sequence[str], mixes: bool) -> Drifting:
-    """A spec with attributes that go through several distributions in turn.
+    """Make a spec with attributes that go through several distributions in turn.
 
     Args:
-        spec: whose other attributes stay.
-        words: ``name=first>second>...``; values as ``distributions.parse`` has them.
-        mixes: of names, counts and truth values: between two stops either is drawn, instead of the
-            nearest. Numbers move on straight lines from stop to stop.
+        spec: the spec; its other attributes are kept.
+        words: ``name=first>second>...``; values as in ``distributions.parse``.
+        mixes: between two stops, draw names, counts and truth values from either instead of the
+            nearest. Numbers are always interpolated linearly.
 
     Raises:
-        UsageError: there is no such attribute, it cannot be that, or it does not drift.
+        UsageError: an attribute is unknown, a value is out of range, or nothing drifts.
     """
     courses: dict[str, Distribution] = {}
     known = [*RANGES, *PATTERNS_OF]

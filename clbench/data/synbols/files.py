@@ -21,10 +21,10 @@ SUFFIXES = (".npz", ".h5", ".h5py")
 
 
 def check_suffix(path: Path) -> None:
-    """Refuse what cannot be written.
+    """Check that the format can be written.
 
     Raises:
-        UsageError: the name does not say a format, or h5py is not installed.
+        UsageError: the suffix is unknown, or h5py is not installed.
     """
     if path.suffix not in SUFFIXES:
         raise UsageError(f"{path}: the name must end in one of {', '.join(SUFFIXES)}")
@@ -40,9 +40,9 @@ def check_suffix(path: Path) -> None:
 def make(
     generator: Generator, n: int, report: Callable[[int], None] = lambda done: None
 ) -> dict[str, np.ndarray]:
-    """Images ``0..n-1``: ``x`` ``(n, H, W, C)`` and ``mask`` ``(n, H, W, S)`` uint8, ``y`` JSON.
+    """Make images ``0..n-1``: ``x`` ``(n, H, W, C)`` and ``mask`` ``(n, H, W, S)`` uint8, ``y`` JSON.
 
-    A mask is of one shape, as if nothing hid it; ``y`` has a line of JSON for each image.
+    A mask covers one whole shape, also its hidden part; ``y`` has a line of JSON for each image.
     """
     x, masks, y = [], [], []
     for start in range(0, n, CHUNK):
@@ -56,7 +56,7 @@ def make(
 
 
 def write(path: Path, arrays: dict[str, np.ndarray]) -> None:
-    """Write what ``make`` made, whole or not at all; the format is that of the name."""
+    """Write arrays of ``make`` atomically, in the format of the suffix."""
     if path.suffix == ".npz":
         buffer = io.BytesIO()
         parts: dict[str, Any] = dict(arrays)

@@ -1,4 +1,4 @@
-"""Fonts that were found, the characters they have, and alphabets."""
+"""Finds fonts, the characters they cover, and alphabets."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from clbench.util.hashing import file_sha256
 
 SUFFIXES = {".ttf", ".otf"}
 NOT_TEXT = ("LastResort*", "cmex10*", "cmsy10*", "STIXSiz*", "STIXNonUni*")
-"""Fonts of matplotlib's whose letters are placeholders or mathematical symbols."""
+"""matplotlib's fonts with placeholders or mathematical symbols instead of letters."""
 
 _AUXILIARY = "áàâåäãæçéèêëíìîïñóòôöøúùûüÿ"
 
@@ -41,36 +41,36 @@ ALPHABETS: dict[str, str] = {
     "hiragana": _range(0x3042, 0x3093),
     "korean": _range(0xAC00, 0xD7A3),
 }
-"""By Unicode range. ``english``: CLDR's main and auxiliary lower-case letters that are in Latin-1, 53;
-the released data have 48 of the 64 there are, which ones is unverified."""
+"""By Unicode range. ``english``: CLDR's main and auxiliary lower-case letters in Latin-1 (53).
+The released data have 48 of the 64 letters; which ones is not verified."""
 
 
 @dataclass(frozen=True)
 class Font:
-    """A face, and the file of its bold companion where there is one."""
+    """A font, and the file of its bold version if there is one."""
 
     name: str
     path: Path
     bold: Path | None
     codes: frozenset[int]
-    """Unicode code points it has a glyph for."""
+    """Unicode code points with a glyph."""
 
     def covers(self, characters: Iterable[str]) -> int:
-        """How many of these characters it has."""
+        """The number of these characters that it has."""
         return sum(ord(c) in self.codes for c in characters)
 
 
 def find(name: str, folder: Path | None = None) -> tuple[Font, ...]:
-    """Fonts sorted by name.
+    """Find fonts, sorted by name.
 
     Args:
-        name: ``matplotlib``: those that come with the install; ``installed``: those too and the
-            system's; else a shell pattern of names, say ``DejaVu*``, looked for among the latter.
-        folder: of the user's font files, searched with what is below it, or one file; then the
-            only place, and ``name`` a pattern unless it is ``matplotlib`` or ``installed``.
+        name: ``matplotlib``: those that it brings; ``installed``: those and the system's; else a
+            shell pattern of names, such as ``DejaVu*``, among the installed fonts.
+        folder: a folder of the user's font files, searched recursively, or one file. It replaces
+            the fonts above; ``name`` is a pattern unless it is ``matplotlib`` or ``installed``.
 
     Raises:
-        UsageError: there are none, or a file is not a font.
+        UsageError: no font is found, or a file is not a font.
     """
     import matplotlib
 
@@ -106,7 +106,7 @@ def _files(place: Path) -> list[Path]:
 
 
 def _paired(files: Iterable[Path], strict: bool) -> tuple[Font, ...]:
-    """One font for each face that is not bold; of files of one face the first counts."""
+    """One font for each regular face; of several files of a face the first counts."""
     light: dict[str, tuple[Path, frozenset[int]]] = {}
     bold: dict[str, tuple[Path, frozenset[int]]] = {}
     for path in files:
@@ -117,7 +117,7 @@ def _paired(files: Iterable[Path], strict: bool) -> tuple[Font, ...]:
         except UsageError:
             if strict:
                 raise
-            continue  # a broken file somewhere on the system is nobody's request
+            continue  # ignore broken files elsewhere on the system
         if codes:
             (bold if is_bold else light).setdefault(name, (path, codes))
     for name, found in bold.items():
@@ -151,10 +151,10 @@ def sha256s(fonts: Iterable[Font]) -> list[list[str | None]]:
 
 
 def restricted(fonts: Iterable[Font], characters: str) -> tuple[Font, ...]:
-    """Those that have any of the characters, cut down to these.
+    """Select fonts that have any of the characters, restricted to these.
 
     Raises:
-        UsageError: a character that no font has.
+        UsageError: no font has a character.
     """
     wanted = frozenset(map(ord, characters))
     cut = [dataclasses.replace(f, codes=f.codes & wanted) for f in fonts]

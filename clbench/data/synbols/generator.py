@@ -24,13 +24,13 @@ from clbench.data.synbols.spec import Spec
 from clbench.util.hashing import sha256_of
 
 RENDERER = 2
-"""Version of what is drawn; raise it with any change that changes an image."""
+"""Version of the renderer; raise it with any change that alters an image."""
 SMALLEST_PICTURE = 64
 
 
 @dataclass(frozen=True)
 class Sources:
-    """Where fonts and photographs are from; see ``fonts.find`` and ``textures.photographs``."""
+    """Sources of fonts and photographs; see ``fonts.find`` and ``textures.photographs``."""
 
     fonts: str = "matplotlib"
     fonts_path: Path | None = None
@@ -46,14 +46,14 @@ class Generator:
     seed: int
     device: torch.device
     report: Callable[[int], None] = lambda done: None
-    """Told of the number of glyphs drawn for an atlas that was not in the cache."""
+    """Called with the number of glyphs drawn for an atlas that is not cached."""
 
     @cached_property
     def atlas(self) -> Atlas:
         """The glyphs.
 
         Raises:
-            UsageError: a font file is not one, or a character is in no font.
+            UsageError: a file is not a font, or no font has a character.
         """
         found = fonts.find(self.sources.fonts, self.sources.fonts_path)
         chosen = fonts.restricted(found, self.spec.characters)
@@ -62,7 +62,7 @@ class Generator:
         return atlases.load(chosen, self.spec.characters, side, self.report)
 
     def with_spec(self, spec: Spec) -> Generator:
-        """Of the same characters and size, with other attributes; the glyphs are not found anew."""
+        """A generator of the same characters and size with other attributes; it shares the glyphs."""
         other = dataclasses.replace(self, spec=spec)
         same = (spec.characters, spec.resolution) == (self.spec.characters, self.spec.resolution)
         if same:
@@ -82,7 +82,7 @@ class Generator:
 
     @cached_property
     def renderer(self) -> Renderer:
-        """Draws on the device; textures that the spec needs are found or made."""
+        """Build the renderer on the device, with the textures that the spec needs."""
         side, gray = self.spec.resolution, self.spec.is_gray
         return Renderer.of(self.atlas, self._banks, self._photographs, side, gray, self.device)
 
@@ -96,7 +96,7 @@ class Generator:
 
     @cached_property
     def recipe(self) -> dict[str, Any]:
-        """All that the images follow from, as plain data: glyphs and textures by their hashes."""
+        """Everything that determines the images, as plain data; glyphs and textures by hash."""
         photographs = [hashlib.sha256(image.tobytes()).hexdigest() for image in self._photographs]
         banks = {n: hashlib.sha256(b.tobytes()).hexdigest() for n, b in self._banks.items()}
         return {

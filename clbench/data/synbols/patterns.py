@@ -1,4 +1,4 @@
-"""What a symbol or a background is filled with: the patterns, and colours computed from seeds."""
+"""Patterns that fill symbols and backgrounds, and colours computed from seeds."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Pools of synbols: stored, or drawn whenever a sample is asked for."""
+"""Pools of synbols: stored, or drawn on request."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ Label = Literal["char", "font", "glyph", "alphabet"]
 VAL_START, TEST_START = 1 << 39, 1 << 40
 """Numbers of the first images of ``val`` and ``test``: no training set reaches them."""
 SEARCHED = 200
-"""Images looked at for each that is wanted, before a part of a split is said to be empty."""
+"""Images tried per wanted image before a part of a split counts as empty."""
 CHUNK = 1 << 16
 
 
 class SynbolsPool(Pool):
     """Image ``numbers[split][i]`` of a generator is sample ``i`` of a split.
 
-    The hash is that of the recipe (fonts, settings, version of the renderer), the numbers and the
-    label, not of pixels.
+    The hash covers the recipe (fonts, settings, version of the renderer), the numbers and the label,
+    not the pixels.
     """
 
     dtype = torch.uint8
@@ -54,9 +54,9 @@ class SynbolsPool(Pool):
         Args:
             generator: draws the images.
             numbers: ``(n,)`` int64 of ``train`` and ``test``, all different.
-            label: what the class is: of the first symbol, where there are several.
-            stored: those images on the device; None: each is drawn when asked for.
-            val: numbers of the images that tuning scores on, where they are not of ``train``.
+            label: the attribute that is the class, of the first symbol if there are several.
+            stored: the images on the device; None: draw each on request.
+            val: numbers of the images that tuning scores on, if they are not in ``train``.
         """
         self._val = val
         spec = generator.spec
@@ -79,10 +79,10 @@ class SynbolsPool(Pool):
         store: bool,
         split: Partition = IID,
     ) -> SynbolsPool:
-        """Images 0, 1, ... to learn from, others to score; with ``store`` all are drawn now.
+        """Make a pool: images 0, 1, ... for training, others for test; ``store`` draws all now.
 
         Raises:
-            UsageError: a part of the split has next to no images.
+            UsageError: a part of the split has almost no images.
         """
         numbers: dict[Split, np.ndarray] = {
             "train": _numbers_of(generator, split, TRAIN, 0, n_train),
@@ -112,7 +112,7 @@ class SynbolsPool(Pool):
         return self._numbers[split][index]
 
     def attributes(self, split: Split, index: np.ndarray | slice = slice(None)) -> Attributes:
-        """What some samples were drawn from, in the order of ``index``."""
+        """The attributes of some samples, in the order of ``index``."""
         return self.generator.attributes(self.numbers(split, index))
 
     def factors(self, split: Split, index: np.ndarray) -> Mapping[str, np.ndarray]:
@@ -128,9 +128,9 @@ class SynbolsPool(Pool):
         return SynbolsPool(self.generator, self._numbers, label, self._x, self._val)
 
     def tuning(self) -> SynbolsPool:
-        """Of every class the last tenth of the training images to score on, the others to learn.
+        """The tuning pool: scores on the last 10 % of each class's training images.
 
-        Where the split has images of its own for that, these are scored.
+        If the split has images of its own for validation, these are used instead.
         """
         if self._val is not None:
             parts: dict[Split, np.ndarray] = {"train": self._numbers["train"], "test": self._val}

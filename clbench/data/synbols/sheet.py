@@ -62,7 +62,7 @@ def of_presets(
 ) -> dict[str, np.ndarray]:
     """Images 0, 1, ... of every preset by its name (or of one), as many as stand beside each other.
 
-    Presets whose characters no font has are left out, if not asked for.
+    Presets with characters that no font has are left out, unless requested by name.
     """
     rows = {}
     for name in [only] if only else PRESETS:
@@ -79,10 +79,10 @@ def of_presets(
 
 
 def film(stream: Stream) -> dict[str, np.ndarray]:
-    """What tasks deliver, a row each: of up to ``FILM_ROWS`` tasks, spread evenly over the stream.
+    """Make a row of samples for each of up to ``FILM_ROWS`` tasks, spread evenly over the stream.
 
-    Each row has the samples of the task that come first in the pool: where tasks show the same
-    images, they stand below each other.
+    Each row has the task's samples that come first in the pool, so that equal images of different
+    tasks are below each other.
     """
     n = FILM_ROWS if stream.n_tasks is None else stream.n_tasks
     columns = max(1, WIDTH // stream.pool.input_shape[-1] // 2)

@@ -1,4 +1,4 @@
-"""What images are drawn from: every attribute and its distribution; and the presets by name."""
+"""Specs of images: every attribute with its distribution, and the presets by name."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from clbench.plugins.registry import did_you_mean
 
 EITHER = Choice((False, True))
 PER_ALPHABET = 200
-"""Of each alphabet, at most so many characters where there are several."""
+"""Largest number of characters per alphabet if there are several alphabets."""
 
 
 @dataclass(frozen=True)
@@ -39,9 +39,9 @@ class Spec:
     """
 
     alphabets: tuple[str, ...] = ("english",)
-    """Characters are drawn evenly from all of them together."""
+    """Alphabets; characters are drawn uniformly from all of them together."""
     n_characters: int | None = None
-    """Only the first so many of each alphabet."""
+    """Use only this many first characters of each alphabet."""
     font_first: float = 0.0
     """How often the font is drawn evenly and then one of its characters, not the other way round."""
     favourite: str = ""
@@ -163,7 +163,7 @@ def changed(spec: Spec, words: Sequence[str]) -> Spec:
     """A spec with attributes as ``name=value`` words say (values: ``distributions.parse``).
 
     Raises:
-        UsageError: there is no such attribute, or it cannot be that.
+        UsageError: an attribute is unknown, or its value is out of range.
     """
     changes: dict[str, Distribution] = {}
     known = [*RANGES, "foreground", "background"]
@@ -271,7 +271,7 @@ def preset(name: str) -> Spec:
     """A spec by name.
 
     Raises:
-        UsageError: there is none of that name.
+        UsageError: the name is unknown.
     """
     if name not in PRESETS:
         hint = did_you_mean(name, PRESETS)

@@ -1,15 +1,15 @@
-"""Which images are learnt from and which are scored: at random, or by what they show.
+"""Splits images into train, val and test: at random, or by their attributes.
 
 The splits of Synbols (Lacoste et al. 2020, and its ``stratified_splits``):
 
 - ``stratified:NAME`` of an attribute with separate values (char, font, patterns, counts): each value
-  is in one part only. Of a number: train has the middle 60 % of its distribution, val the lower and
+  is in one part only. For a number, train has the middle 60 % of its distribution, val the lower and
   test the upper 20 %.
-- ``compositional:NAME:NAME``: both attributes are parted so, into a and b; train is where a = b, val
-  where a = b + 1 and test where a = b + 2 (mod 3): every value occurs in training, not every pair.
+- ``compositional:NAME:NAME``: both attributes are divided like this, into parts a and b; train has
+  a = b, val a = b + 1 and test a = b + 2 (mod 3): every value occurs in training, not every pair.
 
-Deviations: brackets are quantiles of the distribution, not percentiles of the images; how values are
-parted is drawn from ``data.seed``.
+Deviations: intervals are quantiles of the distribution, not percentiles of the images; the division of
+values is drawn from ``data.seed``.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ KINDS = {"iid": 0, "stratified": 1, "compositional": 2}
 
 @dataclass(frozen=True)
 class Split:
-    """How images are parted."""
+    """The rule that assigns images to parts."""
 
     kind: str
     names: tuple[str, ...]
@@ -42,7 +42,7 @@ class Split:
         """``(n,)`` int64: the part of each image, TRAIN, VAL or TEST.
 
         Raises:
-            UsageError: an attribute does not vary enough to be parted.
+            UsageError: an attribute does not vary enough to be divided.
         """
         maps = [_part(name, spec, atlas, seed, attributes) for name in self.names]
         return maps[0] if len(maps) == 1 else (maps[0] - maps[1]) % 3
@@ -88,9 +88,7 @@ def _part(name: str, spec: Spec, atlas: Atlas, seed: int, attributes: Attributes
         known = np.array([PATTERN_NAMES.index(str(v)) if isinstance(v, str) else v for v in of])
     known = np.unique(known)
     if len(known) < len(SHARES):
-        raise UsageError(
-            f"data.split: {name} has {len(known)} values; to be parted it needs {len(SHARES)}"
-        )
+        raise UsageError(f"data.split: {name} has {len(known)} values; a split needs {len(SHARES)}")
     return np.asarray(_of_values(known, seed)[np.searchsorted(known, values)])
 
 

@@ -1,11 +1,11 @@
-"""Camouflage and photographs: pictures that are made once, and cropped for each image.
+"""Camouflage and photographs: pictures made once and cropped for each image.
 
-Synbols draws 500 strokes for every camouflage. Far from its edge such a picture is a stationary dead
-leaves process: what one sees are the topmost strokes, whatever their number. So a crop of one large
-picture drawn the same way, with the colour channels permuted and half of them turned by 180 degrees,
-has the statistics of one drawn for itself; ``exact`` draws that one, and the tests compare. Two
-differences: a bank is finite, and near the border of an image Synbols' strokes have their starts
-closer together and leave, rarely, a pixel bare.
+Synbols draws 500 strokes for every camouflage. Far from its edge such a picture is a stationary
+dead leaves process, in which only the topmost strokes are visible, whatever their number. So a crop
+of one large picture drawn the same way, with the colour channels permuted and half of them turned
+by 180 degrees, has the statistics of one drawn for itself; ``exact`` draws that one, and the tests
+compare. Two differences: a bank is finite, and near the border of an image Synbols' strokes have
+their starts closer together and leave, rarely, a pixel bare.
 """
 
 from __future__ import annotations
@@ -123,7 +123,7 @@ def photographs(place: Path | None) -> list[np.ndarray]:
         place: a folder of PNG and JPEG files, searched with what is below it, or one such file.
 
     Raises:
-        UsageError: there are none, or one cannot be read.
+        UsageError: no image is found, or one cannot be read.
     """
     if place is None:
         from sklearn.datasets import load_sample_images

@@ -159,8 +159,8 @@ def reading(board: Board) -> list[str]:
         f"Scores are means over the board's {n} seeds ± the half width of a 95 % Student-t "
         "interval. A failed or missing seed scores 0 on the primary; it is not dropped, and "
         "leaves a wide interval and rank. Other columns average the seeds that were completed.",
-        "A rank is the range of places that the evidence leaves open: 1 + the entries "
-        "significantly better, to n − the entries significantly worse. Entries meet the same "
+        "A rank is the range of places compatible with the evidence: 1 + the entries "
+        "significantly better, to n − the entries significantly worse. Entries learn the same "
         "streams, so pairs are compared seed by seed (paired t-test), and Holm's adjustment keeps "
         "the chance of any wrong claim on the board at 5 %. Divisions are ranked apart.",
         "★: on the Pareto front of its division: no entry is better on the primary, training FLOPs "
@@ -179,6 +179,6 @@ def submit_commands(board: Board) -> str:
     scenario = board.settings["scenario"]["name"]
     return (
         f"clbench run board={board.name} strategy=path/to/mine.py\n"
-        f"clbench submit runs/{scenario}/mine-1a2b3c4d --entry my-entry   # the folder it told\n"
+        f"clbench submit runs/{scenario}/mine-1a2b3c4d --entry my-entry   # run printed it\n"
         "clbench validate && clbench leaderboard\n"
     )

@@ -114,12 +114,12 @@ def _head(board: Board, primary: Column, others: Sequence[Column]) -> str:
             "rank",
             "rank",
             lower=True,
-            told="Places within the division that the evidence leaves open",
+            told="Places within the division compatible with the evidence",
         ),
         sortable("name", "entry", "entry", lower=True),
         sortable(board.primary, primary.title, told=columns.explain(board.primary)),
         '<th scope="col" class="left">seeds</th>',
-        sortable("n", "n", told="Seeds that were completed"),
+        sortable("n", "n", told="Completed seeds"),
         sortable("tier", "tier", "left"),
         *(sortable(k, by_key()[k].title, lower=True, told=columns.explain(k)) for k in COSTS),
         sortable(
@@ -192,7 +192,7 @@ def _curves(ranked: Sequence[EntryRow], style: dict[str, str], off: set[str]) ->
     return (
         f'<h2>Over the stream</h2><figure><div class="curves-box">{plot}</div>'
         f'<ul class="legend" aria-label="Curves: press to show or hide">{items}</ul>'
-        "<figcaption>Accuracy on the whole world while the stream is learnt; means over seeds and "
+        "<figcaption>Accuracy on the whole world while the stream is learned; means over seeds and "
         "over the evaluations since the last point. The best eight are shown at first."
         "</figcaption></figure>"
     )
@@ -208,8 +208,8 @@ def _costs(board: Board, ranked: Sequence[EntryRow], style: dict[str, str], prim
     figures = "".join(f"<figure>{plot}</figure>" for plot in plots)
     return (
         f'<h2>Score and cost</h2><div class="pair">{figures}</div>'
-        "<figcaption>Bars are 95 % intervals. The stair joins what no entry of the division beats "
-        "in these two; filled points are on the front of all three. Points on the lower edge are "
+        "<figcaption>Bars: 95 % intervals. The stair joins the entries of a division that none beats "
+        "on both axes; filled points are on the front of all three. Points on the lower edge are "
         "below it. Dotted: the board's anchors.</figcaption>"
     )
 

@@ -1,4 +1,4 @@
-"""The panel of an entry on a board's page: who, what, cost, where, and what stands behind it."""
+"""The panel of an entry on a board's page: authors, settings, costs, environment, findings."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ def panel(board: Board, row: EntryRow) -> str:
     if row.errors:
         parts.append(_list("Not ranked", row.errors))
     if row.notes:
-        parts.append(_list("What the checks say", row.notes))
+        parts.append(_list("Findings of the checks", row.notes))
     if row.warnings:
-        parts.append(_list("What the runs warned of", row.warnings))
+        parts.append(_list("Warnings of the runs", row.warnings))
     if row.ranked:
         parts.append(f'<div class="cols">{"".join(_columns(board, row))}</div>')
     return (

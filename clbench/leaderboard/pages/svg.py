@@ -106,7 +106,7 @@ def pareto(
     parts = _grid(x, y, f"{cost.title} (log)", gain.title, lambda v: f"{v:g}")
     taken = []
     for name, value in anchors:
-        # A ceiling is rarely cheap and a floor rarely dear: there is room at these ends.
+        # A ceiling is rarely cheap and a floor rarely expensive, so these ends have room.
         left = value > (low + high) / 2
         at, side = (x.start + 4, "start") if left else (x.stop - 4, "end")
         parts.append(

@@ -1,4 +1,4 @@
-"""The parent's end of an isolated strategy: a process, its pipes, and what ended it."""
+"""The parent's side of an isolated strategy: its process, its pipes, and why it ended."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 Request = tuple[dict[str, Any], bytes, int]
-"""Header, payload, and the most bytes that the answer's payload may have."""
+"""Header, payload, and the largest size of the answer's payload in bytes."""
 Reply = tuple[dict[str, Any], bytes]
 
 WORKER = (sys.executable, "-P", "-B", "-m", "clbench.leaderboard.reproduce.isolated_worker")
-"""Without the current folder on the path; -I would ignore PYTHONHASHSEED, too."""
+"""Removes the current folder from the path; -I would also ignore PYTHONHASHSEED."""
 TAIL = 2000
 """Bytes of stderr that are kept."""
 
 
 class Child:
-    """A worker process that is asked and answers, and that does not outlive ``stop``."""
+    """A worker process that answers calls and ends with ``stop``."""
 
     def __init__(
         self,
@@ -42,14 +42,14 @@ class Child:
         limits: Limits,
         command: Sequence[str] = WORKER,
     ) -> None:
-        """Start it.
+        """Start the process.
 
         Args:
-            name: of the strategy, for errors.
-            folder: its own, and empty.
-            threads: of its libraries; 0: as many as they like.
-            limits: of which the wall clock is watched here, the others in the worker.
-            command: the worker.
+            name: the strategy's name, for errors.
+            folder: an empty folder of its own.
+            threads: threads of its libraries; 0: their default.
+            limits: its limits; the wall clock is checked here, the others in the worker.
+            command: the command that starts the worker.
         """
         self.name, self.limits = name, limits
         home = folder / "home"
@@ -77,7 +77,7 @@ class Child:
         """Send one frame and wait for one.
 
         Raises:
-            ClbenchError: what happened instead; the process has been ended.
+            ClbenchError: no valid answer came; the process has been ended.
         """
         if self.ended is not None:
             raise ClbenchError(self.ended)
@@ -126,7 +126,7 @@ class Child:
                     _pipe(pipe).close()
 
     def _exchange(self) -> None:
-        """Write and read, in a thread of its own: pipes have no timeouts that work everywhere."""
+        """Write and read in a separate thread, because pipe timeouts do not work on all systems."""
         while (request := self.requests.get()) is not None:
             header, payload, max_payload = request
             try:
@@ -136,13 +136,13 @@ class Child:
                 self.replies.put(error)
 
     def _drain(self) -> None:
-        """Keep the end of stderr, so that a talkative strategy neither blocks nor fills memory."""
+        """Keep the end of stderr, so that long output neither blocks nor fills memory."""
         pipe = _pipe(self.process.stderr)
         while chunk := os.read(pipe.fileno(), 1 << 16):
             self.tail = (self.tail + chunk)[-TAIL:]
 
     def _ending(self) -> str:
-        """How the process has ended, its pipe being closed."""
+        """Describe how the process ended after its pipe was closed."""
         try:
             code = self.process.wait(timeout=5)
         except subprocess.TimeoutExpired:
@@ -170,13 +170,13 @@ def _pipe(pipe: IO[bytes] | None) -> Any:
 
 
 def _cpu_of_children() -> float:
-    """Seconds of CPU time of all processes that have been waited for; 0 on Windows."""
+    """CPU seconds of all finished child processes; 0 on Windows."""
     times = os.times()
     return times.children_user + times.children_system
 
 
 def one_line(text: Any, length: int) -> str:
-    """What a stranger wrote, fit to be shown: printable, on one line, of bounded length."""
+    """Make untrusted text printable, on one line and of bounded length."""
     shown = "".join(c if c.isprintable() else " " for c in str(text)[: 4 * length])
     shown = " ".join(shown.split())
     return shown if len(shown) <= length else shown[: length - 3] + "..."

@@ -1,10 +1,10 @@
-"""Held-out verification: an entry on data that nobody has seen, made with a secret.
+"""Held-out verification: runs an entry on fresh data generated from a secret seed.
 
-A real pool is warped: classes are relabelled, images are rotated, scaled, shifted and their
-intensities bent, all by amounts drawn from the secret; vectors have their features permuted and
-scaled. Data that are drawn, as synbols are, are drawn anew from the secret. Nobody can have tuned on
-that. The entry, naive and joint are run on it; the entry passes if it stands where it stood between
-the two.
+A real pool is warped: classes are relabelled; images are rotated, scaled, shifted and their
+intensities changed by amounts drawn from the secret; features of vectors are permuted and scaled.
+Generated data, such as synbols, are generated again from the secret. Nobody can have tuned on them.
+The entry, naive and joint run on the fresh data; the entry passes if it keeps its place between the
+two.
 """
 
 from __future__ import annotations
@@ -33,26 +33,26 @@ from clbench.leaderboard.reproduce.verify import isolated_run, point_of
 from clbench.plugins.registry import find
 
 SLACK = 0.25
-"""How far an entry may stand below its place between naive (0) and joint (1)."""
+"""The largest loss of an entry's place between naive (0) and joint (1)."""
 
 
 @dataclass(frozen=True)
 class HeldOut:
-    """What came out on the fresh data."""
+    """The result on the fresh data."""
 
     passed: bool
     claimed: float
     """The entry's place between naive (0) and joint (1) on the board."""
     found: float
-    """The same on the fresh data."""
+    """The entry's place on the fresh data."""
     primary: dict[str, float]
     """Means over the seeds on the fresh data: entry, naive, joint."""
     commitment: str
-    """Hash of the secret and the board: published before, it proves which secret was used."""
+    """Hash of the secret and the board; published in advance, it proves which secret was used."""
 
 
 def commitment(board: Board, secret: bytes) -> str:
-    """What may be published of a secret."""
+    """The hash that may be published of a secret."""
     return hashlib.sha256(b"clbench held-out " + board.sha256.encode() + secret).hexdigest()
 
 
@@ -65,7 +65,7 @@ def held_out(
     isolate: bool = False,
     tell: Callable[[str], None] = lambda line: None,
 ) -> HeldOut:
-    """Run an entry, naive and joint on a pool that nobody has seen.
+    """Run an entry, naive and joint on fresh data.
 
     Raises:
         UsageError: the secret is too short, or the entry has no records.
@@ -91,7 +91,7 @@ def held_out(
             tell(f"held-out: {name} seed {seed}")
             point = {**point, "seed": seed}
             if not pools:
-                # Of the built-in arm: the entry's own source is not to be imported for this.
+                # From the built-in arm, so that the entry's own source is not imported.
                 config = resolve_point({**arms["naive"], "seed": seed})
                 key = (config.data, torch.device(some.environment["device"]), "test")
                 pools[key] = unseen(config.data, secret, key[1])
@@ -122,14 +122,14 @@ def _place(value: float, naive: float, joint: float) -> float:
 
 
 def unseen(data: DataSet, secret: bytes, device: torch.device) -> Pool:
-    """A pool that the secret makes: drawn anew where the data are drawn, else warped."""
+    """Make a pool from the secret: generated again if the data are generated, else warped."""
     digest = hmac.new(secret, b"clbench fresh 1", hashlib.sha256).digest()
     other = data.fresh(int.from_bytes(digest[:7], "big"))
     return warped(data.arrays(), secret, device) if other is None else other.pool(device)
 
 
 def warped(arrays: Arrays, secret: bytes, device: torch.device) -> TensorPool:
-    """The pool under the secret's relabelling and warp; train and test alike."""
+    """Apply the secret's relabelling and warp to train and test."""
     digest = hmac.new(secret, b"clbench warp 1", hashlib.sha256).digest()
     rng = np.random.default_rng(np.frombuffer(digest, dtype=np.uint32))
     relabel = rng.permutation(arrays.n_classes)

@@ -1,4 +1,4 @@
-"""What keeps an isolated strategy tidy: limits, a bare environment, no network; what works where.
+"""Isolates a strategy: limits, a bare environment, no network. The table shows support by system.
 
 ======================  ===========  ===================  =======
 measure                 Linux        macOS                Windows
@@ -32,8 +32,8 @@ from clbench.leaderboard.reproduce import landlock
 from clbench.plugins.registry import FOLDERS, PACKAGE, builtin_folder
 
 NOTICE = (
-    "Isolation is hygiene, not a sandbox for hostile code: it keeps an honest mistake and a lazy "
-    "cheat from labels, caches, network and settings of the machine. It does not stop someone who "
+    "Isolation is hygiene, not a sandbox for hostile code. It keeps mistakes and simple cheats "
+    "away from labels, caches, network and settings of the machine. It does not stop someone who "
     "attacks the kernel, floods the machine with processes (RLIMIT_NPROC counts per user) or fills "
     "its disk with many files; installed packages, and the data sets inside them, stay readable. "
     "Run code that you do not trust in a virtual machine. All measures work on Linux (5.13 or "
@@ -54,12 +54,12 @@ DEPENDENCIES = ("clbench", "torch", "numpy", "safetensors", "omegaconf", "yaml")
 
 @dataclass(frozen=True)
 class Limits:
-    """What an isolated strategy may use."""
+    """The limits of an isolated strategy."""
 
     cpu_seconds: int = 3600
     """CPU time of the process, all its threads together."""
     memory_bytes: int = 4 << 30
-    """Address space on top of what Python and torch take (0.7 GB, with CUDA many times that)."""
+    """Address space beyond that of Python and torch (0.7 GB, with CUDA many times that)."""
     files: int = 256
     """Files open at a time."""
     file_bytes: int = 64 << 20
@@ -69,9 +69,9 @@ class Limits:
 
 
 def hygiene(device: str = "cpu") -> dict[str, bool | str]:
-    """Which measures are in force on this system: True, or what is lacking and why.
+    """List the measures of this system: True, or what is missing and why.
 
-    An isolated strategy that cannot be given a measure that this says is in force does not start.
+    An isolated strategy does not start if a measure that is listed as True fails.
     """
     unix = os.name == "posix"
     no_limits = "no: this system has no rlimits"
@@ -105,14 +105,14 @@ def _files(device: str) -> bool | str:
 
 
 def namespace_command() -> list[str]:
-    """What to put before a command so that it has no network; nothing where that does not work."""
+    """The command prefix that removes the network; empty if that does not work."""
     arguments, _ = _namespaces()
     return ["unshare", *arguments, "--"] if arguments else []
 
 
 @cache
 def _namespaces() -> tuple[tuple[str, ...], str]:
-    """The best namespaces that can be had, found by trying once; else nothing and the reason."""
+    """Find the best available namespaces by trying once; else return nothing and the reason."""
     if sys.platform != "linux" or shutil.which("unshare") is None:
         return (), "there is no unshare(1) here"
     for arguments in NAMESPACES:
@@ -142,9 +142,9 @@ def environment(home: Path, threads: int) -> dict[str, str]:
 
 
 def _where_packages_are() -> dict[str, str]:
-    """Variables that let the worker find what we run, in the order of folders that we have.
+    """Variables with which the worker finds the modules of this process, in the same order.
 
-    Site-packages are found without. PYTHONPATH comes before them, so it has no more than it must.
+    Site-packages are found without them. PYTHONPATH precedes site-packages, so it is kept minimal.
     """
     specs = [importlib.util.find_spec(name) for name in DEPENDENCIES]
     roots = {Path(spec.origin).resolve().parents[1] for spec in specs if spec and spec.origin}
@@ -157,12 +157,12 @@ def _where_packages_are() -> dict[str, str]:
 
 
 def _checkout() -> list[Path]:
-    """The folder above the package where it is no installed one; plug-ins are beside it then."""
+    """The folder above the package in a checkout, which also holds the plug-ins."""
     return [PACKAGE.parent] if builtin_folder("strategy").parent == PACKAGE.parent else []
 
 
 def restrict_files(folder: Path) -> None:
-    """In the worker, before torch is imported: only code can be read, only ``folder`` written.
+    """Restrict the worker, before torch is imported, to reading code and writing ``folder``.
 
     Raises:
         OSError: the kernel refuses.
@@ -179,7 +179,7 @@ def restrict_files(folder: Path) -> None:
 
 
 def restrict_resources(limits: Limits, memory: bool) -> None:
-    """In the worker, after torch is imported: the limits of the operating system.
+    """Set the limits of the operating system in the worker, after torch is imported.
 
     Raises:
         OSError: the system refuses.

@@ -1,13 +1,13 @@
-"""A strategy in a process of its own, driven by the ordinary harness; labels stay in the parent.
+"""Runs a strategy in a separate process under the ordinary harness; labels stay in the parent.
 
-The process is given the plug-ins' source texts and settings and, call by call, what a strategy is
-given anyway: experiences to learn from, samples to score. It is seeded as the harness has seeded
-the parent, so the predictions are those of an ordinary run, bit by bit. What only the strategy's
-own process could count (FLOPs, optimizer steps, bytes of state) is not counted.
+The process receives the plug-ins' source texts and settings and, call by call, the arguments that
+every strategy receives: experiences to learn from and samples to score. Its seeds are those of the
+parent, so its predictions equal those of an ordinary run bit for bit. Costs that only the strategy's
+process could count (FLOPs, optimizer steps, bytes of state) are not counted.
 
-See ``clbench.leaderboard.reproduce.hygiene`` for what is kept from the process, on which systems. To
-keep a stranger's code out of the parent altogether, do not resolve a configuration that names it (that
-imports it): make the run with a strategy of clbench and give ``isolated`` a ``Job``.
+``clbench.leaderboard.reproduce.hygiene`` lists the restrictions by system. To keep untrusted code
+out of the parent entirely, do not resolve a configuration that names it, because that imports it:
+prepare the run with a strategy of clbench and pass a ``Job`` to ``isolated``.
 """
 
 from __future__ import annotations
@@ -41,23 +41,23 @@ DEFAULT_LIMITS = Limits()
 SCORES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 MAX_DIAGNOSTICS = 64
 SLACK = 1 << 16
-"""Bytes that an answer may have beyond its numbers: names, shapes, layout."""
+"""Bytes allowed in an answer beyond its numbers, for names, shapes and layout."""
 
 
 @contextmanager
 def isolated(
     run: Run, limits: Limits = DEFAULT_LIMITS, job: Job | None = None
 ) -> Iterator[RemoteStrategy]:
-    """A run's strategy in another process, which ends with the context.
+    """Open a run's strategy in another process, which ends with the context.
 
     Args:
-        run: what will be run; the process is told nothing of its stream.
+        run: the run; the process learns nothing about its stream.
         limits: what the process may use.
-        job: what to build there instead of the run's own strategy and model.
+        job: the strategy and model to build there instead of the run's own.
 
     Raises:
-        UsageError: the strategy cannot be built, as ``Run.strategy`` would say.
-        ClbenchError: the process does not come up.
+        UsageError: the strategy cannot be built; the message is that of ``Run.strategy``.
+        ClbenchError: the process does not start.
     """
     job = job_of(run) if job is None else job
     for source in (job.strategy, job.model):
@@ -75,11 +75,11 @@ def isolated(
 def _first_message(
     job: Job, folder: Path, limits: Limits, measures: Mapping[str, bool | str]
 ) -> dict[str, Any]:
-    told = dataclasses.asdict(job)
-    told["info"]["dtype"] = str(job.info.dtype).removeprefix("torch.")
+    content = dataclasses.asdict(job)
+    content["info"]["dtype"] = str(job.info.dtype).removeprefix("torch.")
     in_force = [name for name, works in measures.items() if works is True]
     return {
-        **told,
+        **content,
         "folder": str(folder),
         "limits": dataclasses.asdict(limits),
         "measures": in_force,
@@ -87,10 +87,10 @@ def _first_message(
 
 
 class RemoteStrategy(Strategy):
-    """Stands for a strategy in another process; remembers nothing itself.
+    """Forwards calls to a strategy in another process; has no state itself.
 
-    Whatever goes wrong there raises ``ClbenchError`` here, with one line that says what. A strategy
-    that has raised can be called again; a process that broke a limit or the protocol is ended.
+    Any failure there raises a ``ClbenchError`` of one line here. A strategy that raised can be called
+    again; a process that broke a limit or the protocol is ended.
     """
 
     resumable = False
@@ -100,18 +100,18 @@ class RemoteStrategy(Strategy):
         self.name = job.strategy.name
         self.child = child
         self.calls = 0
-        told, _ = self._answer(message, b"", 0)
-        needs = told.get("needs")
+        declared, _ = self._answer(message, b"", 0)
+        needs = declared.get("needs")
         needed = needs if isinstance(needs, dict) else {}
-        # What the real class declares, as far as it can be believed.
+        # The declarations of the real class, checked for their types.
         self.declared_needs = Needs(
             **{f.name: needed.get(f.name) is True for f in dataclasses.fields(Needs)}
         )
-        self.declared_grows = told.get("grows") is True
-        self.pretrained = told.get("pretrained") is True
+        self.declared_grows = declared.get("grows") is True
+        self.pretrained = declared.get("pretrained") is True
 
     def learn(self, task: TaskData) -> None:
-        """Send one experience to be learnt."""
+        """Send one experience to learn from."""
         names = ("x", "y", "key", "task_id", "classes")
         flags = {"ends_task": task.ends_task, "shuffle_seed": task.shuffle_seed}
         self._call("learn", {name: getattr(task, name) for name in names}, {"task": flags})
@@ -121,15 +121,15 @@ class RemoteStrategy(Strategy):
         self._call("prepare")
 
     def train(self, mode: bool = True) -> Self:
-        """Put the real strategy and its modules into training or evaluation mode."""
+        """Set the real strategy and its modules to training or evaluation mode."""
         self._call("train", extra={"mode": mode})
         return self
 
     def forward(self, x: Tensor, task_id: Tensor | None = None) -> Tensor:
-        """``(B, *input_shape)`` to the ``(B, n_classes)`` floats that came back.
+        """Send ``(B, *input_shape)`` samples and return ``(B, n_classes)`` float scores.
 
         Raises:
-            ClbenchError: they have another shape or type.
+            ClbenchError: the scores have another shape or type.
         """
         shape = (len(x), self.info.n_classes)
         allowed = 8 * math.prod(shape) + SLACK
@@ -143,10 +143,10 @@ class RemoteStrategy(Strategy):
         return scores.to(x.device)
 
     def diagnostics(self) -> dict[str, Tensor]:
-        """What the strategy tells of itself, as 0-d tensors on the CPU.
+        """The diagnostics of the strategy, as 0-d tensors on the CPU.
 
         Raises:
-            ClbenchError: they are too many, have other shapes, or names that cannot be shown.
+            ClbenchError: there are too many, or their shapes or names are invalid.
         """
         answer = self._call("diagnostics", max_payload=SLACK)
         names_fit = all(len(name) <= 64 and name.isprintable() for name in answer)
@@ -165,7 +165,7 @@ class RemoteStrategy(Strategy):
         extra: Mapping[str, Any] | None = None,
         max_payload: int = 0,
     ) -> dict[str, Tensor]:
-        """One call over there, under the seed that the parent's generators have."""
+        """Make one call in the process, with the seed of the parent's generators."""
         self.calls += 1
         header = {"call": call, "id": self.calls, "seed": torch.initial_seed(), **(extra or {})}
         return self._answer(header, pack(tensors or {}), max_payload)[1]
@@ -173,22 +173,22 @@ class RemoteStrategy(Strategy):
     def _answer(
         self, header: dict[str, Any], payload: bytes, max_payload: int
     ) -> tuple[dict[str, Any], dict[str, Tensor]]:
-        told, tensors = self.child.ask(header, payload, max_payload)
-        if told.get("id") != self.calls:
+        answer, tensors = self.child.ask(header, payload, max_payload)
+        if answer.get("id") != self.calls:
             self.child.fail("answered another call than it was asked")
-        if "error" in told:
-            self._raise(told["error"])
-        self.training = told.get("training") is True
-        return told, tensors
+        if "error" in answer:
+            self._raise(answer["error"])
+        self.training = answer.get("training") is True
+        return answer, tensors
 
     def _raise(self, error: Any) -> NoReturn:
-        """Raise what the strategy has raised, by its name: never as a type of its own."""
-        told = error if isinstance(error, dict) else {}
-        kind, message = one_line(told.get("type"), 60), one_line(told.get("message"), 300)
+        """Raise the strategy's error by its name, never as a type of its own."""
+        given = error if isinstance(error, dict) else {}
+        kind, message = one_line(given.get("type"), 60), one_line(given.get("message"), 300)
         for known in (Diverged, UsageError):
             if kind == known.__name__:
                 raise known(message)
-        line = told.get("line")
+        line = given.get("line")
         where = f" at line {line}" if isinstance(line, int) else ""
         raise ClbenchError(f"strategy {self.name!r} raised {kind}{where}: {message}")
 

@@ -1,7 +1,7 @@
 """The process of an isolated strategy: ``python -m clbench.leaderboard.reproduce.isolated_worker``.
 
-It is told what to build, builds it inside the limits, and answers calls until its input ends. Torch
-is imported only after the rights on files are gone, which hold for threads started later.
+The process receives a job, builds it inside the limits, and answers calls until its input ends. Torch
+is imported after the rights on files are removed, because the removal applies to threads started later.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     from clbench.strategy import Strategy
 
 MAX_JOB = 1 << 24
-"""Bytes of the first header: source texts and settings."""
+"""Largest size of the first header (source texts and settings), in bytes."""
 MAX_SAMPLES = 1 << 36
-"""Bytes of the samples of one call; they come from the parent, which is trusted."""
+"""Largest size of the samples of one call, in bytes; the parent is trusted."""
 
 
 def main() -> None:
@@ -42,17 +42,17 @@ def main() -> None:
         try:
             strategy = _build(job, folder)
             needs = vars(strategy.needs)
-            told = {"pretrained": bool(strategy.pretrained), "grows": bool(strategy.grows)}
-            told["training"] = strategy.training
+            declared = {"pretrained": bool(strategy.pretrained), "grows": bool(strategy.grows)}
+            declared["training"] = strategy.training
         except Exception as error:
             write_frame(sink, {"id": 0, "error": _describe(error, plugin)})
             return
-        write_frame(sink, {"id": 0, "needs": needs, **told})
+        write_frame(sink, {"id": 0, "needs": needs, **declared})
         _serve(strategy, job["device"], plugin, source, sink)
 
 
 def _take_pipes() -> tuple[BinaryIO, BinaryIO]:
-    """The pipes to the parent, taken away from stdin and stdout, so that prints go to stderr."""
+    """Move the pipes to the parent away from stdin and stdout, so that prints go to stderr."""
     source, sink = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
     nothing = os.open(os.devnull, os.O_RDONLY)
     os.dup2(nothing, 0)
@@ -62,7 +62,7 @@ def _take_pipes() -> tuple[BinaryIO, BinaryIO]:
 
 
 def _build(job: dict[str, Any], folder: Path) -> Strategy:
-    """What ``Run.strategy`` does, from texts."""
+    """Build the strategy from texts, as ``Run.strategy`` does from files."""
     import torch
     from torch import nn
 
@@ -79,9 +79,9 @@ def _build(job: dict[str, Any], folder: Path) -> Strategy:
         classes[group] = Plugin(group, path.stem, path).load()
     settings = build_settings(classes["strategy"].Config, job["strategy"]["settings"], "strategy.")
     model = build_settings(classes["model"], job["model"]["settings"], "model.")
-    told = dict(job["info"])
-    told |= {"input_shape": tuple(told["input_shape"]), "dtype": getattr(torch, told["dtype"])}
-    info = StreamInfo(**told)
+    given = dict(job["info"])
+    given |= {"input_shape": tuple(given["input_shape"]), "dtype": getattr(torch, given["dtype"])}
+    info = StreamInfo(**given)
 
     def build_model() -> nn.Module:
         built: nn.Module = model.build(info.input_shape, info.n_classes, info.scale)
@@ -108,7 +108,7 @@ def _serve(strategy: Strategy, device: str, plugin: Path, source: BinaryIO, sink
         try:
             tensors = {name: t.to(device) for name, t in unpack(payload).items()}
             answer = pack(_answer(strategy, call, tensors))
-        except Exception as error:  # a strategy may raise anything; the parent says what
+        except Exception as error:  # a strategy may raise any error; the parent reports it
             write_frame(sink, {"id": call["id"], "error": _describe(error, plugin)})
         else:
             write_frame(sink, {"id": call["id"], "training": strategy.training}, answer)
@@ -149,4 +149,4 @@ def _describe(error: Exception, plugin: Path) -> dict[str, Any]:
 if __name__ == "__main__":
     main()
     sys.stdout.flush()
-    os._exit(0)  # whatever the strategy has registered for the end is of no use to anyone
+    os._exit(0)  # skip exit handlers that the strategy registered

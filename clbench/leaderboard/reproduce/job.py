@@ -1,4 +1,4 @@
-"""What to build in another process, as plain data: source texts, settings, shapes and a seed."""
+"""A strategy to build in another process, as plain data: sources, settings, shapes, a seed."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ class Source:
 
 @dataclass(frozen=True)
 class Job:
-    """All that the process of an isolated strategy is told before the first experience."""
+    """Everything that an isolated strategy's process receives before the first experience."""
 
     strategy: Source
     model: Source
     info: StreamInfo
     seed: int
-    """Of the model axis: the root seed, which the stream follows from, is not told."""
+    """Seed of the model axis; the root seed, which determines the stream, is not passed on."""
     threads: int
     device: str
 
@@ -44,7 +44,7 @@ def job_of(run: Run) -> Job:
     """The strategy and the model of a run, as data.
 
     Raises:
-        UsageError: a setting is a path, which another process could not follow, or not plain.
+        UsageError: a setting is a path, which another process cannot read, or not plain data.
     """
     config = run.config
     return Job(
@@ -61,8 +61,8 @@ def source_of(plugin: Plugin, settings: Any) -> Source:
     """A plug-in as data: its file is read, not imported.
 
     Args:
-        plugin: where it is.
-        settings: a dataclass, or its values by name as a record has them.
+        plugin: the plug-in.
+        settings: a dataclass, or its values by name as in a record.
 
     Raises:
         UsageError: the file cannot be read as UTF-8, or a setting is a path or not plain data.
@@ -87,5 +87,5 @@ def source_of(plugin: Plugin, settings: Any) -> Source:
 
 def _plain(value: Any) -> Any:
     if isinstance(value, float) and not math.isfinite(value):
-        return repr(value)  # JSON has no word for it; the typed setting reads the text
+        return repr(value)  # JSON cannot express it; the typed setting reads the text
     return [_plain(v) for v in value] if isinstance(value, list | tuple) else value

@@ -1,9 +1,9 @@
-"""Landlock: a Linux process gives up, for good, its rights on files, TCP ports and other processes.
+"""Landlock: a Linux process permanently drops rights on files, TCP ports and other processes.
 
 Kernel 5.13 and later, without privileges (https://docs.kernel.org/userspace-api/landlock.html; the
 numbers below are from ``linux/landlock.h``). Rights are denied unless a rule gives them: opening,
 listing, changing and executing files; from ABI 4 TCP bind and connect; from ABI 6 signals to, and
-abstract sockets of, processes outside. Metadata (``stat``) and sockets with a path stay in reach.
+abstract sockets of, processes outside. Metadata (``stat``) and sockets with a path stay accessible.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ NO_NEW_PRIVILEGES = 38
 
 @cache
 def abi() -> int:
-    """The kernel's version of Landlock; 0 where there is none."""
+    """The kernel's version of Landlock; 0 without Landlock."""
     if sys.platform != "linux":
         return 0
     version: int = ctypes.CDLL(None).syscall(CREATE_RULESET, None, 0, 1)
@@ -38,11 +38,11 @@ def abi() -> int:
 
 
 def restrict(readable: Iterable[Path], writable: Iterable[Path]) -> None:
-    """Restrict this thread, and all that it will start, to some paths (those that exist).
+    """Restrict this thread, and everything it starts later, to the given existing paths.
 
     Args:
-        readable: files, and folders with all in them, that may be read (and listed).
-        writable: that may also be changed; nothing may be executed.
+        readable: files and folders, with their contents, that may be read and listed.
+        writable: files and folders that may also be changed; nothing may be executed.
 
     Raises:
         OSError: the kernel refuses.

@@ -1,7 +1,7 @@
-"""Running an entry again: the same bits on the same platform, a stated tolerance elsewhere.
+"""Runs an entry again: equal bits on the same platform, a stated tolerance elsewhere.
 
-A run is broken off at random tasks and rebuilt from its state_dict in a new process each time, so a
-strategy that remembers anywhere else cannot pass.
+A run is interrupted at random tasks and rebuilt from its state_dict in a new process each time, so a
+strategy with state anywhere else cannot pass.
 """
 
 from __future__ import annotations
@@ -34,13 +34,13 @@ from clbench.results.record import Record
 from clbench.util.processes import fresh_process
 
 PLATFORM = ("torch", "system", "machine", "cpu_capability", "threads", "device", "accelerator")
-"""Where these agree, bits must; elsewhere the tolerance holds."""
+"""If these agree, bits must agree; otherwise the tolerance applies."""
 TOLERANCE = 0.005
-"""Of the primary on another platform, or twice the entry's standard deviation over seeds if more."""
+"""Tolerance of the primary on another platform; at least twice the sd over seeds."""
 PREFIX_TOLERANCE = 0.02
-"""Of the mean world accuracy over the first rows, where only those are run again."""
+"""Tolerance of the mean world accuracy over the first rows, with --prefix."""
 OTHER_DATA = (
-    "the data are others here: fetch them anew, or, where they are drawn, install the libraries that "
+    "the data differ here: download them again or, for generated data, install the libraries that "
     "the board's description names"
 )
 CUTS = 2
@@ -48,12 +48,12 @@ CUTS = 2
 
 @dataclass(frozen=True)
 class Reproduction:
-    """One seed, run again."""
+    """The result of running one seed again."""
 
     seed: int
     passed: bool
     bits: bool
-    """Whether every answer was the same."""
+    """Whether every prediction was the same."""
     message: str
 
 
@@ -89,12 +89,12 @@ def reproduce(
     """Run seeds of an entry again and compare them with its records.
 
     Args:
-        board: what it was entered on.
-        entry: whose source is run: anybody's code, see ``isolate``.
-        seeds: which of its records.
-        prefix: only the first so many experiences; compares the record's first rows.
-        isolate: run the strategy in a process of its own without network, home or labels.
-        tell: progress, a line at a time.
+        board: the entry's board.
+        entry: the entry; its source is run, which may be untrusted (see ``isolate``).
+        seeds: the seeds to run.
+        prefix: run only this many experiences and compare the record's first rows.
+        isolate: run the strategy in a process without network, home folder or labels.
+        tell: called with lines of progress.
 
     Raises:
         UsageError: the entry has no record of a seed, or its source does not load.
@@ -107,7 +107,7 @@ def reproduce(
         tell(f"{entry.slug} seed {seed}: running again")
         point = point_of(board, entry, record)
         if prefix is not None:
-            # Experiences of a stream with hidden boundaries are not tasks; enough tasks hold them.
+            # With hidden boundaries experiences are not tasks; take enough tasks to hold them.
             point["max_tasks"] = prefix
         again = isolated_run(point) if isolate else _rebuilt(point, record)
         if again.status not in ("completed", "diverged", "budget_exceeded"):
@@ -123,7 +123,7 @@ def reproduce(
 
 
 def _rebuilt(point: dict[str, Any], record: Record) -> Record:
-    """Run, broken off at random tasks, each part in a new process."""
+    """Run in parts, interrupted at random tasks, each part in a new process."""
     n_tasks = len(record.tasks["end"])
     last = min(n_tasks, point.get("max_tasks") or n_tasks)
     wanted = CUTS if "max_tasks" not in point else 1
@@ -147,10 +147,10 @@ def _work(point: dict[str, Any], options: Options) -> Record:
 
 
 def isolated_run(point: dict[str, Any], pools: dict[Any, Pool] | None = None) -> Record:
-    """Run an entry's strategy in a process of its own, in one go; labels stay in this one.
+    """Run an entry's strategy in a separate process without interruption; labels stay here.
 
-    Nothing of the entry is imported here: a built-in strategy and model stand in for its own while
-    the stream is made. Its operations and bytes are not counted; only its answers are compared.
+    Nothing of the entry is imported here: a built-in strategy and model replace its own while the
+    stream is made. Its operations and bytes are not counted; only its predictions are compared.
 
     Raises:
         ClbenchError: the process failed.
@@ -183,7 +183,7 @@ def isolated_run(point: dict[str, Any], pools: dict[Any, Pool] | None = None) ->
 
 
 def compare(board: Board, entry: Entry, record: Record, again: Record) -> Reproduction:
-    """A whole record against a whole re-run."""
+    """Compare a whole record with a whole re-run."""
     if again.predictions_sha256 == record.predictions_sha256:
         if not _same_counts(record, again):
             return Reproduction(record.seed, False, False, "the same answers, but other counts")
@@ -195,7 +195,7 @@ def compare(board: Board, entry: Entry, record: Record, again: Record) -> Reprod
             record.seed,
             False,
             False,
-            f"other answers on the same platform ({board.primary} {a:.4f}, now {b:.4f})",
+            f"different predictions on the same platform ({board.primary} {a:.4f}, now {b:.4f})",
         )
     allowed = max(
         TOLERANCE, 2 * _sd([r.metric(board.primary) or 0.0 for r in entry.records.values()])
@@ -209,7 +209,7 @@ def compare(board: Board, entry: Entry, record: Record, again: Record) -> Reprod
 
 
 def compare_rows(record: Record, again: Record) -> Reproduction:
-    """The first rows of a record against a re-run of the first experiences."""
+    """Compare the first rows of a record with a re-run of the first experiences."""
     before, now = record.to_counts(), again.to_counts()
     common, i, j = np.intersect1d(before.evaluated_after, now.evaluated_after, return_indices=True)
     if len(common) < 2:
@@ -218,7 +218,7 @@ def compare_rows(record: Record, again: Record) -> Reproduction:
         return Reproduction(record.seed, True, True, f"the first {len(common)} rows are the same")
     difference = float(np.abs(before.world_accuracy[i] - now.world_accuracy[j]).mean())
     if same_platform(record, again):
-        return Reproduction(record.seed, False, False, "other answers on the same platform")
+        return Reproduction(record.seed, False, False, "different predictions on the same platform")
     return Reproduction(
         record.seed,
         difference <= PREFIX_TOLERANCE,
@@ -229,7 +229,7 @@ def compare_rows(record: Record, again: Record) -> Reproduction:
 
 
 def _same_counts(a: Record, b: Record) -> bool:
-    """Whether the counts agree: the scores come from them, and no hash ties them to the answers."""
+    """Whether the counts agree; scores are computed from them, and no hash covers them."""
     before, now = a.to_counts(), b.to_counts()
     return np.array_equal(before.evaluated_after, now.evaluated_after) and np.array_equal(
         before.correct, now.correct
@@ -237,7 +237,7 @@ def _same_counts(a: Record, b: Record) -> bool:
 
 
 def same_platform(a: Record, b: Record) -> bool:
-    """Whether bits are promised to agree."""
+    """Whether the platforms agree, so that bits must."""
     return all(a.environment[key] == b.environment[key] for key in PLATFORM)
 
 

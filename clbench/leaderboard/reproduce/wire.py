@@ -1,7 +1,7 @@
-"""Frames between an isolated strategy and its parent: JSON and tensors, and nothing unpickled.
+"""Frames between an isolated strategy and its parent: JSON and tensors, without pickle.
 
 A frame is two little-endian integers (bytes of the header: 4, bytes of the payload: 8), a JSON
-object, and a payload in the safetensors format (empty where there are no tensors).
+object, and a payload in the safetensors format (empty without tensors).
 """
 
 from __future__ import annotations
@@ -11,16 +11,16 @@ import struct
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, BinaryIO, NoReturn
 
-if TYPE_CHECKING:  # the worker reads its first frame before it may import anything large
+if TYPE_CHECKING:  # the worker reads its first frame before any large import
     from torch import Tensor
 
 LENGTHS = struct.Struct("<IQ")
 MAX_HEADER = 1 << 16
-"""Bytes of a header that either side accepts, the job's excepted."""
+"""Largest header in bytes, except for the job's."""
 
 
 class WireError(Exception):
-    """What came is not a frame, or more than was agreed."""
+    """The data received are not a frame, or exceed the limits."""
 
 
 def write_frame(stream: BinaryIO, header: Mapping[str, Any], payload: bytes = b"") -> None:
@@ -37,8 +37,8 @@ def read_frame(
     """Receive one frame; the limits are checked before anything is allocated.
 
     Raises:
-        EOFError: the other side has gone.
-        WireError: it is not a frame, or larger than agreed.
+        EOFError: the other side has closed the pipe.
+        WireError: it is not a frame, or exceeds the limits.
     """
     n_header, n_payload = LENGTHS.unpack(_read(stream, LENGTHS.size))
     if n_header > max_header or n_payload > max_payload:
@@ -67,7 +67,7 @@ def _refuse(constant: str) -> NoReturn:
 
 
 def pack(tensors: Mapping[str, Tensor | None]) -> bytes:
-    """Tensors as a payload, on the CPU and contiguous; those that are None are left out."""
+    """Pack tensors into a payload, on the CPU and contiguous; None is left out."""
     import torch
     from safetensors.torch import save
 
@@ -77,7 +77,7 @@ def pack(tensors: Mapping[str, Tensor | None]) -> bytes:
 
 
 def unpack(payload: bytes) -> dict[str, Tensor]:
-    """The tensors of a payload, each in memory that torch has aligned: bits may depend on that.
+    """Unpack the tensors of a payload into memory aligned by torch, which bits may depend on.
 
     Raises:
         WireError: it is not safetensors.
@@ -88,5 +88,5 @@ def unpack(payload: bytes) -> dict[str, Tensor]:
         return {}
     try:
         return {name: t.clone() for name, t in load(payload).items()}
-    except Exception as error:  # the reader has no one type for what it refuses
+    except Exception as error:  # the reader raises several types of errors
         raise WireError("a payload that is not safetensors") from error

@@ -1,1 +1,1 @@
-"""What ``clbench validate`` asks of a board and its entries."""
+"""The rules that ``clbench validate`` checks on a board and its entries."""

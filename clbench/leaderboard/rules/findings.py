@@ -1,4 +1,4 @@
-"""What a check finds: the rule, how grave it is, the file, and one line with the fix."""
+"""Findings of checks: the rule, the level, the file, and one line with the fix."""
 
 from __future__ import annotations
 
@@ -14,38 +14,38 @@ Level = Literal["error", "warning", "review"]
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that a rule has to say about an entry."""
+    """One result of a rule about an entry."""
 
     rule: str
-    """As in ``CHECKS``: S1, C2, ..."""
+    """The rule as in ``CHECKS``: S1, C2, ..."""
     level: Level
-    """error: not valid; warning: valid, but shown; review: valid once somebody has run it again."""
+    """error: invalid; warning: valid, but shown; review: valid after the entry was run again."""
     file: str
     """Relative to the board's folder."""
     message: str
-    """What is wrong and what to do, on one line that can be shown."""
+    """What is wrong and what to do, in one printable line."""
 
 
 Check = Callable[[Board, Entry], Iterator[Finding]]
 
 
 def error(rule: str, file: str, message: str) -> Finding:
-    """A finding that makes an entry invalid."""
+    """Make a finding that makes an entry invalid."""
     return Finding(rule, "error", shown(file), shown(message))
 
 
 def warning(rule: str, file: str, message: str) -> Finding:
-    """A finding that is shown and harms nothing."""
+    """Make a finding that is shown and does not affect validity."""
     return Finding(rule, "warning", shown(file), shown(message))
 
 
 def review(rule: str, file: str, message: str) -> Finding:
-    """A finding that asks for a reproduction."""
+    """Make a finding that asks for a reproduction."""
     return Finding(rule, "review", shown(file), shown(message))
 
 
 def shown(text: str) -> str:
-    """Text of a stranger as one line that a terminal shows and does not obey."""
+    """Make one line of untrusted text, without control sequences for a terminal."""
     safe = (c if c.isprintable() else f"\\x{ord(c):02x}" for c in text[:1000])
     return "".join(safe)
 

@@ -1,4 +1,4 @@
-"""Rules M1, M2, B1, B2 and P1: what was measured follows from the counts, and is possible."""
+"""Rules M1, M2, B1, B2 and P1: measurements follow from the counts and are plausible."""
 
 from __future__ import annotations
 
@@ -18,26 +18,26 @@ from clbench.results.record import Record
 
 TOLERANCE = 1e-9
 SLACK = 0.005
-"""How far above the ceiling, beyond three of its standard deviations, is still no surprise."""
+"""Tolerated excess over the ceiling, beyond three of its standard deviations."""
 CHEAP = 0.1
-"""Of naive's training cost: less is not enough to have learnt from every sample."""
+"""Share of naive's training cost; less cannot suffice to learn from every sample."""
 FAR = 0.05
-"""Above naive, beyond three of its standard deviations, is far."""
+"""Excess over naive, beyond three of its standard deviations, that counts as large."""
 
 PACE = 4
-"""train_seconds is drawn out from the experiences that were timed, of three at least one."""
+"""train_seconds is extrapolated from the timed experiences, at least one of three."""
 
 
 def metrics_follow_from_counts(board: Board, entry: Entry) -> Iterator[Finding]:
-    """M1: every metric and table is what the counts give."""
+    """M1: every metric and table follows from the counts."""
     for seed, record in entry.records.items():
         counts = record.to_counts()
         for name, metric in metrics.compute(counts).items():
             said = record.metrics.get(name, metric._asdict())  # it may lack a later metric
             if not (same(said["value"], metric.value) and said["n_terms"] == metric.n_terms):
-                wrong = f"metrics.{name} is {said['value']}, the counts give {metric.value}"
+                wrong = f"metrics.{name} is {said['value']}, but the counts give {metric.value}"
                 yield error(
-                    "M1", run_place(entry, seed), f"{wrong}: never edit a record; run it anew"
+                    "M1", run_place(entry, seed), f"{wrong}: never edit a record; run it again"
                 )
         tables: tuple[tuple[str, list[dict[str, Any]], list[Any]], ...] = (
             ("retention", record.retention, metrics.retention(counts)),
@@ -45,7 +45,7 @@ def metrics_follow_from_counts(board: Board, entry: Entry) -> Iterator[Finding]:
         )
         for name, rows, wanted in tables:
             if not _same_rows(rows, [row._asdict() for row in wanted]):
-                wrong = f"{name} is not what the counts give: never edit a record; run it anew"
+                wrong = f"{name} does not follow from the counts: never edit a record; run it again"
                 yield error("M1", run_place(entry, seed), wrong)
 
 
@@ -64,7 +64,7 @@ def _same_rows(rows: list[dict[str, Any]], wanted: list[dict[str, Any]]) -> bool
 
 
 def evaluations_are_on_schedule(board: Board, entry: Entry) -> Iterator[Finding]:
-    """M2: evaluated before the first experience, whenever due, and at the end; no more, no less."""
+    """M2: evaluated exactly before the first experience, whenever due, and at the end."""
     schedule = str(board.settings["eval_every"])
     for seed, record in entry.records.items():
         due = evaluations(schedule, record.stream["experiences"])
@@ -72,17 +72,17 @@ def evaluations_are_on_schedule(board: Board, entry: Entry) -> Iterator[Finding]
         if record.status != "completed":
             due = due[: len(found)]  # it may have failed at any moment
         if found != due:
-            wrong = f"evaluated_after is not eval_every={schedule}: run it anew on the board"
+            wrong = f"evaluated_after is not eval_every={schedule}: run it again on the board"
             yield error("M2", run_place(entry, seed), wrong)
 
 
 def tasks_are_whole(board: Board, entry: Entry) -> Iterator[Finding]:
-    """M2: a completed run has learnt every task to its end."""
+    """M2: a completed run has learned every task to its end."""
     for seed, record in entry.records.items():
         ends, stream = record.tasks["end"], record.stream
         file = run_place(entry, seed)
         if ends and ends[-1] > stream["experiences"]:
-            yield error("M2", file, "tasks.end goes beyond stream.experiences: run it anew")
+            yield error("M2", file, "tasks.end goes beyond stream.experiences: run it again")
         if record.status != "completed":
             continue
         limits = [n for n in (stream["n_tasks"], record.config.get("max_tasks")) if n is not None]
@@ -92,7 +92,7 @@ def tasks_are_whole(board: Board, entry: Entry) -> Iterator[Finding]:
             or ends[-1] != stream["experiences"]
         ):
             wrong = (
-                f"has {len(ends)} of {min(limits, default=0)} tasks but says completed: run it anew"
+                f"has {len(ends)} of {min(limits, default=0)} tasks but says completed: run again"
             )
             yield error("M2", file, wrong)
 
@@ -112,7 +112,7 @@ def runs_have_one_shape(board: Board, entry: Entry) -> Iterator[Finding]:
 
 
 def _shape(record: Record) -> tuple[Any, ...]:
-    """What is equal for every seed (the number of experiences is not, where tasks are cut)."""
+    """Properties equal for every seed (not the number of experiences, if tasks are cut)."""
     stream = record.stream
     return (
         len(record.counts["cells"]),
@@ -154,7 +154,7 @@ def budget_is_kept(board: Board, entry: Entry) -> Iterator[Finding]:
 
 
 def costs_are_possible(board: Board, entry: Entry) -> Iterator[Finding]:
-    """B2: every experience delivered a sample, time ran forwards and held all that was timed."""
+    """B2: every experience delivered a sample, and the times are consistent."""
     for seed, record in entry.records.items():
         file, cost = run_place(entry, seed), record.cost
         if cost["samples_delivered"] < record.stream["experiences"]:
@@ -162,12 +162,12 @@ def costs_are_possible(board: Board, entry: Entry) -> Iterator[Finding]:
         started, finished = (_time(text) for text in (record.started, record.finished))
         elapsed = (finished - started).total_seconds()
         if elapsed < 0:
-            yield error("B2", file, "finished is before started: never edit a record; run it anew")
+            yield error("B2", file, "finished is before started: never edit a record; run it again")
         rest = cost["predict_seconds"] + cost["harness_seconds"]
         train = (cost["train_seconds"] or 0.0) / PACE
         if elapsed >= 0 and max(rest, train) > elapsed + 1:  # stamps are cut to whole seconds
             wrong = f"cost tells of {rest + train:.1f} s between stamps {elapsed:.0f} s apart"
-            yield error("B2", file, f"{wrong}: never edit a record; run it anew")
+            yield error("B2", file, f"{wrong}: never edit a record; run it again")
         if cost["memory_bytes"] > cost["state_bytes"]:
             yield error("B2", file, "cost.memory_bytes exceeds state_bytes, which it is a part of")
 
@@ -177,7 +177,7 @@ def _time(text: str) -> datetime:
 
 
 def nothing_is_too_good(board: Board, entry: Entry) -> Iterator[Finding]:
-    """P1: better than the ceiling, or good at next to no cost, and nobody has run it again yet."""
+    """P1: better than the ceiling, or good at almost no cost, and not reproduced yet."""
     if is_current(entry):
         return
     values = score(board, entry)

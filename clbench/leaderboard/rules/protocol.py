@@ -1,4 +1,4 @@
-"""Rules C1 to C4 and T1: the runs are of this board, of one strategy, and of the source given."""
+"""Rules C1 to C4 and T1: the runs belong to this board, one strategy and the given source."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from clbench.leaderboard.rules.sources import config_sha256, own_sha256, tree_sh
 from clbench.results.record import Record
 
 SHOWN = 5
-"""Settings named of one record; a record of another board differs in all."""
+"""Largest number of settings named per record; a record of another board differs in all."""
 
 
 def runs_are_of_the_board(board: Board, entry: Entry) -> Iterator[Finding]:
-    """C1: made with ``board=``, in this version and in the division that entry.yaml says."""
+    """C1: made with ``board=``, in this version and in the division of entry.yaml."""
     for seed, record in entry.records.items():
         division = entry.meta.division if entry.meta else (record.board or {}).get("division")
         wanted = {"name": board.name, "protocol": board.protocol, "division": division}
@@ -30,7 +30,7 @@ def runs_are_of_the_board(board: Board, entry: Entry) -> Iterator[Finding]:
 
 
 def settings_are_the_boards(board: Board, entry: Entry) -> Iterator[Finding]:
-    """C1, B1: what the protocol fixes has its value; what is beside it in its groups, the default."""
+    """C1, B1: fixed settings have the board's values; other settings of their groups, the default."""
     for seed, record in entry.records.items():
         division = (record.board or {}).get("division", "closed")
         fixed = {**board.fixed(division), **_budget(board, record)}
@@ -44,12 +44,12 @@ def settings_are_the_boards(board: Board, entry: Entry) -> Iterator[Finding]:
                     rule, run_place(entry, seed), f"{key} is {said}; the board fixes {value!r}"
                 )
         for key in settings_after_freeze.changed(fixed, record.config)[:SHOWN]:
-            wrong = f"{key} is no setting of this board, and not at its default: run it anew"
+            wrong = f"{key} is no setting of this board, and not at its default: run it again"
             yield error("C1", run_place(entry, seed), wrong)
 
 
 def _budget(board: Board, record: Record) -> dict[str, Any]:
-    """The budget's settings, as far as the strategy has them."""
+    """The budget's settings that the strategy has."""
     limits = {"epochs": board.budget.epochs, "batch_size": board.budget.batch_size}
     has = record.config["strategy"]
     return {f"strategy.{k}": v for k, v in limits.items() if v is not None and k in has}
@@ -64,11 +64,11 @@ def _setting(config: Mapping[str, Any], key: str, missing: object) -> Any:
 
 
 def streams_are_the_boards(board: Board, entry: Entry) -> Iterator[Finding]:
-    """C1: the same data in the same order, proved by hashes over what was delivered."""
+    """C1: the same data in the same order, by hashes of the delivered samples."""
     for seed, record in entry.records.items():
         file = run_place(entry, seed)
         if record.pool_sha256 != board.pool_sha256:
-            wrong = "pool_sha256 is not the board's: the data set differs; fetch it anew"
+            wrong = "pool_sha256 is not the board's: the data set differs; download it again"
             if record.config["data"]["name"] == "synbols":
                 wrong += (
                     ", that is, draw it with the fonts (matplotlib) and the Pillow of the board"
@@ -76,11 +76,11 @@ def streams_are_the_boards(board: Board, entry: Entry) -> Iterator[Finding]:
             yield error("C1", file, wrong)
         wanted = board.stream_sha256.get(record.seed)
         if record.status == "completed" and record.stream_sha256 != wanted:
-            yield error("C1", file, "stream_sha256 is not the board's for this seed: run it anew")
+            yield error("C1", file, "stream_sha256 is not the board's for this seed: run it again")
 
 
 def closed_means_from_scratch(board: Board, entry: Entry) -> Iterator[Finding]:
-    """C1: what starts from weights of other data, or brings its model, is in the open division."""
+    """C1: pretrained weights, or a model of its own, belong to the open division."""
     for seed, record in entry.records.items():
         closed = (record.board or {}).get("division") == "closed"
         if closed and record.declares["pretrained"]:
@@ -92,7 +92,7 @@ def closed_means_from_scratch(board: Board, entry: Entry) -> Iterator[Finding]:
 
 
 def seeds_are_the_boards(board: Board, entry: Entry) -> Iterator[Finding]:
-    """C2: every seed of the board and no other; a run that was stopped is not done."""
+    """C2: exactly the board's seeds, and every run was finished."""
     for seed in board.seeds:
         if seed not in entry.records:
             wrong = f"is missing: clbench run board={board.name} seed={seed}, or submit again"
@@ -119,27 +119,27 @@ def seeds_ran_the_same(board: Board, entry: Entry) -> Iterator[Finding]:
 
 
 def settings_have_their_hash(board: Board, entry: Entry) -> Iterator[Finding]:
-    """C2: config_sha256 and source_sha256 are of the settings and sources that are shown."""
+    """C2: config_sha256 and source_sha256 match the settings and sources shown."""
     for seed, record in entry.records.items():
         for name, wanted in config_sha256(entry, record).items():
             if getattr(record, name) != wanted:
-                wrong = f"{name} is not that of what is shown: the record was edited; run it anew"
+                wrong = f"{name} is not that of what is shown: the record was edited; run it again"
                 yield error("C2", run_place(entry, seed), wrong)
 
 
 def no_run_is_shown_twice(board: Board, entry: Entry) -> Iterator[Finding]:
-    """C2: no two seeds gave the very same answers."""
+    """C2: no two seeds gave identical predictions."""
     seen: dict[str, int] = {}
     for seed, record in entry.records.items():
         answers = record.predictions_sha256
         if answers and answers in seen:
-            wrong = f"has the answers of seed {seen[answers]}: one run was copied; run it anew"
+            wrong = f"has the predictions of seed {seen[answers]}: one run was copied; run it again"
             yield error("C2", run_place(entry, seed), wrong)
         seen.setdefault(answers, seed)
 
 
 def source_is_what_ran(board: Board, entry: Entry) -> Iterator[Finding]:
-    """C3: strategy.py (and model.py) is the code that made the records; stale if the tree's differs."""
+    """C3: strategy.py (and model.py) made the records; stale if this clbench's source differs."""
     for group, file in (("strategy", "strategy.py"), ("model", "model.py")):
         ran = {r.sources[group]: r.config[group]["name"] for r in entry.records.values()}
         there = (entry.folder / file).exists()
@@ -152,7 +152,7 @@ def source_is_what_ran(board: Board, entry: Entry) -> Iterator[Finding]:
                 )
             if in_tree is not None and in_tree != sha:
                 wrong = (
-                    f"differs from {name!r} of this clbench: stale; run it anew, or rename yours"
+                    f"differs from {name!r} of this clbench: stale; run it again, or rename yours"
                 )
                 yield warning("C3", place(entry, file), wrong)
             if in_tree is None and not there and group == "model":
@@ -162,7 +162,7 @@ def source_is_what_ran(board: Board, entry: Entry) -> Iterator[Finding]:
 
 
 def verification_is_of_these_runs(board: Board, entry: Entry) -> Iterator[Finding]:
-    """C3: what verified.json vouches for is what is here."""
+    """C3: verified.json refers to the present records."""
     if entry.verification is not None and not is_current(entry):
         wrong = "is of other runs than these: the tier is lost; remove it, or clbench verify again"
         yield warning("C3", place(entry, "verified.json"), wrong)
@@ -173,7 +173,7 @@ def code_is_committed(board: Board, entry: Entry) -> Iterator[Finding]:
     unknown = []
     for seed, record in entry.records.items():
         if record.code["dirty"] is True:
-            wrong = "code.dirty: clbench was changed when it ran; commit or undo, and run it anew"
+            wrong = "code.dirty: clbench was changed when it ran; commit or undo, and run it again"
             yield error("C4", run_place(entry, seed), wrong)
         if record.code["commit"] is None:
             unknown.append(record.code["clbench"])
@@ -183,7 +183,7 @@ def code_is_committed(board: Board, entry: Entry) -> Iterator[Finding]:
 
 
 def tuning_follows_the_rules(board: Board, entry: Entry) -> Iterator[Finding]:
-    """T1: tuned by the board's tuning seeds alone, with the number of trials and their grid told."""
+    """T1: tuned on the board's tuning seeds only, with the number of trials and the grid stated."""
     tuned_on = set(entry.meta.tuned_on) if entry.meta else set()
     file = place(entry, "entry.yaml")
     if tuned_on & set(board.seeds):
@@ -195,8 +195,8 @@ def tuning_follows_the_rules(board: Board, entry: Entry) -> Iterator[Finding]:
         yield error("T1", file, f"tuned_on must be some of the board's tuning seeds ({allowed})")
     for seed, record in entry.records.items():
         tuning = record.tuning
-        told = tuning["trials"] >= 1 and tuning["grid_sha256"] is not None
-        if tuning["ruleset"] == "tuned" and not told:
+        is_tuned = tuning["trials"] >= 1 and tuning["grid_sha256"] is not None
+        if tuning["ruleset"] == "tuned" and not is_tuned:
             wrong = "tuning: tuned without trials and grid_sha256; run with tuned= of clbench tune"
             yield error("T1", run_place(entry, seed), wrong)
         if tuning["ruleset"] == "fixed" and (tuning["trials"] or tuning["grid_sha256"]):

@@ -1,4 +1,4 @@
-"""Hashes of an entry, computed anew from its files: of source by syntax alone, nothing is run."""
+"""Recomputes the hashes of an entry from its files; source is parsed, never run."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ UNPARSABLE = (SyntaxError, ValueError, RecursionError, MemoryError, OSError)
 
 
 def own_sha256(path: Path) -> str | None:
-    """The hash of a submitted source, as the harness takes it; None where it is not Python."""
+    """The hash of a submitted source, as in the harness; None if it is not Python."""
     if not is_source(path):
         return None
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of odd literals in a stranger's code
+            warnings.simplefilter("ignore")  # warnings about literals in untrusted code
             return source_sha256(path)["own"]
     except UNPARSABLE:
         return None
@@ -33,7 +33,7 @@ def own_sha256(path: Path) -> str | None:
 
 @cache
 def tree_sha256(group: str, name: str) -> str | None:
-    """The hash of this clbench's plug-in of a name; None where it has none."""
+    """The hash of this clbench's plug-in of a name; None if there is none."""
     plugin = _plugins(group).get(name)
     return own_sha256(plugin.path) if plugin else None
 
@@ -44,10 +44,10 @@ def _plugins(group: str) -> dict[str, Any]:
 
 
 def config_sha256(entry: Entry, record: Record) -> dict[str, str]:
-    """The hashes that a record says of itself, computed anew.
+    """Recompute the hashes that a record holds.
 
-    The config's is left out where a group comes from a plug-in that is not here: which of its
-    settings are paths, and so no part of the hash, only its source tells.
+    The config's hash is left out if a plug-in's source is not available: only the source shows which
+    settings are paths, which the hash excludes.
     """
     found = {"source_sha256": sha256_of(record.sources)}
     identity = copy.copy(record.config)
@@ -68,7 +68,7 @@ def config_sha256(entry: Entry, record: Record) -> dict[str, str]:
 
 
 def _path_settings(entry: Entry, group: str, name: str) -> frozenset[str] | None:
-    """The settings of a plug-in that hold paths; None where its source is not here."""
+    """The settings of a plug-in that hold paths; None if its source is not available."""
     submitted = {"strategy": entry.source, "model": entry.folder / "model.py"}.get(group)
     if submitted is not None and is_source(submitted):
         return _paths_in(submitted, submitted.stat().st_mtime_ns)
@@ -77,7 +77,7 @@ def _path_settings(entry: Entry, group: str, name: str) -> frozenset[str] | None
 
 
 def is_source(path: Path) -> bool:
-    """Whether there is an ordinary file that is small enough to parse."""
+    """Whether an ordinary file exists and is small enough to parse."""
     ordinary = path.is_file() and not path.is_symlink()
     return ordinary and path.stat().st_size <= MAX_SOURCE_BYTES
 

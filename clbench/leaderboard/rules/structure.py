@@ -1,4 +1,4 @@
-"""Rules S1 to S3: what an entry consists of, before what it says."""
+"""Rules S1 to S3: the files of an entry and their form."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from clbench.util.files import MAX_BYTES
 
 FILES = ("entry.yaml", "strategy.py", "model.py", "verified.json")
 MAX_SOURCE_BYTES = 1 << 17
-"""Of strategy.py and model.py: parsing takes a thousand times their size."""
+"""Largest size of strategy.py and model.py; parsing takes a thousand times their size."""
 MAX_ENTRY_BYTES = 16 << 20
 MAX_FILES = 120
 RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
-"""Names that Windows takes for devices; a checkout with such a folder fails there."""
+"""Names that Windows reserves for devices; a checkout with such a folder fails there."""
 
 
 def folder_name(board: Board, entry: Entry) -> Iterator[Finding]:
@@ -35,7 +35,7 @@ def folder_name(board: Board, entry: Entry) -> Iterator[Finding]:
 
 
 def folder_shape(board: Board, entry: Entry) -> Iterator[Finding]:
-    """S1: there is nothing but the files of an entry, none of them a link or too large."""
+    """S1: the folder holds only the files of an entry, none of them a link or too large."""
     total = 0
     names: set[str] = set()
     for number, (name, status) in enumerate(walk(entry.folder)):
@@ -67,7 +67,7 @@ def walk(folder: Path) -> Iterator[tuple[str, os.stat_result]]:
 
 
 def _fault(name: str, status: os.stat_result) -> str:
-    """What is wrong with a thing in an entry's folder; nothing where it belongs there."""
+    """The fault of an item in an entry's folder; empty if it belongs there."""
     if stat.S_ISLNK(status.st_mode):
         return "is a link: put the file itself here"
     if stat.S_ISDIR(status.st_mode):
@@ -101,7 +101,7 @@ def files_have_their_form(board: Board, entry: Entry) -> Iterator[Finding]:
 
 
 def entry_yaml_is_sound(board: Board, entry: Entry) -> Iterator[Finding]:
-    """S3: links are plain web addresses, the division exists, the declarations are made."""
+    """S3: links are plain web addresses, the division exists, all declarations are true."""
     meta = entry.meta
     if meta is None:
         return
@@ -148,7 +148,7 @@ def _paper_reference(entry: Entry, file: str) -> Iterator[Finding]:
 
 
 def is_web_address(text: str) -> bool:
-    """Whether a text is an http(s) address that is safe to link to: no password, no odd character."""
+    """Whether a text is a safe http(s) address: no password, no unusual character."""
     if not text.isascii() or not text.isprintable() or re.search(r"[\s\\<>\"'`{}|^]", text):
         return False
     try:

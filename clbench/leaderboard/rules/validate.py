@@ -1,4 +1,4 @@
-"""The validator: every rule is a small function, all of them run, none stops another."""
+"""The validator: every rule is a small function, and all of them run."""
 
 from __future__ import annotations
 
@@ -40,23 +40,23 @@ CHECKS: tuple[Check, ...] = (
     measures.nothing_is_too_good,  # P1
     protocol.tuning_follows_the_rules,  # T1
 )
-"""Of one entry. P2 needs the entry as it was (``changes``); R1, that the generated pages are those
-of a fresh rendering, is of a whole board (``clbench leaderboard --check``)."""
+"""The rules for one entry. P2 needs the entry's earlier state (``changes``); R1, that the pages are up
+to date, concerns a whole board (``clbench leaderboard --check``)."""
 
 FILES = ("board.yaml", "draft.yaml", "README.md", "leaderboard.csv", "index.html", "entries")
 
 
 def validate(board: Board, entry: Entry) -> list[Finding]:
-    """All that the rules have to say about an entry; it is valid if no finding is an error."""
+    """Collect all findings about an entry; it is valid if none is an error."""
     return [finding for check in CHECKS for finding in check(board, entry)]
 
 
 def validate_board(board: Board, against: Board | None = None) -> Iterator[Finding]:
-    """All that the rules have to say about a board's folder and its entries, one after another.
+    """Yield all findings about a board's folder and its entries.
 
     Args:
         board: the board.
-        against: the board as it was, to see what changed without a reason.
+        against: an earlier state of the board, for rule P2.
     """
     yield from _stray_files(board)
     first: dict[str, str] = {}
@@ -68,7 +68,7 @@ def validate_board(board: Board, against: Board | None = None) -> Iterator[Findi
 
 
 def changes(board: Board, against: Board, entry: Entry) -> Iterator[Finding]:
-    """P2: the primary of an entry that was there changes only with its source, settings or protocol."""
+    """P2: the primary of an existing entry changes only with source, settings or protocol."""
     folder = against.entries / entry.slug
     if not (folder / "entry.yaml").is_file() or against.protocol != board.protocol:
         return
@@ -82,11 +82,11 @@ def changes(board: Board, against: Board, entry: Entry) -> Iterator[Finding]:
             continue
         wrong = f"{board.primary} was {was[seed]:.6f} and is {now[seed]:.6f} with the same source"
         file = place(entry, f"runs/seed{seed}.json")
-        yield error("P2", file, f"{wrong} and settings: restore the record, or enter it anew")
+        yield error("P2", file, f"{wrong} and settings: restore the record, or enter it again")
 
 
 def _stray_files(board: Board) -> Iterator[Finding]:
-    """S1: a board's folder holds the protocol, generated pages and entries; nothing else."""
+    """S1: a board's folder holds only the protocol, generated pages and entries."""
     for name, mode in _inside(board.folder):
         if stat.S_ISLNK(mode):
             yield error("S1", name, "is a link: put the file itself here")
@@ -109,7 +109,7 @@ def _stray_files(board: Board) -> Iterator[Finding]:
 
 
 def _inside(folder: Path) -> list[tuple[str, int]]:
-    """Names in a folder with their modes, links not followed; nothing where it is no folder."""
+    """Names in a folder with their modes, links not followed; empty if it is no folder."""
     if folder.is_symlink() or not folder.is_dir():
         return []
     with os.scandir(folder) as found:
@@ -117,10 +117,12 @@ def _inside(folder: Path) -> list[tuple[str, int]]:
 
 
 def _same_answers(entry: Entry, first: dict[str, str]) -> Iterator[Finding]:
-    """C2: two entries that gave the very same answers are one entry, or one of them does nothing."""
+    """C2: two entries with identical predictions are one entry, or one has no effect."""
     for seed, record in entry.records.items():
         other = first.setdefault(record.predictions_sha256 or f"{entry.slug} {seed}", entry.slug)
         if other != entry.slug:
-            wrong = f"has the answers of entries/{other}: the settings that differ change nothing"
+            wrong = (
+                f"has the predictions of entries/{other}: the settings that differ change nothing"
+            )
             yield warning("C2", place(entry, f"runs/seed{seed}.json"), wrong)
             return

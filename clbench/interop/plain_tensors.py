@@ -1,4 +1,4 @@
-"""What goes between our streams and a library that hands over plain tensors."""
+"""Converts between clbench's streams and libraries that use plain tensors."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ Samples = tuple[Tensor, Tensor]
 
 
 def experiences_of(stream: Stream, experiences: int | None) -> int:
-    """How many experiences there are to lend: the given number, or all.
+    """The number of experiences to export: the given number, or all.
 
     Raises:
         UsageError: the stream is endless and no number is given, or it is too large.
     """
     has = None if stream.n_tasks is None else stream.n_experiences(stream.n_tasks)
     if experiences is None and has is None:
-        raise UsageError("the stream is endless: say how many experiences=N to take")
+        raise UsageError("the stream is endless: set experiences=N")
     if experiences is not None and not 1 <= experiences <= (has or experiences):
         raise UsageError(f"experiences={experiences}: the stream has {has}")
     return experiences or has or 0
@@ -35,10 +35,10 @@ def experiences_of(stream: Stream, experiences: int | None) -> int:
 def tests_of(
     stream: Stream, n: int, test: Literal["world", "tasks"], scale: float | None
 ) -> list[Samples]:
-    """The world as one test set, or the part of it that belongs to each experience's task.
+    """Make test sets: the whole world, or the part of each experience's task.
 
     Raises:
-        UsageError: a task has no part of the world of its own.
+        UsageError: a task has no view of its own.
     """
     world = stream.world()
     x = world.x if scale is None else world.x * scale
@@ -59,14 +59,14 @@ def tests_of(
 
 
 def task_data(x: Tensor, y: Tensor, label: int | None, seed: int, number: int) -> TaskData:
-    """An experience from elsewhere as the harness would deliver it, boundaries known.
+    """Make the ``TaskData`` of another library's experience, with known boundaries.
 
     Args:
         x: ``(n, *input_shape)``.
         y: ``(n,)`` int64.
-        label: the task's, where the learner is to be told.
+        label: the task identity; None: not given to the strategy.
         seed: root of the order of epochs after the first.
-        number: of the experience, from 0.
+        number: number of the experience, from 0.
     """
     return TaskData(
         x=x,
@@ -80,7 +80,7 @@ def task_data(x: Tensor, y: Tensor, label: int | None, seed: int, number: int) -
 
 
 def content_keys(x: Tensor) -> Tensor:
-    """``(n,)`` int64: equal for two samples iff their bytes are, but for collisions of 64 bits."""
+    """``(n,)`` int64: equal for two samples iff their bytes are, except for 64-bit collisions."""
     rows = np.ascontiguousarray(x.detach().cpu().reshape(len(x), -1).numpy())
     digests = [hashlib.blake2b(row.tobytes(), digest_size=8).digest() for row in rows]
     return torch.from_numpy(np.frombuffer(b"".join(digests), dtype=np.int64).copy())

@@ -1,4 +1,4 @@
-"""One of our strategies in the training and evaluation loops of another library's template."""
+"""Runs a clbench strategy in the training and evaluation loops of Avalanche."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ import torch
 from torch import Tensor
 
 from clbench import seeding
-from clbench.interop import lending
+from clbench.interop import plain_tensors
 from clbench.seeding import Axis
 
 
 @cache
-def lent_class(template: type[Any]) -> type[Any]:
-    """A subclass of Avalanche's ``SupervisedTemplate`` whose learner is one of our strategies."""
+def strategy_class(template: type[Any]) -> type[Any]:
+    """Make a subclass of Avalanche's ``SupervisedTemplate`` that trains a clbench strategy."""
 
-    class Lent(template):  # type: ignore[misc]
+    class LearnerInAvalanche(template):  # type: ignore[misc]
         """A clbench strategy in Avalanche's loop."""
 
         def __init__(self, *, seed: int, **given: Any) -> None:
@@ -26,7 +26,7 @@ def lent_class(template: type[Any]) -> type[Any]:
             self.allowed: dict[int, Tensor] = {}
 
         def make_optimizer(self, **_: Any) -> None:
-            """None: the strategy has its own."""
+            """Make no optimizer: the strategy has its own."""
 
         def check_model_and_optimizer(self, **_: Any) -> None:
             """Nothing to adapt."""
@@ -36,11 +36,11 @@ def lent_class(template: type[Any]) -> type[Any]:
             return self.model if model is None else model
 
         def make_train_dataloader(self, shuffle: bool = False, **given: Any) -> None:
-            """Of the pass that metrics are taken in, in order."""
+            """Make the loader of the pass for metrics, in order."""
             super().make_train_dataloader(shuffle=False, **given)
 
         def training_epoch(self, **given: Any) -> None:
-            """Learn the experience, then go through it once for the metrics."""
+            """Learn the experience, then pass over it once for the metrics."""
             self.learn()
             self.model.eval()
             for minibatch in self.dataloader:
@@ -56,7 +56,7 @@ def lent_class(template: type[Any]) -> type[Any]:
             self.model.train()
 
         def learn(self) -> None:
-            """Hand the whole experience to the strategy."""
+            """Pass the whole experience to the strategy."""
             data = self.adapted_dataset
             loader = torch.utils.data.DataLoader(
                 data, 512, collate_fn=data.collate_fn, generator=torch.Generator()
@@ -65,14 +65,14 @@ def lent_class(template: type[Any]) -> type[Any]:
             x, y, labels = (
                 torch.cat(column).to(self.device) for column in zip(*parts, strict=True)
             )
-            told = int(labels[0]) if self.model.info.task_ids else None
-            if told is not None:
+            task_id = int(labels[0]) if self.model.info.task_ids else None
+            if task_id is not None:
                 none = torch.zeros(self.model.info.n_classes, dtype=torch.bool, device=y.device)
-                self.allowed.setdefault(told, none)[y] = True
+                self.allowed.setdefault(task_id, none)[y] = True
             number = self.clock.train_exp_counter
             with seeding.preserved(threads=1):
                 seeding.seed_all(self.seed, Axis.LEARN, number)
-                self.model.learn(lending.task_data(x, y, told, self.seed, number))
+                self.model.learn(plain_tensors.task_data(x, y, task_id, self.seed, number))
                 self.model.prepare()
 
         def forward(self) -> Tensor:
@@ -88,4 +88,4 @@ def lent_class(template: type[Any]) -> type[Any]:
                     scores = scores.masked_fill(here, -torch.inf)
             return scores
 
-    return Lent
+    return LearnerInAvalanche

@@ -41,18 +41,18 @@ def test_a_round_trip_gives_the_run_of_the_harness(
     record = record_of(run, *go(run))
     learner = run.strategy()
     evaluation = evaluator(accuracy_metrics(epoch=True, stream=True), loss_metrics(epoch=True))
-    lent = bridge.as_strategy(learner, seed=run.config.common.seed, evaluator=evaluation)
+    exported = bridge.as_strategy(learner, seed=run.config.common.seed, evaluator=evaluation)
     made = bridge.to_benchmark(run.stream)
     accuracy = []
     for experience in made.train_stream:
-        lent.train(experience, eval_streams=[])
-        told = lent.eval(made.test_stream)
-        accuracy.append(told["Top1_Acc_Stream/eval_phase/test_stream/Task000"])
+        exported.train(experience, eval_streams=[])
+        results = exported.eval(made.test_stream)
+        accuracy.append(results["Top1_Acc_Stream/eval_phase/test_stream/Task000"])
     world = sum(record.counts["cells"][c]["size"] for c in range(4))
     assert accuracy == pytest.approx([sum(row) / world for row in record.counts["correct"][1:]])
     last = run.stream.experience(4)
     learnt = (learner(last.x).argmax(1) == last.y).float().mean().item()
-    assert told["Top1_Acc_Epoch/train_phase/train_stream/Task000"] == pytest.approx(learnt)
+    assert results["Top1_Acc_Epoch/train_phase/train_stream/Task000"] == pytest.approx(learnt)
     assert "Top1_Acc_Stream/eval_phase/test_stream" in capsys.readouterr().out
     # The same bits as when the harness delivers.
     assert torch.equal(weights(learner), learn(run, run.strategy())[-1])
@@ -64,15 +64,15 @@ def test_the_metrics_of_tasks_work_on_a_test_stream_of_tasks(bridge: Any) -> Non
     words = ("strategy=naive", "strategy.batch_size=5", "strategy.epochs=10")
     run = run_of(*words, "scenario=class_incremental", "scenario.n_tasks=2")
     made = bridge.to_benchmark(run.stream, test="tasks")
-    told: dict[str, Any] = {}
+    results: dict[str, Any] = {}
     out = io.StringIO()
     metrics = accuracy_metrics(experience=True), forgetting_metrics(experience=True)
-    lent = bridge.as_strategy(run.strategy(), evaluator=evaluator(*metrics, stream=out))
+    exported = bridge.as_strategy(run.strategy(), evaluator=evaluator(*metrics, stream=out))
     for experience in made.train_stream:
-        lent.train(experience, eval_streams=[])
-        told = lent.eval(made.test_stream)
-    assert told["Top1_Acc_Exp/eval_phase/test_stream/Task000/Exp001"] == 1.0
-    assert told["ExperienceForgetting/eval_phase/test_stream/Task000/Exp000"] > 0.5
+        exported.train(experience, eval_streams=[])
+        results = exported.eval(made.test_stream)
+    assert results["Top1_Acc_Exp/eval_phase/test_stream/Task000/Exp001"] == 1.0
+    assert results["ExperienceForgetting/eval_phase/test_stream/Task000/Exp000"] > 0.5
     assert "ExperienceForgetting" in out.getvalue()
 
 
@@ -85,12 +85,12 @@ def test_task_identities_are_task_labels(bridge: Any) -> None:
     made = bridge.to_benchmark(run.stream, test="tasks")
     assert [e.task_label for e in made.train_stream] == [0, 1]
     evaluation = evaluator(accuracy_metrics(experience=True))
-    lent = bridge.as_strategy(run.strategy(), evaluator=evaluation)
+    exported = bridge.as_strategy(run.strategy(), evaluator=evaluation)
     for experience in made.train_stream:
-        lent.train(experience, eval_streams=[])
-    told = lent.eval(made.test_stream)
+        exported.train(experience, eval_streams=[])
+    results = exported.eval(made.test_stream)
     final = record_of(run, *go(run)).metrics["average_accuracy"]["value"]
-    both = [told[f"Top1_Acc_Exp/eval_phase/test_stream/Task00{t}/Exp00{t}"] for t in (0, 1)]
+    both = [results[f"Top1_Acc_Exp/eval_phase/test_stream/Task00{t}/Exp00{t}"] for t in (0, 1)]
     assert sum(both) / 2 == pytest.approx(final)
 
 
