@@ -19,6 +19,7 @@ EXAMPLES = """examples:
 
 Groups: scenario, strategy, data, encoder, model (clbench list); settings: clbench show strategy=ewc.
 A comma sweeps, 0..4 is an inclusive range, NAME.setting=... addresses one arm of a sweep.
+tracker=tensorboard,csv writes both of a run and is no sweep; tracker=none writes neither.
 Precedence: defaults < the scenario's recommendation < --config file < command line."""
 
 
@@ -54,11 +55,13 @@ def add(commands: Any) -> None:
 def main(arguments: argparse.Namespace) -> int:
     """Run what the words ask for; stdout gets one table."""
     from clbench.configure.sweep import sweep
+    from clbench.configure.trackers import take_trackers
     from clbench.errors import UsageError
 
     if arguments.jobs < 1:
         raise UsageError(f"--jobs {arguments.jobs}: must be at least 1")
-    points = sweep(arguments.overrides, arguments.config)
+    words, trackers = take_trackers(arguments.overrides)
+    points = sweep(words, arguments.config)
     if arguments.cfg:
         return _print_settings(points)
     from clbench.engine.execute import Options, run_all
@@ -69,6 +72,7 @@ def main(arguments: argparse.Namespace) -> int:
         overwrite=arguments.overwrite,
         jobs=arguments.jobs,
         quiet=arguments.quiet,
+        trackers=trackers,
     )
     if arguments.dry_run:
         return print_plan(points, options)
