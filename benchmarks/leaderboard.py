@@ -64,7 +64,7 @@ def real_record(out: Path, n_tasks: int) -> Path:
 
     words = ["scenario=scole", f"scenario.n_tasks={n_tasks}", "strategy=naive", "data=digits"]
     [point] = sweep([*words, "device=cpu", "eval_every=1"])
-    options = Options(out=out, quiet=True, tensorboard=False)
+    options = Options(out=out, quiet=True)
     return next(run_all([point], options)).folder
 
 

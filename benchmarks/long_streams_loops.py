@@ -16,10 +16,12 @@ import torch.nn.functional as F
 from long_streams_work import BATCH, CLIP, LAM, LR, MEMORY, TEST_BATCH, Clock, Work
 from torch import Tensor, nn
 
+from clbench.configure.trackers import Chosen
 from clbench.engine import checkpoint
 from clbench.engine.harness import run_stream, start_ledger
-from clbench.engine.ledger import Ledger
-from clbench.trackers import progress as tracking
+from clbench.engine.observers import Calling, Observers, run_start
+from clbench.plugins.registry import find
+from clbench.tracker import Progress
 
 
 def clbench(work: Work, row: bool, clock: Clock, words: Sequence[str]) -> None:
@@ -27,25 +29,28 @@ def clbench(work: Work, row: bool, clock: Clock, words: Sequence[str]) -> None:
     run = work.run(*words)
     strategy, ledger = run.strategy(), start_ledger(run)
 
-    def report(ledger: Ledger) -> None:
+    def report(progress: Progress) -> None:
+        if progress.experiences == 0:  # the evaluation before the first task
+            return
         if row:
-            work.row(np.array(ledger.correct[-1]), ledger.experiences)
-        clock.task(ledger.world_accuracy[-1])
+            work.row(np.array(progress.evaluation.correct), progress.experiences)
+        clock.task(progress.evaluation.world_accuracy)
 
-    with (
-        tempfile.TemporaryDirectory() as folder,
-        tracking.tensorboard(Path(folder) / "tensorboard", ledger) as curves,
-    ):
+    with tempfile.TemporaryDirectory() as folder:
+        curves = Chosen(find("tracker", "tensorboard")).build()
+        observers = Observers({"curves": curves, "clock": Calling(report)}, print, ledger.warn)
+        observers.start(run_start(run, ledger, Path(folder)))
         clock.begin()
         outcome = run_stream(
             run,
             strategy,
             ledger,
-            report=tracking.together([curves, report]),
+            report=observers.progress,
             save=lambda books, state: checkpoint.save(
                 Path(folder) / "checkpoint", run.hash8, books, state
             ),
         )
+        observers.finish(None)
     if outcome.status != "completed":
         raise RuntimeError(f"{words}: {outcome.status}") from outcome.error
 

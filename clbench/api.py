@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from clbench.engine.build import Run
     from clbench.results.record import Record
+    from clbench.tracker import Progress
 
 
 def run(
@@ -19,6 +20,8 @@ def run(
     overwrite: bool = False,
     jobs: int = 1,
     quiet: bool = False,
+    tracker: str | Sequence[str] | None = "tensorboard",
+    report: Callable[[Progress], None] | None = None,
     **settings: Any,
 ) -> Record | list[Record]:
     """Run one configuration, or a sweep, and return what came out.
@@ -34,6 +37,10 @@ def run(
         overwrite: start again what is there.
         jobs: processes, for sweeps (spawned: a script then needs the usual ``__main__`` guard).
         quiet: no progress on stderr.
+        tracker: what observes each run, such as ``"csv"``, ``["tensorboard", "wandb"]`` or a path;
+            None: nothing. It never multiplies runs and changes no result.
+        report: called with a ``clbench.tracker.Progress`` after every experience and every
+            evaluation; needs ``jobs=1``. An error in it does not end the run.
         **settings: settings without a dot in their name; a list or range sweeps.
 
     Returns:
@@ -45,14 +52,14 @@ def run(
         ClbenchError: a folder is in use or damaged.
     """
     from clbench.configure.sweep import sweep
+    from clbench.configure.trackers import as_word, take_trackers
     from clbench.engine.execute import Options, run_all
     from clbench.errors import ClbenchError
 
-    points = sweep(
-        [*words, *(f"{key}={_word(value)}" for key, value in settings.items())],
-        Path(config) if config is not None else None,
-    )
-    options = Options(Path(out), resume, overwrite, jobs, quiet)
+    given = [*words, *(f"{key}={_word(value)}" for key, value in settings.items())]
+    given, trackers = take_trackers(given, as_word(tracker))
+    points = sweep(given, Path(config) if config is not None else None)
+    options = Options(Path(out), resume, overwrite, jobs, quiet, trackers=trackers, report=report)
     ended = []
     for done in run_all(points, options):
         if done.record is None:

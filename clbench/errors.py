@@ -11,3 +11,7 @@ class UsageError(ClbenchError):
 
 class Diverged(ClbenchError):
     """Training left the finite numbers; the run ends as a record with status ``diverged``."""
+
+
+class MissingPackage(UsageError):
+    """A package that an extra of clbench brings is not installed."""

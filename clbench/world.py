@@ -26,6 +26,14 @@ class Cell(NamedTuple):
     task_id: int | None = None
     """The task whose classes may be answered, where the scenario gives task ids."""
 
+    @property
+    def name(self) -> str:
+        """``class_3``, ``class_3/domain_1`` or ``class_3/task_1``, as in ``Record.frame``."""
+        parts = [f"class_{self.label}"]
+        parts += [f"domain_{self.domain}"] if self.domain else []
+        parts += [f"task_{self.task_id}"] if self.task_id is not None else []
+        return "/".join(parts)
+
 
 @dataclass(frozen=True)
 class World:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 
 @pytest.fixture(autouse=True)
-def no_real_cache(tmp_path: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+def no_real_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Latents that a test encodes go into its own folder."""
     monkeypatch.setenv("CLBENCH_CACHE", str(tmp_path / "cache"))
 
@@ -17,3 +19,11 @@ def few_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     from clbench.engine import diagnostics
 
     monkeypatch.setattr(diagnostics, "FIT_STEPS", 3)
+
+
+@pytest.fixture(autouse=True)
+def no_trackers_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a test logs to wandb or MLflow stays in its own folder."""
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", (tmp_path / "mlruns").as_uri())
+    monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")

@@ -62,7 +62,6 @@ def run(arguments: argparse.Namespace) -> int:
         resume=arguments.resume,
         jobs=arguments.jobs,
         quiet=arguments.quiet,
-        tensorboard=False,
     )
     if arguments.dry_run:
         return print_plan(plan(arguments.overrides).points, options)

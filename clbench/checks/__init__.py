@@ -18,6 +18,7 @@ SUITES = {
     "scenario": "clbench.checks.scenario",
     "model": "clbench.checks.model",
     "encoder": "clbench.checks.encoder",
+    "tracker": "clbench.checks.tracker",
 }
 
 ON_OWN_CODE = (

@@ -68,7 +68,7 @@ def main(arguments: argparse.Namespace) -> int:
         return 0
     from clbench.engine.execute import Options
 
-    options = Options(out=arguments.out, jobs=arguments.jobs, tensorboard=False)
+    options = Options(out=arguments.out, jobs=arguments.jobs)
     board = freeze.freeze(arguments.name, root, options, lambda line: print(line, file=sys.stderr))
     print(
         f"{board.folder / 'board.yaml'}: frozen; {board.primary}: floor {board.floor.mean:.4f}, "

@@ -21,6 +21,7 @@ Groups: scenario, strategy, data, encoder, model (see clbench list).
 Settings of a plug-in: clbench show strategy=ewc.
 A comma separates values of a sweep; 0..4 is an inclusive range;
 NAME.setting=... sets one arm of a sweep only.
+tracker=tensorboard,csv writes both of each run and is no sweep.
 Precedence, lowest first: defaults, the scenario's recommendations,
 --config FILE, the command line."""
 
@@ -64,11 +65,13 @@ def add(commands: Any) -> None:
 def main(arguments: argparse.Namespace) -> int:
     """Run what the words ask for; stdout gets one table."""
     from clbench.configure.sweep import sweep
+    from clbench.configure.trackers import take_trackers
     from clbench.errors import UsageError
 
     if arguments.jobs < 1:
         raise UsageError(f"--jobs {arguments.jobs}: must be at least 1")
-    points = sweep(arguments.overrides, arguments.config)
+    words, trackers = take_trackers(arguments.overrides)
+    points = sweep(words, arguments.config)
     if arguments.cfg:
         return _print_settings(points)
     from clbench.engine.execute import Options, run_all
@@ -79,6 +82,7 @@ def main(arguments: argparse.Namespace) -> int:
         overwrite=arguments.overwrite,
         jobs=arguments.jobs,
         quiet=arguments.quiet,
+        trackers=trackers,
     )
     if arguments.dry_run:
         return print_plan(points, options)

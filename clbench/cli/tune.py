@@ -42,9 +42,7 @@ def main(arguments: argparse.Namespace) -> int:
     from clbench.engine.execute import Options
     from clbench.leaderboard.tune import tune
 
-    options = Options(
-        out=arguments.out, resume=arguments.resume, jobs=arguments.jobs, tensorboard=False
-    )
+    options = Options(out=arguments.out, resume=arguments.resume, jobs=arguments.jobs)
     trials, path = tune(arguments.overrides, options, lambda line: print(line, file=sys.stderr))
     for trial in trials:
         settings = " ".join(f"{k}={v}" for k, v in trial.settings.items()) or "(defaults)"

@@ -203,7 +203,7 @@ def _refuse_unknown_heads(point: Mapping[str, Any]) -> None:
 
 def _fill(group: str, plugin: Plugin, cls: type[Any], point: Mapping[str, Any]) -> Any:
     """A plug-in's settings from the ``group.*`` keys of a run."""
-    config = cls.Config if group == "strategy" else cls
+    config = cls.Config if group in ("strategy", "tracker") else cls
     prefix = group + "."
     given = {key.removeprefix(prefix): v for key, v in point.items() if key.startswith(prefix)}
     unknown = set(given) - _names(config)
@@ -220,6 +220,15 @@ def _fill(group: str, plugin: Plugin, cls: type[Any], point: Mapping[str, Any]) 
                 f"(clbench show {group}={plugin.name})"
             )
     return _build(config, given, prefix)
+
+
+def tracker_settings(plugin: Plugin, cls: type[Any], given: Mapping[str, str]) -> Any:
+    """A tracker's ``Config`` from its settings as text.
+
+    Raises:
+        UsageError: one of them is unknown or not of its type.
+    """
+    return _fill("tracker", plugin, cls, {f"tracker.{name}": v for name, v in given.items()})
 
 
 def _is_required(f: dataclasses.Field[Any]) -> bool:

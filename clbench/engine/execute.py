@@ -7,8 +7,7 @@ import shutil
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from multiprocessing import get_context
 from pathlib import Path
@@ -19,6 +18,7 @@ import yaml
 from filelock import FileLock, Timeout
 
 from clbench.configure.config import resolve_point
+from clbench.configure.trackers import Chosen
 from clbench.data.latent import ProgressSink
 from clbench.data.pool import Pool
 from clbench.engine import checkpoint
@@ -26,9 +26,12 @@ from clbench.engine.assemble import assemble
 from clbench.engine.build import Run, prepare
 from clbench.engine.compiling import compile_network
 from clbench.engine.diagnostics import check_network
-from clbench.engine.harness import run_stream, start_ledger
+from clbench.engine.harness import Outcome, run_stream, start_ledger
+from clbench.engine.observers import Calling, Observers, Report, run_start
 from clbench.errors import ClbenchError, UsageError
 from clbench.results.record import Record, write_atomically
+from clbench.tracker import Tracker
+from clbench.trackers import OUTPUTS
 from clbench.trackers import progress as tracking
 
 FINISHED = {"completed", "diverged", "budget_exceeded"}
@@ -47,7 +50,10 @@ class Options:
     """Processes."""
     quiet: bool = False
     """No progress on stderr."""
-    tensorboard: bool = True
+    trackers: tuple[Chosen, ...] = ()
+    """What observes each run, beside the progress bar; it changes no result."""
+    report: Report | None = None
+    """A function that is called after every experience and every evaluation of each run."""
     curve: bool = True
     """Draw ``curve.png``; a run that nobody looks at needs none."""
 
@@ -85,12 +91,15 @@ def run_all(points: list[dict[str, Any]], options: Options) -> Iterator[Done]:
     """
     pools: dict[Any, Pool] = {}
     sink = sink_of(options)
+    _trackers(options)  # one that cannot work says so before anything is run
     for point in points:
         run = prepare(resolve_point(point), pools, sink)
         check_network(run.config.common.diagnostics, run.strategy())
         _check_end(run)
         check_folder(run, options)
     if options.jobs > 1 and len(points) > 1:
+        if options.report is not None:
+            raise UsageError("report= is called in this process: it needs jobs=1")
         yield from _in_processes(points, options)
         return
     for number, point in enumerate(points):
@@ -223,6 +232,13 @@ def execute(run: Run, options: Options) -> tuple[Record, bool]:
         raise ClbenchError(f"{folder}: another process is running this run") from error
 
 
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
+
+
 def _run(run: Run, strategy: Any, folder: Path, options: Options) -> Record:
     ledger = start_ledger(run)
     saved = folder / "checkpoint"
@@ -232,7 +248,8 @@ def _run(run: Run, strategy: Any, folder: Path, options: Options) -> Record:
     else:
         for stale in (saved, folder / "record.json"):
             stale.unlink(missing_ok=True)
-        shutil.rmtree(folder / "tensorboard", ignore_errors=True)
+        for name in OUTPUTS:
+            _remove(folder / name)
     if run.config.common.compile:
         ledger.warn(compile_network(strategy, run.config.common.threads))
     ledger.started = ledger.started or datetime.now(UTC).isoformat()
@@ -241,23 +258,39 @@ def _run(run: Run, strategy: Any, folder: Path, options: Options) -> Record:
     for group in ("strategy", "model"):  # what ran, for whoever submits it
         source = run.config.plugins[group].path.read_bytes()
         write_atomically(folder / f"{group}.py", source)
-    with ExitStack() as stack:
-        reports = []
-        if not options.quiet:
-            total = None if run.n_tasks is None else run.stream.n_experiences(run.n_tasks)
-            title = f"{folder.parent.name} {folder.name}"
-            reports.append(stack.enter_context(tracking.progress(title, total, ledger.experiences)))
-        if options.tensorboard:
-            board = folder / "tensorboard"
-            reports.append(stack.enter_context(tracking.tensorboard(board, ledger)))
+    observers = Observers(_trackers(options), tracking.say, ledger.warn)
+    record = None
+    try:
+        observers.start(run_start(run, ledger, folder))
         outcome = run_stream(
             run,
             strategy,
             ledger,
-            report=tracking.together(reports),
+            report=observers.progress if observers.trackers else None,
             save=lambda books, state: checkpoint.save(saved, _identity(run), books, state),
         )
-    record = assemble(run, strategy, outcome, datetime.fromisoformat(ledger.started))
+        record = _save(run, strategy, outcome, folder, options)
+    finally:
+        warned = len(ledger.warnings)
+        observers.finish(record)
+    if len(ledger.warnings) > warned:  # a tracker could not finish
+        record = replace(record, warnings=list(ledger.warnings))
+        record.save(folder / "record.json")
+    return record
+
+
+def _trackers(options: Options) -> dict[str, Tracker]:
+    """New trackers for one run, by the names that errors call them."""
+    found: dict[str, Tracker] = {chosen.plugin.name: chosen.build() for chosen in options.trackers}
+    if not options.quiet:
+        found.setdefault("progress", tracking.Bar(tracking.Bar.Config()))
+    if options.report is not None:
+        found["report"] = Calling(options.report)
+    return found
+
+
+def _save(run: Run, strategy: Any, outcome: Outcome, folder: Path, options: Options) -> Record:
+    record = assemble(run, strategy, outcome, datetime.fromisoformat(outcome.ledger.started))
     if options.curve:
         from clbench.results.plots import save_curve
 

@@ -18,6 +18,7 @@ from clbench.engine.build import Run
 from clbench.engine.diagnostics import Probe
 from clbench.engine.guards import counting_updates, deferred_interrupt
 from clbench.engine.ledger import Ledger, refuse_hidden_memory, state_bytes
+from clbench.engine.observers import Report, evaluation, n_experiences
 from clbench.engine.reach import held_bytes
 from clbench.engine.schedule import is_due
 from clbench.errors import Diverged
@@ -27,6 +28,7 @@ from clbench.results.record import Status
 from clbench.seeding import Axis
 from clbench.strategy import Strategy
 from clbench.stream import Draw
+from clbench.tracker import Evaluation, Progress
 from clbench.world import World, evaluate
 
 BATCH_SIZE = 512
@@ -54,7 +56,7 @@ def run_stream(
     strategy: Strategy,
     ledger: Ledger,
     *,
-    report: Callable[[Ledger], None] = lambda ledger: None,
+    report: Report | None = None,
     save: Callable[[Ledger, dict[str, Any]], None] | None = None,
 ) -> Outcome:
     """Run a strategy through the rest of its stream.
@@ -63,7 +65,7 @@ def run_stream(
         run: the run.
         strategy: the strategy, in the state of the ledger.
         ledger: the ledger, which is updated.
-        report: called after every experience and evaluation.
+        report: called after every experience and every evaluation, with values of its own.
         save: writes a checkpoint; called about every ``checkpoint_seconds`` and when interrupted.
 
     Returns:
@@ -92,11 +94,13 @@ class _Loop:
         run: Run,
         strategy: Strategy,
         ledger: Ledger,
-        report: Callable[[Ledger], None],
+        report: Report | None,
         save: Callable[[Ledger, dict[str, Any]], None] | None,
     ) -> None:
         self.run, self.strategy, self.ledger = run, strategy, ledger
         self.report, self.save = report, save
+        self.end: int | None = None
+        self.latest: Evaluation | None = None
         encoded = run.stream.pool.encoded
         self.world: World = run.stream.world()
         if ledger.experiences == 0 and not ledger.evaluated_after:  # once, however often resumed
@@ -108,9 +112,10 @@ class _Loop:
 
     def go(self, interrupted: Callable[[], bool]) -> Status:
         run, ledger = self.run, self.ledger
-        end = None if run.n_tasks is None else run.stream.n_experiences(run.n_tasks)
+        end = self.end = n_experiences(run)
         if ledger.experiences == 0 and not ledger.evaluated_after:
             self._evaluate()
+            self._report(is_new=True)
         while True:
             # Checked after the last experience too, or a sweep would continue after Ctrl-C.
             if interrupted():
@@ -122,9 +127,10 @@ class _Loop:
             if self._spent():
                 self._checkpoint()
                 return "budget_exceeded"
-            if is_due(run.config.common.eval_every, ledger.experiences):
+            due = is_due(run.config.common.eval_every, ledger.experiences)
+            if due:
                 self._evaluate()
-            self.report(ledger)
+            self._report(is_new=due)
             if time.perf_counter() - self.saved_at >= run.config.common.checkpoint_seconds:
                 self._checkpoint()
         # Before the evaluation that only the end calls for: an extended run would not make it.
@@ -134,8 +140,26 @@ class _Loop:
             seeding.seed_all(run.config.common.seed, Axis.LEARN, ledger.experiences, 1)
             self.strategy.prepare()
             self._evaluate()
-            self.report(ledger)
+            self._report(is_new=True)
         return "completed"
+
+    def _report(self, is_new: bool) -> None:
+        """Whatever the observers draw, nothing after it is drawn before all is seeded anew."""
+        if self.report is None:
+            return
+        ledger = self.ledger
+        if is_new or self.latest is None:
+            self.latest = evaluation(ledger, -1)
+        self.report(
+            Progress(
+                experiences=ledger.experiences,
+                n_experiences=self.end,
+                tasks=len(ledger.task_end),
+                samples=ledger.samples,
+                evaluation=self.latest,
+                is_new=is_new,
+            )
+        )
 
     def _learn(self, draw: Draw) -> None:
         run, ledger, strategy = self.run, self.ledger, self.strategy

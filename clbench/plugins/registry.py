@@ -2,7 +2,7 @@
 
 A plug-in is one file with one class: a built-in, a path the user gives, or what an installed package
 declares under the entry points ``clbench.scenarios``, ``.strategies``, ``.data``, ``.encoders``,
-``.models``. What other libraries have goes by ``library:Name`` and comes over a bridge.
+``.models``, ``.trackers``. What other libraries have goes by ``library:Name`` and comes over a bridge.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from clbench.errors import UsageError
 PACKAGE = Path(__file__).parents[1]
 
 GROUPS = ("scenario", "strategy", "data", "encoder", "model")
+"""What a run is made of. Trackers observe a run and are no part of it."""
 OPTIONAL_GROUPS = ("encoder",)
 """A run that has none of these does not mention them in its settings."""
 FOLDERS = {
@@ -31,6 +32,7 @@ FOLDERS = {
     "data": "data/sets",
     "encoder": "encoders",
     "model": "models",
+    "tracker": "trackers",
 }
 ENTRY_POINTS = {
     "scenario": "clbench.scenarios",
@@ -38,6 +40,7 @@ ENTRY_POINTS = {
     "data": "clbench.data",
     "encoder": "clbench.encoders",
     "model": "clbench.models",
+    "tracker": "clbench.trackers",
 }
 BRIDGES = {"strategy": {"avalanche": "clbench.interop.avalanche"}}
 """Per group, other libraries, and the modules that make plug-ins of what they have: each has
@@ -48,6 +51,7 @@ BASES = {
     "data": ("clbench.data.dataset", "DataSet"),
     "encoder": ("clbench.encoder", "Encoder"),
     "model": ("clbench.model", "Model"),
+    "tracker": ("clbench.tracker", "Tracker"),
 }
 
 
@@ -184,6 +188,7 @@ FOLDERS_WORD = {
     "data": "data",
     "encoder": "encoders",
     "model": "models",
+    "tracker": "trackers",
 }
 
 

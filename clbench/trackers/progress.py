@@ -1,64 +1,72 @@
-"""Watching a run: progress on stderr, curves in TensorBoard."""
+"""Shows progress on stderr: a bar, or a line every ten seconds where stderr is no terminal.
+
+A run has it without being asked to, unless it is quiet (``-q``).
+"""
 
 from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from clbench.engine.ledger import Ledger
+from clbench.tracker import Progress, RunStart, Tracker
 
 if TYPE_CHECKING:
-    from rich.progress import Progress
+    from rich.progress import Progress as RichProgress
 
-Report = Callable[[Ledger], None]
+    from clbench.results.record import Record
+
 BAR_SECONDS = 0.1
 """A terminal's bar is drawn anew at most so often; an experience may take a millisecond."""
 QUIET_SECONDS = 10.0
 """Where stderr is not a terminal, a line of progress at most so often."""
 
 
-def together(reports: Sequence[Report]) -> Report:
-    """One report that makes all of them."""
+class Bar(Tracker):
+    """Shows progress, the time left and the last world accuracy: a bar or, in logs, lines."""
 
-    def report(ledger: Ledger) -> None:
-        for one in reports:
-            one(ledger)
+    def start(self, run: RunStart) -> None:
+        """Show the bar, or start the clock of the lines."""
+        self.title, self.total, self.done = run.title, run.n_experiences, run.experiences
+        self.bar: RichProgress | None = None
+        if sys.stderr.isatty():
+            self.bar = _rich_bar("world accuracy {task.fields[accuracy]:.1%}")
+            self.bar.start()
+            self.task = self.bar.add_task(
+                self.title, total=self.total, completed=self.done, accuracy=0.0
+            )
+        self.started = self.last = time.monotonic()
 
-    return report
+    def progress(self, progress: Progress) -> None:
+        """Draw the bar or write a line, unless one has just been."""
+        now, ends = time.monotonic(), progress.experiences == self.total
+        if self.bar is None:
+            if now - self.last >= QUIET_SECONDS:
+                self.last = now
+                sys.stderr.write(self._line(progress, now))
+        elif ends or now - self.last >= BAR_SECONDS:
+            self.last = now
+            accuracy = progress.evaluation.world_accuracy
+            self.bar.update(self.task, completed=progress.experiences, accuracy=accuracy)
+
+    def finish(self, record: Record | None) -> None:
+        """Take the bar away."""
+        if self.bar is not None:
+            self.bar.stop()
+
+    def _line(self, progress: Progress, now: float) -> str:
+        at, left = progress.experiences, ""
+        if self.total is not None and at > self.done:
+            seconds = (now - self.started) / (at - self.done) * (self.total - at)
+            left = f", {seconds:.0f} s left"
+        of = "" if self.total is None else f"/{self.total}"
+        accuracy = progress.evaluation.world_accuracy
+        return f"{self.title}: {at}{of}, world accuracy {accuracy:.1%}{left}\n"
 
 
-@contextmanager
-def progress(title: str, total: int | None, done: int) -> Iterator[Report]:
-    """Progress with time left and the world accuracy so far, as a bar or, in logs, as lines."""
-    if sys.stderr.isatty():
-        with _bar(title, total, done) as report:
-            yield report
-    else:
-        yield _lines(title, total, done)
-
-
-@contextmanager
-def _bar(title: str, total: int | None, done: int) -> Iterator[Report]:
-    with _rich_bar("world accuracy {task.fields[accuracy]:.1%}") as bar:
-        task = bar.add_task(title, total=total, completed=done, accuracy=0.0)
-        last = 0.0
-
-        def report(ledger: Ledger) -> None:
-            nonlocal last
-            if time.monotonic() - last < BAR_SECONDS and ledger.experiences != total:
-                return
-            last = time.monotonic()
-            accuracy = ledger.world_accuracy[-1]
-            bar.update(task, completed=ledger.experiences, accuracy=accuracy)
-
-        yield report
-
-
-def _rich_bar(*more: str) -> Progress:
+def _rich_bar(*more: str) -> RichProgress:
     """A bar on stderr that vanishes at its end, with further columns of text."""
     from rich.console import Console
     from rich.progress import (
@@ -78,26 +86,6 @@ def _rich_bar(*more: str) -> Progress:
         *(TextColumn(text) for text in more),
     )
     return Progress(*columns, console=Console(stderr=True), transient=True)
-
-
-def _lines(title: str, total: int | None, done: int) -> Report:
-    started = last = time.monotonic()
-
-    def report(ledger: Ledger) -> None:
-        nonlocal last
-        now = time.monotonic()
-        if now - last < QUIET_SECONDS:
-            return
-        last = now
-        left = ""
-        if total is not None and ledger.experiences > done:
-            seconds = (now - started) / (ledger.experiences - done) * (total - ledger.experiences)
-            left = f", {seconds:.0f} s left"
-        of = "" if total is None else f"/{total}"
-        line = f"{title}: {ledger.experiences}{of}, world accuracy {ledger.world_accuracy[-1]:.1%}"
-        sys.stderr.write(line + left + "\n")
-
-    return report
 
 
 @contextmanager
@@ -130,26 +118,3 @@ def _counted_lines(title: str, total: int | None) -> Callable[[int], None]:
 def say(line: str) -> None:
     """A line on stderr."""
     sys.stderr.write(f"clbench: {line}\n")
-
-
-@contextmanager
-def tensorboard(folder: Path, ledger: Ledger) -> Iterator[Report]:
-    """Scalars of every evaluation, under ``folder``; a resumed run goes on where it was."""
-    from torch.utils.tensorboard import SummaryWriter
-
-    written = len(ledger.evaluated_after)
-    # Drops from the view what was written after the checkpoint: this step and all beyond.
-    lost = ledger.experiences + 1 if ledger.experiences else None
-    with SummaryWriter(str(folder), purge_step=lost) as writer:
-
-        def report(ledger: Ledger) -> None:
-            nonlocal written
-            for at in range(written, len(ledger.evaluated_after)):
-                step = ledger.evaluated_after[at]
-                writer.add_scalar("world_accuracy", ledger.world_accuracy[at], step)
-                for name, series in ledger.diagnostics.items():
-                    if series[at] is not None:
-                        writer.add_scalar(f"diagnostics/{name}", series[at], step)
-            written = len(ledger.evaluated_after)
-
-        yield report

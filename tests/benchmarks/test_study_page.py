@@ -128,7 +128,7 @@ def _study(tmp_path: Path, *words: str, **options: Any) -> tuple[Result | None, 
     if not any(word.startswith("encoder=") for word in words):
         own.append("encoder=random:mlp,identity")
     words = (*own, *words)
-    made = Options(out=tmp_path / "runs", quiet=True, tensorboard=False, **options)
+    made = Options(out=tmp_path / "runs", quiet=True, **options)
     return study(words, made, page, ended.append), ended, page
 
 

@@ -15,9 +15,11 @@ from small import points, write_npz
 
 from clbench.configure.config import resolve_point
 from clbench.configure.sweep import sweep
+from clbench.configure.trackers import Chosen
 from clbench.engine.build import prepare
 from clbench.engine.execute import Done, Options, execute, run_all
 from clbench.errors import ClbenchError, UsageError
+from clbench.plugins.registry import find
 from clbench.results.record import Record
 
 WORDS = ("scenario=scole", "strategy=naive", "scenario.n_tasks=4", "checkpoint_seconds=0")
@@ -37,7 +39,7 @@ def _no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def options(out: Path, **changes: Any) -> Options:
-    return Options(**{"out": out, "quiet": True, "tensorboard": False, **changes})
+    return Options(**{"out": out, "quiet": True, **changes})
 
 
 def go(npz: Path, out: Path, *words: str, **changes: Any) -> list[Done]:
@@ -347,5 +349,6 @@ def test_records_of_a_run_are_json_without_nan(npz: Path, tmp_path: Path):
 def test_tensorboard_goes_on_where_a_run_was_broken_off(npz: Path, tmp_path: Path, raising: Path):
     interrupted(npz, tmp_path, raising)
     words = (f"strategy={raising}", "strategy.how=interrupt")
-    [done] = go(npz, tmp_path, *words, resume=True, tensorboard=True)
+    curves = Chosen(find("tracker", "tensorboard"))
+    [done] = go(npz, tmp_path, *words, resume=True, trackers=(curves,))
     assert list((done.folder / "tensorboard").glob("events*"))

@@ -27,7 +27,7 @@ clbench.results.plots.save_curve = lambda records, path: None
 from clbench.engine.execute import Options, run_all
 from small import points
 out, npz, *words = sys.argv[1:]
-options = Options(out=Path(out), quiet=True, tensorboard=False, resume=True)
+options = Options(out=Path(out), quiet=True, resume=True)
 print("ready", flush=True)
 for done in run_all(points(*words, npz=Path(npz)), options):
     print(done.folder, flush=True)
@@ -116,7 +116,7 @@ def test_a_second_process_says_that_the_folder_is_in_use(tmp_path: Path):
             time.sleep(0.02)
         from clbench.engine.execute import Options, run_all
 
-        options = Options(out=tmp_path, quiet=True, tensorboard=False, resume=True)
+        options = Options(out=tmp_path, quiet=True, resume=True)
         [second] = run_all(points(*words, npz=npz), options)
         assert "another process" in second.error
         first.send_signal(signal.SIGTERM)

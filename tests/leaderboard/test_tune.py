@@ -38,7 +38,7 @@ class Sealed(TensorPool):
 
 
 def tuned(board: Board, out: Path, *words: str) -> tuple[list[Trial], Path]:
-    options = Options(out=out, quiet=True, tensorboard=False)
+    options = Options(out=out, quiet=True)
     given = [f"board={board.folder}", "strategy=naive", "device=cpu", *words]
     return tune(given, options, lambda line: None)
 

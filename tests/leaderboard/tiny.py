@@ -71,7 +71,7 @@ def run_on(board: Board, out: Path, *words: str) -> Path:
     from clbench.engine.execute import Options, run_all
 
     points = sweep([f"board={board.folder}", "device=cpu", *words])
-    options = Options(out=out, quiet=True, tensorboard=False)
+    options = Options(out=out, quiet=True)
     folders = [done.folder for done in run_all(points, options)]
     return folders[0].parent
 

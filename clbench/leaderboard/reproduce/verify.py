@@ -132,7 +132,7 @@ def _rebuilt(point: dict[str, Any], record: Record) -> Record:
         cuts = []
     done = None
     with tempfile.TemporaryDirectory() as out:
-        options = Options(Path(out), resume=True, quiet=True, tensorboard=False, curve=False)
+        options = Options(Path(out), resume=True, quiet=True, curve=False)
         for cut in [*cuts, last]:
             with fresh_process() as pool:
                 done = pool.submit(_work, {**point, "max_tasks": cut}, options).result()

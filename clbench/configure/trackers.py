@@ -1,0 +1,116 @@
+"""``tracker=`` words: which observers a run has. They are no part of the run's settings."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from clbench.configure.config import tracker_settings
+from clbench.errors import UsageError
+from clbench.plugins.registry import GROUPS, Plugin, find
+from clbench.plugins.source import settings
+from clbench.tracker import Tracker
+
+DEFAULT = "tensorboard"
+NONE = "none"
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """A tracker and its settings; plain data, which a worker process gets."""
+
+    plugin: Plugin
+    given: tuple[tuple[str, str], ...] = ()
+
+    def build(self) -> Tracker:
+        """A new tracker, for one run.
+
+        Raises:
+            UsageError: it does not import, a setting is wrong, or a package is missing.
+        """
+        cls = self.plugin.load()
+        tracker: Tracker = cls(tracker_settings(self.plugin, cls, dict(self.given)))
+        return tracker
+
+
+def take_trackers(
+    words: Sequence[str], default: str = DEFAULT
+) -> tuple[list[str], tuple[Chosen, ...]]:
+    """Part the words about trackers from those about the runs.
+
+    ``tracker=csv,wandb`` is a list and no sweep. ``tracker.NAME=...`` sets every chosen tracker that
+    has such a setting, ``wandb.NAME=...`` the one, unless something else of the run has its name.
+
+    Args:
+        words: ``key=value`` as on the command line.
+        default: the trackers where no word chooses them.
+
+    Returns:
+        The other words in their order, and the trackers.
+
+    Raises:
+        UsageError: there is no such tracker or setting.
+    """
+    pairs = [(word, *_parted(word)) for word in words]
+    lists = [value for _, key, value in pairs if key == "tracker"]
+    if len(lists) > 1:
+        raise UsageError("tracker is given twice; write tracker=csv,wandb for several")
+    plugins = _find_all(lists[0] if lists else default)
+    names = set(plugins) - _taken(pairs)
+    known = {name: {s.name for s in settings(plugin.path)} for name, plugin in plugins.items()}
+    given: dict[str, dict[str, str]] = {name: {} for name in plugins}
+    rest: list[str] = []
+    for word, key, value in pairs:
+        head, _, setting = key.partition(".")
+        if head == "tracker":
+            if not setting:
+                continue
+            having = [name for name in plugins if setting in known[name]]
+            if not having:
+                chosen = ", ".join(plugins) or NONE
+                raise UsageError(f"{word}: no tracker of this run ({chosen}) has this setting")
+            for name in having:
+                given[name].setdefault(setting, value)
+        elif setting and head in names:
+            given[head][setting] = value
+        else:
+            rest.append(word)
+    return rest, tuple(Chosen(p, tuple(given[name].items())) for name, p in plugins.items())
+
+
+def _parted(word: str) -> tuple[str, str]:
+    key, _, value = word.partition("=")
+    return key, value
+
+
+def _find_all(text: str) -> dict[str, Plugin]:
+    """The trackers of a comma-separated list, by name."""
+    if text == NONE:
+        return {}
+    found: dict[str, Plugin] = {}
+    for word in text.split(","):
+        if not word or word == NONE:
+            raise UsageError(f"tracker={text}: write tracker=NAME,NAME or tracker={NONE} alone")
+        plugin = find("tracker", word)
+        if plugin.name in found:
+            raise UsageError(f"tracker={text}: {plugin.name} is given twice")
+        found[plugin.name] = plugin
+    return found
+
+
+def _taken(pairs: Sequence[tuple[str, str, str]]) -> set[str]:
+    """The names of what else the run is made of; their settings are not a tracker's."""
+    values = (value for _, key, value in pairs if key in GROUPS)
+    return {_name(part) for value in values for part in value.split(",")}
+
+
+def _name(value: str) -> str:
+    """``mine`` of ``path/mine.py``, ``timm`` of ``timm:resnet18``."""
+    return value.rpartition("/")[2].removesuffix(".py").partition(":")[0]
+
+
+def as_word(tracker: str | Sequence[str] | None) -> str:
+    """The ``tracker`` argument of ``clbench.run`` as one types it; None is none."""
+    if tracker is None:
+        return NONE
+    return tracker if isinstance(tracker, str) else ",".join(tracker) or NONE
