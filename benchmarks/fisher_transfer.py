@@ -33,10 +33,11 @@ import torch
 from clbench.cli import main as clbench
 from clbench.configure.config import resolve_point
 from clbench.configure.sweep import sweep
-from clbench.engine.execute import Done, Options, record_of, run_all
+from clbench.engine.execute import Done, Options, record_of
 from clbench.fisher import release
 from clbench.results.record import Record
 from clbench.results.tables import t_interval
+from clbench.sweeps.local import run_all
 
 FIRST = 4
 """Pretraining uses the digits from this one on; fine-tuning uses those below it."""

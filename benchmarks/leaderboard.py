@@ -60,7 +60,8 @@ MEASURES: dict[str, Callable[[Board], str]] = {
 def real_record(out: Path, n_tasks: int) -> Path:
     """One run of naive over SCoLe on digits, evaluated after every task."""
     from clbench.configure.sweep import sweep
-    from clbench.engine.execute import Options, run_all
+    from clbench.engine.execute import Options
+    from clbench.sweeps.local import run_all
 
     words = ["scenario=scole", f"scenario.n_tasks={n_tasks}", "strategy=naive", "data=digits"]
     [point] = sweep([*words, "device=cpu", "eval_every=1"])

@@ -53,8 +53,9 @@ def run(
     """
     from clbench.configure.sweep import sweep
     from clbench.configure.trackers import as_word, take_trackers
-    from clbench.engine.execute import Options, run_all
+    from clbench.engine.execute import Options
     from clbench.errors import ClbenchError
+    from clbench.sweeps.local import run_all
 
     given = [*words, *(f"{key}={_word(value)}" for key, value in settings.items())]
     given, trackers = take_trackers(given, as_word(tracker))

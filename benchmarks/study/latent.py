@@ -12,10 +12,11 @@ from benchmarks.study.result import Result
 from clbench.configure.config import resolve_point
 from clbench.configure.sweep import without_folder
 from clbench.engine.build import prepare
-from clbench.engine.execute import Done, Options, run_all, sink_of
+from clbench.engine.execute import Done, Options, sink_of
 from clbench.errors import ClbenchError, UsageError
 from clbench.metric import Counts
 from clbench.results.record import Record
+from clbench.sweeps.local import run_all
 from clbench.util.atomic import write_atomically
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from clbench.engine.execute import Done, Options
+    from clbench.sweeps.plan import Line
 
 EXAMPLES = """examples:
   clbench run scenario=scole strategy=ewc
@@ -16,6 +17,8 @@ EXAMPLES = """examples:
   clbench run scenario=scole strategy=naive,ewc ewc.lam=1,10 data=mnist5k
   clbench run scenario=class_incremental strategy=mine.py strategy.lr=0.05
   clbench run scenario=scole strategy=slda encoder=efficientnet_lite0
+  clbench run scenario=scole strategy=naive,ewc seed=0..9 --plan plan.jsonl
+  clbench run --plan plan.jsonl --index 3
 
 Groups: scenario, strategy, data, encoder, model (see clbench list).
 Settings of a plug-in: clbench show strategy=ewc.
@@ -47,6 +50,16 @@ def add(commands: Any) -> None:
     parser.add_argument(
         "--dry-run", action="store_true", help="list the runs and their folders, train nothing"
     )
+    parser.add_argument(
+        "--plan",
+        type=Path,
+        metavar="FILE",
+        help="with words: write the sweep to FILE, a line for each run, and train nothing; "
+        "without words: run the sweep in FILE",
+    )
+    parser.add_argument(
+        "--index", type=int, metavar="K", help="run line K alone of --plan, counted from 0"
+    )
     parser.add_argument("--resume", action="store_true", help="continue interrupted runs")
     parser.add_argument("--overwrite", action="store_true", help="run again what was run before")
     parser.add_argument(
@@ -71,10 +84,20 @@ def main(arguments: argparse.Namespace) -> int:
     if arguments.jobs < 1:
         raise UsageError(f"--jobs {arguments.jobs}: must be at least 1")
     words, trackers = take_trackers(arguments.overrides)
-    points = sweep(words, arguments.config)
+    if arguments.index is not None and (arguments.plan is None or words or arguments.config):
+        raise UsageError("--index K goes with --plan FILE alone: clbench run --plan FILE --index K")
+    lines = None
+    if arguments.plan is not None and not words and arguments.config is None:
+        from clbench.sweeps import plan
+
+        lines = _chosen(plan.read(arguments.plan), arguments.index)
+        points = plan.points(lines, arguments.plan)
+    else:
+        points = sweep(words, arguments.config)
     if arguments.cfg:
         return _print_settings(points)
-    from clbench.engine.execute import Options, run_all
+    from clbench.engine.execute import Options
+    from clbench.sweeps.local import run_all
 
     options = Options(
         out=arguments.out,
@@ -84,8 +107,12 @@ def main(arguments: argparse.Namespace) -> int:
         quiet=arguments.quiet,
         trackers=trackers,
     )
-    if arguments.dry_run:
-        return print_plan(points, options)
+    if arguments.dry_run or (arguments.plan is not None and lines is None):
+        return print_plan(
+            points, options, arguments.plan if lines is None else None, arguments.json
+        )
+    if lines is not None:
+        _tell_moved(lines, points)
     ended = []
     for done in run_all(points, options):
         ended.append(done)
@@ -136,17 +163,61 @@ def _print_settings(points: list[dict[str, Any]]) -> int:
     return 0
 
 
-def print_plan(points: list[dict[str, Any]], options: Options) -> int:
-    """Build every stream, train nothing, print where each run would go."""
-    from clbench.configure.config import resolve_point
-    from clbench.engine.build import prepare
-    from clbench.engine.execute import check_folder, sink_of, state_of
+def print_plan(
+    points: list[dict[str, Any]],
+    options: Options,
+    file: Path | None = None,
+    as_json: bool = False,
+) -> int:
+    """Check every run and train nothing; print where each would go, or write the plan to a file."""
+    import json
+    from dataclasses import asdict
 
-    pools: dict[Any, Any] = {}
+    from clbench.engine.execute import check_folder, sink_of, state_of
+    from clbench.sweeps import plan
+    from clbench.sweeps.planner import Planner
+
+    planner, lines, settings = Planner(sink_of(options)), [], set()
     for point in points:
-        run = prepare(resolve_point(point), pools, sink_of(options))
+        run = planner.run(point)
         check_folder(run, options)
-        run.stream.experience(0)
-        tasks = "endless" if run.n_tasks is None else f"{run.n_tasks} tasks"
-        print(f"{run.folder(options.out)}  {tasks}  {state_of(run, options)}")
+        if run.run_sha256 not in settings:
+            settings.add(run.run_sha256)
+            run.stream.experience(0)
+        lines.append(plan.line_of(point, run))
+        if as_json:
+            print(json.dumps({**asdict(lines[-1]), "state": state_of(run, options)}))
+        elif file is None:
+            tasks = "endless" if run.n_tasks is None else f"{run.n_tasks} tasks"
+            print(f"{run.folder(options.out)}  {tasks}  {state_of(run, options)}")
+    if file is not None:
+        plan.write(file, lines)
+        print(f"{file}: {len(lines)} runs", file=sys.stderr)
     return 0
+
+
+def _chosen(lines: list[Line], index: int | None) -> list[Line]:
+    """All lines of a plan, or the one with an index.
+
+    Raises:
+        UsageError: there is no such line.
+    """
+    from clbench.errors import UsageError
+
+    if index is None:
+        return lines
+    if not 0 <= index < len(lines):
+        raise UsageError(f"--index {index}: the plan has the lines 0 to {len(lines) - 1}")
+    return [lines[index]]
+
+
+def _tell_moved(lines: list[Line], points: list[dict[str, Any]]) -> None:
+    """Say on stderr which runs have become others since they were planned."""
+    from clbench.sweeps import plan
+    from clbench.sweeps.planner import Planner
+
+    planner = Planner()
+    for line, point in zip(lines, points, strict=True):
+        told = plan.moved(line, planner.run(point))
+        if told is not None:
+            print(f"clbench: warning: {told}", file=sys.stderr)

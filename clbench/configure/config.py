@@ -9,6 +9,7 @@ import dataclasses
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, get_type_hints
 
@@ -240,9 +241,15 @@ def _names(cls: type[Any]) -> set[str]:
     return {f.name for f in dataclasses.fields(cls) if f.init}
 
 
+@cache
+def _schema(cls: type[Any]) -> tuple[Any, dict[str, Any]]:
+    """The typed node of a settings dataclass and its types; merging into the node copies it."""
+    return OmegaConf.structured(cls), get_type_hints(cls)
+
+
 def _build(cls: type[Any], given: Mapping[str, Any], prefix: str) -> Any:
     """A settings dataclass with typed values, each checked on its own to name it in the error."""
-    node, kinds = OmegaConf.structured(cls), get_type_hints(cls)
+    node, kinds = _schema(cls)  # type: ignore[arg-type]  # a class is hashable
     for name, value in given.items():
         try:
             typed = _value(value)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
@@ -85,6 +85,15 @@ class Run:
         """Tasks until the run ends; None: it has no end."""
         ends = [n for n in (self.stream.n_tasks, self.config.common.max_tasks) if n is not None]
         return min(ends) if ends else None
+
+    def with_config(self, config: RunConfig) -> Run:
+        """The same run with settings that differ in the seed only, and so in the stream."""
+        stream = config.scenario.stream(self.stream.pool, config.common.seed)
+        check_classes(stream)
+        run = replace(self, config=config, stream=stream)
+        # Neither hash has the seed in it.
+        vars(run).update(config_sha256=self.config_sha256, run_sha256=self.run_sha256)
+        return run
 
     def info(self) -> StreamInfo:
         """What the strategy is told."""
@@ -174,7 +183,10 @@ def load_pool(
 
 
 def prepare(
-    config: RunConfig, pools: dict[Any, Pool] | None = None, sink: ProgressSink = SILENT
+    config: RunConfig,
+    pools: dict[Any, Pool] | None = None,
+    sink: ProgressSink = SILENT,
+    hashes: dict[tuple[Path, ...], dict[str, str]] | None = None,
 ) -> Run:
     """Load the data, make the stream, and refuse what cannot be run.
 
@@ -182,6 +194,7 @@ def prepare(
         config: the run.
         pools: pools loaded before, by (settings, device); extended.
         sink: receives the progress of the encoder.
+        hashes: hashes of source taken before, by the files; extended.
 
     Raises:
         UsageError: the data, the stream or the strategy's needs do not fit.
@@ -195,19 +208,26 @@ def prepare(
     strategy_class: type[Strategy] = config.plugins["strategy"].load()
     check_needs(strategy_class, stream, config.plugins["strategy"].name)
     hashed = ("strategy", "model", "scenario", "encoder")
-    files = {g: (config.plugins[g].path,) for g in hashed if g in config.plugins}
+    files: dict[str, tuple[Path, ...]] = {
+        g: (config.plugins[g].path,) for g in hashed if g in config.plugins
+    }
     files["scenario"] += config.scenario.files()
-    sources = {group: source_sha256(*paths)["own"] for group, paths in files.items()}
-    sources["engine"] = source_sha256(*itertools.chain(*files.values()))["engine"]
-    return Run(
-        config,
-        stream,
-        strategy_class,
-        device,
-        sources,
-        versions=results_versions(strategy_class),
-        plugin_sha256={group: identity_sha256(*paths) for group, paths in files.items()},
-    )
+    sources, meanings = _hashes(files, {} if hashes is None else hashes)
+    versions = results_versions(strategy_class)
+    return Run(config, stream, strategy_class, device, sources, versions, meanings)
+
+
+def _hashes(
+    files: dict[str, tuple[Path, ...]], known: dict[tuple[Path, ...], dict[str, str]]
+) -> tuple[dict[str, str], dict[str, str]]:
+    """Exact hashes of source by group, with the engine's, and hashes of what each means."""
+    every = tuple(itertools.chain(*files.values()))
+    for paths in (*files.values(), every):
+        if paths not in known:
+            known[paths] = {**source_sha256(*paths), "meaning": identity_sha256(*paths)}
+    sources = {group: known[paths]["own"] for group, paths in files.items()}
+    sources["engine"] = known[every]["engine"]
+    return sources, {group: known[paths]["meaning"] for group, paths in files.items()}
 
 
 def choose_device(name: str) -> torch.device:

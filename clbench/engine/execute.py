@@ -4,28 +4,20 @@ from __future__ import annotations
 
 import os
 import shutil
-import sys
-from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-import torch
 import yaml
 from filelock import FileLock, Timeout
 
-from clbench.configure.config import resolve_point
 from clbench.configure.trackers import Chosen
 from clbench.data.latent import ProgressSink
-from clbench.data.pool import Pool
 from clbench.engine import checkpoint
 from clbench.engine.assemble import assemble
-from clbench.engine.build import Run, prepare
+from clbench.engine.build import Run
 from clbench.engine.compiling import compile_network
-from clbench.engine.diagnostics import check_network
 from clbench.engine.harness import Outcome, run_stream, start_ledger
 from clbench.engine.observers import Calling, Observers, Report, run_start
 from clbench.errors import ClbenchError, UsageError
@@ -83,69 +75,11 @@ def record_of(done: Done) -> Record:
     return done.record
 
 
-def run_all(points: list[dict[str, Any]], options: Options) -> Iterator[Done]:
-    """Run a sweep; everything is checked before anything is run, then what fails stops no other.
-
-    Raises:
-        UsageError: any of the runs cannot be done as asked; none was started.
-    """
-    pools: dict[Any, Pool] = {}
-    sink = sink_of(options)
-    _trackers(options)  # one that cannot work says so before anything is run
-    for point in points:
-        run = prepare(resolve_point(point), pools, sink)
-        check_network(run.config.common.diagnostics, run.strategy())
-        _check_end(run)
-        check_folder(run, options)
-    if options.jobs > 1 and len(points) > 1:
-        if options.report is not None:
-            raise UsageError("report= is called in this process: it needs jobs=1")
-        yield from _in_processes(points, options)
-        return
-    for number, point in enumerate(points):
-        yield _attempt(number, prepare(resolve_point(point), pools, sink), options)
-
-
 def sink_of(options: Options) -> ProgressSink:
     """To whom encoders tell their progress; of damage they tell even when it should be quiet."""
     if options.quiet:
         return ProgressSink(warn=tracking.say)
     return ProgressSink(tracking.counted, tracking.say, tracking.say)
-
-
-def _in_processes(points: list[dict[str, Any]], options: Options) -> Iterator[Done]:
-    """Spawned workers, one run at a time each.
-
-    A run uses the threads that its settings say; where they say 0, its worker's share of the cores.
-    """
-    workers = min(options.jobs, len(points))
-    share = max(1, (os.cpu_count() or 1) // workers)
-    with ProcessPoolExecutor(
-        workers, get_context("spawn"), initializer=torch.set_num_threads, initargs=(share,)
-    ) as pool:
-        waiting = [pool.submit(_work, n, point, options) for n, point in enumerate(points)]
-        try:
-            for future in as_completed(waiting):
-                yield future.result()
-        finally:  # Ctrl-C, an error, or a caller that has seen enough: start no more
-            pool.shutdown(wait=False, cancel_futures=True)
-
-
-def _work(number: int, point: dict[str, Any], options: Options) -> Done:
-    return _attempt(number, prepare(resolve_point(point), sink=sink_of(options)), options)
-
-
-def _attempt(number: int, run: Run, options: Options) -> Done:
-    try:
-        record, skipped = execute(run, options)
-    except ClbenchError as error:
-        return Done(number, None, run.folder(options.out), error=str(error))
-    return Done(number, record, run.folder(options.out), skipped)
-
-
-def _check_end(run: Run) -> None:
-    if run.n_tasks is None and not sys.stderr.isatty() and not sys.stdin.isatty():
-        raise UsageError("the scenario is endless and nobody can press Ctrl-C: set max_tasks=N")
 
 
 def check_folder(run: Run, options: Options) -> None:
@@ -258,7 +192,7 @@ def _run(run: Run, strategy: Any, folder: Path, options: Options) -> Record:
     for group in ("strategy", "model"):  # what ran, for whoever submits it
         source = run.config.plugins[group].path.read_bytes()
         write_atomically(folder / f"{group}.py", source)
-    observers = Observers(_trackers(options), tracking.say, ledger.warn)
+    observers = Observers(trackers_of(options), tracking.say, ledger.warn)
     record = None
     try:
         observers.start(run_start(run, ledger, folder))
@@ -279,7 +213,7 @@ def _run(run: Run, strategy: Any, folder: Path, options: Options) -> Record:
     return record
 
 
-def _trackers(options: Options) -> dict[str, Tracker]:
+def trackers_of(options: Options) -> dict[str, Tracker]:
     """New trackers for one run, by the names that errors call them."""
     found: dict[str, Tracker] = {chosen.plugin.name: chosen.build() for chosen in options.trackers}
     if not options.quiet:

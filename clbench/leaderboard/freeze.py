@@ -14,11 +14,12 @@ from clbench.configure.board import DIVISIONS, MIN_SEEDS, Anchor, Board, Budget
 from clbench.configure.board_model import Draft
 from clbench.configure.common import free_on_boards
 from clbench.configure.sweep import sweep
-from clbench.engine.execute import Options, record_of, run_all
+from clbench.engine.execute import Options, record_of
 from clbench.errors import ClbenchError, UsageError
 from clbench.leaderboard.entry import SLUG
 from clbench.results import metrics
 from clbench.results.record import Record, write_atomically
+from clbench.sweeps.local import run_all
 from clbench.util import schema
 from clbench.util.files import FileError, read_yaml
 from clbench.util.hashing import sha256_of

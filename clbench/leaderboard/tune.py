@@ -15,9 +15,10 @@ from typing import Any
 
 from clbench.configure.board import Board, find_board
 from clbench.configure.sweep import sweep
-from clbench.engine.execute import Options, record_of, run_all
+from clbench.engine.execute import Options, record_of
 from clbench.errors import ClbenchError, UsageError
 from clbench.results.record import write_atomically
+from clbench.sweeps.local import run_all
 from clbench.util.hashing import sha256_of
 
 MAX_TRIALS = 20

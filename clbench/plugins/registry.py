@@ -14,7 +14,9 @@ import importlib.metadata
 import importlib.util
 import inspect
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -130,7 +132,7 @@ def plugins(group: str) -> dict[str, Plugin]:
         for path in sorted(builtin_folder(group).glob("*.py"))
         if not path.stem.startswith("_")
     }
-    for entry in importlib.metadata.entry_points(group=ENTRY_POINTS[group]):
+    for entry in _declared(importlib.metadata.entry_points, ENTRY_POINTS[group], (*sys.path,)):
         spec = importlib.util.find_spec(entry.module)
         if spec is None or spec.origin is None:
             continue
@@ -141,6 +143,14 @@ def plugins(group: str) -> dict[str, Plugin]:
             )
         found[entry.name] = Plugin(group, entry.name, Path(spec.origin))
     return found
+
+
+@cache
+def _declared(
+    entry_points: Callable[..., Any], group: str, path: tuple[str, ...]
+) -> tuple[importlib.metadata.EntryPoint, ...]:
+    """What installed packages declare, read once for each ``sys.path``: reading takes milliseconds."""
+    return tuple(entry_points(group=group))
 
 
 def find(group: str, value: str) -> Plugin:

@@ -20,11 +20,12 @@ from clbench.engine.diagnostics import (
     Probe,
     check_network,
 )
-from clbench.engine.execute import Options, run_all
+from clbench.engine.execute import Options
 from clbench.engine.execute import record_of as recorded
 from clbench.errors import UsageError
 from clbench.results import record_schema
 from clbench.strategy import GradientStrategy, Strategy
+from clbench.sweeps.local import run_all
 
 # --- what cannot be measured ---------------------------------------------------------------------
 

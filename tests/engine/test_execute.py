@@ -17,10 +17,11 @@ from clbench.configure.config import resolve_point
 from clbench.configure.sweep import sweep
 from clbench.configure.trackers import Chosen
 from clbench.engine.build import prepare
-from clbench.engine.execute import Done, Options, execute, run_all
+from clbench.engine.execute import Done, Options, execute
 from clbench.errors import ClbenchError, UsageError
 from clbench.plugins.registry import find
 from clbench.results.record import Record
+from clbench.sweeps.local import run_all
 
 WORDS = ("scenario=scole", "strategy=naive", "scenario.n_tasks=4", "checkpoint_seconds=0")
 

@@ -24,7 +24,8 @@ from dataclasses import asdict
 from pathlib import Path
 import clbench.results.plots
 clbench.results.plots.save_curve = lambda records, path: None
-from clbench.engine.execute import Options, run_all
+from clbench.engine.execute import Options
+from clbench.sweeps.local import run_all
 from small import points
 out, npz, *words = sys.argv[1:]
 options = Options(out=Path(out), quiet=True, resume=True)
@@ -114,7 +115,8 @@ def test_a_second_process_says_that_the_folder_is_in_use(tmp_path: Path):
         while not list(tmp_path.glob("scole/*/seed0/checkpoint")):
             assert time.monotonic() < deadline
             time.sleep(0.02)
-        from clbench.engine.execute import Options, run_all
+        from clbench.engine.execute import Options
+        from clbench.sweeps.local import run_all
 
         options = Options(out=tmp_path, quiet=True, resume=True)
         [second] = run_all(points(*words, npz=npz), options)

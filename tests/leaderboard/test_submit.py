@@ -11,10 +11,11 @@ from small import points, write_npz
 from tiny import edit, edit_yaml, run_on
 
 from clbench.configure.board import Board, load_board
-from clbench.engine.execute import Options, run_all
+from clbench.engine.execute import Options
 from clbench.errors import UsageError
 from clbench.leaderboard import submit as submitting
 from clbench.leaderboard.submit import submit
+from clbench.sweeps.local import run_all
 
 
 @pytest.fixture(scope="module")

@@ -68,7 +68,8 @@ def write_board(board: Board) -> None:
 def run_on(board: Board, out: Path, *words: str) -> Path:
     """Run a strategy on all seeds of a board; returns the folder of the seeds."""
     from clbench.configure.sweep import sweep
-    from clbench.engine.execute import Options, run_all
+    from clbench.engine.execute import Options
+    from clbench.sweeps.local import run_all
 
     points = sweep([f"board={board.folder}", "device=cpu", *words])
     options = Options(out=out, quiet=True)

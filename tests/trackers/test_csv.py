@@ -14,8 +14,9 @@ from small import points, write_npz
 from trackers.telling import CELLS, evaluation, report, start
 
 from clbench.configure.trackers import Chosen
-from clbench.engine.execute import Options, run_all
+from clbench.engine.execute import Options
 from clbench.plugins.registry import find
+from clbench.sweeps.local import run_all
 from clbench.tracker import Tracker
 
 

@@ -13,10 +13,11 @@ import torch
 from small import go, points, run, write_npz
 
 from clbench.configure.trackers import Chosen
-from clbench.engine.execute import Done, Options, run_all
+from clbench.engine.execute import Done, Options
 from clbench.plugins.registry import find
 from clbench.results.record import Record
 from clbench.strategy import Strategy
+from clbench.sweeps.local import run_all
 from clbench.tracker import Progress, RunStart, Tracker
 
 WORDS = ("scenario=scole", "scenario.n_tasks=4", "strategy=er")

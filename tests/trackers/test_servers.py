@@ -13,8 +13,9 @@ from small import points, write_npz
 from trackers.telling import evaluation, report, start
 
 from clbench.configure.trackers import Chosen
-from clbench.engine.execute import Done, Options, run_all
+from clbench.engine.execute import Done, Options
 from clbench.plugins.registry import find
+from clbench.sweeps.local import run_all
 
 pytestmark = [  # what these libraries' own dependencies warn of
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),

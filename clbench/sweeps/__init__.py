@@ -1,0 +1,1 @@
+"""Sweeps: many runs as data, and what runs them."""

@@ -1,0 +1,115 @@
+"""A sweep as data: a file of lines, each with the words of one run and its folder.
+
+``clbench run ... --plan plan.jsonl`` writes it, ``clbench run --plan plan.jsonl`` runs all of it and
+``--index K`` one line, here or wherever the same data and plug-ins are.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from clbench.configure.sweep import sweep
+from clbench.engine.build import Run
+from clbench.errors import UsageError
+from clbench.util.atomic import write_atomically
+
+MAX_LINE = 100_000
+"""Characters of one line; a longer one is no plan."""
+
+
+@dataclass(frozen=True)
+class Line:
+    """One run of a plan."""
+
+    words: tuple[str, ...]
+    """``key=value`` words that ask for this run alone, as ``clbench run`` takes them."""
+    folder: str
+    """Its folder below ``--out``; it changes when the run becomes another one."""
+
+
+def line_of(point: Mapping[str, Any], run: Run) -> Line:
+    """The line of a run that a point of a sweep asks for."""
+    words = (f"{k}={_text(v)}" for k, v in point.items() if k != "overrides")
+    return Line(tuple(words), run.folder(Path()).as_posix())
+
+
+def _text(value: Any) -> str:
+    """A value as one types it; a list in brackets, so that its commas sweep nothing."""
+    return value if isinstance(value, str) else json.dumps(value, separators=(",", ":"))
+
+
+def write(path: Path, lines: Iterable[Line]) -> None:
+    """Write a plan atomically, one JSON object a line.
+
+    Raises:
+        UsageError: the file cannot be written.
+    """
+    text = "".join(json.dumps(asdict(line)) + "\n" for line in lines)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(path, text.encode())
+    except OSError as error:
+        raise UsageError(f"--plan {path}: cannot be written: {error.strerror}") from error
+
+
+def read(path: Path) -> list[Line]:
+    """Read a plan.
+
+    Raises:
+        UsageError: the file is missing, or a line is not one of a plan; it names the line.
+    """
+    try:
+        rows = path.read_text(encoding="utf-8").splitlines()
+    except OSError as error:
+        raise UsageError(f"--plan {path}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise UsageError(f"--plan {path}: is not text") from error
+    if not rows:
+        raise UsageError(f"--plan {path}: is empty; clbench run ... --plan {path} writes a plan")
+    return [_parse(row, f"{path}:{number}") for number, row in enumerate(rows, 1)]
+
+
+def _parse(row: str, where: str) -> Line:
+    fix = 'each line is {"words": ["key=value", ...], "folder": "..."}'
+    try:
+        data = json.loads(row) if len(row) <= MAX_LINE else None
+    except (ValueError, RecursionError) as error:
+        raise UsageError(f"--plan {where}: is not JSON; {fix}") from error
+    if not isinstance(data, dict) or set(data) != {"words", "folder"}:
+        raise UsageError(f"--plan {where}: is not a line of a plan; {fix}")
+    words, folder = data["words"], data["folder"]
+    if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
+        raise UsageError(f"--plan {where}: words must be a list of texts; {fix}")
+    if not isinstance(folder, str):
+        raise UsageError(f"--plan {where}: folder must be a text; {fix}")
+    return Line(tuple(words), folder)
+
+
+def points(lines: Sequence[Line], path: Path) -> list[dict[str, Any]]:
+    """The points of a plan's lines, as ``sweep`` gives them.
+
+    Raises:
+        UsageError: the words of a line ask for several runs.
+    """
+    found = []
+    for number, line in enumerate(lines, 1):
+        asked = sweep(list(line.words))
+        if len(asked) != 1:
+            raise UsageError(f"--plan {path}:{number}: asks for {len(asked)} runs; one a line")
+        found += asked
+    return found
+
+
+def moved(line: Line, run: Run) -> str | None:
+    """What to tell the user where a run is no longer the one that was planned; None where it is."""
+    folder = run.folder(Path()).as_posix()
+    if folder == line.folder:
+        return None
+    return (
+        f"{folder}: was planned as {line.folder}; its plug-ins, its data or the results version have "
+        "changed since, so it is another run"
+    )

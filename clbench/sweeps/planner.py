@@ -1,0 +1,54 @@
+"""From the points of a sweep to runs, with each piece of work done once for all that share it.
+
+Settings are resolved, sources hashed and a strategy is constructed on trial once for all seeds; data
+are loaded once for all runs that learn from them; only the stream is made for every run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from clbench.configure.config import RunConfig, resolve_point
+from clbench.data.latent import SILENT, ProgressSink
+from clbench.data.pool import Pool
+from clbench.engine.build import Run, prepare
+from clbench.engine.diagnostics import check_network
+
+
+@dataclass
+class Planner:
+    """Makes the runs of one sweep. What it remembers lasts as long as the sweep."""
+
+    sink: ProgressSink = SILENT
+    pools: dict[Any, Pool] = field(default_factory=dict)
+    hashes: dict[tuple[Path, ...], dict[str, str]] = field(default_factory=dict)
+    """Hashes of source, by the files."""
+    first: dict[str, Run] = field(default_factory=dict)
+    """The first run of each choice of settings without the seed."""
+
+    def run(self, point: Mapping[str, Any]) -> Run:
+        """The run of one point: checked, and ready to start.
+
+        Raises:
+            UsageError: it cannot be done as asked.
+        """
+        given = {key: value for key, value in point.items() if key not in ("seed", "overrides")}
+        key = repr(sorted(given.items()))
+        before = self.first.get(key)
+        seed = str(point.get("seed", "0"))
+        if before is None or not (seed.isascii() and seed.isdigit()):
+            run = prepare(resolve_point(point), self.pools, self.sink, self.hashes)
+            check_network(run.config.common.diagnostics, run.strategy())
+            return self.first.setdefault(key, run) if before is None else run
+        return before.with_config(_with_seed(before.config, int(seed), point))
+
+
+def _with_seed(config: RunConfig, seed: int, point: Mapping[str, Any]) -> RunConfig:
+    common = replace(config.common, seed=seed)
+    found = replace(config, common=common, overrides=tuple(point.get("overrides", ())))
+    if found.protocol is not None:
+        found.protocol.check(found.as_dict())
+    return found

@@ -1,0 +1,141 @@
+"""Plans: a sweep as a file of lines, each of which runs what it says."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from commands import clbench, tiny
+from small import write_npz
+
+from clbench.configure.sweep import sweep
+from clbench.engine import build
+from clbench.errors import UsageError
+from clbench.plugins import source
+from clbench.strategy import GradientStrategy
+from clbench.sweeps import plan
+from clbench.sweeps.planner import Planner
+
+Capture = pytest.CaptureFixture[str]
+
+
+@pytest.fixture
+def words(tmp_path: Path) -> list[str]:
+    npz = write_npz(tmp_path / "blobs.npz")
+    return [*tiny(npz), "strategy=naive,ewc", "seed=0..2", "strategy.lr=0.1,0.01"]
+
+
+@pytest.fixture
+def no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("clbench.results.plots.save_curve", lambda records, path: None)
+
+
+def test_a_plan_has_a_line_for_each_run_and_its_lines_run_alone(
+    capsys: Capture, tmp_path: Path, words: list[str], no_pictures: None
+):
+    file, out = tmp_path / "plan.jsonl", tmp_path / "runs"
+    assert clbench(capsys, "run", *words, "--plan", file, "--out", out).code == 0
+    assert not out.exists()
+    lines = plan.read(file)
+    assert len({line.folder for line in lines}) == 12
+    code, _, err = clbench(capsys, "run", "--plan", file, "--index", "7", "--out", out)
+    assert (code, err.count("completed")) == (0, 1)
+    [record] = out.rglob("record.json")
+    assert record.parent == out / lines[7].folder
+    settings = json.loads(record.read_text())["config"]
+    given = dict(word.split("=", 1) for word in lines[7].words)
+    assert settings["strategy"]["name"] == given["strategy"]
+    assert settings["seed"] == int(given["seed"])
+    assert settings["model"]["hidden"] == [8]
+    assert clbench(capsys, "run", "--plan", file, "--out", out, "-q").code == 0
+    assert len([*out.rglob("record.json")]) == 12
+
+
+def test_a_dry_run_as_json_has_the_lines_of_the_plan(
+    capsys: Capture, tmp_path: Path, words: list[str]
+):
+    file = tmp_path / "plan.jsonl"
+    clbench(capsys, "run", *words, "--plan", file)
+    shown = clbench(capsys, "run", *words, "--dry-run", "--json").out.splitlines()
+    rows = [json.loads(line) for line in shown]
+    assert {row.pop("state") for row in rows} == {"to run"}
+    assert rows == [json.loads(line) for line in file.read_text().splitlines()]
+
+
+def test_a_run_that_is_another_one_by_now_is_named(
+    capsys: Capture, tmp_path: Path, words: list[str], no_pictures: None
+):
+    file = tmp_path / "plan.jsonl"
+    clbench(capsys, "run", *words, "--plan", file)
+    first, *rest = file.read_text().splitlines()
+    changed = {**json.loads(first), "folder": "scole/naive-00000000/seed0"}
+    file.write_text("\n".join([json.dumps(changed), *rest]))
+    err = clbench(capsys, "run", "--plan", file, "--index", "0", "--out", tmp_path / "r").err
+    assert "was planned as scole/naive-00000000/seed0" in err
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "is empty"),
+        ("{", ":1: is not JSON"),
+        ("[1]", ":1: is not a line of a plan"),
+        ('{"words": ["a=b"], "folder": "x", "more": 1}', ":1: is not a line"),
+        ('{"words": "a=b", "folder": "x"}', ":1: words must be a list"),
+        ('{"words": ["a=b"], "folder": 3}', ":1: folder must be"),
+        ('{"words": ["seed=0,1"], "folder": "x"}', ":1: asks for 2 runs"),
+    ],
+)
+def test_what_is_no_plan_is_refused_by_line(tmp_path: Path, text: str, said: str):
+    file = tmp_path / "plan.jsonl"
+    file.write_text(text)
+    with pytest.raises(UsageError) as refused:
+        plan.points(plan.read(file), file)
+    assert said in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "more", [("--index", "0"), ("--plan", "missing.jsonl"), ("--index", "0", "seed=1")]
+)
+def test_wrong_options_are_one_line(capsys: Capture, more: tuple[str, ...]):
+    code, _, err = clbench(capsys, "run", *more)
+    assert (code, err.count("\n")) == (2, 1)
+
+
+def test_each_piece_of_work_is_done_once_for_all_that_share_it(
+    monkeypatch: pytest.MonkeyPatch, words: list[str]
+):
+    """200 points of two settings: two constructions on trial, and sources are hashed once."""
+    counts = {"built": 0, "hashed": 0, "streams": 0}
+
+    def counted(name: str, function: Any) -> Any:
+        def call(*args: Any) -> Any:
+            counts[name] += 1
+            return function(*args)
+
+        return call
+
+    stream = build.check_classes
+    monkeypatch.setattr(build, "check_classes", counted("streams", stream))
+    monkeypatch.setattr(build, "source_sha256", counted("hashed", source.source_sha256))
+    monkeypatch.setattr(GradientStrategy, "__init__", counted("built", GradientStrategy.__init__))
+    planner = Planner()
+    base = [w for w in words if not w.startswith(("strategy", "seed"))]
+    for point in sweep([*base, "strategy=naive", "strategy.lr=0.1,0.01", "seed=0..99"]):
+        planner.run(point)
+    # Hashed: the strategy, the model, the scenario, and all three together.
+    assert counts == {"built": 2, "hashed": 4, "streams": 200}
+
+
+def test_a_planned_run_is_the_one_that_is_prepared_alone(words: list[str]):
+    planner = Planner()
+    for point in sweep(words):
+        planned, alone = planner.run(point), Planner().run(point)
+        assert planned.run_sha256 == alone.run_sha256
+        assert planned.config_sha256 == alone.config_sha256
+        assert planned.config.as_dict() == alone.config.as_dict()
+        assert planned.config.overrides == alone.config.overrides
+        a, b = planned.stream.draw(1), alone.stream.draw(1)
+        assert (a.keys == b.keys).all()
