@@ -41,8 +41,8 @@ def main(arguments: argparse.Namespace) -> int:
     """Render the pages; print the files that were written, or that are out of date."""
     from clbench.configure.board import find_board
     from clbench.leaderboard.pages import render
+    from clbench.leaderboard.pages.summary import summarise
     from clbench.leaderboard.rules.validate import validate
-    from clbench.leaderboard.summary import summarise
 
     root = arguments.boards or Path("leaderboards")
     if arguments.boards_named:

@@ -101,8 +101,8 @@ def _verify(
     board: Any, entry: Any, secret: bytes, arguments: argparse.Namespace
 ) -> tuple[list[Any], bool]:
     from clbench.leaderboard.reproduce.held_out import held_out
-    from clbench.leaderboard.reproduce.verification import write_verification
     from clbench.leaderboard.reproduce.verify import reproduce
+    from clbench.leaderboard.verification import write_verification
 
     def tell(line: str) -> None:
         print(line, file=sys.stderr)

@@ -74,7 +74,8 @@ def test_rewording_and_moves_of_the_engine_rename_nothing(mine: Path, old: str, 
 
 
 @pytest.mark.parametrize(
-    ("old", "new"), [("pull: float = 0.5", "pull: float = 0.6"), ("self.pull < 0", "self.pull < -1")]
+    ("old", "new"),
+    [("pull: float = 0.5", "pull: float = 0.6"), ("self.pull < 0", "self.pull < -1")],
 )
 def test_code_of_ones_own_renames(mine: Path, old: str, new: str):
     before = hash_of(f"strategy={mine}")

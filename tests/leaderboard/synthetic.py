@@ -13,8 +13,8 @@ import yaml
 
 from clbench.configure.board import Anchor, Board, Budget
 from clbench.leaderboard.entry import Entry, Meta
-from clbench.leaderboard.reproduce.verification import record_sha256
 from clbench.leaderboard.rules.findings import Finding
+from clbench.leaderboard.verification import record_sha256
 from clbench.results import metrics
 from clbench.results.record import SCHEMA, Record
 from clbench.util.hashing import sha256_of

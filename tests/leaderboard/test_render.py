@@ -25,7 +25,7 @@ from clbench.leaderboard.pages.csv import to_csv
 from clbench.leaderboard.pages.html import to_html
 from clbench.leaderboard.pages.index import index_html
 from clbench.leaderboard.pages.markdown import GENERATED, to_markdown
-from clbench.leaderboard.summary import EntryRow, SeedScore, summarise
+from clbench.leaderboard.pages.summary import EntryRow, SeedScore, summarise
 from clbench.results.tables import Interval
 from clbench.util.text import as_cell, as_html, as_json, as_markdown, clean, safe_link
 

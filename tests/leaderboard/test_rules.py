@@ -300,7 +300,7 @@ def test_a_metric_more_or_less_in_the_table_is_no_fault(
 ) -> None:
     """A metric of a package joins the columns, and may rank; it and unknown ones are no fault."""
     from clbench.leaderboard.pages import columns, html, markdown
-    from clbench.leaderboard.summary import summarise
+    from clbench.leaderboard.pages.summary import summarise
     from clbench.results import metrics
 
     kept = tuple(m for m in metrics.BUILTIN if m.name != "forgetting")

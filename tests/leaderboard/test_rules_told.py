@@ -13,9 +13,9 @@ from tiny import edit, edit_yaml, run_on
 
 from clbench.configure.board import Anchor, Board, Budget
 from clbench.leaderboard.entry import load_entry
-from clbench.leaderboard.reproduce.verification import record_sha256, write_verification
 from clbench.leaderboard.rules.validate import validate, validate_board
 from clbench.leaderboard.scores import score
+from clbench.leaderboard.verification import record_sha256, write_verification
 from clbench.util.hashing import sha256_of
 
 

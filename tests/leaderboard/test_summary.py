@@ -13,9 +13,9 @@ from synthetic import record, write_board, write_entry
 
 from clbench.configure.board import Board, load_board
 from clbench.leaderboard.entry import Meta
+from clbench.leaderboard.pages.summary import CURVE_POINTS, EntryRow, summarise
 from clbench.leaderboard.ranking import rank_ranges
 from clbench.leaderboard.rules.findings import Finding
-from clbench.leaderboard.summary import CURVE_POINTS, EntryRow, summarise
 from clbench.results.record import Record
 from clbench.results.tables import t_interval
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import synthetic
 
 from clbench.leaderboard.pages.columns import by_key
+from clbench.leaderboard.pages.summary import summarise
 from clbench.leaderboard.pages.svg import LETTER, pareto
-from clbench.leaderboard.summary import summarise
 
 TEXT = re.compile(
     r'<text class="(note|name)"[^>]*? x="([^"]+)" y="([^"]+)" text-anchor="(\w+)">([^<]+)'

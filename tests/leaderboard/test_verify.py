@@ -19,10 +19,10 @@ from clbench.configure.board import Board
 from clbench.errors import UsageError
 from clbench.leaderboard.entry import load_entry
 from clbench.leaderboard.reproduce import verify
-from clbench.leaderboard.reproduce.verification import is_current, write_verification
 from clbench.leaderboard.reproduce.verify import compare, compare_rows, reproduce
 from clbench.leaderboard.rules.validate import validate
 from clbench.leaderboard.submit import submit
+from clbench.leaderboard.verification import is_current, write_verification
 
 HIDING = '''
 """Remembers beside its state: how many experiences there were."""

@@ -5,13 +5,16 @@ from __future__ import annotations
 import dataclasses
 import io
 from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from clbench.data.synbols.generator import Generator
 from clbench.data.synbols.spec import PRESETS
 from clbench.errors import UsageError
-from clbench.stream import Stream
+
+if TYPE_CHECKING:
+    from clbench.stream import Stream
 
 GAP = 2
 LABEL_HEIGHT = 14

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 
 from clbench.configure.board import Board
-from clbench.leaderboard.summary import EntryRow
+from clbench.leaderboard.pages.summary import EntryRow
 from clbench.results import metrics, tables
 from clbench.results.tables import Column, Interval
 

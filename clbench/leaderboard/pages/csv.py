@@ -7,7 +7,7 @@ import io
 from collections.abc import Sequence
 
 from clbench.configure.board import Board
-from clbench.leaderboard.summary import EntryRow
+from clbench.leaderboard.pages.summary import EntryRow
 from clbench.results.tables import Interval, columns_of
 from clbench.util.text import as_cell, safe_link
 

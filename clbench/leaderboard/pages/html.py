@@ -10,7 +10,7 @@ from clbench.leaderboard.pages import columns, svg
 from clbench.leaderboard.pages.columns import COSTS, by_key
 from clbench.leaderboard.pages.page import as_html_block, document, group
 from clbench.leaderboard.pages.panels import panel, tier_tag
-from clbench.leaderboard.summary import EntryRow
+from clbench.leaderboard.pages.summary import EntryRow
 from clbench.results.tables import Column
 from clbench.util.text import as_html, as_json, clean
 

@@ -10,7 +10,7 @@ from clbench.leaderboard.pages import columns
 from clbench.leaderboard.pages.markdown import FEWEST_BOARDS, NO_OVERALL
 from clbench.leaderboard.pages.page import document, group
 from clbench.leaderboard.pages.panels import tier_tag
-from clbench.leaderboard.summary import EntryRow
+from clbench.leaderboard.pages.summary import EntryRow
 from clbench.util.text import as_html
 
 

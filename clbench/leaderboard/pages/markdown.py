@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from clbench.configure.board import Board
 from clbench.leaderboard.pages import columns
 from clbench.leaderboard.pages.columns import COSTS, by_key
-from clbench.leaderboard.summary import EntryRow
+from clbench.leaderboard.pages.summary import EntryRow
 from clbench.results.tables import Column
 from clbench.util.text import as_markdown, safe_link
 

@@ -9,7 +9,7 @@ from clbench.configure.board import Board
 from clbench.leaderboard.entry import TIERS
 from clbench.leaderboard.pages import columns
 from clbench.leaderboard.pages.columns import with_interval
-from clbench.leaderboard.summary import EntryRow
+from clbench.leaderboard.pages.summary import EntryRow
 from clbench.results.tables import Column, Interval
 from clbench.results.tables import columns as all_columns
 from clbench.util.text import as_html, safe_link

@@ -10,7 +10,7 @@ from clbench.leaderboard.pages.csv import to_csv
 from clbench.leaderboard.pages.html import to_html
 from clbench.leaderboard.pages.index import index_html
 from clbench.leaderboard.pages.markdown import index_markdown, to_markdown
-from clbench.leaderboard.summary import EntryRow, Validate, summarise
+from clbench.leaderboard.pages.summary import EntryRow, Validate, summarise
 from clbench.results.record import write_atomically
 
 

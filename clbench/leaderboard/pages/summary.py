@@ -13,9 +13,9 @@ import numpy as np
 from clbench.configure.board import Board
 from clbench.leaderboard.entry import TIERS, Entry, iter_entries
 from clbench.leaderboard.ranking import pareto_front, rank_ranges
-from clbench.leaderboard.reproduce.verification import is_current
 from clbench.leaderboard.rules.findings import Finding
 from clbench.leaderboard.scores import score_run
+from clbench.leaderboard.verification import is_current
 from clbench.results.record import Record
 from clbench.results.tables import Interval, columns, t_interval
 from clbench.util.text import clean

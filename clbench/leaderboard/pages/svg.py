@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from clbench.leaderboard.pages.columns import number
-from clbench.leaderboard.summary import EntryRow, SeedScore
+from clbench.leaderboard.pages.summary import EntryRow, SeedScore
 from clbench.results.tables import Column
 from clbench.util.text import as_html
 

@@ -10,9 +10,9 @@ from typing import Any
 from clbench.configure.board import Board
 from clbench.engine.schedule import evaluations
 from clbench.leaderboard.entry import Entry
-from clbench.leaderboard.reproduce.verification import is_current
 from clbench.leaderboard.rules.findings import Finding, error, place, review, run_place, warning
 from clbench.leaderboard.scores import score
+from clbench.leaderboard.verification import is_current
 from clbench.results import metrics
 from clbench.results.record import Record
 

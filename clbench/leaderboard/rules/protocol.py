@@ -8,9 +8,9 @@ from typing import Any
 from clbench.configure import settings_after_freeze
 from clbench.configure.board import Board
 from clbench.leaderboard.entry import Entry
-from clbench.leaderboard.reproduce.verification import is_current
 from clbench.leaderboard.rules.findings import Finding, error, place, run_place, warning
 from clbench.leaderboard.rules.sources import config_sha256, own_sha256, tree_sha256
+from clbench.leaderboard.verification import is_current
 from clbench.results.record import Record
 
 SHOWN = 5
