@@ -11,10 +11,11 @@ import pytest
 from small import go, points, record_of, run
 from test_diagnostics import ALL
 from test_harness import SCOLE
-from test_tracking import scalars
 from torch import Tensor, nn
+from trackers.telling import scalars
 
 from clbench.configure.config import DIAGNOSTICS, resolve
+from clbench.configure.trackers import Chosen
 from clbench.engine.diagnostics import (
     Probe,
     check_network,
@@ -22,6 +23,7 @@ from clbench.engine.diagnostics import (
 from clbench.engine.execute import Options, run_all
 from clbench.engine.execute import record_of as recorded
 from clbench.errors import UsageError
+from clbench.plugins.registry import find
 from clbench.results import record_schema
 from clbench.strategy import GradientStrategy, Strategy
 
@@ -136,7 +138,8 @@ def test_the_record_and_tensorboard_have_them(tmp_path: Path, npz: Path):
     import json
 
     words = ("strategy=naive", *SCOLE, "diagnostics=[],all")
-    options = Options(out=tmp_path / "runs", quiet=True)
+    curves = Chosen(find("tracker", "tensorboard"))
+    options = Options(out=tmp_path / "runs", quiet=True, trackers=(curves,))
     off, on = list(run_all(points(*words, npz=npz), options))
     assert off.folder != on.folder
     plain, record = recorded(off), recorded(on)
