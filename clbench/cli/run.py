@@ -19,7 +19,8 @@ EXAMPLES = """examples:
 
 Groups: scenario, strategy, data, encoder, model (clbench list); settings: clbench show strategy=ewc.
 A comma sweeps, 0..4 is an inclusive range, NAME.setting=... addresses one arm of a sweep.
-tracker=tensorboard,csv writes both of a run and is no sweep; tracker=none writes neither.
+tracker=tensorboard,csv gives every run both trackers and does not sweep;
+tracker=none gives none (see clbench list trackers).
 Precedence: defaults < the scenario's recommendation < --config file < command line."""
 
 
