@@ -16,6 +16,8 @@ EXAMPLES = """examples:
   clbench check scenario=mine.py
   clbench check strategy=ewc
   clbench check strategy=avalanche:EWC strategy.ewc_lambda=1"""
+WITH_SETTINGS = ("strategy.", "tracker.")
+"""Groups whose plug-ins may be checked with other settings than their defaults."""
 
 
 def add(commands: Any) -> None:
@@ -42,9 +44,12 @@ def main(arguments: argparse.Namespace) -> int:
     """Print each check as it ends; return 1 if any fails."""
     from clbench.checks import check
 
-    given = tuple(_setting(word) for word in arguments.what if word.startswith("strategy."))
-    words = [word for word in arguments.what if not word.startswith("strategy.")]
-    targets = [replace(plugin, given=given) for plugin in map(_find, words)]
+    words = [word for word in arguments.what if not word.startswith(WITH_SETTINGS)]
+    given = [_setting(word) for word in arguments.what if word.startswith(WITH_SETTINGS)]
+    targets = [
+        replace(plugin, given=tuple((name, v) for group, name, v in given if group == plugin.group))
+        for plugin in map(_find, words)
+    ]
     found, failed = [], 0
     for plugin in targets:
         for finding in check(plugin):
@@ -68,12 +73,13 @@ def main(arguments: argparse.Namespace) -> int:
     return 1 if failed else 0
 
 
-def _setting(word: str) -> tuple[str, str]:
-    """Split ``strategy.setting=value`` into the setting and its value."""
-    name, equals, value = word.removeprefix("strategy.").partition("=")
+def _setting(word: str) -> tuple[str, str, str]:
+    """Split ``strategy.setting=value`` into the group, the setting and its value."""
+    group, _, setting = word.partition(".")
+    name, equals, value = setting.partition("=")
     if not equals:
-        raise UsageError(f"expected strategy.setting=value, got {word!r}")
-    return name, value
+        raise UsageError(f"expected {group}.setting=value, got {word!r}")
+    return group, name, value
 
 
 def _find(word: str) -> Plugin:

@@ -24,7 +24,8 @@ Groups: scenario, strategy, data, encoder, model (see clbench list).
 Settings of a plug-in: clbench show strategy=ewc.
 A comma separates values of a sweep; 0..4 is an inclusive range;
 NAME.setting=... sets one arm of a sweep only.
-tracker=tensorboard,csv writes both of each run and is no sweep.
+tracker=tensorboard,csv gives every run both trackers and does not sweep;
+tracker=none gives none (see clbench list trackers).
 Precedence, lowest first: defaults, the scenario's recommendations,
 --config FILE, the command line."""
 

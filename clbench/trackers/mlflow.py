@@ -83,15 +83,15 @@ class MLflow(Tracker):
         from mlflow.exceptions import MlflowException
 
         name = self.config.experiment
-        for _ in range(2):  # another run may create it between the question and the answer
-            found = self.client.get_experiment_by_name(name)
-            if found is not None:
-                return str(found.experiment_id)
+        found = self.client.get_experiment_by_name(name)
+        if found is None:
             try:
                 return str(self.client.create_experiment(name))
-            except MlflowException:
-                continue
-        return str(self.client.create_experiment(name))
+            except MlflowException:  # another run has just created it
+                found = self.client.get_experiment_by_name(name)
+                if found is None:
+                    raise
+        return str(found.experiment_id)
 
     def _log(self, values: dict[str, float], step: int) -> None:
         from mlflow.entities import Metric

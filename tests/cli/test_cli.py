@@ -14,7 +14,7 @@ from clbench.plugins import registry
 from clbench.results import metrics
 
 COMMANDS = [command.__name__.rpartition(".")[2] for command in cli.COMMANDS]
-PLUGINS = [p for group in registry.GROUPS for p in registry.plugins(group).values()]
+PLUGINS = [p for group in registry.FOLDERS for p in registry.plugins(group).values()]
 Capture = pytest.CaptureFixture[str]
 
 
@@ -83,7 +83,8 @@ def test_list_as_json(capsys: Capture):
     code, out, _ = clbench(capsys, "list", "--json")
     found = json.loads(out)
     assert code == 0
-    assert list(found) == ["scenarios", "strategies", "data", "encoders", "models", "metrics"]
+    kinds = ["scenarios", "strategies", "data", "encoders", "models", "trackers", "metrics"]
+    assert list(found) == kinds
     assert set(found["strategies"]) == set(registry.plugins("strategy"))
 
 

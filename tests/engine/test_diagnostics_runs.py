@@ -8,14 +8,15 @@ from typing import Any
 
 import numpy as np
 import pytest
-from events import scalars
 from small import go, points, record_of, run
 from test_diagnostics import ALL
 from test_harness import SCOLE
 from torch import Tensor, nn
+from trackers.telling import scalars
 
 from clbench.configure.common import DIAGNOSTICS
 from clbench.configure.config import resolve
+from clbench.configure.trackers import Chosen
 from clbench.engine.diagnostics import (
     Probe,
     check_network,
@@ -23,6 +24,7 @@ from clbench.engine.diagnostics import (
 from clbench.engine.execute import Options
 from clbench.engine.execute import record_of as recorded
 from clbench.errors import UsageError
+from clbench.plugins.registry import find
 from clbench.results import record_schema
 from clbench.strategy import GradientStrategy, Strategy
 from clbench.sweeps.local import run_all
@@ -138,7 +140,8 @@ def test_the_record_and_tensorboard_have_them(tmp_path: Path, npz: Path):
     import json
 
     words = ("strategy=naive", *SCOLE, "diagnostics=[],all")
-    options = Options(out=tmp_path / "runs", quiet=True)
+    curves = Chosen(find("tracker", "tensorboard"))
+    options = Options(out=tmp_path / "runs", quiet=True, trackers=(curves,))
     off, on = list(run_all(points(*words, npz=npz), options))
     assert off.folder != on.folder
     plain, record = recorded(off), recorded(on)

@@ -11,7 +11,7 @@ import pytest
 from clbench.errors import UsageError
 from clbench.plugins import registry
 
-GROUPS = ("scenario", "strategy", "data", "encoder", "model")
+GROUPS = ("scenario", "strategy", "data", "encoder", "model", "tracker")
 GOOD = '''"""One line on it.
 
 More of it.

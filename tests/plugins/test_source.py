@@ -97,9 +97,7 @@ def test_comments_docstrings_and_layout_do_not_count(engine: Path):
     edit(path, '"""Elastic Weight Consolidation', '"""Rubber Weight Consolidation')
     edit(path, '"""Estimator of the Fisher diagonal;', '"""How the Fisher is found;')
     edit(path, "self.importance.add_(new)", "self.importance.add_(  # a comment\n    new\n)")
-    edit(
-        engine / "clbench" / "nets" / "optim.py", '"""The optimizer under', '"""An optimizer under'
-    )
+    edit(engine / "clbench" / "nets" / "optim.py", '"""The optimizer of', '"""An optimizer of')
     assert source_sha256(path) == before
 
 

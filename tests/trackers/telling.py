@@ -26,3 +26,12 @@ def report(of: Evaluation, experiences: int | None = None) -> Progress:
     """A new evaluation or, with a later experience, one that was reported before."""
     at = of.experiences if experiences is None else experiences
     return Progress(at, 10, at, 5 * at, of, experiences is None)
+
+
+def scalars(folder: Path, name: str) -> list[tuple[int, float]]:
+    """A curve that TensorBoard reads in a folder."""
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    events = EventAccumulator(str(folder))
+    events.Reload()
+    return [(e.step, e.value) for e in events.Scalars(name)]

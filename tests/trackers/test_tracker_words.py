@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cli.commands import clbench as command
-from cli.commands import tiny
+from commands import clbench as command
+from commands import tiny
 from hypothesis import given
 from hypothesis import strategies as st
 from small import write_npz
