@@ -17,14 +17,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from clbench import seeding
+from clbench import Pool, Scenario, Stream, Task, UsageError, seeding
 from clbench.data.corruptions import KINDS
-from clbench.data.pool import Pool
 from clbench.data.transforms import Corrupt, Permute, Rotate, Transform
-from clbench.errors import UsageError
-from clbench.scenario import Scenario, at_least
+from clbench.scenario import at_least
 from clbench.seeding import Axis
-from clbench.stream import Stream, Task
 
 
 @dataclass(frozen=True)

@@ -27,13 +27,10 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
-from clbench import seeding
-from clbench.data.pool import Pool
-from clbench.errors import UsageError
+from clbench import Pool, Scenario, Stream, Task, UsageError, seeding
 from clbench.plugins.registry import find
-from clbench.scenario import Scenario, at_least
+from clbench.scenario import at_least
 from clbench.seeding import Axis
-from clbench.stream import Stream, Task
 
 ORDERS = {
     4: ((0, 1, 2, 3), (2, 3, 0, 1), (3, 2, 1, 0), (3, 0, 1, 2)),

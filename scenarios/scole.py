@@ -23,14 +23,11 @@ from typing import Literal
 
 import numpy as np
 
-from clbench import seeding
+from clbench import Pool, Scenario, Stream, Task, UsageError, seeding
 from clbench.data.corruptions import DETERMINISTIC, KINDS
-from clbench.data.pool import Pool
 from clbench.data.transforms import Corrupt
-from clbench.errors import UsageError
-from clbench.scenario import Scenario, at_least
+from clbench.scenario import at_least
 from clbench.seeding import Axis
-from clbench.stream import Stream, Task
 
 
 @dataclass(frozen=True)

@@ -24,13 +24,11 @@ from typing import Literal
 import numpy as np
 import torch
 
-from clbench import seeding
-from clbench.data.pool import Pool
+from clbench import Pool, Scenario, Stream, Task, UsageError, seeding
 from clbench.data.transforms import Mark
-from clbench.errors import UsageError
-from clbench.scenario import Scenario, at_least, tied
+from clbench.scenario import at_least, tied
 from clbench.seeding import Axis
-from clbench.stream import PROBED_DOMAINS, Stream, Task
+from clbench.stream import PROBED_DOMAINS
 
 
 @dataclass(frozen=True)

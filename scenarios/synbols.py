@@ -27,16 +27,14 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
-from clbench import seeding
-from clbench.data.pool import Pool
+from clbench import Pool, Scenario, Stream, Task, UsageError, seeding
 from clbench.data.synbols.both_labels import BothLabels
 from clbench.data.synbols.drifts import DRIFTS, Drifting, Named, drifting
 from clbench.data.synbols.pool import SynbolsPool
 from clbench.data.synbols.redraw import Redraw
-from clbench.errors import UsageError
-from clbench.scenario import Scenario, at_least, split_classes, tied
+from clbench.scenario import at_least, split_classes, tied
 from clbench.seeding import Axis
-from clbench.stream import PROBED_DOMAINS, Stream, Task
+from clbench.stream import PROBED_DOMAINS
 
 FEWEST_ON_A_LINE = 5
 

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from clbench.data.pool import Pool
-from clbench.scenario import Scenario, at_least, split_classes
-from clbench.stream import Stream
+from clbench import Pool, Scenario, Stream
+from clbench.scenario import at_least, split_classes
 
 
 @dataclass(frozen=True)

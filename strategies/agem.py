@@ -14,9 +14,8 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from clbench import Batch, ReplayStrategy
 from clbench.data.augment import augment
-from clbench.replay import ReplayStrategy
-from clbench.strategy import Batch
 
 
 class AGEM(ReplayStrategy):

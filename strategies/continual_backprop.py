@@ -32,10 +32,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from clbench.errors import UsageError
+from clbench import Batch, GradientStrategy, StreamInfo, TaskData, UsageError
 from clbench.nets.optim import SHAPE_AWARE
-from clbench.strategy import Batch, GradientStrategy, StreamInfo
-from clbench.stream import TaskData
 
 
 class ContinualBackprop(GradientStrategy):

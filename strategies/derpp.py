@@ -16,9 +16,8 @@ from dataclasses import dataclass
 import torch.nn.functional as F
 from torch import Tensor
 
+from clbench import Batch, UsageError
 from clbench.dark import DarkReplay
-from clbench.errors import UsageError
-from clbench.strategy import Batch
 
 
 class DERpp(DarkReplay):

@@ -28,10 +28,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from clbench.errors import UsageError
+from clbench import Batch, GradientStrategy, StreamInfo, TaskData, UsageError
 from clbench.latents import check_at_least, vectors, width
-from clbench.strategy import Batch, GradientStrategy, StreamInfo
-from clbench.stream import TaskData
 
 
 class Bottleneck(nn.Module):

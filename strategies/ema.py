@@ -28,10 +28,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from clbench.errors import UsageError
+from clbench import Batch, GradientStrategy, StreamInfo, TaskData, UsageError
 from clbench.nets.optim import FlatWeights
-from clbench.strategy import Batch, GradientStrategy, StreamInfo
-from clbench.stream import TaskData
 
 
 class EMA(GradientStrategy):

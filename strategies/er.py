@@ -12,7 +12,7 @@ tasks outnumber slots: then it holds one sample each of a uniform sample of task
 
 from __future__ import annotations
 
-from clbench.replay import ReplayStrategy
+from clbench import ReplayStrategy
 
 
 class ER(ReplayStrategy):

@@ -19,8 +19,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from clbench.replay import ReplayStrategy, n_new
-from clbench.strategy import Batch, StreamInfo
+from clbench import Batch, ReplayStrategy, StreamInfo
+from clbench.replay import n_new
 
 
 class ERACE(ReplayStrategy):

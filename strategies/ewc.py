@@ -31,12 +31,10 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from clbench.errors import UsageError
+from clbench import QuadraticStrategy, StreamInfo, TaskData, UsageError
 from clbench.fisher import anchored
 from clbench.nets import parameters, weights
-from clbench.quadratic import QuadraticStrategy, refuse_single_mask, task_fisher
-from clbench.strategy import StreamInfo
-from clbench.stream import TaskData
+from clbench.quadratic import refuse_single_mask, task_fisher
 
 
 class EWC(QuadraticStrategy):

@@ -19,10 +19,9 @@ from typing import Literal
 import torch
 from torch import nn
 
+from clbench import GradientStrategy, StreamInfo, TaskData
 from clbench.data.augment import augment
 from clbench.replay import MemoryConfig, build_memory
-from clbench.strategy import GradientStrategy, StreamInfo
-from clbench.stream import TaskData
 
 
 class GDumb(GradientStrategy):

@@ -23,11 +23,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from clbench.errors import UsageError
+from clbench import Batch, GradientStrategy, StreamInfo, TaskData, UsageError
 from clbench.memory.vae import VAE
 from clbench.replay import mix, n_new
-from clbench.strategy import Batch, GradientStrategy, StreamInfo
-from clbench.stream import TaskData
 
 
 class GenerativeReplay(GradientStrategy):

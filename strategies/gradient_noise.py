@@ -20,9 +20,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from clbench.errors import UsageError
-from clbench.strategy import Batch, GradientStrategy, StreamInfo
-from clbench.stream import TaskData
+from clbench import Batch, GradientStrategy, StreamInfo, TaskData, UsageError
 
 
 class GradientNoise(GradientStrategy):

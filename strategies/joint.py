@@ -15,9 +15,8 @@ from typing import Literal
 import torch
 from torch import nn
 
+from clbench import GradientStrategy, StreamInfo, TaskData
 from clbench.memory.store import SampleStore
-from clbench.strategy import GradientStrategy, StreamInfo
-from clbench.stream import TaskData
 
 
 class Joint(GradientStrategy):

@@ -41,11 +41,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from clbench.errors import UsageError
+from clbench import Batch, GradientStrategy, StreamInfo, TaskData, UsageError
 from clbench.memory.kanerva import KanervaMemory, rows_within
 from clbench.replay import SizeConfig
-from clbench.strategy import Batch, GradientStrategy, StreamInfo
-from clbench.stream import TaskData
 
 DEFAULT_ROWS = 256
 OF_REPLAY = (

@@ -20,12 +20,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from clbench.errors import UsageError
+from clbench import Strategy, StreamInfo, TaskData, UsageError
 from clbench.latents import check_at_least, squared_distances, vectors
 from clbench.memory.buffer import SampleMemory, slot_bytes, slot_layout
 from clbench.memory.policies import balanced, priorities
-from clbench.strategy import Strategy, StreamInfo
-from clbench.stream import TaskData
 
 POLICY = "class_balanced"
 

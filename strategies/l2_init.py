@@ -20,8 +20,7 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from clbench.errors import UsageError
-from clbench.strategy import Batch, GradientStrategy, StreamInfo
+from clbench import Batch, GradientStrategy, StreamInfo, UsageError
 
 
 class L2Init(GradientStrategy):

@@ -32,9 +32,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from clbench.errors import UsageError
-from clbench.strategy import Batch, GradientStrategy, StreamInfo
-from clbench.stream import TaskData
+from clbench import Batch, GradientStrategy, StreamInfo, TaskData, UsageError
 
 
 class LwF(GradientStrategy):

@@ -30,11 +30,10 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from clbench.errors import UsageError
+from clbench import QuadraticStrategy, TaskData, UsageError
 from clbench.fisher.estimators import INPUTS_AT_ONCE
 from clbench.fisher.layers import Seeds, summed_gradients
-from clbench.quadratic import QuadraticStrategy, refuse_single_mask, task_logits
-from clbench.stream import TaskData
+from clbench.quadratic import refuse_single_mask, task_logits
 
 
 class MAS(QuadraticStrategy):

@@ -20,9 +20,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from clbench.errors import UsageError
-from clbench.replay import ReplayStrategy
-from clbench.strategy import Batch
+from clbench import Batch, ReplayStrategy, UsageError
 
 
 class MIR(ReplayStrategy):

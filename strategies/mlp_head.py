@@ -26,11 +26,10 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
+from clbench import GradientStrategy, StreamInfo, TaskData
 from clbench.latents import check_at_least
 from clbench.memory.buffer import SampleMemory, slot_layout
 from clbench.memory.policies import POLICIES, Candidates, class_balanced, rank_within
-from clbench.strategy import GradientStrategy, StreamInfo
-from clbench.stream import TaskData
 
 
 def at_most(per_class: int, candidates: Candidates) -> Tensor:

@@ -6,7 +6,7 @@ whose accuracy on the whole world rises although every task forgets.
 
 from __future__ import annotations
 
-from clbench.strategy import GradientStrategy
+from clbench import GradientStrategy
 
 
 class Naive(GradientStrategy):

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from clbench import Strategy, StreamInfo, TaskData
 from clbench.latents import (
     ClassMeans,
     among_seen,
@@ -26,8 +27,6 @@ from clbench.latents import (
     vectors,
     width,
 )
-from clbench.strategy import Strategy, StreamInfo
-from clbench.stream import TaskData
 
 
 class Nmc(Strategy):

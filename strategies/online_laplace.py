@@ -36,10 +36,8 @@ from typing import Any, Literal
 
 from torch import nn
 
-from clbench.errors import UsageError
-from clbench.quadratic import QuadraticStrategy, refuse_single_mask, task_fisher
-from clbench.strategy import StreamInfo
-from clbench.stream import TaskData
+from clbench import QuadraticStrategy, StreamInfo, TaskData, UsageError
+from clbench.quadratic import refuse_single_mask, task_fisher
 
 
 class OnlineLaplace(QuadraticStrategy):

@@ -24,10 +24,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from clbench.errors import UsageError
+from clbench import Strategy, StreamInfo, TaskData, UsageError
 from clbench.latents import among_seen, batches, check_at_least, solve_ridge, vectors, width
-from clbench.strategy import Strategy, StreamInfo
-from clbench.stream import TaskData
 
 
 class Ridge(Strategy):

@@ -34,10 +34,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from clbench.errors import UsageError
-from clbench.quadratic import QuadraticStrategy
-from clbench.strategy import Batch, StreamInfo
-from clbench.stream import TaskData
+from clbench import Batch, QuadraticStrategy, StreamInfo, TaskData, UsageError
 
 
 class RWalk(QuadraticStrategy):

@@ -16,8 +16,7 @@ from dataclasses import dataclass
 
 import torch
 
-from clbench.errors import UsageError
-from clbench.strategy import Batch, GradientStrategy
+from clbench import Batch, GradientStrategy, UsageError
 
 
 class SAM(GradientStrategy):

@@ -27,12 +27,10 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from clbench.errors import UsageError
+from clbench import GradientStrategy, StreamInfo, TaskData, UsageError
 from clbench.memory.buffer import slot_bytes, slot_layout
 from clbench.memory.policies import rank_within
 from clbench.replay import MemoryConfig, memory_slots, stored_dtype
-from clbench.strategy import GradientStrategy, StreamInfo
-from clbench.stream import TaskData
 
 PLACES = 200
 """Stored samples of a class where no size is set."""

@@ -25,9 +25,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from clbench.errors import UsageError
-from clbench.strategy import Batch, GradientStrategy
-from clbench.stream import TaskData
+from clbench import Batch, GradientStrategy, TaskData, UsageError
 
 
 class ShrinkAndPerturb(GradientStrategy):

@@ -31,7 +31,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from clbench.errors import UsageError
+from clbench import Strategy, StreamInfo, TaskData, UsageError
 from clbench.latents import (
     ClassMeans,
     among_seen,
@@ -42,8 +42,6 @@ from clbench.latents import (
     width,
 )
 from clbench.memory.policies import rank_within
-from clbench.strategy import Strategy, StreamInfo
-from clbench.stream import TaskData
 
 AT_ONCE = 1 << 18
 """Entries of the small matrices that are made at once, for small operations are slow ones."""

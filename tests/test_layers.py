@@ -10,7 +10,9 @@ import pytest
 
 ROOT = Path(__file__).parents[1] / "clbench"
 ORDER = (
+    "clbench",
     "errors",
+    "settings",
     "util",
     "seeding",
     "plugins",
@@ -46,7 +48,6 @@ ORDER = (
     "checks",
     "cli",
     "api",
-    "clbench",
     "__main__",
 )
 """Top-level modules and packages of ``clbench``, and rooms of their own, the lowest first."""

@@ -66,7 +66,8 @@ def main(arguments: argparse.Namespace) -> int:
     for word, (doc, prefix, settings) in shown.items():
         print(word, *([doc] if doc else []), sep="\n\n", end="\n\n")
         for setting in settings:
-            print(f"  {prefix}{setting.name}={_typed(setting.default)}   ({_kind(setting.type)})")
+            kind = ", ".join(word for word in (setting.type, setting.bound) if word)
+            print(f"  {prefix}{setting.name}={_typed(setting.default)}   ({kind})")
             print(textwrap.indent(textwrap.fill(setting.help, 88), "      "))
         print()
     return 0

@@ -8,9 +8,8 @@ from pathlib import Path
 
 from torch import Tensor, nn
 
-from clbench.encoder import Encoder
+from clbench import Encoder, UsageError
 from clbench.encoders._lite0 import check_lite0, lite0, network
-from clbench.errors import UsageError
 from clbench.plugins.registry import find
 
 LITE0 = "efficientnet_lite0"

@@ -8,9 +8,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from clbench import UsageError
 from clbench.encoder import require
 from clbench.encoders._images import ImageInput
-from clbench.errors import UsageError
 
 CODE_PACKAGE = "efficientnet-lite-pytorch"
 N_BLOCKS = 16

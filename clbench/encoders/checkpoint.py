@@ -14,8 +14,8 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
+from clbench import UsageError
 from clbench.encoders._headless import Headless
-from clbench.errors import UsageError
 
 
 @dataclass(frozen=True)

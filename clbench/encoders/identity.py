@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from clbench.encoder import Encoder
+from clbench import Encoder
 from clbench.model import ToFloat
 
 

@@ -14,9 +14,9 @@ from typing import Any, ClassVar
 import torch
 from torch import nn
 
-from clbench.encoder import Encoder, require
+from clbench import Encoder, UsageError
+from clbench.encoder import require
 from clbench.encoders._images import ImageInput
-from clbench.errors import UsageError
 
 CLASSIFIERS = ("fc", "classifier", "heads", "head")
 """torchvision's names of the layers after the pooled features."""

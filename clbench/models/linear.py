@@ -8,7 +8,8 @@ from typing import Literal
 
 from torch import nn
 
-from clbench.model import Model, ToFloat
+from clbench import Model
+from clbench.model import ToFloat
 from clbench.nets.head import build_head
 
 

@@ -9,8 +9,8 @@ from typing import Literal
 
 from torch import nn
 
-from clbench.errors import UsageError
-from clbench.model import Model, ToFloat
+from clbench import Model, UsageError
+from clbench.model import ToFloat
 from clbench.nets.head import build_head
 
 

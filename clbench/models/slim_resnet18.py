@@ -14,7 +14,8 @@ from typing import Literal
 
 from torch import Tensor, nn
 
-from clbench.model import Model, ToFloat
+from clbench import Model
+from clbench.model import ToFloat
 from clbench.nets.head import build_head
 from clbench.nets.images import ChannelsLastImage, image_shape
 

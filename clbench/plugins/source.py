@@ -9,6 +9,8 @@ from functools import cache
 from pathlib import Path
 from typing import NamedTuple, TypeGuard
 
+import clbench
+from clbench import settings as bounds
 from clbench.plugins.values import parse, written
 
 PACKAGE = Path(__file__).parents[1]
@@ -28,6 +30,8 @@ class Setting(NamedTuple):
     type: str
     default: str
     help: str
+    bound: str = ""
+    """The values it takes, where that is declared: ``positive``, ``at least 1``, ``in [0, 1]``."""
 
 
 def settings(path: Path) -> list[Setting]:
@@ -55,22 +59,41 @@ def _fields(node: ast.ClassDef, path: Path) -> list[Setting]:
     for statement, after in zip(body, [*body[1:], None], strict=True):
         if not isinstance(statement, ast.AnnAssign) or not isinstance(statement.target, ast.Name):
             continue
-        kind = ast.unparse(statement.annotation)
+        kind, bound = _kind(statement.annotation)
         if kind.startswith("ClassVar") or statement.value is None:
             continue
         text = ""
         if isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant):
             text = " ".join(str(after.value.value).split())
         name = statement.target.id
-        found[name] = Setting(name, kind, written(statement.value, path, module_path), text)
+        found[name] = Setting(name, kind, written(statement.value, path, module_path), text, bound)
     return list(found.values())
 
 
-def _default(value: ast.expr) -> ast.expr:
-    """The default in ``field(default=..., metadata=...)``, or the value itself."""
-    if isinstance(value, ast.Call) and ast.unparse(value.func) in ("field", "dataclasses.field"):
-        return next((k.value for k in value.keywords if k.arg == "default"), value)
-    return value
+def _kind(annotation: ast.expr) -> tuple[str, str]:
+    """A setting's type without ``Annotated``, and the bound that ``Annotated`` gives it."""
+    if not isinstance(annotation, ast.Subscript) or ast.unparse(annotation.value) != "Annotated":
+        return ast.unparse(annotation), ""
+    assert isinstance(annotation.slice, ast.Tuple)
+    kind, *extras = annotation.slice.elts
+    found = (_bound(extra) for extra in extras)
+    return ast.unparse(kind), " ".join(bound for bound in found if bound)
+
+
+def _bound(node: ast.expr) -> str:
+    """A bound of ``clbench.settings`` in words; nothing for whatever else stands there."""
+    call = node if isinstance(node, ast.Call) else None
+    name = ast.unparse(call.func if call else node)
+    made = getattr(bounds, name, None)
+    try:
+        if call and isinstance(made, type) and issubclass(made, bounds.Within):
+            made = made(
+                *(ast.literal_eval(argument) for argument in call.args),
+                **{word.arg: ast.literal_eval(word.value) for word in call.keywords if word.arg},
+            )
+    except (TypeError, ValueError):
+        return ""
+    return str(made) if isinstance(made, bounds.Within) else ""
 
 
 def _locate(name: str, path: Path) -> tuple[ast.ClassDef, Path] | None:
@@ -83,9 +106,14 @@ def _locate(name: str, path: Path) -> tuple[ast.ClassDef, Path] | None:
             continue
         for alias in node.names:
             if (alias.asname or alias.name) == name:
-                target = module_path(node.module or "")
+                target = module_path(_home(node.module or "", alias.name))
                 return _locate(alias.name, target) if target else None
     return None
+
+
+def _home(module: str, name: str) -> str:
+    """The module that a name comes from: ``from clbench import x`` may mean another one."""
+    return clbench.HOMES.get(name, module) if module == "clbench" else module
 
 
 def module_path(module: str) -> Path | None:
@@ -117,7 +145,7 @@ def source_sha256(*paths: Path) -> dict[str, str]:
             continue
         digest, imported = _digest(file.read_bytes())
         (own if is_plugin else engine)[file] = digest
-        # ``from clbench import x`` uses x, not all that the package's front door opens on.
+        # ``from clbench import x`` uses the module of x, not all that the package can import.
         used = [name for name in imported if name != "clbench"]
         found = ((module_path(name), name.startswith(PLUGINS)) for name in used)
         todo.extend((path, plugin) for path, plugin in found if path is not None)
@@ -227,6 +255,7 @@ def _digest(source: bytes) -> tuple[str, tuple[str, ...]]:
             names += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
             names += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+            names += [_home(node.module, alias.name) for alias in node.names]
     _drop_docstrings(tree)
     # As source text: what ast.dump writes differs from one Python to the next.
     return hashlib.sha256(ast.unparse(tree).encode()).hexdigest(), tuple(names)

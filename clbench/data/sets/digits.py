@@ -10,8 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from clbench.data.dataset import DataSet
-from clbench.data.pool import Arrays
+from clbench import Arrays, DataSet
 from clbench.data.splits import split_every
 
 

@@ -13,11 +13,9 @@ from typing import Literal
 
 import numpy as np
 
-from clbench.data.dataset import DataSet
+from clbench import Arrays, DataSet, UsageError
 from clbench.data.files import require_path
-from clbench.data.pool import Arrays
 from clbench.data.shapes import suited_model
-from clbench.errors import UsageError
 
 SUFFIXES = {".png", ".jpg", ".jpeg"}
 EIGHT_BIT_MODES = {"1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr"}

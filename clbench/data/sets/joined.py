@@ -11,9 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from clbench.data.dataset import DataSet
-from clbench.data.pool import Arrays
-from clbench.errors import UsageError
+from clbench import Arrays, DataSet, UsageError
 from clbench.plugins.registry import find
 
 SELF = "joined"

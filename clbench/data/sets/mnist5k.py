@@ -11,8 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from clbench.data.dataset import DataSet
-from clbench.data.pool import Arrays
+from clbench import Arrays, DataSet
 from clbench.data.splits import split_every
 
 

@@ -12,11 +12,9 @@ from pathlib import Path
 
 import numpy as np
 
-from clbench.data.dataset import DataSet
+from clbench import Arrays, DataSet, UsageError
 from clbench.data.files import require_path
-from clbench.data.pool import Arrays
 from clbench.data.shapes import suited_model
-from clbench.errors import UsageError
 
 KEYS = ("train_x", "train_y", "test_x", "test_y")
 

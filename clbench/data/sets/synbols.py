@@ -18,14 +18,13 @@ from typing import Literal
 import numpy as np
 import torch
 
-from clbench.data.dataset import DataSet
-from clbench.data.pool import Arrays, Split
+from clbench import Arrays, DataSet, UsageError
+from clbench.data.pool import Split
 from clbench.data.shapes import suited_model
 from clbench.data.synbols.generator import Generator, Sources
 from clbench.data.synbols.pool import SynbolsPool
 from clbench.data.synbols.spec import Spec, changed, preset
 from clbench.data.synbols.split import parse_split
-from clbench.errors import UsageError
 
 SPLITS: tuple[Split, Split] = ("train", "test")
 

@@ -1,0 +1,88 @@
+"""Declares the bounds of settings beside their types, and checks them in one place.
+
+A setting says which values it takes in its annotation: ``lr: Annotated[float, Positive]``. Every group
+of settings is checked by ``check``, from words and from Python alike. The bound of a tuple holds for
+each of its values, and null is always within bounds. What two settings may not be together stays in
+``__post_init__``.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import cache
+from typing import Annotated, Any, get_args, get_origin, get_type_hints
+
+from clbench.errors import UsageError
+
+
+@dataclass(frozen=True)
+class Within:
+    """The finite numbers from ``low`` to ``high``; an open end is left out."""
+
+    low: float
+    high: float = math.inf
+    open_low: bool = False
+    open_high: bool = False
+
+    def allows(self, value: float) -> bool:
+        """Whether a number is within the bounds; NaN and infinity never are."""
+        if isinstance(value, float) and not math.isfinite(value):
+            return False
+        above = value > self.low if self.open_low else value >= self.low
+        below = value < self.high if self.open_high else value <= self.high
+        return above and below
+
+    def __str__(self) -> str:
+        """The bound as an error and a help text say it: ``at least 1``, ``in [0, 1)``."""
+        if self.high == math.inf:
+            if self.low == 0 and self.open_low:
+                return "positive"
+            return f"above {self.low:g}" if self.open_low else f"at least {self.low:g}"
+        left, right = "(" if self.open_low else "[", ")" if self.open_high else "]"
+        return f"in {left}{self.low:g}, {self.high:g}{right}"
+
+
+@dataclass(frozen=True)
+class AtLeast(Within):
+    """The finite numbers from ``low`` on."""
+
+
+Positive = Within(0, open_low=True)
+"""The finite numbers above 0."""
+
+
+def check(settings: Any, group: str) -> None:
+    """Refuse a setting that is outside its declared bounds.
+
+    Args:
+        settings: a dataclass.
+        group: what stands before the dot in its settings' names, say ``strategy``; may be empty.
+
+    Raises:
+        UsageError: naming the first such setting.
+    """
+    for name, bound in bounds(type(settings)).items():  # type: ignore[arg-type]
+        value = getattr(settings, name)
+        many = isinstance(value, tuple)
+        if all(part is None or bound.allows(part) for part in (value if many else (value,))):
+            continue
+        shown = list(value) if many else value
+        numbers = value if many else (value,)
+        finite = "finite and " if any(isinstance(part, float) for part in numbers) else ""
+        each = "every value " if many else ""
+        prefix = f"{group}." if group else ""
+        raise UsageError(f"{prefix}{name}={shown}: {each}must be {finite}{bound}")
+
+
+@cache
+def bounds(cls: type[Any]) -> dict[str, Within]:
+    """The bounds that a dataclass declares for its settings, by name; those of its bases too."""
+    found = {}
+    for name, kind in get_type_hints(cls, include_extras=True).items():
+        if get_origin(kind) is not Annotated:
+            continue
+        for extra in get_args(kind)[1:]:
+            if isinstance(extra, Within):
+                found[name] = extra
+    return found
