@@ -17,7 +17,7 @@ class Finding:
     """One result of a rule about an entry."""
 
     rule: str
-    """The rule as in ``CHECKS``: S1, C2, ..."""
+    """The rule as in ``RULES``: S1, C2, ..."""
     level: Level
     """error: invalid; warning: valid, but shown; review: valid after the entry was run again."""
     file: str

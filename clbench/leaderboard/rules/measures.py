@@ -10,7 +10,15 @@ from typing import Any
 from clbench.configure.board import Board
 from clbench.engine.schedule import evaluations
 from clbench.leaderboard.entry import Entry
-from clbench.leaderboard.rules.findings import Finding, error, place, review, run_place, warning
+from clbench.leaderboard.rules.findings import (
+    Check,
+    Finding,
+    error,
+    place,
+    review,
+    run_place,
+    warning,
+)
 from clbench.leaderboard.scores import score
 from clbench.leaderboard.verification import is_current
 from clbench.results import metrics
@@ -191,3 +199,15 @@ def nothing_is_too_good(board: Board, entry: Entry) -> Iterator[Finding]:
     if cheap and mean > naive.mean + 3 * naive.sd + FAR:
         wrong = f"trains on {min(flops):.2g} operations, naive on {naive.train_flops:.2g}"
         yield review("P1", place(entry), f"{wrong}: needs reproduction (clbench verify)")
+
+
+RULES: tuple[Check, ...] = (
+    metrics_follow_from_counts,  # M1
+    evaluations_are_on_schedule,  # M2
+    tasks_are_whole,
+    runs_have_one_shape,
+    failed_runs_are_told,  # B1, M2
+    budget_is_kept,  # B1
+    costs_are_possible,  # B2
+    nothing_is_too_good,  # P1
+)

@@ -8,7 +8,7 @@ from typing import Any
 from clbench.configure import settings_after_freeze
 from clbench.configure.board import Board
 from clbench.leaderboard.entry import Entry
-from clbench.leaderboard.rules.findings import Finding, error, place, run_place, warning
+from clbench.leaderboard.rules.findings import Check, Finding, error, place, run_place, warning
 from clbench.leaderboard.rules.sources import config_sha256, own_sha256, tree_sha256
 from clbench.leaderboard.verification import is_current
 from clbench.results.record import Record
@@ -206,3 +206,19 @@ def tuning_follows_the_rules(board: Board, entry: Entry) -> Iterator[Finding]:
                 "T1", file, "tuned_on is empty, but the runs were tuned: name the tuning seeds"
             )
             return
+
+
+RULES: tuple[Check, ...] = (
+    runs_are_of_the_board,  # C1
+    settings_are_the_boards,  # C1, B1
+    streams_are_the_boards,
+    closed_means_from_scratch,
+    seeds_are_the_boards,  # C2
+    seeds_ran_the_same,
+    settings_have_their_hash,
+    no_run_is_shown_twice,
+    source_is_what_ran,  # C3
+    verification_is_of_these_runs,
+    code_is_committed,  # C4
+    tuning_follows_the_rules,  # T1
+)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from clbench.configure.board import Board
 from clbench.leaderboard.entry import DECLARATIONS, RUN_FILE, SLUG, Entry
-from clbench.leaderboard.rules.findings import Finding, error, place, run_place
+from clbench.leaderboard.rules.findings import Check, Finding, error, place, run_place
 from clbench.plugins.registry import did_you_mean
 from clbench.util.files import MAX_BYTES
 
@@ -158,3 +158,12 @@ def is_web_address(text: str) -> bool:
         return False
     plain = parts.username is None and parts.password is None
     return parts.scheme in ("http", "https") and bool(parts.hostname) and plain
+
+
+RULES: tuple[Check, ...] = (
+    folder_name,  # S1
+    folder_shape,
+    file_names_tell_seeds,
+    files_have_their_form,  # S2, S3
+    entry_yaml_is_sound,  # S3
+)

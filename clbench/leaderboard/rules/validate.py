@@ -2,53 +2,44 @@
 
 from __future__ import annotations
 
+import importlib
 import os
+import pkgutil
 import stat
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 from clbench.configure.board import Board
+from clbench.leaderboard import rules as package
 from clbench.leaderboard.entry import MAX_ENTRIES, Entry, iter_entries, load_entry
-from clbench.leaderboard.rules import measures, protocol, structure
+from clbench.leaderboard.rules import measures
 from clbench.leaderboard.rules.findings import Check, Finding, error, place, warning
 from clbench.leaderboard.scores import score
 
-CHECKS: tuple[Check, ...] = (
-    structure.folder_name,  # S1
-    structure.folder_shape,
-    structure.file_names_tell_seeds,
-    structure.files_have_their_form,  # S2, S3
-    structure.entry_yaml_is_sound,  # S3
-    protocol.runs_are_of_the_board,  # C1
-    protocol.settings_are_the_boards,  # C1, B1
-    protocol.streams_are_the_boards,
-    protocol.closed_means_from_scratch,
-    protocol.seeds_are_the_boards,  # C2
-    protocol.seeds_ran_the_same,
-    protocol.settings_have_their_hash,
-    protocol.no_run_is_shown_twice,
-    protocol.source_is_what_ran,  # C3
-    protocol.verification_is_of_these_runs,
-    protocol.code_is_committed,  # C4
-    measures.metrics_follow_from_counts,  # M1
-    measures.evaluations_are_on_schedule,  # M2
-    measures.tasks_are_whole,
-    measures.runs_have_one_shape,
-    measures.failed_runs_are_told,  # B1, M2
-    measures.budget_is_kept,  # B1
-    measures.costs_are_possible,  # B2
-    measures.nothing_is_too_good,  # P1
-    protocol.tuning_follows_the_rules,  # T1
-)
-"""The rules for one entry. P2 needs the entry's earlier state (``changes``); R1, that the pages are up
-to date, concerns a whole board (``clbench leaderboard --check``)."""
+FIRST = ("structure", "protocol", "measures")
+"""The modules whose rules come first, in this order; those of any other module follow by name."""
 
 FILES = ("board.yaml", "draft.yaml", "README.md", "leaderboard.csv", "index.html", "entries")
 
 
+@cache
+def rules(path: tuple[str, ...]) -> tuple[Check, ...]:
+    """The rules for one entry: the ``RULES`` of every module in the folders of this package.
+
+    P2 needs the entry's earlier state (``changes``); R1, that the pages are up to date, concerns a
+    whole board (``clbench leaderboard --check``).
+    """
+    names = sorted(module.name for module in pkgutil.iter_modules([*path]))
+    names = [*FIRST, *(name for name in names if name not in FIRST and name != "validate")]
+    modules = (importlib.import_module(f"clbench.leaderboard.rules.{name}") for name in names)
+    return tuple(rule for module in modules for rule in getattr(module, "RULES", ()))
+
+
 def validate(board: Board, entry: Entry) -> list[Finding]:
     """Collect all findings about an entry; it is valid if none is an error."""
-    return [finding for check in CHECKS for finding in check(board, entry)]
+    found = rules((*package.__path__,))
+    return [finding for rule in found for finding in rule(board, entry)]
 
 
 def validate_board(board: Board, against: Board | None = None) -> Iterator[Finding]:
