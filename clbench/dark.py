@@ -1,24 +1,23 @@
-"""What DER and DER++ share: a memory of samples with the logits they had when last trained on."""
+"""The base of DER and DER++: stores each sample with its logits when it was last trained on."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from clbench.errors import UsageError
 from clbench.replay import ReplayStrategy, n_new
+from clbench.settings import AtLeast
 from clbench.strategy import Batch, StreamInfo
 from clbench.stream import TaskData
 
 
 class DarkReplay(ReplayStrategy):
-    """``CE(f(x), y) + alpha |z - h(x')|^2``: see ``strategies/der.py``."""
+    """Minimises ``CE(f(x), y) + alpha |z - h(x')|^2``; ``strategies/der.py`` explains it."""
 
     results_version: ClassVar[int] = 1
     """Raised by a change of this base that alters what its strategies give."""
@@ -27,13 +26,8 @@ class DarkReplay(ReplayStrategy):
     class Config(ReplayStrategy.Config):
         """Settings of dark experience replay."""
 
-        alpha: float = 0.5
+        alpha: Annotated[float, AtLeast(0)] = 0.5
         """Weight of the distance between stored and present logits."""
-
-        def __post_init__(self) -> None:
-            super().__post_init__()
-            if not (math.isfinite(self.alpha) and self.alpha >= 0):
-                raise UsageError(f"strategy.alpha={self.alpha} must be finite and >= 0")
 
     def __init__(
         self, info: StreamInfo, config: Config, build_model: Callable[[], nn.Module]
@@ -44,20 +38,20 @@ class DarkReplay(ReplayStrategy):
         self._masked = config.mask == "group" or info.task_ids
 
     def begin(self, task: TaskData) -> TaskData:
-        """Make room for the logits that the experience's samples are going to have."""
+        """Make room for the logits of the experience's samples."""
         epochs = self.config.epochs
         self._visits = _Visits(
             self.weights.new_zeros(len(task), self.info.n_classes), task.epoch(epochs - 1), epochs
         )
         super().begin(task)
-        # What may be replayed of the running experience leads to its samples, all else to none.
-        live = self._live
+        # Slots of this experience point to its samples, and all other slots to none (-1).
+        live = self.live
         arrived = torch.tensor(live.arrivals, dtype=torch.int64, device=task.y.device)
         self._source = torch.cat([arrived.new_full((live.n_earlier,), -1), arrived])
         return task
 
     def gather(self, index: Tensor, like: Tensor) -> Batch:
-        """Stored samples with their logits, those of the running experience with the new ones."""
+        """Gather stored samples with their logits; for this experience's samples, the newest ones."""
         assert self._visits is not None
         batch = super().gather(index, like)
         source = self._source.index_select(0, index)
@@ -67,7 +61,7 @@ class DarkReplay(ReplayStrategy):
         return batch
 
     def loss(self, batch: Batch) -> Tensor:
-        """Cross-entropy of the new samples and what is asked of the replayed ones."""
+        """Add the cross-entropy of the new samples and ``replay_loss`` of the replayed ones."""
         n = n_new(batch)
         scores = self.scores(batch)
         if self._visits is not None:
@@ -76,16 +70,16 @@ class DarkReplay(ReplayStrategy):
         return loss if n == len(batch.y) else loss + self.replay_loss(scores[n:], batch)
 
     def replay_loss(self, scores: Tensor, batch: Batch) -> Tensor:
-        """``alpha |z - h(x')|^2``, from the ``(r, n_classes)`` scores of the replayed samples."""
+        """Compute ``alpha |z - h(x')|^2`` from the replayed samples' scores, ``(r, n_classes)``."""
         alpha: float = self.config.alpha
         stored = batch.extra["logits"].to(scores.dtype)
         return alpha * distance(scores, stored, self._masked)
 
     def consolidate(self, task: TaskData) -> None:
-        """Store the logits of each admitted sample's last visit."""
+        """Store the logits that each admitted sample had at its last visit."""
         assert self._visits is not None
         if self.admits_first:
-            live, stored = self._live, self.memory.get_buffer("logits")
+            live, stored = self.live, self.memory.get_buffer("logits")
             entered = self._visits.logits[self._source[live.n_earlier :]]
             stored[live.slots[live.n_earlier :]] = entered.to(stored.dtype)
         else:
@@ -94,7 +88,10 @@ class DarkReplay(ReplayStrategy):
 
 
 def distance(scores: Tensor, stored: Tensor, masked: bool) -> Tensor:
-    """0-d: mean squared difference of ``(r, C)`` logits; of masked ones, over those open in both."""
+    """Compute the mean squared difference of ``(r, C)`` logits, 0-d.
+
+    If they are masked, the mean is over the classes that are open in both.
+    """
     if not masked:
         gap = scores - stored
         return gap.square().sum() / gap.numel()
@@ -105,7 +102,7 @@ def distance(scores: Tensor, stored: Tensor, masked: bool) -> Tensor:
 
 @dataclass
 class _Visits:
-    """Logits of an experience's samples: of the first epoch, and in the end of the last."""
+    """The logits of an experience's samples: first those of the first epoch, then of the last."""
 
     logits: Tensor
     """``(n, n_classes)``"""
@@ -113,10 +110,10 @@ class _Visits:
     """``(n,)``: the order of the last epoch; None: as delivered."""
     epochs: int
     visited: int = 0
-    """Samples trained on so far, over all epochs; in host memory, so that nothing waits."""
+    """Samples trained on so far, over all epochs. The host counts, so that nothing waits."""
 
     def note(self, logits: Tensor) -> None:
-        """Enter the ``(b, n_classes)`` logits of the next batch."""
+        """Note the ``(b, n_classes)`` logits of the next batch."""
         epoch, start = divmod(self.visited, len(self.logits))
         self.visited += len(logits)
         index = slice(start, start + len(logits))

@@ -1,8 +1,7 @@
-"""What an encoder plug-in is: a frozen dataclass of settings that builds a frozen network.
+"""The base of encoders: a frozen dataclass of settings that builds a frozen network.
 
-An encoder stands between the data and the stream: every sample that a learner sees is a vector of
-latents. Everyone who encodes needs to know what was encoded by what, so an encoder's weights are
-hashed as they are used, and the recipe of the latents goes into the record.
+An encoder stands between the data and the stream, so every sample that a learner sees is a vector of
+latents. The weights are hashed as they are used, and the record holds the recipe of the latents.
 """
 
 from __future__ import annotations
@@ -11,58 +10,57 @@ import importlib
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from torch import nn
 
 from clbench.errors import UsageError
+from clbench.settings import AtLeast, check
 from clbench.util.tensor_files import sha256_under
 
 
 @dataclass(frozen=True)
 class Encoder(ABC):
-    """Base of every encoder plug-in; its fields are the settings ``encoder.<field>``."""
+    """Turns samples into latents; its fields are the settings ``encoder.<field>``."""
 
     argument: ClassVar[str] = ""
-    """The setting that is filled by what stands after a colon: ``model`` for ``timm:resnet18``."""
+    """The setting that takes the text after a colon: ``model`` for ``timm:resnet18``."""
     packages: ClassVar[tuple[str, ...]] = ()
-    """Installed packages whose code takes part; their versions belong to the recipe."""
+    """Installed packages whose code is used; their versions are part of the recipe."""
 
     dtype: Literal["float32", "float16"] = "float32"
-    """What latents are stored in; float16 halves the bytes of cache, pool and memories."""
-    batch_size: int = 64
-    """Samples encoded at once; part of the recipe, since last bits depend on it."""
+    """Precision that latents are stored in; float16 halves the bytes of cache, pool and memories."""
+    batch_size: Annotated[int, AtLeast(1)] = 64
+    """Samples encoded at once. It is part of the recipe, since the last bits depend on it."""
 
     def __post_init__(self) -> None:
-        if self.batch_size < 1:
-            raise UsageError(f"encoder.batch_size={self.batch_size} must be at least 1")
+        check(self, "encoder")
 
     @abstractmethod
     def build(self, input_shape: tuple[int, ...], scale: float) -> nn.Module:
-        """The network ``(B, *input_shape) -> (B, d)`` float32, with its weights, on the CPU.
+        """Build the network ``(B, *input_shape) -> (B, d)`` float32, with its weights, on the CPU.
 
-        It takes raw samples (uint8 for images), which ``scale`` brings to the unit range. It is
-        put into eval mode, and only what it has as parameters and buffers counts as its bytes: cut
-        off what is not used. It must draw nothing from torch's generator when it encodes.
+        It takes raw samples (uint8 for images), which ``scale`` brings to the unit range. It is put
+        into eval mode. Its bytes are those of its parameters and buffers, so cut off what is not
+        used. It must draw nothing from torch's generator when it encodes.
 
         Raises:
-            UsageError: it does not take samples of this shape, or its weights are not there.
+            UsageError: it does not take samples of this shape, or its weights are missing.
         """
 
     def files(self) -> tuple[Path, ...]:
-        """Source files beside the plug-in's own whose code makes the latents."""
+        """List further source files whose code makes the latents, beside the plug-in's own."""
         return ()
 
     def default_model(self) -> str:
-        """The model a run uses when the user names none."""
+        """Name the model that a run uses when the user names none."""
         return "mlp"
 
 
 def weights_sha256(network: nn.Module) -> str:
-    """SHA-256 over names, dtypes, shapes and bytes of everything in a state dict, by name.
+    """Hash the names, dtypes, shapes and bytes of everything in a state dict, in the order of names.
 
-    Not the hash of ``tensor_files.sha256``: what is titled otherwise stays so, since records and
-    caches hold it.
+    It is not the hash of ``tensor_files.sha256``. Records and caches hold it, so it stays as it is.
     """
     return sha256_under(
         network.state_dict(), lambda name, tensor: f"{name} {tensor.dtype} {tuple(tensor.shape)}"
@@ -70,15 +68,15 @@ def weights_sha256(network: nn.Module) -> str:
 
 
 def frozen_bytes(network: nn.Module) -> int:
-    """Bytes of an encoder's parameters and buffers."""
+    """Count the bytes of an encoder's parameters and buffers."""
     return sum(t.nbytes for t in (*network.parameters(), *network.buffers()))
 
 
 def require(module: str, package: str, encoder: str) -> Any:
-    """An optional package's module.
+    """Import a module of an optional package.
 
     Raises:
-        UsageError: it is not installed, with how to get it.
+        UsageError: it is not installed; the error says how to install it.
     """
     try:
         return importlib.import_module(module)

@@ -1,8 +1,8 @@
-"""What gradient-free learners share: samples as vectors, class means, regularised solutions.
+"""Helpers of gradient-free learners: samples as vectors, class means, ridge regression.
 
-Made for latents, and good for pixels: a raw sample is flattened and brought to the unit range. All
-statistics are of fixed size, are updated by batches on the device, and leave out what is unlabelled
-by giving it the weight 0, so nothing waits for the device.
+They are made for latents and work for pixels: a raw sample is flattened and brought to the unit
+range. All statistics have a fixed size and are updated by batches on the device. An unlabelled sample
+gets the weight 0, so that nothing waits for the device.
 """
 
 from __future__ import annotations
@@ -14,71 +14,59 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from clbench.errors import UsageError
 from clbench.strategy import StreamInfo
 from clbench.stream import TaskData
 
 
-def check_at_least(**sizes: int) -> None:
-    """Refuse settings ``strategy.<name>`` below 1.
-
-    Raises:
-        UsageError: naming the first of them.
-    """
-    for name, value in sizes.items():
-        if value < 1:
-            raise UsageError(f"strategy.{name}={value} must be at least 1")
-
-
 def width(info: StreamInfo) -> int:
-    """The number of values of a sample."""
+    """Count the values of a sample."""
     return math.prod(info.input_shape)
 
 
 def vectors(x: Tensor, scale: float, dtype: torch.dtype) -> Tensor:
-    """``(B, *input_shape)`` raw samples to ``(B, d)`` in the unit range."""
+    """Flatten raw samples ``(B, *input_shape)`` to ``(B, d)`` in the unit range."""
     z = x.flatten(1).to(dtype)
     return z if scale == 1 else z * scale
 
 
 def batches(task: TaskData, size: int) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-    """An experience by batches, in the delivered order, once.
+    """Go through an experience once, by batches in the delivered order.
 
-    Yields ``(B, *input_shape)`` raw samples, their ``(B,)`` int64 classes, and ``(B,)`` int64: 1, or
-    0 where a sample is unlabelled and its class means nothing.
+    It yields raw samples ``(B, *input_shape)``, their classes ``(B,)`` int64, and ``(B,)`` int64 that
+    is 1 for a labelled sample. An unlabelled one has 0, and its class means nothing.
     """
     of, labelled = task.y.clamp_min(0), (task.y >= 0).long()
     return zip(task.x.split(size), of.split(size), labelled.split(size), strict=True)
 
 
 def among_seen(scores: Tensor, count: Tensor) -> Tensor:
-    """``(B, n_classes)`` scores, minus infinity for classes never seen once any has been.
+    """Set the scores of classes that were never seen to minus infinity, once any class was seen.
 
     Args:
         scores: ``(B, n_classes)``.
-        count: ``(n_classes,)`` samples seen of each class.
+        count: ``(n_classes,)``, the samples seen of each class.
     """
     seen = count > 0
     return scores.masked_fill(~seen & seen.any(), -torch.inf)
 
 
 def squared_distances(x: Tensor, centres: Tensor) -> Tensor:
-    """``(B, d)`` and ``(n, d)`` to ``(B, n)`` squared Euclidean distances, by one matrix product.
+    """Compute squared Euclidean distances ``(B, n)`` of ``(B, d)`` to ``(n, d)``, by one product.
 
-    They are off by rounding of the squared lengths, and so may be a little below zero.
+    They have the rounding error of the squared lengths, so they may be slightly below zero.
     """
     lengths = centres.square().sum(1) + x.square().sum(1, keepdim=True)
     return torch.addmm(lengths, x, centres.mT, alpha=-2)
 
 
 def solve_ridge(matrix: Tensor, ridge: float, right: Tensor) -> Tensor:
-    """``(matrix + ridge I)^-1 right`` in double precision, for a matrix that has no negative side.
+    """Compute ``(matrix + ridge I)^-1 right`` in double precision.
 
-    A sum of squares in single precision may fall short of that by rounding, where samples are far
-    from the unit range; its eigenvalues are then brought back to at least ``ridge``.
+    By rounding, a sum of squares in single precision may have eigenvalues below zero if samples are
+    far from the unit range. All eigenvalues are then raised to at least ``ridge``.
 
     Args:
-        matrix: ``(d, d)`` symmetric, positive semi-definite but for rounding.
+        matrix: ``(d, d)`` symmetric, positive semi-definite up to rounding.
         ridge: above 0.
         right: ``(d, n)``.
 
@@ -99,30 +87,31 @@ def solve_ridge(matrix: Tensor, ridge: float, right: Tensor) -> Tensor:
 
 
 class ClassMeans(nn.Module):
-    """The mean and the number of the samples of each class, updated by batches."""
+    """Keeps the mean and the number of the samples of each class, updated by batches."""
 
     def __init__(self, n_classes: int, width: int) -> None:
         super().__init__()
         self.register_buffer("mean", torch.zeros(n_classes, width))
         self.register_buffer("count", torch.zeros(n_classes, dtype=torch.int64))
         self.mean: Tensor
-        """``(n_classes, d)``: zero where nothing has been seen."""
+        """``(n_classes, d)``: zero for a class that was never seen."""
         self.count: Tensor
         """``(n_classes,)`` int64"""
 
     def gaps(self, z: Tensor, of: Tensor) -> Tensor:
-        """``(B, d)``: samples minus the mean of their class ``(B,)`` as it stands."""
+        """Subtract from samples ``(B, d)`` the current mean of their class ``(B,)``."""
         mean = self.mean.index_select(0, of)
         return torch.sub(z, mean, out=mean)
 
     def shares(self, y: Tensor, batch_size: int) -> Tensor:
-        """``(n, 1)``: how far a sample moves its class's mean; counts the samples of an experience.
+        """Count an experience's samples; return how far each moves the mean of its class, ``(n, 1)``.
 
-        One over the samples of its class up to the end of its batch, 0 where it is unlabelled.
+        This is one over the samples of its class up to the end of its batch. It is 0 for an
+        unlabelled sample.
 
         Args:
             y: ``(n,)`` int64 labels in the delivered order; -1: unlabelled.
-            batch_size: samples that come into the means at once.
+            batch_size: samples that are added to the means at once.
         """
         n_classes, labelled = len(self.count), (y >= 0).long()
         n_batches = -(-len(y) // batch_size)
@@ -136,13 +125,11 @@ class ClassMeans(nn.Module):
         return labelled.to(self.mean.dtype).div_(count)[:, None]
 
     def move(self, gaps: Tensor, of: Tensor, share: Tensor) -> None:
-        """Take samples, given by their ``(B, d)`` gaps, which it overwrites, into the means.
-
-        Steps and not sums: a mean keeps its magnitude, so rounding does not pile up.
+        """Add samples to the means. The means are moved and not summed, so rounding does not add up.
 
         Args:
-            gaps: of ``gaps``.
+            gaps: ``(B, d)``, from ``gaps``; they are overwritten.
             of: ``(B,)`` int64 classes.
-            share: ``(B, 1)`` of ``shares``.
+            share: ``(B, 1)``, from ``shares``.
         """
         self.mean.index_add_(0, of, gaps.mul_(share))

@@ -1,4 +1,4 @@
-"""What a model plug-in is: a frozen dataclass of settings that builds a network."""
+"""The base of models: a frozen dataclass of settings that builds a network."""
 
 from __future__ import annotations
 
@@ -8,17 +8,23 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from clbench.settings import check
+
 
 @dataclass(frozen=True)
 class Model(ABC):
-    """Base of every model plug-in; its fields are the settings ``model.<field>``."""
+    """Builds a network; its fields are the settings ``model.<field>``."""
+
+    def __post_init__(self) -> None:
+        check(self, "model")
 
     @abstractmethod
     def build(self, input_shape: tuple[int, ...], n_classes: int, scale: float) -> nn.Module:
-        """A fresh network ``(B, *input_shape) -> (B, n_classes)``, initialised from torch's generator.
+        """Build a fresh network ``(B, *input_shape) -> (B, n_classes)``.
 
-        ``input_shape`` is ``(d,)``, ``(H, W)`` or ``(C, H, W)``; ``scale`` brings raw values (uint8
-        for images) to the unit range and belongs into the first layer.
+        Its weights are drawn from torch's generator. ``input_shape`` is ``(d,)``, ``(H, W)`` or
+        ``(C, H, W)``. ``scale`` brings raw values (uint8 for images) to the unit range and belongs in
+        the first layer.
 
         Raises:
             UsageError: the network does not take samples of this shape.
@@ -26,14 +32,14 @@ class Model(ABC):
 
 
 class ToFloat(nn.Module):
-    """First layer of every model: raw values to floats of the model's own precision."""
+    """Turns raw values into floats of the model's own precision; the first layer of every model."""
 
     def __init__(self, scale: float) -> None:
         super().__init__()
-        # Not persistent: a setting, not something learnt; a buffer, so that .double() reaches it.
+        # It is not persistent, since it is not learnt. It is a buffer, so that .double() reaches it.
         self.register_buffer("scale", torch.tensor(scale), persistent=False)
         self.scale: Tensor
 
     def forward(self, x: Tensor) -> Tensor:
-        """``(B, ...)`` of any dtype to the same shape in the model's float dtype."""
+        """Scale ``(B, ...)`` of any dtype; the result has the model's float dtype."""
         return x.to(self.scale.dtype) * self.scale

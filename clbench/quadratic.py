@@ -1,14 +1,14 @@
-"""What EWC, SI, MAS, RWalk and online Laplace share: every weight held by a spring of its own.
+"""The base of EWC, SI, MAS, RWalk and online Laplace: a quadratic penalty on each weight's move.
 
-The loss of a task is joined by the penalty ``lam/2 * sum_i I_i (w_i - a_i)^2``, with an importance
-``I >= 0`` and an anchor ``a`` that were laid down by earlier tasks. How ``I`` is found is the method;
-how the penalty is followed is here, the same for all, so that methods differ in nothing else.
+The penalty ``lam/2 * sum_i I_i (w_i - a_i)^2`` is added to the loss of a task. Earlier tasks set the
+importances ``I >= 0`` and the anchor ``a``. A method is how it finds ``I``. How the penalty is
+minimised is implemented here, once for all of them, so that they differ in nothing else.
 
-``penalty_step=proximal``, the default, deviates from all the papers: after each optimizer step the
+``penalty_step=proximal``, the default, deviates from all the papers. After each optimizer step the
 weights move to the minimum of penalty plus distance, ``w += r/(1+r) (a - w)`` with
-``r = lr/(1-momentum) lam I``. The explicit step of the papers (penalty in the gradient, before
-clipping) is stable only while ``lr lam max(I) < 2``; where importances add up over a long stream they
-grow past that, and accuracy is lost without a NaN to tell.
+``r = lr/(1-momentum) lam I``. The papers' explicit step (the penalty's gradient is added before
+clipping) is stable only while ``lr lam max(I) < 2``. Importances that add up over a long stream pass
+this bound, and accuracy is then lost without any NaN.
 """
 
 from __future__ import annotations
@@ -16,19 +16,20 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
 
 from clbench import fisher
 from clbench.errors import UsageError
+from clbench.settings import AtLeast
 from clbench.strategy import Batch, GradientStrategy, StreamInfo
 from clbench.stream import TaskData
 
 
 class QuadraticStrategy(GradientStrategy):
-    """Descends the loss with weights held to ``anchor``; ``consolidate`` sets the importances."""
+    """Trains with a penalty that holds weights to ``anchor``; ``consolidate`` sets importances."""
 
     results_version: ClassVar[int] = 1
     """Raised by a change of this base that alters what its strategies give."""
@@ -37,15 +38,14 @@ class QuadraticStrategy(GradientStrategy):
     class Config(GradientStrategy.Config):
         """Settings of the penalty."""
 
-        lam: float = 1.0
+        lam: Annotated[float, AtLeast(0)] = 1.0
         """Strength of the penalty, which is lam/2 * sum of importance * (weight - anchor)^2."""
         penalty_step: Literal["proximal", "explicit"] = "proximal"
-        """proximal: implicit, stable for every strength, SGD only; explicit: in the gradient."""
+        """How the penalty is minimised. proximal: by an implicit step, stable for every strength, SGD
+        only; explicit: through the gradient."""
 
         def __post_init__(self) -> None:
             super().__post_init__()
-            if not (math.isfinite(self.lam) and self.lam >= 0):
-                raise UsageError(f"strategy.lam={self.lam} must be finite and >= 0")
             if self.penalty_step == "proximal" and self.optimizer.lower() != "sgd":
                 raise UsageError(
                     f"strategy.penalty_step=proximal is exact for SGD only; with "
@@ -64,20 +64,20 @@ class QuadraticStrategy(GradientStrategy):
 
     @property
     def strength(self) -> float:
-        """Times the importances it is the curvature of the penalty."""
+        """The factor that turns importances into the curvature of the penalty."""
         return float(self.config.lam)
 
     def begin(self, task: TaskData) -> TaskData:
-        """Forget the pull of the last experience: the importances have changed since."""
+        """Drop the cached pull: the importances have changed since the last experience."""
         self._pull = self._pull[0], math.nan
         return task
 
     def step(self, batch: Batch) -> None:
-        """One update, with the penalty in the gradient or applied to the result."""
+        """Update the weights once, with the penalty in the gradient or in a step of its own."""
         self.descend_held(self.gradient(batch))
 
     def descend_held(self, gradient: Tensor) -> None:
-        """Follow a ``(P,)`` gradient of the loss and the pull of the penalty."""
+        """Take a step along a ``(P,)`` gradient of the loss, and apply the penalty."""
         if self.config.penalty_step == "explicit":
             gradient.add_(self.importance * (self.weights - self.anchor), alpha=self.strength)
             self.descend(gradient)
@@ -86,17 +86,17 @@ class QuadraticStrategy(GradientStrategy):
             self.weights.lerp_(self.anchor, self._pull_at(self.lr))
 
     def descend_traced(self, gradient: Tensor) -> Tensor:
-        """The same; returns ``(P,)``: the fall of the loss that each weight's move accounts for.
+        """Do as ``descend_held``; return how much each weight's move lowered the loss, ``(P,)``.
 
-        To first order, ``-g_i * (move of w_i)``, with the gradient of the loss alone, not clipped,
-        and the move that was made, whatever clipping, momentum and penalty made of it.
+        This is ``-g_i * (move of w_i)``, to first order. The gradient is that of the loss alone, not
+        clipped. The move is the one that was made, with clipping, momentum and penalty.
         """
         slope, before = gradient.clone(), self.weights.clone()
         self.descend_held(gradient)
         return slope.mul_(before.sub_(self.weights))
 
     def _pull_at(self, lr: float) -> Tensor:
-        """``(P,)``: the share of the way to the anchor; the same until rate or importance change."""
+        """Compute the share of the way to the anchor, ``(P,)``, once for each learning rate."""
         pull, of = self._pull
         if lr != of:
             rate = lr / (1 - self.config.momentum) * self.strength * self.importance
@@ -105,12 +105,12 @@ class QuadraticStrategy(GradientStrategy):
         return pull
 
     def diagnostics(self) -> dict[str, Tensor]:
-        """``stiffness`` = lr lam max(I): from 1 the explicit step overshoots, from 2 it diverges."""
+        """Add ``stiffness`` = lr lam max(I); the explicit step overshoots from 1, diverges from 2."""
         rate = self.lr / (1 - self.config.momentum) * self.strength
         return {**super().diagnostics(), "stiffness": rate * self.importance.max()}
 
     def warning(self, diagnostics: Mapping[str, float]) -> str | None:
-        """From 1 on, an explicit step overshoots the anchor it is pulled to."""
+        """Warn if explicit steps overshoot the anchor, which they do from a stiffness of 1."""
         if self.config.penalty_step == "proximal" or diagnostics["stiffness"] < 1:
             return None
         return (
@@ -120,7 +120,7 @@ class QuadraticStrategy(GradientStrategy):
 
 
 def refuse_single_mask(config: GradientStrategy.Config) -> None:
-    """Refuse a mask under which the scores depend on the label: importances are taken without one.
+    """Refuse a mask whose scores depend on the label, since importances are estimated without labels.
 
     Raises:
         UsageError: ``mask=single``.
@@ -133,7 +133,7 @@ def refuse_single_mask(config: GradientStrategy.Config) -> None:
 
 
 def task_logits(strategy: GradientStrategy, task: TaskData) -> Callable[[Tensor], Tensor]:
-    """The scores that the loss of a task sees: masked to its classes where the task is told."""
+    """Return a function from samples to the loss's logits, masked if the task's number is known."""
     task_id = None if task.task_id is None else task.task_id[:1]
 
     def logits(x: Tensor) -> Tensor:
@@ -146,7 +146,7 @@ def task_logits(strategy: GradientStrategy, task: TaskData) -> Callable[[Tensor]
 def task_fisher(
     strategy: GradientStrategy, task: TaskData, estimator: fisher.Estimator, samples: int
 ) -> Tensor:
-    """``(P,)``: the Fisher diagonal, a mean over a task's first samples (their order is random)."""
+    """Estimate the Fisher diagonal, ``(P,)``, on a task's first samples (their order is random)."""
     found = fisher.estimate(
         strategy.model,
         task.x[:samples],

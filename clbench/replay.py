@@ -1,10 +1,10 @@
-"""What the replay strategies share: the settings of a memory, and a base that mixes it in.
+"""The base of replay strategies: the settings of a memory, and batches that mix stored samples in.
 
-Samples are admitted to the memory when their experience comes, all at once and each distinct one
-once, and a sample is replayed from the step after its own. So at any step the memory is what it is
-going to be at the end of the experience, less what has not been trained on yet; papers that insert
-after every step differ in that a displaced sample lives until then. Herding needs the features of
-the trained network, so it admits at the end of the experience and replays nothing of the running one.
+The memory admits an experience at its start: all samples at once, each distinct one once. A sample
+is replayed from the step after its own. So at any step the memory is the one at the end of the
+experience, without the samples that have not been trained on yet. In papers that insert after every
+step, a sample that is displaced can be replayed until then. Herding needs the features of the trained
+network, so it admits at the end of the experience and replays none of that experience's samples.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -21,6 +21,7 @@ from clbench.errors import UsageError
 from clbench.memory.buffer import SampleMemory, slot_bytes, slot_layout
 from clbench.nets.features import features
 from clbench.nets.parameters import output_layer
+from clbench.settings import AtLeast
 from clbench.strategy import Batch, GradientStrategy, StreamInfo
 from clbench.stream import TaskData
 
@@ -29,22 +30,18 @@ DEFAULT_SIZE = 500
 
 @dataclass(frozen=True)
 class SizeConfig(GradientStrategy.Config):
-    """How large a memory is."""
+    """The size of a memory."""
 
-    memory_size: int | None = None
-    """Samples (or rows) of the memory; null: as many as memory_bytes holds or, without that, a
-    default."""
-    memory_bytes: int | None = None
-    """Bytes of the memory, with labels, keys and all that is stored; null: no limit."""
+    memory_size: Annotated[int | None, AtLeast(1)] = None
+    """Samples (or rows) of the memory; null: as many as memory_bytes holds, or a default if that is
+    null too."""
+    memory_bytes: Annotated[int | None, AtLeast(1)] = None
+    """Bytes of the memory, with labels, keys and all else that is stored; null: no limit."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.memory_size is not None and self.memory_bytes is not None:
             raise UsageError("set strategy.memory_size or strategy.memory_bytes, not both")
-        for name in ("memory_size", "memory_bytes"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise UsageError(f"strategy.{name}={value} holds no sample; it must be at least 1")
 
 
 @dataclass(frozen=True)
@@ -52,14 +49,14 @@ class MemoryConfig(SizeConfig):
     """Settings of a memory of samples."""
 
     memory_dtype: Literal["pool", "float16", "float32"] = "pool"
-    """How samples are stored: as the pool has them, or, of latents and vectors, as such floats."""
+    """Precision of stored samples. pool: that of the data; the others are for latents and vectors."""
 
 
 def stored_dtype(info: StreamInfo, config: MemoryConfig) -> torch.dtype:
-    """The dtype that samples are stored in.
+    """Find the dtype that samples are stored in.
 
     Raises:
-        UsageError: integers were to be stored as floats.
+        UsageError: the settings store integers as floats.
     """
     if config.memory_dtype == "pool":
         return info.dtype
@@ -72,10 +69,10 @@ def stored_dtype(info: StreamInfo, config: MemoryConfig) -> torch.dtype:
 
 
 def memory_slots(config: MemoryConfig, bytes_each: int, default: int = DEFAULT_SIZE) -> int:
-    """How many samples the settings allow for.
+    """Compute how many samples fit, of ``bytes_each``.
 
     Raises:
-        UsageError: fewer than one.
+        UsageError: not even one sample fits.
     """
     if config.memory_bytes is None:
         return config.memory_size or default
@@ -93,7 +90,7 @@ def build_memory(
     policy: str,
     extra: Mapping[str, tuple[int, ...]] | None = None,
 ) -> SampleMemory:
-    """An empty memory as the settings say; ``extra`` names further float32 tensors of a slot.
+    """Make an empty memory by the settings; ``extra`` names further float32 tensors of a slot.
 
     Raises:
         UsageError: it could not hold a sample.
@@ -104,13 +101,13 @@ def build_memory(
 
 @dataclass
 class Mixed(Batch):
-    """A batch whose first ``n_new`` samples are the stream's; replayed ones follow."""
+    """A batch of ``n_new`` samples of the stream, followed by replayed ones."""
 
     n_new: int = 0
 
 
 def mix(new: Batch, *replayed: Batch) -> Mixed:
-    """One batch of all, the new samples first; ``extra`` is the first replayed part's."""
+    """Join batches into one, the new samples first; ``extra`` is that of the first replayed part."""
     parts = [new, *replayed]
     task_id = None
     if new.task_id is not None:
@@ -126,55 +123,52 @@ def mix(new: Batch, *replayed: Batch) -> Mixed:
 
 
 def n_new(batch: Batch) -> int:
-    """How many samples of a batch are the stream's."""
+    """Count the samples of a batch that come from the stream."""
     return batch.n_new if isinstance(batch, Mixed) else len(batch.y)
 
 
 @dataclass
-class _Live:
-    """Which slots may be replayed, as an experience goes on; counted in host memory."""
+class Live:
+    """The slots that may be replayed while an experience is trained on. The host counts them."""
 
     slots: Tensor
-    """``(m,)``: of samples of earlier experiences, then of the running one's in delivery order."""
+    """``(m,)``: the samples of earlier experiences, then those of this one in delivery order."""
     n_earlier: int
+    """How many of the slots hold samples of earlier experiences."""
     arrivals: list[int]
-    """Positions of the running experience's admitted samples in it, ascending."""
+    """Positions of this experience's admitted samples in it, ascending."""
     delivered: int = 0
-    """Samples trained on so far in the experience."""
+    """Samples of this experience that have been trained on."""
 
     def count(self) -> int:
-        """How many of the slots may be replayed by now."""
+        """Count the slots that may be replayed now."""
         return self.n_earlier + bisect_left(self.arrivals, self.delivered)
 
 
 class ReplayStrategy(GradientStrategy):
-    """Mixes stored samples into every batch; subclasses say what they learn from it.
+    """Mixes stored samples into every batch. Subclasses define the loss on it.
 
-    The loss of the base is the mean over the mixed batch: experience replay.
+    The base's own loss is the mean over the mixed batch, which is experience replay.
     """
 
     results_version: ClassVar[int] = 1
     """Raised by a change of this base that alters what its strategies give."""
 
     replays_current: ClassVar[bool] = True
-    """Whether samples of the running experience are replayed, too (never those of herding)."""
+    """Whether samples of the current experience are replayed too (never under herding)."""
 
     @dataclass(frozen=True)
     class Config(MemoryConfig):
         """Settings of replay."""
 
-        replay_batch: int | None = None
+        replay_batch: Annotated[int | None, AtLeast(1)] = None
         """Replayed samples per step, drawn uniformly with replacement; null: batch_size."""
         policy: Literal["reservoir", "ring", "class_balanced", "herding", "task_balanced"] = (
             "reservoir"
         )
-        """Which samples a full memory keeps: a uniform sample of all distinct ones; per class the
-        newest; equally many of each class at random or by herding; equally many of each task."""
-
-        def __post_init__(self) -> None:
-            super().__post_init__()
-            if self.replay_batch is not None and self.replay_batch < 1:
-                raise UsageError(f"strategy.replay_batch={self.replay_batch} must be at least 1")
+        """Samples that a full memory keeps. reservoir: a uniform sample of all distinct ones; ring:
+        the newest of each class; class_balanced and herding: equally many of each class, at random
+        or nearest to the class mean; task_balanced: equally many of each task."""
 
     def __init__(
         self,
@@ -192,49 +186,49 @@ class ReplayStrategy(GradientStrategy):
                 "use another model, or another strategy.policy than herding"
             )
         self.admits_first = self.replays_current and config.policy != "herding"
-        """Whether samples are admitted before an experience is trained on, or after."""
-        self._live = _Live(torch.arange(0, device=self.weights.device), 0, [])
+        """Whether samples are admitted before an experience is trained on, or after it."""
+        self.live = Live(torch.arange(0, device=self.weights.device), 0, [])
 
     def begin(self, task: TaskData) -> TaskData:
-        """Admit the experience, or note what is stored; the one time that the host asks."""
+        """Admit the experience, or note what is stored. Only here does the host wait."""
         held = torch.arange(int(self.memory.filled), device=task.y.device)
-        self._live = _Live(held, len(held), [])
+        self.live = Live(held, len(held), [])
         if self.admits_first:
             slots, source = self.memory.add(task)
             stays = held[torch.isin(held, slots, invert=True)]
-            self._live = _Live(torch.cat([stays, slots]), len(stays), source.tolist())
+            self.live = Live(torch.cat([stays, slots]), len(stays), source.tolist())
         return task
 
     @property
     def n_live(self) -> int:
-        """How many samples can be replayed at this step."""
-        return self._live.count()
+        """The number of samples that can be replayed at this step."""
+        return self.live.count()
 
     def recall(self, n: int, like: Tensor) -> Batch:
-        """``n`` stored samples, drawn uniformly with replacement, in the dtype of ``like``."""
+        """Draw ``n`` stored samples uniformly with replacement, in the dtype of ``like``."""
         return self.gather(torch.randint(self.n_live, (n,), device=like.device), like)
 
     def gather(self, index: Tensor, like: Tensor) -> Batch:
-        """``(n,)`` int64 below ``n_live`` to stored samples, in the dtype of ``like``."""
-        return self.memory.gather(self._live.slots.index_select(0, index), like)
+        """Gather stored samples by ``(n,)`` numbers below ``n_live``, in the dtype of ``like``."""
+        return self.memory.gather(self.live.slots.index_select(0, index), like)
 
     def draw(self, batch: Batch) -> Batch:
-        """New samples and, once there are any, stored ones."""
+        """Mix stored samples, if there are any, with the new ones."""
         replayed = self.replayed(batch) if self.n_live else ()
-        self._live.delivered += len(batch.y)
+        self.live.delivered += len(batch.y)
         return mix(batch, *replayed)
 
     def replayed(self, batch: Batch) -> tuple[Batch, ...]:
-        """What is to be replayed along with a batch of new samples."""
+        """Choose the stored samples to replay with a batch of new ones."""
         return (self.recall(self.replay_batch, batch.x),)
 
     def consolidate(self, task: TaskData) -> None:
-        """Admit the experience, if that is to be done after training."""
+        """Admit the experience, if the policy admits after training."""
         if not self.admits_first:
             self.admit(task)
 
     def admit(self, task: TaskData, **extra: Tensor) -> None:
-        """Offer an experience to the memory, with ``(n, ...)`` further tensors of its samples."""
+        """Offer an experience to the memory, with further ``(n, ...)`` tensors of its samples."""
         found = None
         if self.config.policy == "herding":
             stored = self.memory.x[: int(self.memory.filled)].to(task.x.dtype)
@@ -242,5 +236,5 @@ class ReplayStrategy(GradientStrategy):
         self.memory.add(task, found, **extra)
 
     def memory_bytes(self) -> int:
-        """Bytes of the memory."""
+        """Count the bytes of the memory."""
         return self.memory.nbytes()

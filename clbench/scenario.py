@@ -1,4 +1,4 @@
-"""What a scenario plug-in is: a frozen dataclass of settings that makes a stream of a pool."""
+"""The base of scenarios: a frozen dataclass of settings that makes a stream from a pool."""
 
 from __future__ import annotations
 
@@ -15,57 +15,49 @@ from clbench import seeding
 from clbench.data.pool import Pool
 from clbench.errors import UsageError
 from clbench.seeding import Axis
+from clbench.settings import check
 from clbench.stream import Stream, Task
 
 
 @dataclass(frozen=True)
 class Scenario(ABC):
-    """Base of every scenario; its fields are the settings ``scenario.<field>``."""
+    """Decides which samples come when; its fields are the settings ``scenario.<field>``."""
 
     recommended: ClassVar[Mapping[str, object]] = MappingProxyType({})
     """Defaults of other settings that suit the scenario, such as ``{"eval_every": 1}``."""
 
     takes: ClassVar[type] = Pool
-    """The kind of pool that it needs, raw or under an encoder; most take any."""
+    """The kind of pool that it needs, raw or under an encoder. Most scenarios take any."""
+
+    def __post_init__(self) -> None:
+        check(self, "scenario")
 
     @abstractmethod
     def stream(self, pool: Pool, seed: int) -> Stream:
-        """The stream over a pool, a function of the settings and the seed alone.
+        """Make the stream over a pool. It depends on the settings and the seed alone.
 
         Raises:
             UsageError: the pool cannot give what the settings ask for.
         """
 
     def files(self) -> tuple[Path, ...]:
-        """Source files beside the plug-in's own whose code makes the stream."""
+        """List further source files whose code makes the stream, beside the plug-in's own."""
         return ()
-
-
-def at_least(low: int, settings: Scenario, *names: str) -> None:
-    """Refuse settings below ``low``; None passes.
-
-    Raises:
-        UsageError: naming the setting.
-    """
-    for name in names:
-        value = getattr(settings, name)
-        if value is not None and value < low:
-            raise UsageError(f"scenario.{name}={value} must be at least {low}")
 
 
 def split_classes(
     n_classes: int, n_tasks: int | None, per_task: int | None, seed: int
 ) -> list[Task]:
-    """All classes in a seeded order, cut into tasks whose sizes differ by at most one.
+    """Cut all classes, in a seeded order, into tasks whose sizes differ by at most one.
 
     Args:
-        n_classes: how many there are.
-        n_tasks: how many tasks; None: ``n_classes / per_task``, rounded up.
-        per_task: classes in a task; None: as ``n_tasks`` gives; if both are None, 2.
-        seed: of the run.
+        n_classes: the number of classes.
+        n_tasks: the number of tasks; None: ``n_classes / per_task``, rounded up.
+        per_task: classes in a task; None: ``n_tasks`` decides, and 2 if that is None too.
+        seed: the run's seed.
 
     Raises:
-        UsageError: more is asked for than there are classes.
+        UsageError: the tasks need more classes than there are, or leave some out.
     """
     if per_task is None and n_tasks is None:
         per_task = min(2, n_classes)
@@ -98,9 +90,10 @@ def split_classes(
 def tied(
     labels: np.ndarray, n_values: int, alignment: float, rng: np.random.Generator
 ) -> np.ndarray:
-    """``(n,)`` int64 values of an attribute in ``0..n_values-1``.
+    """Draw ``(n,)`` int64 values of an attribute in ``0..n_values-1`` that go with the labels.
 
-    ``label mod n_values`` with probability ``alignment``, else any other value, all equally likely.
+    A value is ``label mod n_values`` with probability ``alignment``. Else it is any other value, and
+    all are equally likely.
     """
     aligned = rng.random(len(labels)) < alignment
     other = rng.integers(1, n_values, len(labels))

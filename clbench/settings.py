@@ -64,25 +64,27 @@ def check(settings: Any, group: str) -> None:
     """
     for name, bound in bounds(type(settings)).items():  # type: ignore[arg-type]
         value = getattr(settings, name)
-        many = isinstance(value, tuple)
-        if all(part is None or bound.allows(part) for part in (value if many else (value,))):
+        parts = value if isinstance(value, tuple) else (value,)
+        numbers = [part for part in parts if isinstance(part, int | float)]
+        if all(bound.allows(number) for number in numbers):
             continue
-        shown = list(value) if many else value
-        numbers = value if many else (value,)
-        finite = "finite and " if any(isinstance(part, float) for part in numbers) else ""
-        each = "every value " if many else ""
+        must = "must be" if parts == (value,) else "has a value that must be"
+        finite = "finite and " if float in map(type, numbers) and bound.high == math.inf else ""
         prefix = f"{group}." if group else ""
-        raise UsageError(f"{prefix}{name}={shown}: {each}must be {finite}{bound}")
+        shown = value if parts == (value,) else list(parts)
+        raise UsageError(f"{prefix}{name}={shown} {must} {finite}{bound}")
 
 
 @cache
 def bounds(cls: type[Any]) -> dict[str, Within]:
-    """The bounds that a dataclass declares for its settings, by name; those of its bases too."""
-    found = {}
-    for name, kind in get_type_hints(cls, include_extras=True).items():
-        if get_origin(kind) is not Annotated:
-            continue
-        for extra in get_args(kind)[1:]:
-            if isinstance(extra, Within):
-                found[name] = extra
+    """The bounds that a dataclass declares for its settings, by name.
+
+    A subclass that declares a setting again, say for another default, keeps the bound of the base
+    unless it declares one itself.
+    """
+    found: dict[str, Within] = {}
+    for base in reversed(cls.__mro__):
+        for name, kind in get_type_hints(base, include_extras=True).items():
+            extras = get_args(kind)[1:] if get_origin(kind) is Annotated else ()
+            found.update((name, extra) for extra in extras if isinstance(extra, Within))
     return found

@@ -1,47 +1,48 @@
-"""What a learner is: ``Strategy``, and ``GradientStrategy``, which owns the one training loop.
+"""The bases of learners: ``Strategy``, and ``GradientStrategy``, which owns the training loop.
 
-Everything a strategy remembers is in its ``state_dict()``. From that one rule come checkpoints,
-bit-exact resume, ``.to(device)`` and the memory column of the boards; ``clbench check`` enforces it.
+Everything that a strategy remembers is in its ``state_dict()``. This one rule gives checkpoints,
+bit-exact resume, ``.to(device)`` and the memory column of the boards. ``clbench check`` enforces it.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from clbench.data.augment import augment
-from clbench.errors import UsageError
 from clbench.nets import weights
 from clbench.nets.losses import mask_scores, present
 from clbench.nets.optim import FlatWeights, build_optimizer
+from clbench.settings import AtLeast, Positive, Within, check
 from clbench.stream import TaskData
 
 
 @dataclass(frozen=True)
 class StreamInfo:
-    """All that a strategy is told of the stream: no name, no handle, no test data."""
+    """What a strategy knows of the stream. It has no name, no handle and no test data of it."""
 
     input_shape: tuple[int, ...]
     dtype: torch.dtype
     scale: float
-    """Brings a raw value to the unit range."""
+    """The factor that brings a raw value to the unit range."""
     n_classes: int
     n_tasks: int | None
-    """None: endless, or not to be known."""
+    """None: the stream is endless, or the number is hidden."""
     task_ids: bool = False
+    """Whether samples come with the number of their task."""
     augment: str = "none"
 
 
 @dataclass(frozen=True)
 class Needs:
-    """What a strategy cannot do without; a stream that lacks it is refused before training."""
+    """What a strategy needs of a stream. A stream that lacks it is refused before training."""
 
     task_id: bool = False
     boundaries: bool = False
@@ -57,14 +58,17 @@ class Strategy(nn.Module):
     """Whether its state grows with the stream."""
     resumable: ClassVar[bool] = True
     state_bytes_method: ClassVar[Literal["state_dict", "reachable"]] = "state_dict"
-    """What counts as its bytes; ``reachable``, of all that it holds, where ``state_dict()`` cannot
-    tell; such bytes are not ranked."""
+    """What its bytes are counted from. ``reachable`` counts all tensors that it holds; it is for
+    strategies whose ``state_dict()`` is incomplete, and such bytes are not ranked."""
     pretrained: bool = False
     """Whether it starts from weights or statistics of other data (a board's open division)."""
 
     @dataclass(frozen=True)
     class Config:
         """The settings ``strategy.<field>``."""
+
+        def __post_init__(self) -> None:
+            check(self, "strategy")
 
     def __init__(
         self, info: StreamInfo, config: Config, build_model: Callable[[], nn.Module]
@@ -75,30 +79,30 @@ class Strategy(nn.Module):
         self.build_model = build_model
 
     def learn(self, task: TaskData) -> None:
-        """Learn from one experience, the only data in reach."""
+        """Learn from one experience. No other data can be reached."""
         raise NotImplementedError
 
     def prepare(self) -> None:
-        """Called before an evaluation and timed as training; nothing by default."""
+        """Get ready for an evaluation. It is timed as training and does nothing by default."""
 
     def forward(self, x: Tensor, task_id: Tensor | None = None) -> Tensor:
-        """``(B, *input_shape)`` raw samples to ``(B, n_classes)`` scores; changes no state.
+        """Score raw samples ``(B, *input_shape)`` for each class, ``(B, n_classes)``; change nothing.
 
-        ``task_id``: ``(B,)`` int64 where the scenario gives it. The scores of a sample must not
-        depend on the others in its batch.
+        ``task_id`` is ``(B,)`` int64 where the scenario gives it. The scores of a sample must not
+        depend on the other samples of its batch.
         """
         raise NotImplementedError
 
     def diagnostics(self) -> dict[str, Tensor]:
-        """0-d tensors to be recorded at evaluations; never ranked."""
+        """Return 0-d tensors to be recorded at evaluations. They are never ranked."""
         return {}
 
     def warning(self, diagnostics: Mapping[str, float]) -> str | None:
-        """One line for the user where the values of ``diagnostics`` mean trouble, else None."""
+        """Return one line for the user if the values of ``diagnostics`` mean trouble, else None."""
         return None
 
     def memory_bytes(self) -> int:
-        """Bytes of ``state_dict()`` that hold stored samples or a memory of them."""
+        """Count the bytes of ``state_dict()`` that hold stored samples or a memory of them."""
         return 0
 
 
@@ -120,64 +124,58 @@ class Batch:
 
 
 class GradientStrategy(Strategy):
-    """A learner that descends a loss: owns the training loop; at most five methods are overridden.
+    """Trains a network by gradient descent. It owns the training loop.
 
-    ``begin``, ``draw``, ``loss``, ``step``, ``consolidate``. Inside them ``self.weights`` is the flat
-    ``(P,)`` vector of all trainable parameters; nothing between ``begin`` and ``consolidate`` may
-    wait for the device (no ``.item()``, no boolean-mask indexing).
+    A subclass overrides at most five methods: ``begin``, ``draw``, ``loss``, ``step`` and
+    ``consolidate``. Inside them ``self.weights`` is the flat ``(P,)`` vector of all trainable
+    parameters. Nothing between ``begin`` and ``consolidate`` may wait for the device (no ``.item()``,
+    no boolean-mask indexing). Other vectors over the parameters have the same layout:
+    ``gradient_of`` returns one, ``per_parameter`` splits one. A strategy that trains at another time
+    than ``learn`` calls ``bind`` and then ``train_on``.
     """
 
     @dataclass(frozen=True)
     class Config(Strategy.Config):
         """Settings of the training loop."""
 
-        lr: float | None = None
+        lr: Annotated[float | None, Positive] = None
         """Learning rate; null: 0.1 for SGD, 0.001 for every other optimizer."""
-        momentum: float = 0.0
+        momentum: Annotated[float, Within(0, 1, open_high=True)] = 0.0
         """Momentum of SGD. The effective learning rate is lr / (1 - momentum)."""
-        batch_size: int = 32
+        batch_size: Annotated[int, AtLeast(1)] = 32
         """Samples per step."""
-        epochs: int = 1
+        epochs: Annotated[int, AtLeast(1)] = 1
         """Passes over each experience."""
         optimizer: str = "sgd"
-        """sgd, adam, or any other class of torch.optim; its state lasts unless reset_optimizer."""
-        weight_decay: float = 0.0
+        """sgd, adam, or any other class of torch.optim. Its state is kept between experiences unless
+        reset_optimizer is set."""
+        weight_decay: Annotated[float, AtLeast(0)] = 0.0
         """The optimizer's weight decay."""
-        clip_norm: float | None = 10.0
+        clip_norm: Annotated[float | None, Positive] = 10.0
         """The gradient's norm is clipped to this (SCoLe: 10); null: not clipped."""
         schedule: Literal["constant", "cosine"] = "constant"
         """Learning rate within an experience: constant, or cosine to zero."""
         reset_optimizer: bool = False
         """Clear the optimizer's state before every experience: each task, or each chunk of one."""
         reset_weights: bool = False
-        """Begin every experience with a fresh network and optimizer: only memories go on."""
+        """Start every experience with a fresh network and optimizer, so that only memories last."""
         mask: Literal["none", "single", "group_zero", "group"] = "none"
-        """Classes outside mask_scope, in training: none: as they are; group: left out of the softmax
-        (SCoLe); group_zero: score 0; single: score 0 for all but the sample's own class."""
+        """What training does with the scores of classes outside mask_scope. none: nothing; group:
+        leaves them out of the softmax (SCoLe); group_zero: sets them to 0; single: sets all scores to
+        0 but that of the sample's own class."""
         mask_scope: Literal["batch", "task"] = "batch"
         """Classes that a mask keeps: those of the batch, or also all others of the experience."""
         weights_path: Path | None = None
         """Safetensors file that the network starts from (clbench export); null: fresh weights. An
         output layer for another number of classes starts fresh. Such runs count as pretrained."""
         weights_sha256: str | None = None
-        """Hash of that file: filled in, and part of what a run is; if given, it must be right."""
+        """SHA-256 of that file. It is filled in and is part of the run's identity; a hash that is
+        given must be right."""
 
         def __post_init__(self) -> None:
+            super().__post_init__()
             sha256 = weights.pinned("weights", self.weights_path, self.weights_sha256)
             object.__setattr__(self, "weights_sha256", sha256)
-            for name, low in (("momentum", 0.0), ("weight_decay", 0.0)):
-                value = getattr(self, name)
-                if not (math.isfinite(value) and value >= low):
-                    raise UsageError(f"strategy.{name}={value} must be finite and >= {low:g}")
-            if self.momentum >= 1:
-                raise UsageError(f"strategy.momentum={self.momentum} must be below 1")
-            for name in ("lr", "clip_norm"):
-                value = getattr(self, name)
-                if value is not None and not (math.isfinite(value) and value > 0):
-                    raise UsageError(f"strategy.{name}={value} must be finite and positive")
-            for name in ("batch_size", "epochs"):
-                if getattr(self, name) < 1:
-                    raise UsageError(f"strategy.{name}={getattr(self, name)} must be at least 1")
 
         @property
         def base_lr(self) -> float:
@@ -206,7 +204,7 @@ class GradientStrategy(Strategy):
             seen = torch.zeros(info.n_tasks, info.n_classes, dtype=torch.bool)
             self.register_buffer("classes_of_task", seen)
         self.classes_of_task: Tensor
-        # Found anew in every experience.
+        # They are found again in every experience, so they are not remembered.
         nowhere = torch.zeros(info.n_classes, dtype=torch.bool)
         self.register_buffer("classes_here", nowhere, persistent=False)
         self.classes_here: Tensor
@@ -215,8 +213,26 @@ class GradientStrategy(Strategy):
 
     @property
     def weights(self) -> Tensor:
-        """``(P,)``: all trainable parameters as one vector; changing it changes the model."""
+        """``(P,)``: all trainable parameters as one vector. Changing it changes the model."""
         return self._flat.vector.data
+
+    def bind(self) -> None:
+        """Make the parameters views of ``weights`` again, if something gave them other storage.
+
+        ``deepcopy``, ``.double()`` and ``load_state_dict(assign=True)`` do. ``learn`` binds at its
+        start; a strategy that trains elsewhere calls this first.
+        """
+        self._flat.bind()
+
+    def per_parameter(self, vector: Tensor) -> list[Tensor]:
+        """Split a ``(P,)`` vector into views of the parameters' shapes, in the model's order."""
+        return self._flat.split(vector)
+
+    def optimizer_vectors(self) -> list[Tensor]:
+        """List the optimizer's ``(P,)`` vectors, such as momentum; none before the first step."""
+        state = self.optimizer.state.get(self._flat.vector, {})
+        found = (v for v in state.values() if isinstance(v, Tensor))
+        return [v for v in found if v.shape == self.weights.shape]
 
     @property
     def lr(self) -> float:
@@ -224,21 +240,30 @@ class GradientStrategy(Strategy):
         return float(self.optimizer.param_groups[0]["lr"])
 
     def learn(self, task: TaskData) -> None:
-        """Train on one experience: begin, then draw and step over all batches, then consolidate."""
-        self._flat.bind()
+        """Train on one experience: ``begin``, then ``train_on`` its batches, then ``consolidate``."""
+        self.bind()
         self.train()
         if task.task_id is not None:
             self.classes_of_task[task.task_id[0], task.classes] = True
         if self.config.reset_weights:
-            self._start_again()
+            self.start_again()
         if self.config.reset_optimizer:
             self.optimizer.state.clear()
         task = self.begin(task)
         if self.config.mask != "none":
             self.classes_here.copy_(present(task.y, self.info.n_classes))
-        self.mean_loss.zero_()
         n_steps = self.config.epochs * -(-len(task) // self.config.batch_size)
-        for step, batch in enumerate(self._batches(task)):
+        self.train_on(self.batches(task), n_steps)
+        self.consolidate(task)
+
+    def train_on(self, batches: Iterable[Batch], n_steps: int) -> None:
+        """Take one step on each batch, with ``draw`` and augmentation before it.
+
+        This is the inner loop of ``learn``: it sets ``mean_loss`` and follows ``schedule``.
+        ``n_steps`` is the number of batches.
+        """
+        self.mean_loss.zero_()
+        for step, batch in enumerate(batches):
             if self.config.schedule == "cosine":
                 lr = self.config.base_lr * (1 + math.cos(math.pi * step / n_steps)) / 2
                 self.optimizer.param_groups[0]["lr"] = lr
@@ -247,15 +272,15 @@ class GradientStrategy(Strategy):
                 batch.x = augment(self.info.augment, batch.x)
             self.step(batch)
         self.mean_loss.div_(n_steps)
-        self.consolidate(task)
 
-    def _start_again(self) -> None:
-        """A network drawn from the learning generator, and an optimizer that remembers nothing."""
+    def start_again(self) -> None:
+        """Draw a fresh network from the learning generator, and clear the optimizer's state."""
         with torch.device(self.weights.device):
             self.model.load_state_dict(self.build_model().state_dict())
         self.optimizer.state.clear()
 
-    def _batches(self, task: TaskData) -> Iterator[Batch]:
+    def batches(self, task: TaskData) -> Iterator[Batch]:
+        """Cut an experience into batches of ``batch_size``, once for each epoch."""
         size = self.config.batch_size
         for epoch in range(self.config.epochs):
             x, y, task_id, order = task.x, task.y, task.task_id, task.epoch(epoch)
@@ -266,22 +291,22 @@ class GradientStrategy(Strategy):
                 yield Batch(x_part, y_part, id_part, task.classes)
 
     def begin(self, task: TaskData) -> TaskData:
-        """Before the first step, say to snapshot a teacher; returns what is to be trained on."""
+        """Prepare for an experience, say copy a teacher; return what is to be trained on."""
         return task
 
     def draw(self, batch: Batch) -> Batch:
-        """Add to the new samples of a step, say replayed ones; by default nothing."""
+        """Add samples to a step's batch, say replayed ones. By default it adds none."""
         return batch
 
     def scores(self, batch: Batch) -> Tensor:
-        """``(B, n_classes)`` logits for training, masked as the loss is to see them."""
+        """Compute the logits that the loss uses, ``(B, n_classes)``, masked by ``masked``."""
         return self.masked(self.model(batch.x), batch)
 
     def masked(self, scores: Tensor, batch: Batch) -> Tensor:
-        """``(B, n_classes)`` logits of a batch, by ``strategy.mask`` and its samples' task ids.
+        """Mask a batch's logits ``(B, n_classes)`` by ``strategy.mask`` and by the samples' task ids.
 
         A batch without labels (``y`` empty) is masked to the classes of the experience, so that a
-        Fisher estimated on it is that of the loss; ``mask=single`` cannot do without labels.
+        Fisher that is estimated on it is the Fisher of the loss. ``mask=single`` needs labels.
         """
         if self.config.mask != "none":
             classes = present(batch.y, self.info.n_classes)
@@ -293,7 +318,7 @@ class GradientStrategy(Strategy):
         return scores.masked_fill(~self.classes_of_task[batch.task_id], -torch.inf)
 
     def loss(self, batch: Batch) -> Tensor:
-        """0-d: mean cross-entropy; unlabelled samples take no part."""
+        """Compute the mean cross-entropy of a batch, 0-d. Unlabelled samples are left out."""
         scores = self.scores(batch)
         if batch.weight is None:
             return F.cross_entropy(scores, batch.y, ignore_index=-1)
@@ -301,18 +326,29 @@ class GradientStrategy(Strategy):
         return (losses * batch.weight).mean()
 
     def step(self, batch: Batch) -> None:
-        """One update of the weights."""
+        """Update the weights once."""
         self.descend(self.gradient(batch))
 
     def gradient(self, batch: Batch) -> Tensor:
-        """``(P,)``: the gradient of ``loss``, not clipped."""
+        """Return the gradient of ``loss`` on a step's batch, ``(P,)``, not clipped.
+
+        The loss counts in ``mean_loss``, so this is called once a step. Use ``gradient_of`` for any
+        further gradient.
+        """
         loss = self.loss(batch)
-        gradient = self._flat.gradient(loss)
+        gradient = self.gradient_of(loss)
         self.mean_loss.add_(loss.detach())
         return gradient
 
+    def gradient_of(self, what: Batch | Tensor) -> Tensor:
+        """Return a gradient by the weights, ``(P,)``: of ``loss`` on a batch, or of a 0-d tensor.
+
+        It is 0 where a parameter took no part. It is not clipped, and ``mean_loss`` stays as it is.
+        """
+        return self._flat.gradient(self.loss(what) if isinstance(what, Batch) else what)
+
     def descend(self, gradient: Tensor) -> None:
-        """Clip a ``(P,)`` gradient to ``clip_norm`` and let the optimizer follow it."""
+        """Clip a ``(P,)`` gradient to ``clip_norm`` and take the optimizer's step along it."""
         self.follow(self.clip(gradient))
 
     def clip(self, gradient: Tensor) -> Tensor:
@@ -323,38 +359,38 @@ class GradientStrategy(Strategy):
         return gradient
 
     def follow(self, gradient: Tensor) -> None:
-        """One step of the optimizer along a ``(P,)`` gradient."""
+        """Take one step of the optimizer along a ``(P,)`` gradient."""
         if self._on_vector:
             self._flat.vector.grad = gradient
         else:
-            parts = self._flat.split(gradient)
+            parts = self.per_parameter(gradient)
             for parameter, part in zip(self._flat.parameters, parts, strict=True):
                 parameter.grad = part
         self.optimizer.step()
 
     def fresh_weights(self) -> Tensor:
-        """``(P,)``: newly initialised weights, drawn from the learning generator."""
+        """Draw newly initialised weights, ``(P,)``, from the learning generator."""
         with torch.device(self.weights.device):
             fresh = [p for p in self.build_model().parameters() if p.requires_grad]
         return torch.cat([p.detach().reshape(-1) for p in fresh]).to(self.weights)
 
     def consolidate(self, task: TaskData) -> None:
-        """After the last step: Fisher, anchors, memory; by default nothing."""
+        """Finish an experience: Fisher, anchors, memory. By default it does nothing."""
 
     def forward(self, x: Tensor, task_id: Tensor | None = None) -> Tensor:
-        """``(B, *input_shape)`` to ``(B, n_classes)`` logits."""
+        """Compute logits: ``(B, *input_shape)`` to ``(B, n_classes)``."""
         scores: Tensor = self.model(x)
         return scores
 
     def diagnostics(self) -> dict[str, Tensor]:
-        """The mean training loss of the last experience."""
+        """Return the mean training loss of the last experience."""
         return {"loss": self.mean_loss}
 
     def get_extra_state(self) -> dict[str, Any]:
-        """The optimizer's state, as part of ``state_dict()``."""
+        """Return the optimizer's state, as part of ``state_dict()``."""
         return {"optimizer": self.optimizer.state_dict()}
 
     def set_extra_state(self, state: dict[str, Any]) -> None:
         """Restore the optimizer's state."""
-        self._flat.bind()
+        self.bind()
         self.optimizer.load_state_dict(state["optimizer"])

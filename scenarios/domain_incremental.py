@@ -1,13 +1,13 @@
-"""Domain-incremental: the same classes in every task, seen through another transform each time.
+"""Domain-incremental: the same classes in every task, each time with another transform.
 
-The domain-incremental scenario of van de Ven & Tolias 2019 (arXiv 1904.07734):
+This is the domain-incremental scenario of van de Ven & Tolias 2019 (arXiv 1904.07734):
 
-- ``permuted``: a fixed pixel permutation per task (Goodfellow et al. 2013, arXiv 1312.6211); the
-  first task is not permuted. May be endless.
-- ``rotated``: by angles spread evenly over ``[0, max_degrees]`` (Lopez-Paz & Ranzato 2017 draw from
-  [0, 180]; theirs are random, these are evenly spaced).
-- ``corrupted``: one corruption of Hendrycks & Dietterich 2019 (arXiv 1903.12261) per task, the first
-  task clean; at most 17 tasks.
+- ``permuted``: a fixed pixel permutation per task (Goodfellow et al. 2013, arXiv 1312.6211). The first
+  task is not permuted. The stream may be endless.
+- ``rotated``: angles that are evenly spaced over ``[0, max_degrees]`` (Lopez-Paz & Ranzato 2017 draw
+  random ones from [0, 180]).
+- ``corrupted``: one corruption of Hendrycks & Dietterich 2019 (arXiv 1903.12261) per task. The first
+  task is clean, and there are at most 17 tasks.
 
 Streams of more than 32 domains are evaluated on 32 of them, spread evenly.
 """
@@ -15,47 +15,41 @@ Streams of more than 32 domains are evaluated on 32 of them, spread evenly.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
 from clbench import Pool, Scenario, Stream, Task, UsageError, seeding
 from clbench.data.corruptions import KINDS
 from clbench.data.transforms import Corrupt, Permute, Rotate, Transform
-from clbench.scenario import at_least
 from clbench.seeding import Axis
+from clbench.settings import AtLeast, Within
 
 
 @dataclass(frozen=True)
 class DomainIncremental(Scenario):
-    """The same classes under changing transforms."""
+    """Delivers the same classes under changing transforms."""
 
     transform: Literal["permuted", "rotated", "corrupted"] = "permuted"
-    """What makes a domain."""
-    n_tasks: int | None = 10
+    """The transform that differs between domains."""
+    n_tasks: Annotated[int | None, AtLeast(1)] = 10
     """Number of tasks, one domain each; null: endless (permuted only)."""
-    max_degrees: float = 180.0
-    """Angle of the last task of rotated."""
-    severity: int = 3
-    """Strength of corrupted, 1 to 5."""
-    share: float = 1.0
-    """Part of the samples that a task delivers, drawn anew each time."""
-    chunk: int | None = None
-    """Deliver tasks in pieces of so many samples and hide their boundaries (online learning)."""
+    max_degrees: Annotated[float, Within(0, 360, open_low=True)] = 180.0
+    """Angle of the last task of transform=rotated, in degrees."""
+    severity: Annotated[int, Within(1, 5)] = 3
+    """Strength of transform=corrupted, 1 to 5."""
+    share: Annotated[float, Within(0, 1, open_low=True)] = 1.0
+    """Share of the samples that a task delivers, drawn again for each task."""
+    chunk: Annotated[int | None, AtLeast(1)] = None
+    """Deliver tasks in pieces of this many samples and hide their boundaries (online learning)."""
 
     def __post_init__(self) -> None:
-        at_least(1, self, "n_tasks", "chunk")
-        if not 0 < self.share <= 1:
-            raise UsageError(f"scenario.share={self.share} must be in (0, 1]")
-        if not 0 < self.max_degrees <= 360:
-            raise UsageError(f"scenario.max_degrees={self.max_degrees} must be in (0, 360]")
-        if not 1 <= self.severity <= 5:
-            raise UsageError(f"scenario.severity={self.severity} must be in 1..5")
+        super().__post_init__()
         if self.n_tasks is None and self.transform != "permuted":
             raise UsageError("scenario.n_tasks=null: only scenario.transform=permuted is endless")
         if self.transform == "corrupted" and (self.n_tasks or 0) > len(KINDS):
             raise UsageError(f"scenario.n_tasks={self.n_tasks}: corrupted has {len(KINDS)} domains")
 
     def stream(self, pool: Pool, seed: int) -> Stream:
-        """The stream over a pool; task t is domain t."""
+        """Make the stream over a pool. Task t is domain t."""
         every = tuple(range(pool.n_classes))
         return Stream(
             pool=pool,

@@ -1,15 +1,15 @@
-"""Latent replay: few tasks on the latents of a frozen encoder, in the fixed orders of the study.
+"""Latent replay: few tasks on the latents of a frozen encoder, in the fixed orders of a study.
 
 Ostapenko et al. 2022, "Continual Learning with Foundation Models: An Empirical Study of Latent
-Replay" (CoLLAs; arXiv 2205.00329). Its streams are class-incremental: the N classes are cut, by
-ascending label, into T blocks of N // T (the first N mod T of them one more), a task is a block, and
-a run has one of some fixed orders of the blocks; one head, no task identity. Samples are encoded
-once, before anything is learnt, which is what ``encoder=`` does; the encoder here is only recommended
+Replay" (CoLLAs; arXiv 2205.00329). Its streams are class-incremental. The N classes are cut, by
+ascending label, into T blocks of N // T (the first N mod T of them have one more). A task is a block,
+and a run has one of several fixed orders of the blocks. There is one head and no task identity.
+Samples are encoded once, before training, by ``encoder=``. This scenario only recommends an encoder
 (``encoder=none`` runs on raw samples).
 
-``protocol`` puts another stream under the same name: ``scole`` and ``domain_incremental`` are the
-scenarios of those names with their defaults but for the settings here (all of their knobs:
-``scenario=scole encoder=...``). A stream over several data sets, one a task:
+``protocol`` selects another stream: ``scole`` and ``domain_incremental`` are the scenarios of those
+names, with their defaults for all settings that are not listed here (``scenario=scole encoder=...``
+has all of them). For a stream over several data sets, one for each task, set
 ``data=joined scenario.n_tasks=null``.
 
 Deviations: seed s takes order s modulo the number of orders, so that seeds 0 to 4 are the five runs
@@ -23,14 +23,14 @@ from dataclasses import dataclass, replace
 from itertools import accumulate, pairwise
 from pathlib import Path
 from types import MappingProxyType
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 import numpy as np
 
 from clbench import Pool, Scenario, Stream, Task, UsageError, seeding
 from clbench.plugins.registry import find
-from clbench.scenario import at_least
 from clbench.seeding import Axis
+from clbench.settings import AtLeast
 
 ORDERS = {
     4: ((0, 1, 2, 3), (2, 3, 0, 1), (3, 2, 1, 0), (3, 0, 1, 2)),
@@ -53,41 +53,42 @@ ORDERS = {
 }
 """The study's orders of T blocks."""
 SHOTS_SEED = 1
-"""Of the k shots, which no run's seed changes."""
+"""The seed of the k shots. A run's seed does not change them."""
 
 
 @dataclass(frozen=True)
 class LatentReplay(Scenario):
-    """Class blocks in fixed orders, or another protocol, on latents."""
+    """Delivers class blocks in fixed orders, or another protocol's tasks, on latents."""
 
     recommended: ClassVar[Mapping[str, object]] = MappingProxyType(
         {"data": "mnist5k", "encoder": "efficientnet_lite0"}
     )
 
     protocol: Literal["class_incremental", "scole", "domain_incremental"] = "class_incremental"
-    """Which classes come when: blocks of them, or as scenario=scole or domain_incremental has it."""
-    n_tasks: int | None = 5
-    """Number of tasks. null, of class_incremental: a task for each data set of data=joined, else
-    as classes_per_task gives; of the others: endless. 1: the i.i.d. reference."""
-    classes_per_task: int | None = None
-    """Classes in a task of scole (null: 2), and of class_incremental where n_tasks is null."""
-    task_order: int | None = None
-    """Which of the study's orders (of 4, 5 or 6 tasks); null: the seed modulo their number, for
-    other numbers of tasks an order drawn from the seed. Of class_incremental."""
-    shots: int | None = None
-    """Learn from so many samples of each class, the first of a shuffle that is the same for every
+    """Which classes come when: in blocks, or as in scenario=scole or scenario=domain_incremental."""
+    n_tasks: Annotated[int | None, AtLeast(1)] = 5
+    """Number of tasks. null, for class_incremental: one for each data set of data=joined, else it
+    follows from classes_per_task; for the others: endless. 1: the i.i.d. reference."""
+    classes_per_task: Annotated[int | None, AtLeast(1)] = None
+    """Classes in a task of scole (null: 2), and of class_incremental if n_tasks is null."""
+    task_order: Annotated[int | None, AtLeast(0)] = None
+    """Number of the study's order (for 4, 5 or 6 tasks); null: the seed modulo the number of orders,
+    or an order drawn from the seed for other numbers of tasks. For class_incremental."""
+    shots: Annotated[int | None, AtLeast(1)] = None
+    """Learn from this many samples of each class, the first of a shuffle that is the same for every
     seed; null: all."""
     transform: Literal["permuted", "rotated", "corrupted"] = "permuted"
-    """What makes a domain of domain_incremental."""
-    chunk: int | None = None
-    """Deliver tasks in pieces of so many samples and hide their boundaries (online learning)."""
+    """The transform that differs between domains, for domain_incremental."""
+    chunk: Annotated[int | None, AtLeast(1)] = None
+    """Deliver tasks in pieces of this many samples and hide their boundaries (online learning)."""
 
     def __post_init__(self) -> None:
-        at_least(1, self, "n_tasks", "classes_per_task", "shots", "chunk")
-        at_least(0, self, "task_order")
+        super().__post_init__()
         blocks = self.protocol == "class_incremental"
         if self.task_order is not None and not blocks:
-            raise UsageError(f"scenario.task_order is not of scenario.protocol={self.protocol}")
+            raise UsageError(
+                f"scenario.task_order has no effect with scenario.protocol={self.protocol}"
+            )
         if self.classes_per_task is not None and self.protocol == "domain_incremental":
             raise UsageError("scenario.classes_per_task: a domain has all classes; drop it")
         if self.classes_per_task is not None and blocks and self.n_tasks is not None:
@@ -97,13 +98,13 @@ class LatentReplay(Scenario):
             )
 
     def files(self) -> tuple[Path, ...]:
-        """The base protocol's source."""
+        """List the source of the scenario that ``protocol`` names."""
         if self.protocol == "class_incremental":
             return ()
         return (find("scenario", self.protocol).path,)
 
     def stream(self, pool: Pool, seed: int) -> Stream:
-        """The stream over a pool of latents or of raw samples."""
+        """Make the stream over a pool of latents or of raw samples."""
         if self.protocol == "class_incremental":
             stream = self._blocks(pool, seed)
         else:
@@ -113,7 +114,7 @@ class LatentReplay(Scenario):
         return replace(stream, plan=_FewShot(stream.plan, _shots(stream, self.shots)))
 
     def _base(self) -> Scenario:
-        """The scenario that the protocol is named after, with the settings given here."""
+        """Make the scenario that ``protocol`` names, with the settings of this one."""
         cls: Callable[..., Scenario] = find("scenario", self.protocol).load()
         if self.protocol == "domain_incremental":
             return cls(n_tasks=self.n_tasks, transform=self.transform, chunk=self.chunk)
@@ -136,7 +137,7 @@ class LatentReplay(Scenario):
         )
 
     def _sizes(self, pool: Pool) -> tuple[int, ...]:
-        """How many classes each block has."""
+        """Compute the number of classes of each block."""
         n, n_tasks = pool.n_classes, self.n_tasks
         if n_tasks is None and self.classes_per_task is None and pool.parts:
             return pool.parts
@@ -166,11 +167,11 @@ class LatentReplay(Scenario):
 
 @dataclass(frozen=True)
 class _FewShot:
-    """Task ``t`` of another plan with k samples of each of its classes."""
+    """Limits each task of another plan to k samples of each of its classes."""
 
     plan: Callable[[int], Task]
     members: tuple[np.ndarray, ...]
-    """For each class of the stream, ``(k,)`` training samples of the pool."""
+    """``(k,)`` training samples of the pool for each class of the stream."""
 
     def __call__(self, t: int) -> Task:
         task = self.plan(t)
@@ -178,7 +179,7 @@ class _FewShot:
 
 
 def _shots(stream: Stream, k: int) -> tuple[np.ndarray, ...]:
-    """The first k of each class, shuffled by a generator that only the class's label seeds."""
+    """Draw k samples of each class, by a generator whose seed depends on the class's label only."""
     of = stream.pool.labels("train")
     members = []
     for label in stream.labels:

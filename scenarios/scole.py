@@ -1,15 +1,15 @@
-"""SCoLe: long sequences of tasks, each a random draw of classes that come back again and again.
+"""SCoLe: long streams of tasks, each a random draw of classes that recur.
 
 Lesort et al. 2023, "Challenging Common Assumptions about Catastrophic Forgetting and Knowledge
 Accumulation" (CoLLAs; arXiv 2207.04543). Task t draws ``classes_per_task`` of the N classes without
-replacement, with probabilities p, and delivers all their training samples; the test is always the
-whole world. The knobs are those of the authors' code, less its bugs:
+replacement, with probabilities p, and delivers all their training samples. The test is always on all
+classes. The settings are those of the authors' code, without its bugs:
 
 - the stream has a generator of its own, so the strategy cannot change it;
-- no tenth of every task is put aside (theirs is redrawn from recurring samples and leaks);
-  ``share=0.9`` delivers as many samples as theirs does;
-- both formulas for p are kept under ``imbalance=reference``, and refused where they turn negative;
-  ``imbalance=geometric`` is safe for any number of classes;
+- no tenth of a task is held out (theirs is drawn again from recurring samples, so it leaks);
+  ``share=0.9`` delivers as many samples as their code;
+- ``imbalance=reference`` has both of their formulas for p, and is refused where one is negative;
+  ``imbalance=geometric`` works for any number of classes;
 - ``severity`` counts from 1 (their 0 is the strongest).
 """
 
@@ -19,73 +19,63 @@ import itertools
 import math
 from dataclasses import dataclass
 from functools import cache
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
 
 from clbench import Pool, Scenario, Stream, Task, UsageError, seeding
 from clbench.data.corruptions import DETERMINISTIC, KINDS
 from clbench.data.transforms import Corrupt
-from clbench.scenario import at_least
 from clbench.seeding import Axis
+from clbench.settings import AtLeast, Within
 
 
 @dataclass(frozen=True)
 class Scole(Scenario):
-    """Tasks are random draws of classes with re-occurrence."""
+    """Draws the classes of each task at random, so that they recur."""
 
-    n_tasks: int | None = 1000
-    """Number of tasks; null: endless (then set max_tasks, or stop it). 1: the i.i.d. reference."""
-    classes_per_task: int = 2
+    n_tasks: Annotated[int | None, AtLeast(1)] = 1000
+    """Number of tasks; null: endless (set max_tasks, or stop the run). 1: the i.i.d. reference."""
+    classes_per_task: Annotated[int, AtLeast(1)] = 2
     """Classes in a task (k)."""
-    n_classes: int | None = None
-    """Classes in the world (N), drawn once from the data's; null: all."""
+    n_classes: Annotated[int | None, AtLeast(2)] = None
+    """Classes in the stream (N), drawn once from those of the data; null: all."""
     draw: Literal["random", "iid"] = "random"
-    """random: k classes a task; iid: all classes in every task (the control)."""
-    share: float = 1.0
-    """Part of a class's samples that a task delivers, drawn anew each time."""
-    chunk: int | None = None
-    """Deliver tasks in pieces of so many samples and hide their boundaries (online learning)."""
+    """random: k classes in every task; iid: all classes in every task (the control)."""
+    share: Annotated[float, Within(0, 1, open_low=True)] = 1.0
+    """Share of a class's samples that a task delivers, drawn again for each task."""
+    chunk: Annotated[int | None, AtLeast(1)] = None
+    """Deliver tasks in pieces of this many samples and hide their boundaries (online learning)."""
     imbalance: Literal["none", "reference", "geometric"] = "none"
-    """Class probabilities: uniform; the authors' (1 - f i)^e; or geometric between ends."""
-    entropy_decrease: float = 2.0
+    """Class probabilities. none: uniform; reference: the authors' (1 - f i)^e; geometric: from most to
+    least probable by a constant factor."""
+    entropy_decrease: Annotated[float, AtLeast(0)] = 2.0
     """e of imbalance=reference, with f = 0.01 for 100 classes and 0.05 otherwise."""
-    imbalance_ratio: float = 10.0
-    """Most to least probable class, for imbalance=geometric."""
-    prob_reduction: float = 1.0
-    """After a task, divide the probability of its classes by this (then they get ever rarer)."""
+    imbalance_ratio: Annotated[float, AtLeast(1)] = 10.0
+    """Ratio of the most to the least probable class, for imbalance=geometric."""
+    prob_reduction: Annotated[float, AtLeast(1)] = 1.0
+    """After a task, divide the probability of its classes by this, so that they become rarer."""
     forgetting: bool = False
-    """Draw only from the first half of the classes after half of the tasks."""
-    n_periods: int = 1
-    """Long-term drift: cut stream and classes into so many parts; each draws from its own."""
-    randomized_order: float | None = None
-    """Cycle through all class sets in order, each class replaced at random with this probability."""
-    randomized_couples: float | None = None
-    """Allow only this random part of all class sets."""
+    """After half of the tasks, draw only from the first half of the classes."""
+    n_periods: Annotated[int, AtLeast(1)] = 1
+    """Long-term drift: cut stream and classes into this many parts; each part of the stream draws
+    from its part of the classes."""
+    randomized_order: Annotated[float | None, Within(0, 1)] = None
+    """Go through all class sets in order; replace each class at random with this probability."""
+    randomized_couples: Annotated[float | None, Within(0, 1)] = None
+    """Draw only from this random share of all class sets."""
     corruption: Literal["none", "random"] = "none"
-    """random: each task's training images go through one of 16 corruptions or none; test is clean."""
-    severity: int = 1
+    """random: one of 16 corruptions, or none, for each task's training images; test is clean."""
+    severity: Annotated[int, Within(1, 5)] = 1
     """Strength of the corruptions, 1 to 5."""
 
     def __post_init__(self) -> None:
-        at_least(1, self, "n_tasks", "classes_per_task", "chunk", "n_periods")
-        at_least(2, self, "n_classes")
-        if not 0 < self.share <= 1:
-            raise UsageError(f"scenario.share={self.share} must be in (0, 1]")
-        for name in ("randomized_order", "randomized_couples"):
-            value = getattr(self, name)
-            if value is not None and not 0 <= value <= 1:
-                raise UsageError(f"scenario.{name}={value} must be in [0, 1]")
-        for name, low in (("prob_reduction", 1.0), ("imbalance_ratio", 1.0)):
-            value = getattr(self, name)
-            if not (math.isfinite(value) and value >= low):
-                raise UsageError(f"scenario.{name}={value} must be finite and at least {low:g}")
-        if not (math.isfinite(self.entropy_decrease) and self.entropy_decrease >= 0):
-            raise UsageError(f"scenario.entropy_decrease={self.entropy_decrease} must be >= 0")
-        if not 1 <= self.severity <= 5:
-            raise UsageError(f"scenario.severity={self.severity} must be in 1..5")
+        super().__post_init__()
         if self.n_tasks is None and (self.forgetting or self.n_periods > 1):
-            raise UsageError("scenario.n_tasks=null has no middle: drop forgetting and n_periods")
+            raise UsageError(
+                "scenario.n_tasks=null: an endless stream has no half-way point and no parts, so "
+                "scenario.forgetting and scenario.n_periods need scenario.n_tasks"
+            )
         ways = [
             self.randomized_order is not None,
             self.randomized_couples is not None,
@@ -100,7 +90,7 @@ class Scole(Scenario):
             )
 
     def stream(self, pool: Pool, seed: int) -> Stream:
-        """The stream over a pool; a task is a function of its number and the seed."""
+        """Make the stream over a pool. A task depends on its number and the seed alone."""
         n = pool.n_classes if self.n_classes is None else self.n_classes
         if n > pool.n_classes:
             raise UsageError(f"scenario.n_classes={n}: the data have {pool.n_classes}")
@@ -127,7 +117,7 @@ class Scole(Scenario):
         )
 
     def _probabilities(self, n: int, rng: np.random.Generator) -> np.ndarray:
-        """``(n,)`` class probabilities, shuffled."""
+        """Compute the class probabilities, ``(n,)``, shuffled."""
         rank = np.arange(n)
         if self.imbalance == "none":
             return np.full(n, 1 / n)
@@ -135,8 +125,8 @@ class Scole(Scenario):
             base = 1 - (0.01 if n == 100 else 0.05) * rank
             if base.min() <= 0:
                 raise UsageError(
-                    f"scenario.imbalance=reference turns negative for {n} classes (it is made for up "
-                    "to 20, or 100); use scenario.imbalance=geometric"
+                    f"scenario.imbalance=reference gives negative probabilities for {n} classes (it "
+                    "is for up to 20, or 100); use scenario.imbalance=geometric"
                 )
             p = base**self.entropy_decrease
         else:
@@ -145,7 +135,7 @@ class Scole(Scenario):
 
 
 class _Plan:
-    """Task ``t`` as a function of ``t``: a draw of its own generator, or a fold over the draws."""
+    """Makes task ``t`` from ``t`` alone: a draw of its own generator, or a fold over all draws."""
 
     def __init__(self, settings: Scole, n: int, per_task: int, p: np.ndarray, seed: int) -> None:
         self.settings, self.n, self.per_task, self.p, self.seed = settings, n, per_task, p, seed
@@ -163,7 +153,7 @@ class _Plan:
         if self.settings.corruption == "none":
             return Task(classes)
         kind = int(rng.integers(len(KINDS)))
-        # Where there is noise it differs from task to task; without, samples may be the same again.
+        # Random corruptions differ from task to task. After the others, samples may be the same.
         same = tuple(KINDS)[kind] in DETERMINISTIC
         return Task(classes, transform=kind, variant=kind if same else len(KINDS) + t)
 
@@ -185,11 +175,11 @@ class _Plan:
             width = self.n // s.n_periods
             low, high = period * width, (period + 1) * width
         p = self.p[low:high]
-        # Sequential draw without replacement: a class's share of tasks is not exactly k p.
+        # The draw is sequential without replacement, so a class's share of tasks is not exactly k p.
         return low + rng.choice(high - low, self.per_task, replace=False, p=p / p.sum())
 
     def _fold(self, t: int) -> tuple[int, ...]:
-        """Draws whose probabilities depend on all draws before; each is made once and kept."""
+        """Draw with probabilities that depend on all earlier draws; each is made once and kept."""
         while len(self.folded) <= t:
             rng = seeding.generator(self.seed, Axis.STREAM, len(self.folded))
             p = self.reduced / self.reduced.sum()
@@ -200,7 +190,7 @@ class _Plan:
         return self.folded[t]
 
     def _in_order(self, t: int, q: float, rng: np.random.Generator) -> tuple[int, ...]:
-        """The t-th class set in lexicographic order, with random classes put in (all distinct)."""
+        """Take the t-th class set in lexicographic order; replace classes at random (all distinct)."""
         wanted = t % math.comb(self.n, self.per_task)
         classes = list(_combination(self.n, self.per_task, wanted))
         for at in range(len(classes)):
@@ -210,7 +200,7 @@ class _Plan:
         return tuple(classes)
 
     def _couples(self) -> list[tuple[int, ...]]:
-        """The class sets that may be drawn; empty unless ``randomized_couples`` is set."""
+        """List the class sets that may be drawn; empty unless ``randomized_couples`` is set."""
         share = self.settings.randomized_couples
         if share is None:
             return []
@@ -227,7 +217,7 @@ class _Plan:
 
 
 def _combination(n: int, k: int, number: int) -> tuple[int, ...]:
-    """The ``number``-th k-subset of 0..n-1 in lexicographic order, without listing the others."""
+    """Find the ``number``-th k-subset of 0..n-1 in lexicographic order, without listing them."""
     out, low = [], 0
     for left in range(k, 0, -1):
         for c in range(low, n):

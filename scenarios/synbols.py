@@ -1,20 +1,20 @@
-"""Synbols as a stream: classes that come in turn, attributes that drift, labels that change.
+"""Synbols as a stream: new classes, drifting attributes, or changing labels of drawn symbols.
 
-The images are those of Lacoste et al. 2020 (arXiv 2009.06415), whose attributes are all known; the
-streams are clbench's own, the paper has none. What a sample is stays the same image throughout,
-drawn again with another value of what drifts:
+The images are those of Lacoste et al. 2020 (arXiv 2009.06415), whose attributes are all known. The
+streams are clbench's own, since the paper has none. A sample stays the same image over the stream; it
+is drawn again with another value of the attribute that drifts:
 
-- ``classes``: class-incremental over what ``data.label`` names (characters, fonts, glyphs,
-  alphabets), every class once, one head.
-- ``domains``: every task has all classes, and an attribute of the images drifts from task to task:
-  in steps (a pattern, a count), along a line (a number), or, ``gradual``, by a share of the images
-  that grows. All domains are evaluated, up to 32 of them.
-- ``labels``: what character it is and what font it is are asked of the same images in turn; the
-  learner is told which (the label spaces swap, task identities are given).
-- ``spurious``: an attribute goes with the label in training, and with none in testing, as in
-  ``scenario=subgroup_shift``; the groups are label times stop of the attribute.
+- ``classes``: class-incremental over the classes that ``data.label`` names (characters, fonts, glyphs,
+  alphabets). Every class comes once, and there is one head.
+- ``domains``: every task has all classes, and an attribute of the images drifts from task to task: in
+  steps (a pattern, a count), along a line (a number), or, with ``gradual``, for a growing share of the
+  images. All domains are evaluated, up to 32 of them.
+- ``labels``: the tasks ask in turn for the character and for the font of the same images. The learner
+  knows which (task ids are given, and the label spaces swap).
+- ``spurious``: an attribute correlates with the label in training but not in testing, as in
+  ``scenario=subgroup_shift``. The groups are the pairs of a label and a stop of the attribute.
 
-For draws of classes that recur, of up to a thousand glyphs, see ``scenario=scole data=synbols
+For random draws of classes that recur, of up to a thousand glyphs, see ``scenario=scole data=synbols
 data.label=glyph``.
 """
 
@@ -23,7 +23,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 import numpy as np
 
@@ -32,16 +32,18 @@ from clbench.data.synbols.both_labels import BothLabels
 from clbench.data.synbols.drifts import DRIFTS, Drifting, Named, drifting
 from clbench.data.synbols.pool import SynbolsPool
 from clbench.data.synbols.redraw import Redraw
-from clbench.scenario import at_least, split_classes, tied
+from clbench.scenario import split_classes, tied
 from clbench.seeding import Axis
+from clbench.settings import AtLeast, Within
 from clbench.stream import PROBED_DOMAINS
 
 FEWEST_ON_A_LINE = 5
+"""The least number of tasks of an attribute that drifts along a line."""
 
 
 @dataclass(frozen=True)
 class SynbolsStream(Scenario):
-    """Classes, attributes or labels of symbols that change over the stream."""
+    """Changes the classes, attributes or labels of symbols over the stream."""
 
     recommended: ClassVar[Mapping[str, object]] = MappingProxyType(
         {
@@ -55,37 +57,36 @@ class SynbolsStream(Scenario):
     takes: ClassVar[type] = SynbolsPool
 
     kind: Literal["classes", "domains", "labels", "spurious"] = "classes"
-    """What changes."""
-    n_tasks: int | None = None
-    """Number of tasks. null: of classes as classes_per_task gives; of domains one for each stop of
-    the drift, on a line at least 5; of labels 2; of spurious 1."""
-    classes_per_task: int | None = None
-    """Classes in a task of kind=classes; null: as n_tasks gives (with neither: 2)."""
+    """What changes over the stream."""
+    n_tasks: Annotated[int | None, AtLeast(1)] = None
+    """Number of tasks. null: for classes, it follows from classes_per_task; for domains, one for each
+    stop of the drift, and at least 5 on a line; for labels, 2; for spurious, 1."""
+    classes_per_task: Annotated[int | None, AtLeast(1)] = None
+    """Classes in a task of kind=classes; null: it follows from n_tasks, or is 2 if that is null."""
     attribute: Named = "patterns"
-    """What drifts, or goes with the label: patterns (solid, gradient, camouflage, natural), rotation
-    (growing), scale (shrinking), occlusion (heavier), noise."""
+    """The attribute that drifts or is tied to the label: patterns (solid, gradient, camouflage,
+    natural), rotation (growing), scale (shrinking), occlusion (heavier), noise."""
     drift: tuple[str, ...] = ()
     """Attributes that drift instead, with their stops: [rotation=0>1.5,background=black>natural]."""
     gradual: bool = False
-    """Patterns and counts: from one stop to the next a growing share of the images, not all."""
-    alignment: float = 0.95
-    """Of kind=spurious: probability in training of the value tied to the label."""
-    share: float = 1.0
-    """Part of the samples that a task of domains or spurious delivers, drawn anew each time."""
-    chunk: int | None = None
-    """Deliver tasks in pieces of so many samples and hide their boundaries (online learning)."""
+    """For patterns and counts: change a growing share of the images from one stop to the next."""
+    alignment: Annotated[float, Within(0, 1)] = 0.95
+    """Probability in training of the value that is tied to the label, for kind=spurious."""
+    share: Annotated[float, Within(0, 1, open_low=True)] = 1.0
+    """Share of the samples that a task delivers, drawn again for each task, for kind=domains and
+    kind=spurious."""
+    chunk: Annotated[int | None, AtLeast(1)] = None
+    """Deliver tasks in pieces of this many samples and hide their boundaries (online learning)."""
 
     def __post_init__(self) -> None:
-        at_least(1, self, "n_tasks", "classes_per_task", "chunk")
-        for name, open_below in (("alignment", False), ("share", True)):
-            value = getattr(self, name)
-            if not 0 <= value <= 1 or (open_below and value == 0):
-                raise UsageError(f"scenario.{name}={value} must be in {'(['[not open_below]}0, 1]")
+        super().__post_init__()
         if self.classes_per_task is not None and self.kind != "classes":
-            raise UsageError(f"scenario.classes_per_task is not of scenario.kind={self.kind}")
+            raise UsageError(
+                f"scenario.classes_per_task has no effect with scenario.kind={self.kind}"
+            )
 
     def stream(self, pool: Pool, seed: int) -> Stream:
-        """The stream over synbols, or over latents of them."""
+        """Make the stream over synbols, or over latents of them."""
         if not isinstance(pool.raw, SynbolsPool):
             raise UsageError("scenario=synbols needs data=synbols; choose another scenario")
         if self.kind == "classes":
@@ -167,7 +168,7 @@ def _redraw(pool: Pool, drift: Drifting, n: int) -> Redraw:
 
 @dataclass(frozen=True)
 class _Spurious:
-    """Task ``t`` as a function of ``t``: every image, and the attribute that it is drawn with."""
+    """Makes task ``t`` from ``t`` alone: all images, with an attribute for each."""
 
     pool: Pool
     seed: int

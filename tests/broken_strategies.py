@@ -124,7 +124,7 @@ TRAINS_IN_FORWARD = strategy("""
         scores = self.model(x)
         with torch.inference_mode(False), torch.enable_grad():
             loss = -self.model(x.clone()).logsumexp(1).mean()
-            self.descend(self._flat.gradient(loss))
+            self.descend(self.gradient_of(loss))
         return scores
 """)
 

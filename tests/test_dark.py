@@ -71,7 +71,7 @@ def test_dark_logits_of_the_running_experience_are_replayed_as_they_were_noted()
     r, strategy = build("der", "strategy.memory_size=100")
     task = r.stream.experience(0)
     strategy.begin(task)
-    first, second, *_ = strategy._batches(task)
+    first, second, *_ = strategy.batches(task)
     with torch.no_grad():
         noted = strategy.model(first.x)
     strategy.step(strategy.draw(first))

@@ -26,7 +26,7 @@ MIXING = ["er", "der", "derpp", "er_ace", "mir"]
 def build(name: str, *words: str) -> tuple[Run, Any]:
     r = run(f"strategy={name}", *CLASSES, "strategy.batch_size=4", *words)
     strategy: Any = r.strategy().double()
-    strategy._flat.bind()
+    strategy.bind()
     return r, strategy
 
 
@@ -62,7 +62,7 @@ def test_a_sample_is_replayed_from_the_step_after_its_own():
     r, strategy = build("er", "strategy.memory_size=100")
     task = r.stream.experience(0)
     strategy.begin(task)
-    parts = list(strategy._batches(task))
+    parts = list(strategy.batches(task))
     for step, part in enumerate(parts):
         assert strategy.n_live == 4 * step
         batch = strategy.draw(part)
@@ -179,10 +179,10 @@ def test_mir_replays_the_samples_that_a_virtual_step_hurts_most():
     _, strategy, new, batch = drawn("mir", *words)
     w = strategy.weights.clone()
     held = strategy.memory
-    slots = strategy._live.slots[: strategy._live.n_earlier]
+    slots = strategy.live.slots[: strategy.live.n_earlier]
     x, y = held.x[slots].double(), held.y[slots]
     before = F.cross_entropy(strategy.model(x), y, reduction="none")
-    strategy.weights.sub_(0.1 * strategy._flat.gradient(ce(strategy, new.x.double(), new.y)))
+    strategy.weights.sub_(0.1 * strategy.gradient_of(ce(strategy, new.x.double(), new.y)))
     after = F.cross_entropy(strategy.model(x), y, reduction="none")
     strategy.weights.copy_(w)
     worst = (after - before).topk(3).indices

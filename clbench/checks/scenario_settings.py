@@ -110,9 +110,17 @@ def refuses_senseless_settings(plugin: Plugin) -> None:
     hints = typing.get_type_hints(plugin.load())
     for field in dataclasses.fields(plugin.load()):
         if float in {hints[field.name], *typing.get_args(hints[field.name])}:
-            _refused(plugin, {field.name: "nan"}, "raise UsageError in __post_init__")
+            _refused(
+                plugin,
+                {field.name: "nan"},
+                "declare its bounds, say Annotated[float, AtLeast(0)] (clbench.settings)",
+            )
         for value in ("0", "-1") if field.name in SIZES else ():
-            _refused(plugin, {field.name: value}, "call at_least(1, self, ...) in __post_init__")
+            _refused(
+                plugin,
+                {field.name: value},
+                "declare it as Annotated[int, AtLeast(1)]",
+            )
 
 
 def refuses_more_classes_than_there_are(plugin: Plugin) -> None:

@@ -22,6 +22,7 @@ from clbench.configure.protocol import Protocol, protocol_of
 from clbench.configure.sweep import sweep
 from clbench.errors import UsageError
 from clbench.plugins.registry import FOLDERS_WORD, GROUPS, Plugin, did_you_mean, find
+from clbench.settings import check
 
 REQUIRED = ("scenario", "strategy")
 NO_ENCODER = "none"
@@ -263,7 +264,9 @@ def _build(cls: type[Any], given: Mapping[str, Any], prefix: str) -> Any:
         value = OmegaConf.select(node, name)
         if isinstance(value, float) and math.isnan(value):
             raise UsageError(f"{prefix}{name}=nan: is not a number")
-    return OmegaConf.to_object(node)
+    built = OmegaConf.to_object(node)
+    check(built, prefix.removesuffix("."))
+    return built
 
 
 def _value(value: Any) -> Any:

@@ -9,6 +9,7 @@ from typing import Literal
 import torch
 
 from clbench.data.pool import Arrays, Pool, TensorPool
+from clbench.settings import check
 
 
 @dataclass(frozen=True)
@@ -17,6 +18,9 @@ class DataSet(ABC):
 
     augment: Literal["none", "crop_flip"] = "none"
     """Training-time augmentation: none, or random crop (padding 1/8) with horizontal flip."""
+
+    def __post_init__(self) -> None:
+        check(self, "data")
 
     @abstractmethod
     def arrays(self) -> Arrays:

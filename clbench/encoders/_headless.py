@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 from torch import Tensor, nn
 
 from clbench import Encoder, UsageError
 from clbench.encoders._lite0 import check_lite0, lite0, network
 from clbench.plugins.registry import find
+from clbench.settings import AtLeast, Within
 
 LITE0 = "efficientnet_lite0"
 DEFAULTS = {"cut": 10, "resolution": 32, "pool": 2}
@@ -23,11 +25,11 @@ class Headless(Encoder):
 
     of: str = "slim_resnet18"
     """The network: a model (clbench list models) with default settings, or efficientnet_lite0."""
-    cut: int | None = None
+    cut: Annotated[int | None, Within(0, 16)] = None
     """For efficientnet_lite0: take the latents after this block; null: 10."""
-    resolution: int | None = None
+    resolution: Annotated[int | None, AtLeast(1)] = None
     """For efficientnet_lite0: resize images to this side in pixels; null: 32."""
-    pool: int | None = None
+    pool: Annotated[int | None, AtLeast(1)] = None
     """For efficientnet_lite0: average the map to this number of rows and columns; null: 2."""
 
     def __post_init__(self) -> None:

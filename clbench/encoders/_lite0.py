@@ -28,12 +28,6 @@ def check_lite0(cut: int, resolution: int, pool: int) -> None:
     Raises:
         UsageError: a setting is out of range; it is named.
     """
-    if not 0 <= cut <= HEAD:
-        raise UsageError(f"encoder.cut={cut} must be in 0..{N_BLOCKS - 1}, or {HEAD} for the head")
-    if resolution < 1 or pool < 1:
-        raise UsageError(
-            f"encoder.resolution={resolution}, encoder.pool={pool}: must be at least 1"
-        )
     side = map_side(cut, resolution)
     if pool > side:
         raise UsageError(

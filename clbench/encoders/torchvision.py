@@ -9,7 +9,7 @@ are not in torch's cache.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import torch
 from torch import nn
@@ -17,6 +17,7 @@ from torch import nn
 from clbench import Encoder, UsageError
 from clbench.encoder import require
 from clbench.encoders._images import ImageInput
+from clbench.settings import AtLeast
 
 CLASSIFIERS = ("fc", "classifier", "heads", "head")
 """torchvision's names of the layers after the pooled features."""
@@ -31,7 +32,7 @@ class Torchvision(Encoder):
 
     model: str = ""
     """Name of the network (torchvision.models.list_models(torchvision.models))."""
-    resolution: int | None = None
+    resolution: Annotated[int | None, AtLeast(1)] = None
     """Resize images to this side in pixels; null: that of the weights."""
     pretrained: bool = True
     """Load the pretrained weights; false: untrained weights, drawn from encoder.seed."""
@@ -48,8 +49,6 @@ class Torchvision(Encoder):
         models: Any = require("torchvision.models", "torchvision", "torchvision")
         if not self.model:
             raise UsageError("encoder=torchvision needs a network: encoder=torchvision:NAME")
-        if self.resolution is not None and self.resolution < 1:
-            raise UsageError(f"encoder.resolution={self.resolution} must be at least 1")
         with torch.random.fork_rng(devices=[]), torch.device("cpu"):
             torch.default_generator.manual_seed(self.seed)
             try:

@@ -1,4 +1,4 @@
-"""A linear classifier on the flattened sample: multinomial logistic regression."""
+"""Linear classifier: multinomial logistic regression on the flattened sample."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from clbench.nets.head import build_head
 
 @dataclass(frozen=True)
 class Linear(Model):
-    """One linear layer; takes samples of any shape."""
+    """Builds one linear layer for samples of any shape."""
 
     head: Literal["linear", "weight_norm"] = "linear"
     """Output layer: linear, or weight_norm (weights of length one for each class, no bias)."""
 
     def build(self, input_shape: tuple[int, ...], n_classes: int, scale: float) -> nn.Module:
-        """``(B, *input_shape) -> (B, n_classes)`` with d weights a class, and a bias where linear."""
+        """Build the network ``(B, *input_shape) -> (B, n_classes)``, with d weights for each class."""
         return nn.Sequential(
             ToFloat(scale), nn.Flatten(), build_head(self.head, math.prod(input_shape), n_classes)
         )

@@ -1,36 +1,31 @@
-"""A multilayer perceptron with ReLU on the flattened sample."""
+"""Multilayer perceptron: fully connected layers with ReLU on the flattened sample."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Literal
+from typing import Annotated, Literal
 
 from torch import nn
 
-from clbench import Model, UsageError
+from clbench import Model
 from clbench.model import ToFloat
 from clbench.nets.head import build_head
+from clbench.settings import AtLeast
 
 
 @dataclass(frozen=True)
 class Mlp(Model):
-    """Fully connected layers; takes samples of any shape."""
+    """Builds fully connected layers for samples of any shape."""
 
-    hidden: tuple[int, ...] = (64, 64)
+    hidden: Annotated[tuple[int, ...], AtLeast(1)] = (64, 64)
     """Widths of the hidden layers, first to last; empty for a linear classifier."""
     head: Literal["linear", "weight_norm"] = "linear"
     """Output layer: linear, or weight_norm (weights of length one for each class, no bias)."""
 
     def build(self, input_shape: tuple[int, ...], n_classes: int, scale: float) -> nn.Module:
-        """``(B, *input_shape) -> (B, n_classes)``.
-
-        Raises:
-            UsageError: a width is below 1.
-        """
-        if any(width < 1 for width in self.hidden):
-            raise UsageError(f"model.hidden={list(self.hidden)}: every width must be at least 1")
+        """Build the network ``(B, *input_shape) -> (B, n_classes)``."""
         widths = (math.prod(input_shape), *self.hidden)
         layers = [layer for a, b in pairwise(widths) for layer in (nn.Linear(a, b), nn.ReLU())]
         return nn.Sequential(

@@ -3,7 +3,7 @@
 Two 5x5 convolutions (10 and 20 channels), each followed by max-pooling of 2 and ReLU, a hidden
 layer of 50, and the output layer; no normalisation, no dropout. 21,840 parameters at 28x28, one
 channel and 10 classes. Deviation: the reference fixes the flattened size at 320 (28x28); here it
-follows the image.
+depends on the image.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ from clbench.nets.images import ChannelsLastImage, image_shape
 
 @dataclass(frozen=True)
 class ScoleCnn(Model):
-    """Takes images ``(H, W)`` or ``(C, H, W)`` of at least 16x16 pixels."""
+    """Builds the network for images ``(H, W)`` or ``(C, H, W)`` of at least 16x16 pixels."""
 
     head: Literal["linear", "weight_norm"] = "linear"
     """Output layer: linear, or weight_norm (weights of length one for each class, no bias)."""
 
     def build(self, input_shape: tuple[int, ...], n_classes: int, scale: float) -> nn.Module:
-        """``(B, *input_shape) -> (B, n_classes)``.
+        """Build the network ``(B, *input_shape) -> (B, n_classes)``.
 
         Raises:
-            UsageError: the samples are no images, or too small for two convolutions and poolings.
+            UsageError: the samples are no images, or are too small for two convolutions and poolings.
         """
         channels, height, width = image_shape("scole_cnn", input_shape)
         rows, columns = (((side - 4) // 2 - 4) // 2 for side in (height, width))

@@ -23,7 +23,7 @@ BASE_CHANNELS = 20
 
 
 class BasicBlock(nn.Module):
-    """Two 3x3 convolutions around a shortcut; the shortcut is 1x1 where the shape changes."""
+    """Adds two 3x3 convolutions to a shortcut, which is a 1x1 convolution if the shape changes."""
 
     def __init__(self, in_channels: int, out_channels: int, stride: int) -> None:
         super().__init__()
@@ -43,20 +43,20 @@ class BasicBlock(nn.Module):
         self.activation = nn.ReLU()
 
     def forward(self, x: Tensor) -> Tensor:
-        """``(B, in_channels, H, W)`` to ``(B, out_channels, H', W')``, H' = ceil(H / stride)."""
+        """Map ``(B, in_channels, H, W)`` to ``(B, out_channels, H', W')``, H' = ceil(H / stride)."""
         out: Tensor = self.activation(self.residual(x) + self.shortcut(x))
         return out
 
 
 @dataclass(frozen=True)
 class SlimResnet18(Model):
-    """Takes images ``(H, W)`` or ``(C, H, W)``; about 1.1 million parameters."""
+    """Builds about 1.1 million parameters for images ``(H, W)`` or ``(C, H, W)``."""
 
     head: Literal["linear", "weight_norm"] = "linear"
     """Output layer: linear, or weight_norm (weights of length one for each class, no bias)."""
 
     def build(self, input_shape: tuple[int, ...], n_classes: int, scale: float) -> nn.Module:
-        """``(B, *input_shape) -> (B, n_classes)``.
+        """Build the network ``(B, *input_shape) -> (B, n_classes)``.
 
         Raises:
             UsageError: the samples are no images.

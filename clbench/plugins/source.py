@@ -66,6 +66,7 @@ def _fields(node: ast.ClassDef, path: Path) -> list[Setting]:
         if isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant):
             text = " ".join(str(after.value.value).split())
         name = statement.target.id
+        bound = bound or (found[name].bound if name in found else "")
         found[name] = Setting(name, kind, written(statement.value, path, module_path), text, bound)
     return list(found.values())
 

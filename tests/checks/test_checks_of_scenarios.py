@@ -13,6 +13,7 @@ from clbench.plugins.registry import find
 HEAD = """
 import itertools
 from dataclasses import dataclass, replace
+from typing import Annotated
 import numpy as np
 import torch
 from torch import nn
@@ -20,20 +21,18 @@ from clbench import seeding
 from clbench.data.transforms import Transform
 from clbench.errors import UsageError
 from clbench.model import Model, ToFloat
-from clbench.scenario import Scenario, at_least
+from clbench.scenario import Scenario
 from clbench.seeding import Axis
+from clbench.settings import AtLeast
 from clbench.stream import Stream, Task, TaskData
 
 """
 GOOD = """
 @dataclass(frozen=True)
 class Mine(Scenario):
-    n_tasks: int | None = 8
-    classes_per_task: int = 2
-    chunk: int | None = None
-
-    def __post_init__(self):
-        at_least(1, self, "n_tasks", "classes_per_task", "chunk")
+    n_tasks: Annotated[int | None, AtLeast(1)] = 8
+    classes_per_task: Annotated[int, AtLeast(1)] = 2
+    chunk: Annotated[int | None, AtLeast(1)] = None
 
     def stream(self, pool, seed):
         if self.classes_per_task > pool.n_classes:

@@ -142,7 +142,7 @@ def test_another_number_of_classes_keeps_a_fresh_output_layer(files: Any):
     given = weights.load(files[0])
     for (name, p), q in zip(held.model.named_parameters(), fresh.model.parameters(), strict=True):
         assert torch.equal(p, q if name in HEAD else given[name]), name
-    assert (held._flat.split(held.importance)[-2] == 0).all()
+    assert (held.per_parameter(held.importance)[-2] == 0).all()
     with pytest.raises(UsageError, match=r"'4.weight' has shape \(4, 8\)"):
         run(*words(files, "strategy.fisher_exclude=none"), on=more).strategy()
 

@@ -94,7 +94,7 @@ def test_clipping_is_that_of_torch(max_norm: float):
     net = strategy.model
     before = [p.detach().clone() for p in net.parameters()]  # type: ignore[union-attr]
     gradient = torch.sin(torch.arange(strategy.weights.numel(), dtype=torch.float32))
-    parts = strategy._flat.split(gradient.clone())  # type: ignore[union-attr]
+    parts = strategy.per_parameter(gradient.clone())  # type: ignore[union-attr]
     others = [nn.Parameter(b.clone()) for b in before]
     for other, part in zip(others, parts, strict=True):
         other.grad = part.clone()

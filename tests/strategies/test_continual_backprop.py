@@ -23,7 +23,7 @@ def make(*words: str, image: bool = False) -> tuple[Run, Any]:
     else:
         r = run(*ON, "model=mlp", "model.hidden=[8,6]", *words)
     strategy: Any = r.strategy().double()
-    strategy._flat.bind()  # as learn() does: double() has moved the weights
+    strategy.bind()  # as learn() does: double() has moved the weights
     return r, strategy
 
 
@@ -119,7 +119,7 @@ def test_the_least_useful_mature_units_are_replaced_and_start_anew():
     strategy.age[1], strategy.age[9] = 3, 3  # too young
     strategy.running_utility[1] = strategy.running_utility[9] = 0.0
     utility = strategy.running_utility / (1 - 0.99 ** strategy.age.double())
-    adam = strategy.optimizer.state[strategy._flat.vector]
+    [adam] = strategy.optimizer.state.values()
     layers = chain(strategy)
     worst, first = [], 0
     for units in (8, 6):
@@ -132,7 +132,7 @@ def test_the_least_useful_mature_units_are_replaced_and_start_anew():
     for layer in strategy.layers:
         strategy._renew(layer, 2)
     after = list(strategy.model.parameters())
-    moments = {name: strategy._flat.split(adam[name]) for name in ("exp_avg", "exp_avg_sq")}
+    moments = {name: strategy.per_parameter(adam[name]) for name in ("exp_avg", "exp_avg_sq")}
     for number, chosen in enumerate(worst):
         at = 2 * number
         others = [i for i in range(len(after[at])) if i not in chosen]

@@ -170,7 +170,7 @@ def test_fisher_is_of_the_masked_logits_where_tasks_are_told():
     strategy: Any = r.strategy()
     task = r.stream.experience(0)
     strategy.learn(task)
-    head = strategy._flat.split(strategy.importance)[-1]
+    head = strategy.per_parameter(strategy.importance)[-1]
     assert task.classes is not None
     mine = torch.zeros(4, dtype=torch.bool)
     mine[task.classes] = True
@@ -190,7 +190,7 @@ def test_fisher_is_that_of_the_loss_over_the_tasks_classes_alone(scope: str, mor
     restricted = torch.nn.Sequential(*copy.deepcopy(strategy.model))
     head = restricted[-1]
     head.weight, head.bias = (torch.nn.Parameter(p.detach()[mine]) for p in head.parameters())
-    found = [part.clone() for part in strategy._flat.split(strategy.importance)]
+    found = [part.clone() for part in strategy.per_parameter(strategy.importance)]
     others = torch.ones(4, dtype=torch.bool)
     others[mine] = False
     assert (found[-2][others] == 0).all()

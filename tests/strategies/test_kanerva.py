@@ -199,10 +199,10 @@ def test_reads_come_after_the_first_write_in_the_pools_dtype(generate: str):
     r = run(*WORDS, *SMALL, "strategy.mode=replay", f"strategy.generate={generate}", on=images)
     strategy = r.strategy()
     first, second = r.stream.experience(0), r.stream.experience(1)
-    batch = next(strategy._batches(strategy.begin(first)))
+    batch = next(strategy.batches(strategy.begin(first)))
     assert strategy.draw(batch) is batch
     strategy.learn(first)
-    batch = next(strategy._batches(strategy.begin(second)))
+    batch = next(strategy.batches(strategy.begin(second)))
     mixed = strategy.draw(batch)
     n = len(batch.y)
     assert mixed.x.dtype == torch.uint8
@@ -222,7 +222,7 @@ def test_replayed_task_ids_allow_the_class():
     strategy = r.strategy()
     for t in range(2):
         strategy.learn(r.stream.experience(t))
-    batch = next(strategy._batches(strategy.begin(r.stream.experience(1))))
+    batch = next(strategy.batches(strategy.begin(r.stream.experience(1))))
     mixed = strategy.draw(batch)
     assert bool(strategy.classes_of_task[mixed.task_id, mixed.y].all())
     assert 0 in mixed.task_id[len(batch.y) :]

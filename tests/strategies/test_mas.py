@@ -116,7 +116,7 @@ def test_only_the_tasks_own_scores_count_where_tasks_are_told(estimator: str):
     strategy: Any = r.strategy()
     task = r.stream.experience(0)
     strategy.learn(task)
-    bias = strategy._flat.split(strategy.importance)[-1]
+    bias = strategy.per_parameter(strategy.importance)[-1]
     mine = torch.zeros(4, dtype=torch.bool)
     mine[task.classes] = True
     assert (bias[mine] > 0).all()

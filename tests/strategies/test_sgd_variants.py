@@ -21,7 +21,7 @@ ON = ("scenario=scole", "scenario.n_tasks=20")
 def make(name: str, *words: str) -> tuple[Run, Any]:
     r = run(f"strategy={name}", *ON, *words)
     strategy: Any = r.strategy().double()
-    strategy._flat.bind()  # as learn() does: double() has moved the weights
+    strategy.bind()  # as learn() does: double() has moved the weights
     return r, strategy
 
 
@@ -189,7 +189,7 @@ def test_sam_on_a_quadratic_worked_by_hand():
     r, strategy = make("sam", "strategy.rho=0.3", "strategy.lr=0.05", "strategy.clip_norm=null")
     n = len(strategy.weights)
     a = torch.linspace(0.5, 2, n).double()
-    parts = strategy._flat.split(a)
+    parts = strategy.per_parameter(a)
     strategy.loss = lambda batch: sum(
         (part * p.square()).sum() / 2
         for part, p in zip(parts, strategy.model.parameters(), strict=True)

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
 
 from clbench import Arrays, DataSet, UsageError
 from clbench.data.files import require_path
 from clbench.data.shapes import suited_model
+from clbench.settings import AtLeast
 
 SUFFIXES = {".png", ".jpg", ".jpeg"}
 EIGHT_BIT_MODES = {"1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr"}
@@ -28,7 +29,7 @@ class Folder(DataSet):
     path: Path | None = None
     """Folder that holds train/<class>/ and test/<class>/."""
 
-    size: int = 32
+    size: Annotated[int, AtLeast(1)] = 32
     """Side in pixels that every image is resized to (bilinear; the aspect ratio is not kept)."""
 
     gray: bool = False
@@ -58,8 +59,6 @@ class Folder(DataSet):
 
     def _split(self, split: Literal["train", "test"]) -> dict[str, list[Path]]:
         """Image files by class, both sorted by name."""
-        if self.size < 1:
-            raise UsageError(f"data.size={self.size} must be at least 1 pixel")
         root = require_path(self.path, "folder", "DIR with train/<class>/ and test/<class>/")
         folder = root / split
         if not folder.is_dir():

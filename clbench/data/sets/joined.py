@@ -26,6 +26,7 @@ class Joined(DataSet):
     settings. Their samples must have the same shape; nothing is resized."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if len(self.parts) < 2:
             raise UsageError(
                 "data.parts must name at least two data sets: data.parts=[mnist5k,fashion_mnist]"

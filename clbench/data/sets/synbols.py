@@ -13,7 +13,7 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
 import torch
@@ -25,6 +25,7 @@ from clbench.data.synbols.generator import Generator, Sources
 from clbench.data.synbols.pool import SynbolsPool
 from clbench.data.synbols.spec import Spec, changed, preset
 from clbench.data.synbols.split import parse_split
+from clbench.settings import AtLeast
 
 SPLITS: tuple[Split, Split] = ("train", "test")
 
@@ -35,11 +36,11 @@ class Synbols(DataSet):
 
     preset: str = "default"
     """The predefined generator: default, camouflage, natural-patterns, ... (clbench data synbols)."""
-    n_train: int = 20_000
+    n_train: Annotated[int, AtLeast(1)] = 20_000
     """Training images."""
-    n_test: int = 5_000
+    n_test: Annotated[int, AtLeast(1)] = 5_000
     """Test images."""
-    seed: int = 0
+    seed: Annotated[int, AtLeast(0)] = 0
     """Seed of the images; the run's seed does not change them."""
     label: Literal["char", "font", "glyph", "alphabet"] = "char"
     """The attribute that is the class; glyph (a character in a font) gives hundreds of classes."""
@@ -64,11 +65,7 @@ class Synbols(DataSet):
     """A folder of photographs for natural patterns; null: the two of scikit-learn."""
 
     def __post_init__(self) -> None:
-        for name in ("n_train", "n_test"):
-            if getattr(self, name) < 1:
-                raise UsageError(f"data.{name}={getattr(self, name)} must be at least 1")
-        if self.seed < 0:
-            raise UsageError(f"data.seed={self.seed} must be at least 0")
+        super().__post_init__()
         self.spec()
         if parse_split(self.split).names == (self.label,):
             raise UsageError(
