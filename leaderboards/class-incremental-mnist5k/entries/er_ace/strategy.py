@@ -5,10 +5,10 @@ Learning" (ICLR, arXiv 2104.05025):
 
     L = CE(new samples | classes of the new batch) + CE(replayed samples | all classes seen so far),
 
-each a mean over its part, so that learning new classes does not push the old ones away. Deviations:
-those of ``clbench.replay``; the new samples' softmax holds the batch's classes always (the authors'
-published code leaves it open in the first task). Under ``scenario.task_ids`` both softmaxes are cut to
-the classes of each sample's task, too.
+where each term is a mean over its part. So learning new classes does not push the old ones away.
+Deviations: those of ``clbench.replay``; the new samples' softmax is always over the batch's classes
+(the authors' published code does not restrict it in the first task). If task ids are given, both
+softmaxes are also restricted to the classes of each sample's task.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from clbench.replay import ReplayStrategy, n_new
-from clbench.strategy import Batch, StreamInfo
+from clbench import Batch, ReplayStrategy, StreamInfo
+from clbench.replay import n_new
 
 
 class ERACE(ReplayStrategy):
-    """New samples compete among the classes of their batch, stored ones among all seen."""
+    """Restricts new samples' softmax to the classes of their batch, stored ones' to all seen."""
 
     def __init__(
         self, info: StreamInfo, config: ReplayStrategy.Config, build_model: Callable[[], nn.Module]
@@ -32,10 +32,10 @@ class ERACE(ReplayStrategy):
         super().__init__(info, config, build_model)
         self.register_buffer("seen", torch.zeros(info.n_classes, dtype=torch.bool))
         self.seen: Tensor
-        """``(n_classes,)`` bool"""
+        """``(n_classes,)`` bool: classes that came so far."""
 
     def loss(self, batch: Batch) -> Tensor:
-        """The asymmetric cross-entropy."""
+        """Compute the asymmetric cross-entropy, 0-d."""
         n = n_new(batch)
         scores = self.scores(batch)
         labels = batch.y[:n, None]

@@ -1,45 +1,40 @@
-"""Sharpness-aware minimisation: each step follows the gradient at the worst point close by.
+"""Sharpness-aware minimisation: uses the gradient at the worst point near the weights.
 
-Foret, Kleiner, Mobahi & Neyshabur 2021 (ICLR, arXiv 2010.01412), p = 2: with g the gradient of the
-batch's loss at w, the update uses the gradient of the same batch's loss at w + rho g / |g|, so the
-weights move to where the loss is low all around, which a later task's updates do less harm to. Two
-gradients a step, hence twice the cost.
+Foret, Kleiner, Mobahi & Neyshabur 2021 (ICLR, arXiv 2010.01412), with p = 2. With g the gradient of the
+batch's loss at w, the update uses the gradient of the same batch's loss at w + rho g / |g|. So the
+weights move to where the loss is low all around, and a later task's updates do less harm. Each step
+takes two gradients, so it costs twice as much.
 
 Batch normalisation sees each batch twice, the second time at the moved weights, and its running
-statistics take in both passes. Dropout draws anew in the second pass.
+statistics include both passes. Dropout draws again in the second pass.
 """
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
+from typing import Annotated
 
 import torch
 
-from clbench.errors import UsageError
-from clbench.strategy import Batch, GradientStrategy
+from clbench import Batch, GradientStrategy
+from clbench.settings import AtLeast
 
 
 class SAM(GradientStrategy):
-    """Descends the gradient at the ascended weights."""
+    """Follows the gradient at weights that were moved uphill first."""
 
     @dataclass(frozen=True)
     class Config(GradientStrategy.Config):
         """Settings of sharpness-aware minimisation."""
 
-        rho: float = 0.05
+        rho: Annotated[float, AtLeast(0)] = 0.05
         """Radius of the neighbourhood (the paper's default); 0 is plain SGD at twice the cost."""
 
-        def __post_init__(self) -> None:
-            super().__post_init__()
-            if not (math.isfinite(self.rho) and self.rho >= 0):
-                raise UsageError(f"strategy.rho={self.rho} must be finite and >= 0")
-
     def step(self, batch: Batch) -> None:
-        """Up to the worst point close by, take the gradient there, and follow it from where we were."""
+        """Move to the worst point nearby, take the gradient there, move back, and follow it."""
         ascent = self.gradient(batch)
         before = self.weights.clone()
         self.weights.add_(ascent.mul_(self.config.rho / (torch.linalg.vector_norm(ascent) + 1e-12)))
-        gradient = self._flat.gradient(self.loss(batch))
+        gradient = self.gradient_of(batch)
         self.weights.copy_(before)
         self.descend(gradient)

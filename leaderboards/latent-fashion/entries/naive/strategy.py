@@ -1,4 +1,4 @@
-"""Plain fine-tuning: each experience is trained on as it comes; the lower bound.
+"""Plain fine-tuning: trains on each experience as it comes; the lower bound.
 
 With SGD on SCoLe streams this is the baseline of Lesort et al. 2023 (CoLLAs, arXiv 2207.04543),
 whose accuracy on the whole world rises although every task forgets.
@@ -6,8 +6,8 @@ whose accuracy on the whole world rises although every task forgets.
 
 from __future__ import annotations
 
-from clbench.strategy import GradientStrategy
+from clbench import GradientStrategy
 
 
 class Naive(GradientStrategy):
-    """Nothing against forgetting."""
+    """Does nothing against forgetting."""

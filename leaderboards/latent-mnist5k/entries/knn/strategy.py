@@ -1,57 +1,55 @@
-"""Nearest neighbours in a balanced memory: samples are stored, and vote.
+"""Nearest neighbours: classifies by the vote of the nearest samples in a balanced memory.
 
-Of Ostapenko et al. 2022 (arXiv 2205.00329), whose kNN is scikit-learn's with k by cross-validation,
-over the latents of the current loader. Here the memory lasts and is of fixed size: equally many of
-each class, each class's a uniform sample of all that came; ``k`` is a setting.
+The method is that of Ostapenko et al. 2022 (arXiv 2205.00329), who use scikit-learn's kNN with k by
+cross-validation over the latents of the current loader. Here the memory lasts and has a fixed size. It
+keeps equally many samples of each class, each class's a uniform sample of all that came. ``k`` is a
+setting.
 
-A score is the share of the k neighbours that are of a class. What the votes leave equal, nearness
-decides: a neighbour's vote counts for more by ``(k - rank) / k^2``, which never adds up to a vote.
-Where task ids are given, only samples of the same task are neighbours. No network, no gradient, no
-augmentation. Made for latents; on pixels it is the textbook's.
+The score of a class is its share of the k neighbours. Nearness breaks ties: a neighbour's vote counts
+``(k - rank) / k^2`` more, which never adds up to a vote. If task ids are given, only samples of the
+same task are neighbours. There is no network, no gradient and no augmentation. The method is made for
+latents; on pixels it is the textbook's kNN.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from clbench.errors import UsageError
-from clbench.latents import check_at_least, squared_distances, vectors
+from clbench import Strategy, StreamInfo, TaskData, UsageError
+from clbench.latents import squared_distances, vectors
 from clbench.memory.buffer import SampleMemory, slot_bytes, slot_layout
 from clbench.memory.policies import balanced, priorities
-from clbench.strategy import Strategy, StreamInfo
-from clbench.stream import TaskData
+from clbench.settings import AtLeast
 
 POLICY = "class_balanced"
 
 
 class Knn(Strategy):
-    """Answers with what the nearest stored samples are."""
+    """Predicts the class of the nearest stored samples."""
 
     @dataclass(frozen=True)
     class Config(Strategy.Config):
         """Settings of the memory and of the vote."""
 
-        k: int = 5
+        k: Annotated[int, AtLeast(1)] = 5
         """Neighbours that vote."""
         metric: Literal["euclidean", "cosine"] = "euclidean"
-        """What is near: by distance, or by angle."""
-        memory_size: int | None = None
-        """Samples in the memory; null: as many as memory_bytes holds or, without that, 500."""
-        memory_bytes: int | None = None
-        """Bytes of the memory, with labels, keys and all that is stored of a sample; null: no limit."""
+        """Measure of nearness: the distance, or the angle."""
+        memory_size: Annotated[int | None, AtLeast(1)] = None
+        """Samples in the memory; null: as many as memory_bytes holds, or 500 if that is null too."""
+        memory_bytes: Annotated[int | None, AtLeast(1)] = None
+        """Bytes of the memory, with labels, keys and all else that is stored; null: no limit."""
 
         def __post_init__(self) -> None:
-            check_at_least(k=self.k)
+            super().__post_init__()
             if self.memory_size is not None and self.memory_bytes is not None:
                 raise UsageError("set strategy.memory_size or strategy.memory_bytes, not both")
-            check_at_least(memory_size=1 if self.memory_size is None else self.memory_size)
-            check_at_least(memory_bytes=1 if self.memory_bytes is None else self.memory_bytes)
 
     def __init__(
         self, info: StreamInfo, config: Config, build_model: Callable[[], nn.Module]
@@ -67,21 +65,21 @@ class Knn(Strategy):
                     f"{slot_bytes(layout)} bytes here"
                 )
         self.memory = SampleMemory(size, POLICY, layout)
-        # Samples may be integers, which tell nothing of the precision that is asked for.
+        # Samples may be integers, whose dtype does not tell the precision of the computations.
         self.register_buffer("unit", torch.ones(()), persistent=False)
         self.unit: Tensor
 
     @torch.no_grad()
     def learn(self, task: TaskData) -> None:
-        """Store, by one selection of fixed size from what is stored and what is new.
+        """Store samples by one selection of fixed size among the stored and the new ones.
 
-        ``SampleMemory.add`` chooses the same samples, and waits for the device to do so.
+        ``SampleMemory.add`` chooses the same samples but waits for the device.
         """
         memory = self.memory
         slots = torch.arange(memory.size, device=task.y.device)
         y = torch.cat([memory.y.masked_fill(slots >= memory.filled, -1), task.y])
         key = torch.cat([memory.key, task.key])
-        # One order after another, each stable: of equal keys the labelled and stored one is first.
+        # Both sorts are stable, so of equal keys the labelled and stored one comes first.
         order = (y < 0).long().argsort(stable=True)
         order = order[key[order].argsort(stable=True)]
         repeated = torch.zeros_like(y, dtype=torch.bool)
@@ -103,7 +101,7 @@ class Knn(Strategy):
         return F.normalize(z, dim=1) if self.config.metric == "cosine" else z
 
     def forward(self, x: Tensor, task_id: Tensor | None = None) -> Tensor:
-        """``(B, *input_shape)`` to ``(B, n_classes)``: shares of the vote."""
+        """Compute each class's share of the vote: ``(B, *input_shape)`` to ``(B, n_classes)``."""
         memory, k = self.memory, min(self.config.k, self.memory.size)
         distance = squared_distances(self._vectors(x), self._vectors(memory.x))
         empty = torch.arange(memory.size, device=x.device) >= memory.filled
@@ -118,5 +116,5 @@ class Knn(Strategy):
         return scores.scatter_add_(1, memory.y.clamp_min(0)[nearest.indices], votes / k)
 
     def memory_bytes(self) -> int:
-        """Bytes of the memory."""
+        """Count the bytes of the memory."""
         return self.memory.nbytes()

@@ -1,60 +1,52 @@
-"""Learning without Forgetting: on new samples, the network shall answer about old classes as before.
+"""Learning without Forgetting: keeps the old classes' predictions on new samples.
 
-Li & Hoiem 2016 (ECCV, arXiv 1606.09282). Before a task the network is copied; the copy, the teacher,
-is asked about each new sample, and the loss is (eq. 3 and 2)
+Li & Hoiem 2016 (ECCV, arXiv 1606.09282). Before a task the network is copied. The copy is the teacher:
+it predicts each new sample, and the loss is (eq. 3 and 2)
 
     cross-entropy + alpha * sum over old heads of -sum_c q_c log p_c
 
 where q and p are the teacher's and the learner's probabilities within the head, at temperature T (the
-paper: T = 2, alpha = 1; no factor T^2). It is KL(q || p) up to a term without gradient.
+paper: T = 2, alpha = 1; no factor T^2). The second term is KL(q || p) up to a term without gradient.
 
-A head is what the softmax of the distillation runs over. Where tasks are told, there is one for each
-earlier task; a single head has the classes seen in earlier experiences, wherever they recur (where
-all have been seen, it holds the new task's classes too). Before anything is old the second term is 0
-and its gradient too. An experience is taken for a task: with hidden boundaries the teacher is the
-network at the start of the chunk.
+A head is the set of classes of one softmax of the distillation. If task ids are given, each earlier
+task has a head. Else the single head has the classes of earlier experiences; once all classes have
+come, it also has those of the new task. Before the second experience the second term and its gradient
+are 0. An experience counts as a task: with hidden boundaries the teacher is the network at the start
+of the chunk.
 
-Deviations: the learner's new head is not warmed up by itself first; the teacher, in eval mode, is
-asked at each step instead of once (the same where nothing is augmented), one more forward pass;
-cross-entropy runs over all classes of a single head, as in every strategy here.
+Deviations: the learner's new head is not warmed up alone first. The teacher, in eval mode, predicts at
+each step instead of once, which costs one more forward pass and is the same without augmentation. The
+cross-entropy is over all classes of a single head, as in every strategy here.
 
-The defaults are the paper's. They did best on task-incremental streams; on single heads whose
-classes come once LwF needs more than this, as the literature has it.
+The defaults are the paper's. They did best on task-incremental streams. On single heads whose classes
+come once, LwF needs more than this, as the literature reports.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Annotated
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from clbench.errors import UsageError
-from clbench.strategy import Batch, GradientStrategy, StreamInfo
-from clbench.stream import TaskData
+from clbench import Batch, GradientStrategy, StreamInfo, TaskData
+from clbench.settings import AtLeast, Positive
 
 
 class LwF(GradientStrategy):
-    """Distils the network as it was before the experience into the one that learns it."""
+    """Distils the network from before the experience into the one that is trained on it."""
 
     @dataclass(frozen=True)
     class Config(GradientStrategy.Config):
         """Settings of Learning without Forgetting."""
 
-        alpha: float = 1.0
+        alpha: Annotated[float, AtLeast(0)] = 1.0
         """Weight of the distillation of each old head."""
-        temperature: float = 2.0
+        temperature: Annotated[float, Positive] = 2.0
         """Scores are divided by it before the softmax of the distillation."""
-
-        def __post_init__(self) -> None:
-            super().__post_init__()
-            if not (math.isfinite(self.alpha) and self.alpha >= 0):
-                raise UsageError(f"strategy.alpha={self.alpha} must be finite and >= 0")
-            if not (math.isfinite(self.temperature) and self.temperature > 0):
-                raise UsageError(f"strategy.temperature={self.temperature} must be positive")
 
     def __init__(
         self, info: StreamInfo, config: Config, build_model: Callable[[], nn.Module]
@@ -68,7 +60,7 @@ class LwF(GradientStrategy):
 
     @torch.no_grad()
     def begin(self, task: TaskData) -> TaskData:
-        """Copy the network, statistics of its norm layers included."""
+        """Copy the network into the teacher, with the statistics of its norm layers."""
         self.teacher.eval()
         now = self.model.state_dict()
         for name, value in self.teacher.state_dict().items():
@@ -76,7 +68,7 @@ class LwF(GradientStrategy):
         return task
 
     def loss(self, batch: Batch) -> Tensor:
-        """0-d: mean cross-entropy and distillation; unlabelled samples take part in the second."""
+        """Compute cross-entropy and distillation, 0-d; unlabelled samples count in the latter only."""
         raw: Tensor = self.model(batch.x)
         with torch.no_grad():
             taught: Tensor = self.teacher(batch.x)
@@ -86,29 +78,29 @@ class LwF(GradientStrategy):
         return F.cross_entropy(scores, batch.y, ignore_index=-1).add(old, alpha=self.config.alpha)
 
     def consolidate(self, task: TaskData) -> None:
-        """From now on the classes of this experience are old."""
+        """Add the classes of this experience to the old ones."""
         if task.task_id is not None:
             self.old_heads.copy_(self.classes_of_task)
         else:
             met = self.old_heads.new_zeros(self.info.n_classes + 1)
-            met[task.y] = True  # unlabelled ones are -1 and land in the last place
+            met[task.y] = True  # unlabelled samples are -1, the last place
             self.old_heads[0] |= met[:-1]
 
 
 def distillation(scores: Tensor, taught: Tensor, heads: Tensor) -> Tensor:
-    """0-d: mean over samples of the cross-entropies of the learner to the teacher, summed over heads.
+    """Compute the learner's cross-entropy to the teacher, summed over heads, mean over samples, 0-d.
 
-    Per head ``-sum_c q_c log p_c = log sum_c exp(z_c) - sum_c q_c z_c``; all heads at once, and never
-    ``(B, H, C)`` numbers.
+    For a head it is ``-sum_c q_c log p_c = log sum_c exp(z_c) - sum_c q_c z_c``. All heads are computed
+    at once, without a tensor ``(B, H, C)``.
 
     Args:
         scores: ``(B, C)`` of the learner, divided by the temperature.
         taught: ``(B, C)`` of the teacher.
-        heads: ``(H, C)`` bool: the classes of each head; a head without any counts as none.
+        heads: ``(H, C)`` bool, the classes of each head; a head without classes adds nothing.
     """
     member = heads.to(scores.dtype)
     least = torch.finfo(scores.dtype).tiny
-    # Shifted by the largest of all: a head is lost only if all its scores are some 87 below.
+    # Shifted by the largest score: a head underflows only if all its scores are some 87 below it.
     z = scores - scores.detach().amax(1, keepdim=True)
     q = (taught - taught.amax(1, keepdim=True)).exp()
     q = q * ((1 / (q @ member.T).clamp_min(least)) @ member)

@@ -1,47 +1,44 @@
-"""Nearest mean classifier: the running mean of each class is all that is learnt.
+"""Nearest mean classifier: keeps the running mean of each class and predicts the nearest one.
 
 Mensink et al. 2013, "Distance-Based Image Classification: Generalizing to New Classes at Near-Zero
 Cost" (TPAMI), and the NMC of Ostapenko et al. 2022, "Continual Learning with Foundation Models: An
-Empirical Study of Latent Replay" (arXiv 2205.00329). Made for latents; runs on pixels, too.
+Empirical Study of Latent Replay" (arXiv 2205.00329). It is made for latents and runs on pixels too.
 
-No network and no gradient: one pass, without augmentation. Scores are minus the *squared* Euclidean
-distance, which ranks classes as the distance does. The result depends on neither the order of the
-samples nor ``batch_size``, but for rounding.
+It has no network and no gradient, and makes one pass without augmentation. Scores are minus the
+*squared* Euclidean distance, which ranks classes as the distance does. Up to rounding, the result
+depends on neither the order of the samples nor ``batch_size``.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Annotated
 
 import torch
 from torch import Tensor, nn
 
+from clbench import Strategy, StreamInfo, TaskData
 from clbench.latents import (
     ClassMeans,
     among_seen,
     batches,
-    check_at_least,
     squared_distances,
     vectors,
     width,
 )
-from clbench.strategy import Strategy, StreamInfo
-from clbench.stream import TaskData
+from clbench.settings import AtLeast
 
 
 class Nmc(Strategy):
-    """Answers with the class whose mean is nearest."""
+    """Predicts the class whose mean is nearest."""
 
     @dataclass(frozen=True)
     class Config(Strategy.Config):
         """Settings of the nearest mean classifier."""
 
-        batch_size: int = 64
-        """Samples that the means are updated with at once: a matter of speed."""
-
-        def __post_init__(self) -> None:
-            check_at_least(batch_size=self.batch_size)
+        batch_size: Annotated[int, AtLeast(1)] = 64
+        """Samples that the means are updated with at once; it changes speed alone."""
 
     def __init__(
         self, info: StreamInfo, config: Config, build_model: Callable[[], nn.Module]
@@ -54,7 +51,7 @@ class Nmc(Strategy):
 
     @torch.no_grad()
     def learn(self, task: TaskData) -> None:
-        """Move the means."""
+        """Update the means."""
         size = self.config.batch_size
         shares = self.means.shares(task.y, size).split(size)
         for (x, of, _), share in zip(batches(task, size), shares, strict=True):
@@ -62,6 +59,6 @@ class Nmc(Strategy):
             self.means.move(gaps, of, share)
 
     def forward(self, x: Tensor, task_id: Tensor | None = None) -> Tensor:
-        """``(B, *input_shape)`` to ``(B, n_classes)``: minus squared distances."""
+        """Compute minus squared distances: ``(B, *input_shape)`` to ``(B, n_classes)``."""
         distances = squared_distances(self._vectors(x), self.means.mean)
         return among_seen(-distances, self.means.count)

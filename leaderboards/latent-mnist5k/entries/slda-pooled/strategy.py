@@ -1,64 +1,64 @@
-"""Streaming linear discriminant analysis: class means and one covariance, updated by batches.
+"""Streaming linear discriminant analysis: updates class means and one covariance by batches.
 
 Deep SLDA (Hayes & Kanan 2020, "Lifelong Machine Learning with Deep Streaming Linear Discriminant
 Analysis", CVPR-W, arXiv 1909.01520), as Ostapenko et al. 2022 (arXiv 2205.00329) use it on latents.
-Per sample x of class y, with n samples before it and the class mean mu as it was before it:
-``Sigma <- (n Sigma + w (x - mu_y)(x - mu_y)^T) / (n + 1)``, then the mean moves. Scores are
+For a sample x of class y, with n samples and the class mean mu before it,
+``Sigma <- (n Sigma + w (x - mu_y)(x - mu_y)^T) / (n + 1)``. Then the mean moves. Scores are
 ``x Lambda mu_c - mu_c Lambda mu_c / 2`` with ``Lambda = ((1 - shrinkage) Sigma + shrinkage I)^-1``.
 
-- ``weighting=published``: w = n / (n + 1), n counting all classes. A class's first sample enters
-  against a mean of zero, with almost full weight. So this is not the covariance within classes, and
-  comes near to it only as n grows.
-- ``weighting=pooled``: w = k / (k + 1), k counting samples of the class (Welford's update): the
-  covariance within classes over all n samples, exactly, and the classifier is LDA with equal priors.
+- ``weighting=published``: w = n / (n + 1), where n counts all classes. A class's first sample is
+  compared with a mean of zero, with almost full weight. So this is not the covariance within classes;
+  it approaches it only as n grows.
+- ``weighting=pooled``: w = k / (k + 1), where k counts samples of the class (Welford's update). This is
+  exactly the covariance within classes over all n samples, and the classifier is LDA with equal
+  priors.
 
-``n Sigma`` is a sum over samples. So a batch of B adds one ``(d, B) (B, d)`` product of its rows,
-each centred on the mean that the recursion would have had; the result is that of the recursion,
-whatever ``batch_size``, but for rounding.
+``n Sigma`` is a sum over samples. So a batch of B adds one ``(d, B) (B, d)`` product of its rows, each
+centred on the mean that the recursion would have had. Up to rounding, the result is that of the
+recursion for every ``batch_size``.
 
-Deviations: Sigma starts at zero rather than ones (the first sample erases either), there is no
-initialisation on other data, and Lambda is applied by a Cholesky factor rather than as a
-pseudo-inverse: the shrunk matrix has no null space. ``shrinkage`` is absolute, so it is meant for
-samples of about unit range. One pass, no network, no gradient, no augmentation.
+Deviations: Sigma starts at zero, not at ones (the first sample erases both). It is not initialised on
+other data. Lambda is applied by a Cholesky factor, not as a pseudo-inverse, since the shrunk matrix has
+no null space. ``shrinkage`` is absolute, so it is meant for samples of about unit range. There is one
+pass, no network, no gradient and no augmentation.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
 from torch import Tensor, nn
 
-from clbench.errors import UsageError
+from clbench import Strategy, StreamInfo, TaskData
 from clbench.latents import (
     ClassMeans,
     among_seen,
     batches,
-    check_at_least,
     solve_ridge,
     vectors,
     width,
 )
 from clbench.memory.policies import rank_within
-from clbench.strategy import Strategy, StreamInfo
-from clbench.stream import TaskData
+from clbench.settings import AtLeast, Within
 
 AT_ONCE = 1 << 18
-"""Entries of the small matrices that are made at once, for small operations are slow ones."""
+"""Entries of the small matrices that are computed at once, since many small operations are slow."""
 
 
 def _moved(y: Tensor, back: Tensor, root: Tensor, batch_size: int) -> Iterator[Tensor]:
-    """Per batch ``(B, B)``: makes of gaps to the means before the batch the recursion's rows.
+    """Yield, for each batch, the ``(B, B)`` matrix that turns gaps into the recursion's rows.
 
-    Samples of the same class that come earlier in the batch have moved the mean.
+    Gaps are to the means before the batch. Samples of the same class that come earlier in the batch
+    have moved the mean.
 
     Args:
         y: ``(n,)`` int64 labels.
-        back: ``(n, 1)``, of ``Slda._weights``.
-        root: ``(n, 1)``, likewise.
-        batch_size: B, but for the last batch.
+        back: ``(n, 1)``, from ``Slda._weights``.
+        root: ``(n, 1)``, from ``Slda._weights``.
+        batch_size: B; the last batch may be smaller.
     """
     n = max(1, AT_ONCE // batch_size**2) * batch_size
     for columns in zip(y.split(n), back.split(n), root.split(n), strict=True):
@@ -72,25 +72,19 @@ def _moved(y: Tensor, back: Tensor, root: Tensor, batch_size: int) -> Iterator[T
 
 
 class Slda(Strategy):
-    """Linear discriminant analysis of all that has been seen."""
+    """Classifies by linear discriminant analysis of all samples seen."""
 
     @dataclass(frozen=True)
     class Config(Strategy.Config):
         """Settings of streaming LDA."""
 
-        shrinkage: float = 1e-4
-        """Share of the identity in the covariance (0 to 1, above 0): published as epsilon."""
+        shrinkage: Annotated[float, Within(0, 1, open_low=True)] = 1e-4
+        """Share of the identity in the covariance; the paper's epsilon."""
         weighting: Literal["published", "pooled"] = "published"
-        """published: n/(n+1) over all samples; pooled: of the class, the covariance of LDA."""
-        batch_size: int = 64
-        """Samples that the statistics are updated with at once: a matter of speed."""
-
-        def __post_init__(self) -> None:
-            check_at_least(batch_size=self.batch_size)
-            if not 0 < self.shrinkage <= 1:
-                raise UsageError(
-                    f"strategy.shrinkage={self.shrinkage} must be above 0 and at most 1"
-                )
+        """Weight of a sample in the covariance. published: n/(n+1) over all samples; pooled: k/(k+1)
+        over those of its class, which gives the covariance of LDA."""
+        batch_size: Annotated[int, AtLeast(1)] = 64
+        """Samples that the statistics are updated with at once; it changes speed alone."""
 
     def __init__(
         self, info: StreamInfo, config: Config, build_model: Callable[[], nn.Module]
@@ -112,7 +106,7 @@ class Slda(Strategy):
 
     @torch.no_grad()
     def learn(self, task: TaskData) -> None:
-        """Update covariance and means, one batch at a time."""
+        """Update covariance and means, batch by batch."""
         size = self.config.batch_size
         moved = _moved(task.y, *self._weights(task.y), size)  # by the counts before the experience
         shares = self.means.shares(task.y, size).split(size)
@@ -123,7 +117,7 @@ class Slda(Strategy):
             self.means.move(gaps, of, share)
 
     def _weights(self, y: Tensor) -> tuple[Tensor, Tensor]:
-        """``-1/k`` and ``sqrt(w)`` of all samples of an experience, ``(n, 1)`` each."""
+        """Compute ``-1/k`` and ``sqrt(w)`` of all samples of an experience, ``(n, 1)`` each."""
         count, dtype = self.means.count, self.scatter.dtype
         order = torch.arange(len(y), device=y.device)
         of_class = n = count.index_select(0, y.clamp_min(0)) + rank_within(y, order)
@@ -134,17 +128,17 @@ class Slda(Strategy):
         return -1 / of_class.clamp_min(1).to(dtype)[:, None], weight.sqrt()[:, None]
 
     def covariance(self) -> Tensor:
-        """``(d, d)``: Sigma; zero before the first sample."""
+        """Compute Sigma, ``(d, d)``; it is zero before the first sample."""
         return self.scatter / self.means.count.sum().clamp_min(1)
 
     def prepare(self) -> None:
-        """Solve for the discriminants of the covariance as it stands."""
+        """Solve for the discriminants of the current covariance."""
         shrinkage, mean = self.config.shrinkage, self.means.mean
         shrunk = (1 - shrinkage) * self.covariance()
         self.coefficients.copy_(solve_ridge(shrunk, shrinkage, mean.mT))
         self.intercepts.copy_((mean * self.coefficients.mT).sum(1) / -2)
 
     def forward(self, x: Tensor, task_id: Tensor | None = None) -> Tensor:
-        """``(B, *input_shape)`` to ``(B, n_classes)``: the discriminants."""
+        """Compute the discriminants: ``(B, *input_shape)`` to ``(B, n_classes)``."""
         scores = torch.addmm(self.intercepts, self._vectors(x), self.coefficients)
         return among_seen(scores, self.means.count)

@@ -1,22 +1,23 @@
-"""Continual backpropagation: the hidden units that are of least use are started anew, a few at a time.
+"""Continual backpropagation: reinitialises the hidden units of lowest utility, a few at each step.
 
 Dohare, Hernandez-Garcia, Lan, Rahman, Mahmood & Sutton 2024, "Loss of plasticity in deep continual
-learning" (Nature 632:768). With h the activation of a hidden unit over the batch (and the positions
-of an image), w_in and w_out its weights to and from, all averages means, each step takes a running
+learning" (Nature 632:768). Let h be the activation of a hidden unit, over the batch and the positions
+of an image, and let w_in and w_out be the unit's weights to and from. Each step updates a running
 average (decay eta, corrected for its start at zero as in Adam) of the unit's utility,
 
 - ``contribution``: u = mean|h| mean|w_out|,
 - ``adaptable``: u = mean|h - h'| mean|w_out| / mean|w_in|, with h' the running average of h.
 
-In each layer ``replacement_rate`` of the units older than ``maturity`` steps are due each step;
-fractions add up until a unit is (how many follows from the ages, so the host counts along and waits
-for nothing; which ones is known to the device). Units of lowest utility are replaced: w_in is drawn
-anew, b and w_out become 0, what the unit gave on average, w_out h', goes to the next layer's biases,
-and age, averages and the optimizer's memory of these weights begin at 0.
+At each step a share of ``replacement_rate`` of a layer's units older than ``maturity`` steps is due.
+Fractions add up until a whole unit is due. The number of units follows from the ages, so the host
+computes it and never waits; only the device knows which units they are. The units of lowest utility
+are replaced: w_in is drawn again, b and w_out become 0, and the unit's average output, w_out h', is
+added to the next layer's biases. The unit's age, its averages and the optimizer's state for its
+weights restart at 0.
 
-Deviations: w_in comes from the distribution that these models start from (torch's default, uniform
-within 1/sqrt(fan_in)), not from Kaiming's with a gain. Adam's step count stays one for all weights;
-the authors' AdamGnT has one for each.
+Deviations: w_in is drawn from the initial distribution of these models (torch's default, uniform
+within 1/sqrt(fan_in)), not from Kaiming's with a gain. Adam has one step count for all weights; the
+authors' AdamGnT has one for each.
 """
 
 from __future__ import annotations
@@ -26,48 +27,40 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Literal, NoReturn
+from typing import Annotated, Literal, NoReturn
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from clbench.errors import UsageError
-from clbench.optim import SHAPE_AWARE
-from clbench.strategy import Batch, GradientStrategy, StreamInfo
-from clbench.stream import TaskData
+from clbench import Batch, GradientStrategy, StreamInfo, TaskData, UsageError
+from clbench.nets.optim import SHAPE_AWARE
+from clbench.settings import AtLeast, Within
 
 
 class ContinualBackprop(GradientStrategy):
-    """Gradient steps, and renewal of the least useful hidden units."""
+    """Trains by gradient steps and replaces the least useful hidden units."""
 
     @dataclass(frozen=True)
     class Config(GradientStrategy.Config):
         """Settings of continual backpropagation."""
 
-        replacement_rate: float = 1e-4
-        """Part of a layer's mature units that is replaced at each step (rho)."""
-        maturity: int = 100
-        """Steps for which a new unit is left alone (m)."""
-        decay: float = 0.99
+        replacement_rate: Annotated[float, Within(0, 1)] = 1e-4
+        """Share of a layer's mature units that is replaced at each step (rho)."""
+        maturity: Annotated[int, AtLeast(0)] = 100
+        """Steps for which a new unit is not replaced (m)."""
+        decay: Annotated[float, Within(0, 1, open_high=True)] = 0.99
         """Decay of the running averages (eta)."""
         utility: Literal["contribution", "adaptable"] = "contribution"
-        """contribution: what a unit gives; adaptable: its variation, relative to its weights."""
+        """contribution: the size of a unit's output; adaptable: its variation, divided by its input
+        weights."""
 
         def __post_init__(self) -> None:
             super().__post_init__()
-            if not 0 <= self.replacement_rate <= 1:
-                raise UsageError(
-                    f"strategy.replacement_rate={self.replacement_rate} must be in [0, 1]"
-                )
-            if self.maturity < 0:
-                raise UsageError(f"strategy.maturity={self.maturity} must be >= 0")
-            if not 0 <= self.decay < 1:
-                raise UsageError(f"strategy.decay={self.decay} must be in [0, 1)")
             if self.optimizer.lower() in SHAPE_AWARE:
                 raise UsageError(
-                    f"strategy.optimizer={self.optimizer} has no memory of single weights that "
-                    "could be cleared; use sgd or adam"
+                    f"strategy.optimizer={self.optimizer} keeps no state for single weights, so it "
+                    "cannot be cleared for a unit; use sgd or adam"
                 )
 
     def __init__(
@@ -89,14 +82,14 @@ class ContinualBackprop(GradientStrategy):
         self._counts: list[AgeCount] = []
 
     def begin(self, task: TaskData) -> TaskData:
-        """Read the ages, once: how many units become due in the steps to come follows from them."""
+        """Read the ages once; they tell how many units become due at each coming step."""
         sizes = [layer.units for layer in self.layers]
         counts = zip(self.age.split(sizes), self.due.tolist(), strict=True)
         self._counts = [AgeCount(age.cpu().numpy().copy(), due) for age, due in counts]
         return task
 
     def step(self, batch: Batch) -> None:
-        """One update of the weights, then of the utilities; then the units that are due."""
+        """Update the weights, then the utilities; then replace the units that are due."""
         with self._watched() as read:
             gradient = self.gradient(batch)
         self.descend(gradient)
@@ -109,13 +102,13 @@ class ContinualBackprop(GradientStrategy):
                 self._renew(layer, n)
 
     def consolidate(self, task: TaskData) -> None:
-        """Keep the fractions of units that are due."""
+        """Store the fractions of units that are due."""
         due = [count.due for count in self._counts]
         self.due.copy_(torch.tensor(due, device=self.due.device))
 
     @contextmanager
     def _watched(self) -> Iterator[dict[int, Tensor]]:
-        """Inside, what the layers after hidden ones read is noted, by their place in the model."""
+        """Note, inside the context, the inputs of layers after hidden ones, by place in the model."""
         read: dict[int, Tensor] = {}
 
         def note(place: int, x: Tensor) -> None:
@@ -134,14 +127,14 @@ class ContinualBackprop(GradientStrategy):
                 handle.remove()
 
     def _usual(self, layer: HiddenLayer, average: Tensor) -> Tensor:
-        """``(units,)``: a running average, corrected for its start at zero."""
+        """Correct a running average for its start at zero, ``(units,)``."""
         age = self.age[layer.of].to(average.dtype)
         corrected: Tensor = average[layer.of] / (1 - self.config.decay**age)
         return corrected
 
     def _assess(self, layer: HiddenLayer, read: Tensor) -> None:
-        """Update a layer's averages from what the next layer ``read``, ``(B, units, ...)``."""
-        w_in, _, w_out, _ = layer.parts(self._flat.split(self.weights))
+        """Update a layer's averages from the next layer's input ``read``, ``(B, units, ...)``."""
+        w_in, _, w_out, _ = layer.parts(self.per_parameter(self.weights))
         h = read.flatten(1).unflatten(1, (layer.units, -1))
         new = 1 - self.config.decay
         self.activation[layer.of].lerp_(h.mean((0, 2)), new)
@@ -153,46 +146,41 @@ class ContinualBackprop(GradientStrategy):
         self.running_utility[layer.of].lerp_(now, new)
 
     def _renew(self, layer: HiddenLayer, n: int) -> None:
-        """Replace the n mature units of lowest utility in a layer."""
+        """Replace the ``n`` mature units of lowest utility in a layer."""
         young = self.age[layer.of] <= self.config.maturity
         utility = self._usual(layer, self.running_utility).masked_fill(young, torch.inf)
         worst = utility.topk(n, largest=False).indices
-        w_in, bias, w_out, next_bias = layer.parts(self._flat.split(self.weights))
+        w_in, bias, w_out, next_bias = layer.parts(self.per_parameter(self.weights))
         usual = self._usual(layer, self.activation).index_select(0, worst)
         next_bias.add_(w_out.index_select(1, worst).sum(2) @ usual)
         fresh = w_in.new_empty(n, w_in.shape[1]).uniform_(-1, 1) / math.sqrt(w_in.shape[1])
         w_in.index_copy_(0, worst, fresh)
         bias.index_fill_(0, worst, 0)
         w_out.index_fill_(1, worst, 0)
-        for memory in self._memories():
-            for part, dim in zip(layer.parts(self._flat.split(memory))[:3], (0, 0, 1), strict=True):
+        for vector in self.optimizer_vectors():
+            parts = layer.parts(self.per_parameter(vector))[:3]
+            for part, dim in zip(parts, (0, 0, 1), strict=True):
                 part.index_fill_(dim, worst, 0)
         for average in (self.age, self.activation, self.running_utility):
             average[layer.of].index_fill_(0, worst, 0)
         self.replaced.add_(n)
 
-    def _memories(self) -> list[Tensor]:
-        """The optimizer's vectors with one entry for each weight: momentum, averages."""
-        state = self.optimizer.state.get(self._flat.vector, {})
-        found = (v for v in state.values() if isinstance(v, Tensor))
-        return [v for v in found if v.shape == self.weights.shape]
-
     def diagnostics(self) -> dict[str, Tensor]:
-        """``replaced``: units replaced so far."""
+        """Add ``replaced``, the number of units replaced so far."""
         return {**super().diagnostics(), "replaced": self.replaced}
 
 
 @dataclass
 class AgeCount:
-    """The ages of a layer's units on the host: all it takes to tell how many are due, not which."""
+    """Holds the ages of a layer's units on the host, which tell how many are due but not which."""
 
     ages: np.ndarray
     """``(units,)`` int64 steps, in any order."""
     due: float
-    """What has added up, below 1."""
+    """The fraction of a unit that is due so far, below 1."""
 
     def due_now(self, maturity: int, rate: float) -> int:
-        """One step on: how many units are to be replaced. The oldest stand in for them."""
+        """Go one step on and return how many units to replace. Here they are the oldest ones."""
         self.ages += 1
         self.due += rate * int(np.count_nonzero(self.ages > maturity))
         n = int(self.due)
@@ -205,34 +193,35 @@ class AgeCount:
 
 @dataclass(frozen=True)
 class HiddenLayer:
-    """Where the weights to and from a layer of hidden units are."""
+    """Locates the weights to and from a layer of hidden units."""
 
     of: slice
-    """Its units among those of all hidden layers."""
+    """The layer's units among those of all hidden layers."""
     parameter: int
-    """Position of its weight among the model's parameters; bias, next weight and bias follow."""
+    """The position of its weight among the model's parameters. Its bias, the next layer's weight and
+    that layer's bias follow."""
     reader: int
-    """Place in the model of the layer that reads it."""
+    """The place in the model of the layer that reads its units."""
 
     @property
     def units(self) -> int:
-        """How many."""
+        """The number of units."""
         return int(self.of.stop - self.of.start)
 
     def parts(self, parameters: list[Tensor]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Views: w_in ``(units, fan_in)``, b ``(units,)``, w_out ``(out, units, n)``, next b.
+        """Return views: w_in ``(units, fan_in)``, b ``(units,)``, w_out ``(out, units, n)``, next b.
 
-        n is the positions of an image, or those of a convolution's kernel.
+        n is the number of positions of an image or of a convolution's kernel.
         """
         w_in, bias, w_out, next_bias = parameters[self.parameter : self.parameter + 4]
         return w_in.flatten(1), bias, w_out.view(len(w_out), self.units, -1), next_bias
 
 
 def hidden_layers(model: nn.Module) -> list[HiddenLayer]:
-    """The hidden layers of a chain of linear and convolution layers.
+    """Find the hidden layers of a chain of linear and convolution layers.
 
     Raises:
-        UsageError: the model is no such chain, a layer has no bias, or nothing is hidden.
+        UsageError: the model is no such chain, a layer has no bias, or there is no hidden layer.
     """
 
     def refuse(what: str) -> NoReturn:

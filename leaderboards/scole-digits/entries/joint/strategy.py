@@ -1,9 +1,9 @@
-"""Joint training: each task trains on everything seen so far; the upper bound.
+"""Joint training: each task trains on all samples seen so far; the upper bound.
 
-The weights are kept from task to task (warm start). ``budget=matched`` gives each task as many
-samples as the task has, drawn from all distinct samples seen so far, so that it costs what the other
-strategies cost; ``full`` is the textbook bound, the whole union at every task; ``scratch`` is the
-same from fresh weights.
+The weights are kept from task to task (warm start). ``budget=full`` is the textbook bound: every task
+trains on the whole union. ``scratch`` does the same from fresh weights. ``matched`` draws as many
+samples as the task has from all distinct samples seen so far, so that it costs what the other
+strategies cost.
 """
 
 from __future__ import annotations
@@ -15,13 +15,12 @@ from typing import Literal
 import torch
 from torch import nn
 
+from clbench import GradientStrategy, StreamInfo, TaskData
 from clbench.memory.store import SampleStore
-from clbench.strategy import GradientStrategy, StreamInfo
-from clbench.stream import TaskData
 
 
 class Joint(GradientStrategy):
-    """Keeps every distinct sample and trains on all of them."""
+    """Stores every distinct sample and trains on all of them."""
 
     grows = True
 
@@ -30,7 +29,8 @@ class Joint(GradientStrategy):
         """Settings of joint training."""
 
         budget: Literal["matched", "full", "scratch"] = "matched"
-        """Samples per task: as many as the task has; the whole union; the union, weights reset."""
+        """Samples that a task trains on. matched: as many as the task has, drawn from all; full: all
+        that were seen; scratch: all that were seen, from fresh weights."""
 
     def __init__(
         self, info: StreamInfo, config: Config, build_model: Callable[[], nn.Module]
@@ -39,7 +39,7 @@ class Joint(GradientStrategy):
         self.seen = SampleStore(info)
 
     def begin(self, task: TaskData) -> TaskData:
-        """Store what is new; return what to train on, drawn from all that is stored."""
+        """Store the new samples; return those to train on, drawn from all that are stored."""
         self.seen.add(task)
         if self.config.budget == "scratch":
             self._reset()
@@ -49,10 +49,10 @@ class Joint(GradientStrategy):
         return replace(task, x=x, y=y, task_id=task_id, key=task.key[:0], classes=None)
 
     def _reset(self) -> None:
-        """Fresh weights from the learning generator, and an optimizer that remembers nothing."""
+        """Draw fresh weights from the learning generator, and clear the optimizer's state."""
         self.weights.copy_(self.fresh_weights())
         self.optimizer.state.clear()
 
     def memory_bytes(self) -> int:
-        """Bytes of the stored samples."""
+        """Count the bytes of the stored samples."""
         return self.seen.nbytes()

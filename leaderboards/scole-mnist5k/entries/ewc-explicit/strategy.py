@@ -1,24 +1,26 @@
-"""Elastic Weight Consolidation: weights that earlier tasks need are held by a quadratic penalty.
+"""Elastic Weight Consolidation: a quadratic penalty holds the weights that earlier tasks need.
 
-Kirkpatrick et al. 2017 (PNAS 114:3521): after a task, the penalty ``lam/2 * sum_i F_i (w_i - a_i)^2``
-with the diagonal Fisher information F at the anchor a is added to the loss of all later ones.
+Kirkpatrick et al. 2017 (PNAS 114:3521). After a task, the penalty
+``lam/2 * sum_i F_i (w_i - a_i)^2`` is added to the loss of all later tasks. F is the diagonal Fisher
+information at the anchor a.
 
-Conventions (eight public code bases have eight others): the penalty has the factor 1/2; ``F_t`` is a
-mean over samples, of the logits that the loss sees, from the training data of task t; ``gamma`` acts
+Conventions (eight public code bases have eight others): the penalty has the factor 1/2. ``F_t`` is a
+mean over samples of the training data of task t, with the logits that the loss uses. ``gamma`` acts
 once, ``F <- gamma F + F_t`` (Schwarz et al. 2018, Progress & Compress, without its normalisation).
 
 - ``mode=online`` keeps one F and anchors at the newest weights (Huszar 2018).
-- ``mode=separate`` is the published sum of one penalty per task. Up to a constant that sum is one
-  quadratic, with ``F = sum_t F_t`` and the F-weighted mean of the anchors, so it costs no more.
+- ``mode=separate`` is the published sum of one penalty per task. Up to a constant, that sum is one
+  quadratic with ``F = sum_t F_t`` and the F-weighted mean of the anchors, so it costs no more.
 
-How the penalty is followed, ``penalty_step``, is that of ``clbench.quadratic``; its default, the
-proximal step, deviates from the paper.
+``clbench.quadratic`` minimises the penalty as ``penalty_step`` says. Its default, the proximal step,
+deviates from the paper.
 
-A released Fisher R (``fisher_path``) taken at released weights (``weights_path``) is task 0: it holds
-the network from the first step (Ovsianas et al. 2022, arXiv 2210.16365, for one further task). It is
-not decayed: online, the penalty is ``lam/2 * sum_i (R_i + F_i) (w_i - a_i)^2`` with F of the run's own
-tasks as above, and like it anchored at the newest weights; separate, the exact sum with R's own term
-at the released weights. The parameters that ``fisher_exclude`` names have R = 0.
+A released Fisher R (``fisher_path``), taken at released weights (``weights_path``), counts as task 0.
+It holds the network from the first step (Ovsianas et al. 2022, arXiv 2210.16365, for one further
+task), and it does not decay. With ``mode=online`` the penalty is
+``lam/2 * sum_i (R_i + F_i) (w_i - a_i)^2``, with F of the run's own tasks as above and the newest
+weights as the anchor. With ``mode=separate`` it is the exact sum, in which R's term is anchored at the
+released weights. The parameters that ``fisher_exclude`` names have R = 0.
 """
 
 from __future__ import annotations
@@ -26,41 +28,41 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
 from torch import Tensor, nn
 
-from clbench import parameters, weights
-from clbench.errors import UsageError
+from clbench import QuadraticStrategy, StreamInfo, TaskData, UsageError
 from clbench.fisher import anchored
-from clbench.quadratic import QuadraticStrategy, refuse_single_mask, task_fisher
-from clbench.strategy import StreamInfo
-from clbench.stream import TaskData
+from clbench.nets import parameters, weights
+from clbench.quadratic import refuse_single_mask, task_fisher
+from clbench.settings import AtLeast, Within
 
 
 class EWC(QuadraticStrategy):
-    """Quadratic penalties weighted by the diagonal Fisher information."""
+    """Weights the quadratic penalty by the diagonal Fisher information."""
 
     @dataclass(frozen=True)
     class Config(QuadraticStrategy.Config):
         """Settings of EWC."""
 
-        gamma: float = 1.0
+        gamma: Annotated[float, Within(0, 1)] = 1.0
         """Decay of the running Fisher per task; only mode=online may have it below 1."""
         mode: Literal["online", "separate"] = "online"
         """online: one penalty at the newest weights; separate: the exact sum of all penalties."""
         fisher: Literal["exact", "sampled", "empirical", "batched"] = "exact"
-        """Estimator of the Fisher diagonal; lambda does not carry over from one to another."""
-        fisher_samples: int = 256
+        """Estimator of the Fisher diagonal. Each one needs a lam of its own."""
+        fisher_samples: Annotated[int, AtLeast(1)] = 256
         """Training samples of each task that the Fisher is estimated on."""
         fisher_path: Path | None = None
         """Released Fisher (clbench fisher compute) that counts as task 0, with weights_path."""
         fisher_sha256: str | None = None
-        """Hash of that file: filled in, and part of what a run is; if given, it must be right."""
+        """SHA-256 of that file. It is filled in and is part of the run's identity; a hash that is
+        given must be right."""
         fisher_exclude: str = parameters.OUTPUT
-        """What the released Fisher leaves free: output (the last nn.Linear), none, or patterns of
-        parameter names, separated by spaces."""
+        """Parameters that the released Fisher does not hold: output (the last nn.Linear), none, or
+        patterns of parameter names, separated by spaces."""
 
         def __post_init__(self) -> None:
             super().__post_init__()
@@ -68,17 +70,15 @@ class EWC(QuadraticStrategy):
             object.__setattr__(self, "fisher_sha256", sha256)
             if self.fisher_path is not None and self.weights_path is None:
                 raise UsageError(
-                    "strategy.fisher_path needs strategy.weights_path: the weights that the Fisher "
-                    "was taken at, which the network starts from"
+                    "strategy.fisher_path needs strategy.weights_path: the weights at which the "
+                    "Fisher was taken; the network starts from them"
                 )
             if self.fisher_path is None and self.fisher_exclude != parameters.OUTPUT:
-                raise UsageError("strategy.fisher_exclude goes with strategy.fisher_path")
-            if not 0 <= self.gamma <= 1:
-                raise UsageError(f"strategy.gamma={self.gamma} must be in [0, 1]")
+                raise UsageError(
+                    "strategy.fisher_exclude needs strategy.fisher_path; set it, or drop both"
+                )
             if self.mode == "separate" and self.gamma != 1:
                 raise UsageError("strategy.mode=separate takes no strategy.gamma: set it to 1")
-            if self.fisher_samples < 1:
-                raise UsageError(f"strategy.fisher_samples={self.fisher_samples} must be >= 1")
             refuse_single_mask(self)
 
     def __init__(
@@ -92,13 +92,13 @@ class EWC(QuadraticStrategy):
         found = anchored.fit(self.model, fisher_path, weights_path, self.config.fisher_exclude)
         self.importance.copy_(torch.cat([f.reshape(-1) for f in found.values()]))
         self.anchor.copy_(self.weights)
-        if self.config.gamma < 1:  # else nothing decays, and it is a summand like the others
+        if self.config.gamma < 1:  # if nothing decays, it is a summand like the others
             self.register_buffer("released", self.importance.clone())
             self.released: Tensor
 
     @torch.no_grad()
     def consolidate(self, task: TaskData) -> None:
-        """Add the task's Fisher and move the anchor."""
+        """Add the task's Fisher to the importances and move the anchor."""
         new = task_fisher(self, task, self.config.fisher, self.config.fisher_samples)
         if self.config.mode == "online":
             self.importance.mul_(self.config.gamma).add_(new)
@@ -107,6 +107,6 @@ class EWC(QuadraticStrategy):
             self.anchor.copy_(self.weights)
         else:
             self.importance.add_(new)
-            # Running F-weighted mean of the anchors; where all F are 0 any anchor does.
+            # Running F-weighted mean of the anchors; where all F are 0, any anchor will do.
             share = torch.where(self.importance > 0, new / self.importance.clamp_min(1e-38), 1.0)
             self.anchor.lerp_(self.weights, share)

@@ -1,20 +1,21 @@
-"""SCoLe's replay: whole classes come back, chosen at random or because they are rare.
+"""SCoLe's replay: replays whole classes, chosen at random or because they are rare.
 
-Lesort et al. 2023 (CoLLAs, arXiv 2207.04543) and the authors' code. The memory has as many places for
-each class (theirs: 200). Before a task, stored samples of some classes that are not in the task join
-it, all of them, and it is trained on as if they had been delivered:
+Lesort et al. 2023 (CoLLAs, arXiv 2207.04543) and the authors' code. The memory has equally many places
+for each class (theirs: 200). Before a task, all stored samples of some classes that are not in the
+task are added to it, and training treats them as delivered. The classes are
 
-- ``random``: Binomial(k, budget) of the classes seen so far, k being the classes of the task;
+- ``random``: Binomial(k, budget) of the classes seen so far, with k the number of the task's classes;
 - ``frequency``: the rarest, up to k, among those that came in at least 3 tasks and in a share of all
-  tasks between ``low`` and ``high``. Under uniform draws of 2 of 10 classes no class is that rare, and
+  tasks between ``low`` and ``high``. With uniform draws of 2 of 10 classes no class is that rare, and
   nothing is replayed.
 
-After a task, a class that came in n tasks before has ``max(places / (n + 1), places / 20)`` of its
-stored samples overwritten, at random, by samples of the task.
+After a task, samples of the task overwrite ``max(places / (n + 1), places / 20)`` stored samples of a
+class that came in n tasks before, at random.
 
-Deviations: a sample is stored once (theirs may be twice); free places are filled first; replayed
-samples go through the task's augmentation (theirs lose it). Their variant that weighs occurrences by
-validation accuracy is left out. Where boundaries are hidden, every experience counts as a task.
+Deviations: a sample is stored once (theirs may be stored twice); free places are filled first;
+replayed samples are augmented like the task's (theirs are not). Their variant that weights
+occurrences by validation accuracy is left out. If boundaries are hidden, every experience counts as a
+task.
 """
 
 from __future__ import annotations
@@ -22,25 +23,25 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
 from torch import Tensor, nn
 
-from clbench.errors import UsageError
+from clbench import GradientStrategy, StreamInfo, TaskData, UsageError
 from clbench.memory.buffer import slot_bytes, slot_layout
 from clbench.memory.policies import rank_within
 from clbench.replay import MemoryConfig, memory_slots, stored_dtype
-from clbench.strategy import GradientStrategy, StreamInfo
-from clbench.stream import TaskData
+from clbench.settings import Within
 
 PLACES = 200
-"""Stored samples of a class where no size is set."""
+"""Stored samples of each class, if no size is set."""
 LEAST_OCCURRENCES = 3
+"""A class that came in fewer tasks is not replayed by frequency."""
 
 
 class ScoleReplay(GradientStrategy):
-    """Replay of whole classes, at random or by frequency."""
+    """Replays whole classes, at random or by frequency."""
 
     @dataclass(frozen=True)
     class Config(MemoryConfig):
@@ -48,18 +49,15 @@ class ScoleReplay(GradientStrategy):
 
         choose: Literal["random", "frequency"] = "random"
         """random: any classes seen before; frequency: the rarest within low and high."""
-        budget: float = 1.0
-        """Probability that a class of the task brings a replayed one with it; for choose=random."""
-        low: float = 0.01
+        budget: Annotated[float, Within(0, 1)] = 1.0
+        """Probability, for each class of the task, that one class is replayed; for choose=random."""
+        low: Annotated[float, Within(0, 1)] = 0.01
         """Classes that came in a smaller share of the tasks are not replayed; for frequency."""
-        high: float = 0.1
-        """Nor are those that came in a larger share; for frequency."""
+        high: Annotated[float, Within(0, 1)] = 0.1
+        """Classes that came in a larger share of the tasks are not replayed; for frequency."""
 
         def __post_init__(self) -> None:
             super().__post_init__()
-            for name in ("budget", "low", "high"):
-                if not 0 <= getattr(self, name) <= 1:
-                    raise UsageError(f"strategy.{name}={getattr(self, name)} must be in [0, 1]")
             if self.low > self.high:
                 raise UsageError(f"strategy.low={self.low} must not be above high={self.high}")
 
@@ -69,7 +67,7 @@ class ScoleReplay(GradientStrategy):
         super().__init__(info, config, build_model)
         n = info.n_classes
         layout = slot_layout(info, dtype=stored_dtype(info, config))
-        del layout["y"]  # the place says the class
+        del layout["y"]  # the place determines the class
         size = memory_slots(config, slot_bytes(layout), default=PLACES * n)
         if size < n:
             raise UsageError(
@@ -87,14 +85,14 @@ class ScoleReplay(GradientStrategy):
         """``(n_classes * places, *input_shape)``, class after class."""
         self.key: Tensor
         self.filled: Tensor
-        """``(n_classes,)`` int64: stored samples of each."""
+        """``(n_classes,)`` int64: stored samples of each class."""
         self.occurrences: Tensor
-        """``(n_classes,)`` int64: tasks that each came in."""
+        """``(n_classes,)`` int64: the number of tasks that each class came in."""
         self.n_tasks: Tensor
         self._delivered: TaskData | None = None
 
     def begin(self, task: TaskData) -> TaskData:
-        """The task with all stored samples of the chosen classes, in random order."""
+        """Add all stored samples of the chosen classes to the task, in random order."""
         self._delivered = task
         device = task.y.device
         filled = self.filled.tolist()
@@ -121,7 +119,7 @@ class ScoleReplay(GradientStrategy):
         )
 
     def _chosen(self, here: set[int]) -> list[int]:
-        """The classes to replay next to those that are here; host numbers, once a task."""
+        """Choose the classes to replay beside those of the task, on the host, once a task."""
         occurrences, n_tasks = self.occurrences.tolist(), int(self.n_tasks)
         others = [c for c, n in enumerate(occurrences) if n > 0 and c not in here]
         if self.config.choose == "random":
@@ -135,7 +133,7 @@ class ScoleReplay(GradientStrategy):
 
     @torch.no_grad()
     def consolidate(self, task: TaskData) -> None:
-        """Put samples of the task in free places, or over some of those stored."""
+        """Store samples of the task in free places, or in place of stored ones."""
         assert self._delivered is not None
         task, self._delivered = self._delivered, None
         labelled = (task.y >= 0).nonzero().squeeze(1)
@@ -144,7 +142,7 @@ class ScoleReplay(GradientStrategy):
         renewed = self.places / (self.occurrences + 1)
         renewed = renewed.clamp_min(max(1, math.ceil(self.places / 20))).long()
         order = labelled[torch.randperm(len(labelled), device=task.y.device)]
-        # Of each class the first so many, in random order, are to enter, and some of them are there.
+        # In random order, the first samples of each class up to its limit enter, if not yet stored.
         limit = torch.maximum(renewed, self.places - self.filled)[task.y[order]]
         unseen = ~torch.isin(task.key[order], self._stored_keys())
         entering = order[unseen & (rank_within(task.y[order], _all(order)) < limit)]
@@ -164,12 +162,12 @@ class ScoleReplay(GradientStrategy):
         self.n_tasks.add_(1)
 
     def _stored_keys(self) -> Tensor:
-        """``(n,)``: the keys of the filled places."""
+        """Return the keys of the filled places, ``(n,)``."""
         at = torch.arange(self.places, device=self.key.device)
         return self.key.view(-1, self.places)[at < self.filled[:, None]]
 
     def memory_bytes(self) -> int:
-        """Bytes of the places."""
+        """Count the bytes of the places."""
         return sum(self.get_buffer(name).nbytes for name in self.slots)
 
 

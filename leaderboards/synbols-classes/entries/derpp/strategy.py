@@ -1,48 +1,44 @@
-"""DER++: dark experience replay with the labels of a second draw.
+"""DER++: dark experience replay that also fits the labels of a second draw.
 
 Buzzega et al. 2020 (NeurIPS, arXiv 2004.07211), equation 7:
 
     L = CE(f(x), y) + alpha |z - h(x')|^2 + beta CE(f(x''), y''),
 
-(x', z) and (x'', y'') two independent draws from the memory, ``replay_batch`` samples each; the
-squared distance is a mean over classes, as in the authors' code. Deviations: those of ``der``.
+where (x', z) and (x'', y'') are two independent draws from the memory, of ``replay_batch`` samples
+each. The squared distance is a mean over classes, as in the authors' code. Deviations: those of
+``der``.
 """
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
+from typing import Annotated
 
 import torch.nn.functional as F
 from torch import Tensor
 
+from clbench import Batch
 from clbench.dark import DarkReplay
-from clbench.errors import UsageError
-from clbench.strategy import Batch
+from clbench.settings import AtLeast
 
 
 class DERpp(DarkReplay):
-    """Replays stored samples by their logits and others by their labels."""
+    """Replays stored samples with their logits, and others with their labels."""
 
     @dataclass(frozen=True)
     class Config(DarkReplay.Config):
         """Settings of DER++."""
 
-        beta: float = 0.5
+        beta: Annotated[float, AtLeast(0)] = 0.5
         """Weight of the replayed samples' cross-entropy."""
 
-        def __post_init__(self) -> None:
-            super().__post_init__()
-            if not (math.isfinite(self.beta) and self.beta >= 0):
-                raise UsageError(f"strategy.beta={self.beta} must be finite and >= 0")
-
     def replayed(self, batch: Batch) -> tuple[Batch, ...]:
-        """Samples to be met by their logits, and as many to be met by their labels."""
+        """Draw samples whose logits are matched, and as many whose labels are fitted."""
         dark, labelled = (self.recall(self.replay_batch, batch.x) for _ in range(2))
         return dark, labelled
 
     def replay_loss(self, scores: Tensor, batch: Batch) -> Tensor:
-        """``alpha |z - h(x')|^2 + beta CE(f(x''), y'')`` of the replayed part of a batch."""
+        """Compute ``alpha |z - h(x')|^2 + beta CE(f(x''), y'')`` on the replayed part of a batch."""
         n = len(batch.extra["logits"])
         labelled = F.cross_entropy(scores[n:], batch.y[-len(scores) :][n:])
         beta: float = self.config.beta

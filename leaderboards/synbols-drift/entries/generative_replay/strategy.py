@@ -1,14 +1,14 @@
-"""Deep generative replay: a generator dreams of earlier tasks, the solver of then labels its dreams.
+"""Deep generative replay: replays generated samples, labelled by the previous model.
 
 Shin et al. 2017, "Continual Learning with Deep Generative Replay" (NeurIPS, arXiv 1705.08690),
-equation 1: with the scholar (generator and solver) as it was before the experience,
+equation 1. With the scholar (generator and solver) as it was before the experience,
 
     L = r CE(f(x), y) + (1 - r) CE(f(x'), y'),   x' from its generator, y' = argmax of its solver,
 
-and the new generator learns from new and generated samples in the same mixture. Deviations: the
-generator is a small fully connected VAE (the paper: WGAN-GP), ``clbench.memory.vae``, which will do
-for 28 x 28 digits and not for photographs; r is a setting (0.5), not the share of the new task among
-all, which tends to zero on a long stream. Where tasks are told, a generated sample belongs to the
+and the new generator is trained on new and generated samples in the same mixture. Deviations: the
+generator is a small fully connected VAE (the paper: WGAN-GP), ``clbench.memory.vae``, which suffices
+for 28 x 28 digits and not for photographs; r is a setting (0.5) and not the new task's share of all
+tasks, which tends to zero on a long stream. If task ids are given, a generated sample gets that of the
 task that has its class. No sample is stored; ``memory_bytes`` are the generator's.
 """
 
@@ -17,49 +17,37 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from clbench.errors import UsageError
+from clbench import Batch, GradientStrategy, StreamInfo, TaskData
 from clbench.memory.vae import VAE
 from clbench.replay import mix, n_new
-from clbench.strategy import Batch, GradientStrategy, StreamInfo
-from clbench.stream import TaskData
+from clbench.settings import AtLeast, Positive, Within
 
 
 class GenerativeReplay(GradientStrategy):
-    """Replays from a generator instead of a memory of samples."""
+    """Replays samples of a generator instead of stored ones."""
 
     @dataclass(frozen=True)
     class Config(GradientStrategy.Config):
         """Settings of generative replay."""
 
-        replay_batch: int | None = None
+        replay_batch: Annotated[int | None, AtLeast(1)] = None
         """Generated samples per step; null: batch_size."""
-        new_share: float = 0.5
-        """r: weight of the new samples' loss against the generated ones'."""
-        latent_size: int = 32
+        new_share: Annotated[float, Within(0, 1, open_low=True, open_high=True)] = 0.5
+        """r: weight of the new samples' loss; the generated ones' has the weight 1 - r."""
+        latent_size: Annotated[int, AtLeast(1)] = 32
         """Dimensions of the generator's latent space."""
-        generator_width: int = 256
-        """Units in each of its hidden layers, two in the encoder and two in the decoder."""
-        generator_lr: float = 0.001
-        """Its learning rate (Adam)."""
-        generator_updates: int = 4
-        """Its updates per step, each with other noise on the same batch."""
-
-        def __post_init__(self) -> None:
-            super().__post_init__()
-            if not 0 < self.new_share < 1:
-                raise UsageError(f"strategy.new_share={self.new_share} must be between 0 and 1")
-            for name in ("latent_size", "generator_width", "generator_updates", "replay_batch"):
-                value = getattr(self, name)
-                if value is not None and value < 1:
-                    raise UsageError(f"strategy.{name}={value} must be at least 1")
-            if not 0 < self.generator_lr < float("inf"):
-                raise UsageError(f"strategy.generator_lr={self.generator_lr} must be positive")
+        generator_width: Annotated[int, AtLeast(1)] = 256
+        """Units in each of the generator's hidden layers, two in the encoder and two in the decoder."""
+        generator_lr: Annotated[float, Positive] = 0.001
+        """The generator's learning rate (Adam)."""
+        generator_updates: Annotated[int, AtLeast(1)] = 4
+        """The generator's updates per step, on the same batch with other noise each."""
 
     def __init__(
         self, info: StreamInfo, config: Config, build_model: Callable[[], nn.Module]
@@ -73,13 +61,13 @@ class GenerativeReplay(GradientStrategy):
         self.register_buffer("seen", torch.zeros(info.n_classes, dtype=torch.bool))
         self.register_buffer("generator_loss", torch.zeros(()))
         self.seen: Tensor
-        """``(n_classes,)`` bool: which classes came in earlier experiences."""
+        """``(n_classes,)`` bool: classes that came in earlier experiences."""
         self.generator_loss: Tensor
         self._scholar: tuple[VAE, nn.Module] | None = None
-        """The scholar of before the experience; nothing between experiences."""
+        """The scholar from before the experience; None between experiences."""
 
     def begin(self, task: TaskData) -> TaskData:
-        """Keep the scholar as it is now, if it has learnt anything."""
+        """Copy the scholar as it is now, if it was trained at all."""
         if bool(self.seen.any()):
             self._scholar = copy.deepcopy(self.generator), copy.deepcopy(self.model).eval()
         self.generator_loss.zero_()
@@ -87,7 +75,7 @@ class GenerativeReplay(GradientStrategy):
 
     @torch.no_grad()
     def draw(self, batch: Batch) -> Batch:
-        """New samples, and generated ones with the old solver's labels."""
+        """Add generated samples, labelled by the previous solver, to the new ones."""
         if self._scholar is None:
             return batch
         generator, solver = self._scholar
@@ -99,20 +87,20 @@ class GenerativeReplay(GradientStrategy):
         return mix(batch, Batch(x.to(batch.x.dtype), y, task_id))
 
     def loss(self, batch: Batch) -> Tensor:
-        """``r CE(new) + (1 - r) CE(generated)``."""
+        """Compute ``r CE(new) + (1 - r) CE(generated)``, 0-d."""
         scores = self.scores(batch)
         return self._mixture(
             F.cross_entropy(scores, batch.y, ignore_index=-1, reduction="none"), n_new(batch)
         )
 
     def _mixture(self, losses: Tensor, n: int) -> Tensor:
-        """The mean of the first ``n`` losses, weighed against that of the others."""
+        """Weight the mean of the first ``n`` losses against the mean of the others."""
         share = self.config.new_share
         new = losses[:n].mean()
         return new if n == len(losses) else share * new + (1 - share) * losses[n:].mean()
 
     def step(self, batch: Batch) -> None:
-        """One update of the solver and some of the generator."""
+        """Update the solver once, and the generator ``generator_updates`` times."""
         super().step(batch)
         for _ in range(self.config.generator_updates):
             loss = self._mixture(self.generator.loss(batch.x), n_new(batch))
@@ -122,7 +110,7 @@ class GenerativeReplay(GradientStrategy):
         self.generator_loss.add_(loss.detach())
 
     def consolidate(self, task: TaskData) -> None:
-        """Note the classes that the scholar knows from now on, and let the old one go."""
+        """Note the classes that the scholar knows from now on, and drop the previous scholar."""
         known = task.y[:, None] == torch.arange(self.info.n_classes, device=task.y.device)
         self.seen.logical_or_(known.any(0))
         n_steps = self.config.epochs * -(-len(task) // self.config.batch_size)
@@ -131,18 +119,18 @@ class GenerativeReplay(GradientStrategy):
         self.generator_optimizer.zero_grad()
 
     def diagnostics(self) -> dict[str, Tensor]:
-        """The mean losses of the last experience; the generator's in nats a sample."""
+        """Return the mean losses of the last experience, the generator's in nats per sample."""
         return {**super().diagnostics(), "generator_loss": self.generator_loss}
 
     def memory_bytes(self) -> int:
-        """Bytes of the generator."""
+        """Count the bytes of the generator."""
         return sum(p.nbytes for p in self.generator.parameters())
 
     def get_extra_state(self) -> dict[str, Any]:
-        """Both optimizers' states."""
+        """Return the states of both optimizers."""
         return {**super().get_extra_state(), "generator": self.generator_optimizer.state_dict()}
 
     def set_extra_state(self, state: dict[str, Any]) -> None:
-        """Restore both optimizers' states."""
+        """Restore the states of both optimizers."""
         super().set_extra_state(state)
         self.generator_optimizer.load_state_dict(state["generator"])
