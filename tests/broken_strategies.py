@@ -178,8 +178,7 @@ SKIPS_THE_CHECKS = """
 class Mine(GradientStrategy):
     @dataclass(frozen=True)
     class Config(GradientStrategy.Config):
-        def __post_init__(self):
-            pass
+        inner_lr: float = 0.1
 """
 
 DEFAULT_DEVICE = strategy("""

@@ -211,7 +211,7 @@ def world(self):
     return super().world()
 """
 )
-ZERO_TASKS = broken(('"n_tasks", ', ""))
+ZERO_TASKS = broken(("n_tasks: Annotated[int | None, AtLeast(1)]", "n_tasks: int | None"))
 CUTS_TO_FIT = broken(("if self.classes_per_task > pool.n_classes", "if False")).replace(
     "self.classes_per_task, replace", "min(self.classes_per_task, pool.n_classes), replace"
 )

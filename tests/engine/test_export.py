@@ -54,7 +54,7 @@ def test_a_file_called_checkpoint_is_its_folder(tmp_path: Path):
 def test_what_is_no_run_is_refused(tmp_path: Path):
     with pytest.raises(UsageError, match="neither a run's folder"):
         network_of(tmp_path)
-    with pytest.raises(UsageError, match="keeps no network"):
+    with pytest.raises(UsageError, match="has no network named"):
         network_of(saved(tmp_path / "run", {"memory": torch.ones(2), "optimizer": {}}))
     (tmp_path / "run" / "checkpoint").write_bytes(b"damaged")
     with pytest.raises(ClbenchError, match="is damaged"):

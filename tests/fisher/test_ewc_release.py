@@ -216,7 +216,7 @@ def test_a_release_without_the_output_layer_asks_nothing_of_it(files: Any):
         (("strategy.fisher_path=nosuch",), "strategy.fisher_path=nosuch: no such file"),
         (("strategy.weights_path=nosuch",), "strategy.weights_path=nosuch: no such file"),
         (("strategy.fisher_path={f}",), "needs strategy.weights_path"),
-        (("strategy.fisher_exclude=none",), "goes with strategy.fisher_path"),
+        (("strategy.fisher_exclude=none",), "needs strategy.fisher_path"),
         (("strategy.weights_sha256=00",), "goes with strategy.weights_path"),
         (("strategy.weights_path={w}", "strategy.weights_sha256=00"), "it is another file"),
     ],

@@ -156,7 +156,7 @@ def test_spurious_ties_the_attribute_to_the_label_in_training_alone():
         ({"kind": "domains", "drift": "[background=black>blak]"}, "did you mean 'black'"),
         ({"kind": "domains", "drift": "[background=black>0.5]"}, "one kind"),
         ({"kind": "domains", "n_tasks": 2}, "4 stops"),
-        ({"kind": "domains", "classes_per_task": 2}, "is not of"),
+        ({"kind": "domains", "classes_per_task": 2}, "has no effect with"),
         ({"kind": "labels", "n_tasks": 1}, "need 2 tasks"),
         ({"alignment": 1.5}, "[0, 1]"),
         ({"share": 0}, "(0, 1]"),
