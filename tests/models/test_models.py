@@ -149,10 +149,14 @@ def test_slim_resnet_learns_a_batch():
         (ScoleCnn(), (64,)),
         (ScoleCnn(), (15, 28)),
         (SlimResnet18(), (64,)),
-        (Mlp(hidden=(0,)), (64,)),
     ],
 )
 def test_unsuitable_samples_are_refused_in_one_line(model, shape):
     with pytest.raises(UsageError) as error:
         model.build(shape, 10, 1.0)
     assert "\n" not in str(error.value)
+
+
+def test_a_hidden_layer_without_units_is_refused():
+    with pytest.raises(UsageError, match="at least 1"):
+        Mlp(hidden=(0,))
