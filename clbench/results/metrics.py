@@ -113,8 +113,9 @@ def backward_transfer(counts: Counts) -> Value:
 def forward_transfer(counts: Counts) -> Value:
     """FWT: accuracy on a task right before it is learnt, less that before anything was.
 
-    Only tasks none of whose cells came before, else it measures retention; and, for a single head,
-    only those whose classes had come (in another domain): an unseen class cannot be answered.
+    Only tasks whose cells are all new count, since other tasks would measure retention. With a single
+    head, only tasks whose classes came before in another domain count, since no learner can predict a
+    class that it has not seen.
     """
     before = lookup(counts.evaluated_after, np.r_[0, counts.task_end[:-1]])
     if len(counts.task_end) < 2 or counts.evaluated_after[0] != 0:
@@ -123,7 +124,7 @@ def forward_transfer(counts: Counts) -> Value:
     labels = counts.label[None, :] == np.unique(counts.label)[:, None]
     first_label = np.where(labels, first_cell[None, :], len(counts.task_end)).min(1)
     gains = []
-    # A task none of whose cells came before is the first one of each of its cells.
+    # A task whose cells are all new is the first task of each of them.
     for t in np.intersect1d(np.flatnonzero(counts.measured & (before >= 0)), first_cell):
         cells = counts.views[counts.view_of_task[t]]
         classes = np.searchsorted(np.unique(counts.label), counts.label[cells])

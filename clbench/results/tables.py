@@ -166,8 +166,8 @@ def groups_to_markdown(records: Iterable[Record]) -> str:
 def factors_to_markdown(records: Iterable[Record]) -> str:
     """Final accuracy by what is known of the test samples, a Markdown table per arm.
 
-    Means over completed seeds, in percent; the factor whose brackets differ most comes first. Arms
-    of whose samples nothing is known are left out.
+    Means over completed seeds, in percent; the factor whose brackets differ most comes first. An
+    arm is left out if nothing is known of its samples.
     """
     from clbench.results.factors import final
 
