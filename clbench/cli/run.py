@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -92,7 +93,7 @@ def main(arguments: argparse.Namespace) -> int:
         from clbench.sweeps import plan
 
         lines = _chosen(plan.read(arguments.plan), arguments.index)
-        points = plan.points(lines, arguments.plan)
+        points = plan.points(lines)
     else:
         points = sweep(words, arguments.config)
     if arguments.cfg:
@@ -110,12 +111,10 @@ def main(arguments: argparse.Namespace) -> int:
     )
     if arguments.dry_run or (arguments.plan is not None and lines is None):
         return print_plan(
-            points, options, arguments.plan if lines is None else None, arguments.json
+            points, options, arguments.plan if lines is None else None, arguments.json, lines or ()
         )
-    if lines is not None:
-        _tell_moved(lines, points)
     ended = []
-    for done in run_all(points, options):
+    for done in run_all(points, options, lines or ()):
         ended.append(done)
         for line in outcome(done):
             if not arguments.quiet or done.record is None or done.record.status != "completed":
@@ -169,25 +168,25 @@ def print_plan(
     options: Options,
     file: Path | None = None,
     as_json: bool = False,
+    planned: Sequence[Line] = (),
 ) -> int:
     """Check every run and train nothing; print where each would go, or write the plan to a file."""
     import json
-    from dataclasses import asdict
 
     from clbench.engine.execute import check_folder, sink_of, state_of
     from clbench.sweeps import plan
     from clbench.sweeps.planner import Planner
 
     planner, lines, settings = Planner(sink_of(options)), [], set()
-    for point in points:
-        run = planner.run(point)
+    for number, point in enumerate(points):
+        run = planner.planned(point, planned[number] if planned else None)
         check_folder(run, options)
         if run.run_sha256 not in settings:
             settings.add(run.run_sha256)
             run.stream.experience(0)
         lines.append(plan.line_of(point, run))
         if as_json:
-            print(json.dumps({**asdict(lines[-1]), "state": state_of(run, options)}))
+            print(json.dumps({**lines[-1].as_dict(), "state": state_of(run, options)}))
         elif file is None:
             tasks = "endless" if run.n_tasks is None else f"{run.n_tasks} tasks"
             print(f"{run.folder(options.out)}  {tasks}  {state_of(run, options)}")
@@ -210,15 +209,3 @@ def _chosen(lines: list[Line], index: int | None) -> list[Line]:
     if not 0 <= index < len(lines):
         raise UsageError(f"--index {index}: the plan has the lines 0 to {len(lines) - 1}")
     return [lines[index]]
-
-
-def _tell_moved(lines: list[Line], points: list[dict[str, Any]]) -> None:
-    """Say on stderr which runs have become others since they were planned."""
-    from clbench.sweeps import plan
-    from clbench.sweeps.planner import Planner
-
-    planner = Planner()
-    for line, point in zip(lines, points, strict=True):
-        told = plan.moved(line, planner.run(point))
-        if told is not None:
-            print(f"clbench: warning: {told}", file=sys.stderr)

@@ -75,13 +75,27 @@ class Common:
 
 def roles() -> dict[str, str]:
     """Every common setting with its part in a run's identity: ``always``, ``if_set`` or ``never``."""
-    return {f.name: str(f.metadata["identity"]) for f in dataclasses.fields(Common)}
+    found = {f.name: f.metadata.get("identity", "if_set") for f in dataclasses.fields(Common)}
+    return {name: str(part) for name, part in found.items()}
 
 
 def free_on_boards() -> set[str]:
     """Common settings that no board fixes."""
-    declared = {f.name: f.metadata for f in dataclasses.fields(Common)}
-    return {n for n, m in declared.items() if m["identity"] == "never" or "free_on_boards" in m}
+    watching = {f.name for f in dataclasses.fields(Common) if "free_on_boards" in f.metadata}
+    return watching | {name for name, part in roles().items() if part == "never"}
+
+
+def always(settings: type) -> set[str]:
+    """Settings of a plug-in that are part of a run's identity at their default, too.
+
+    A base declares this for the plug-ins that extend it, whatever default they give the setting.
+    """
+    return {
+        name
+        for base in settings.__mro__
+        for name, f in vars(base).get("__dataclass_fields__", {}).items()
+        if f.metadata.get("identity") == "always"
+    }
 
 
 def left_out(settings: Mapping[str, Any]) -> set[str]:

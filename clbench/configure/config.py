@@ -17,7 +17,14 @@ import yaml
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from clbench.configure.common import Common, at_default, left_out, plain, plain_defaults
+from clbench.configure.common import (
+    Common,
+    always,
+    at_default,
+    left_out,
+    plain,
+    plain_defaults,
+)
 from clbench.configure.protocol import Protocol, protocol_of
 from clbench.configure.sweep import sweep
 from clbench.errors import UsageError
@@ -91,11 +98,15 @@ class RunConfig:
         for name in [*at_default(settings)]:
             del settings[name]
         for group in self.groups:
-            defaults = plain_defaults(type(getattr(self, group)))
+            if self.plugins[group].bridge:
+                continue  # another library's defaults may change with its version
+            cls = type(getattr(self, group))
+            defaults = plain_defaults(cls)
+            kept = {"name"} | always(cls)
             settings[group] = {
                 name: value
                 for name, value in settings[group].items()
-                if name == "name" or name not in defaults or defaults[name] != value
+                if name in kept or name not in defaults or defaults[name] != value
             }
         return settings
 

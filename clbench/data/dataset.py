@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import torch
@@ -16,7 +16,7 @@ from clbench.settings import check
 class DataSet(ABC):
     """Base of every data plug-in; its fields are the settings ``data.<field>``."""
 
-    augment: Literal["none", "crop_flip"] = "none"
+    augment: Literal["none", "crop_flip"] = field(default="none", metadata={"identity": "always"})
     """Training-time augmentation: none, or random crop (padding 1/8) with horizontal flip."""
 
     def __post_init__(self) -> None:

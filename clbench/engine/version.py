@@ -13,11 +13,12 @@ RESULTS_VERSION = 1
 def results_versions(strategy: type) -> dict[str, int]:
     """The versions that a run of a strategy stands on: of the engine, and of each public base.
 
-    A base is a class of ``clbench`` that declares ``results_version``; it goes by its module's name.
+    A base is a class of ``clbench`` that declares ``results_version``; it goes by the last part of its
+    module's name, so that a file that moves renames no run.
     """
     found = {"engine": RESULTS_VERSION}
     for base in strategy.__mro__:
         module = base.__module__
         if module.startswith("clbench.") and "results_version" in vars(base):
-            found[module.removeprefix("clbench.")] = int(vars(base)["results_version"])
+            found[module.rpartition(".")[2]] = int(vars(base)["results_version"])
     return found

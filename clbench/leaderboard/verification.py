@@ -45,7 +45,13 @@ def is_current(entry: Entry) -> bool:
         record = entry.records.get(int(seed))
         if record is None or record_sha256(record) != sha:
             return False
-    return all(record.sources == found.sources for record in entry.records.values())
+    wanted = of_plugins(found.sources)
+    return all(of_plugins(record.sources) == wanted for record in entry.records.values())
+
+
+def of_plugins(sources: Mapping[str, str]) -> dict[str, str]:
+    """The hashes of source without the engine's, which is information only."""
+    return {group: sha for group, sha in sources.items() if group != "engine"}
 
 
 def record_sha256(record: Record) -> str:

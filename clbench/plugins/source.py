@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import ast
 import hashlib
+import importlib.metadata
+import sys
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
-from typing import NamedTuple, TypeGuard
+from typing import NamedTuple
 
 import clbench
 from clbench import settings as bounds
@@ -177,26 +179,70 @@ def identity_sha256(*paths: Path) -> str:
 
 
 def _of_its_own(module: str, file: Path) -> Iterator[Path]:
-    """The file of a module that lies beside a plug-in, in its package, or among the built-in ones."""
+    """The file of a module that lies beside a plug-in, in its package, or among the built-in ones.
+
+    Other packages are not its own, although site-packages has them in the same folder.
+    """
     if module.startswith(PLUGINS):
         built_in = module_path(module)
         yield from () if built_in is None else (built_in,)
         return
-    roots = [file.parent]
+    parts = module.lstrip(".").split(".")
+    if parts[0] == "clbench":
+        return
     if module.startswith("."):
         level = len(module) - len(module.lstrip("."))
         roots = [file.parents[level - 1]] if level <= len(file.parents) else []
     else:
-        while (roots[-1] / "__init__.py").is_file():
-            roots.append(roots[-1].parent)
-    parts = module.lstrip(".").split(".")
-    if parts[0] == "clbench":
-        return
+        roots = _roots(parts[0], file)
     for root in roots:
         base = root.joinpath(*parts)
         for candidate in (base.with_suffix(".py"), base / "__init__.py"):
             if candidate.is_file() and candidate != file:
                 yield candidate
+
+
+def _roots(name: str, file: Path) -> list[Path]:
+    """The folders in which a plug-in's file may find a top-level name that is its own."""
+    top = file.parent
+    while (top / "__init__.py").is_file():
+        top = top.parent
+    mine = file.relative_to(top).parts[0].removesuffix(".py")
+    installed = top.name == "dist-packages" or next(top.glob("*.dist-info"), None) is not None
+    if installed and name != mine:
+        foreign = mine == "clbench" or name in sys.stdlib_module_names
+        if foreign or not _distributions(name) & _distributions(mine):
+            return []
+    return [*dict.fromkeys([file.parent, top])]
+
+
+@cache
+def _distributions(name: str) -> frozenset[str]:
+    """The installed distributions that have a top-level module or package of a name."""
+    return frozenset(importlib.metadata.packages_distributions().get(name, ()))
+
+
+def base_versions(path: Path) -> dict[str, int]:
+    """The ``results_version`` of each base of clbench that a plug-in's class has, by module."""
+    tree = parse(path)
+    classes = [node for node in tree.body if isinstance(node, ast.ClassDef) and node.bases]
+    found: dict[str, int] = {}
+    todo = [(node, path) for node in classes[-1:]]
+    while todo:
+        node, file = todo.pop()
+        for base in node.bases:
+            located = _locate(ast.unparse(base), file)
+            if located is None or located[0] is node:
+                continue
+            todo.append(located)
+            found.update(
+                (located[1].stem, int(ast.literal_eval(line.value)))
+                for line in located[0].body
+                if isinstance(line, ast.AnnAssign)
+                and line.value is not None
+                and ast.unparse(line.target) == "results_version"
+            )
+    return found
 
 
 @cache
@@ -215,19 +261,39 @@ def _meaning(source: bytes) -> tuple[str, tuple[str, ...]]:
             for part in ast.walk(node.exc):
                 if isinstance(part, ast.Constant) and isinstance(part.value, str):
                     part.value = ""
-    imports = [n for n in tree.body if _is_of_the_engine(n)]
-    bound = sorted({(a.name, a.asname or a.name) for n in imports for a in n.names})
-    tree.body = [n for n in tree.body if n not in imports]
+    bound = sorted(set(_take_engine_imports(tree)))
     _drop_docstrings(tree)
     text = f"{bound}\n{ast.unparse(tree)}"
     return hashlib.sha256(text.encode()).hexdigest(), tuple(names)
 
 
-def _is_of_the_engine(node: ast.AST) -> TypeGuard[ast.ImportFrom]:
-    if not isinstance(node, ast.ImportFrom) or node.level or node.module is None:
-        return False
-    engine = node.module == "clbench" or node.module.startswith("clbench.")
-    return engine and not f"{node.module}.".startswith(PLUGINS)
+def _take_engine_imports(tree: ast.AST) -> Iterator[tuple[str, str]]:
+    """Take imports from the engine out of every body; yields each name and what it is bound to."""
+    for node in ast.walk(tree):
+        for part in ("body", "orelse", "finalbody"):
+            statements = getattr(node, part, None)
+            if isinstance(statements, list):
+                rest = []
+                for statement in statements:
+                    names = _names_of_the_engine(statement)
+                    yield from names
+                    rest += [] if names else [statement]
+                setattr(node, part, rest)
+
+
+def _names_of_the_engine(node: ast.AST) -> list[tuple[str, str]]:
+    """The names that an import from the engine binds; none of any other statement."""
+    if isinstance(node, ast.ImportFrom) and not node.level and _is_engine(node.module or ""):
+        return [(alias.name, alias.asname or alias.name) for alias in node.names]
+    if isinstance(node, ast.Import) and len(node.names) == 1:
+        [alias] = node.names
+        if alias.asname and _is_engine(alias.name):
+            return [(alias.name.rpartition(".")[2], alias.asname)]
+    return []
+
+
+def _is_engine(module: str) -> bool:
+    return f"{module}.".startswith("clbench.") and not f"{module}.".startswith(PLUGINS)
 
 
 def _drop_docstrings(tree: ast.AST) -> None:

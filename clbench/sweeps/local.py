@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from multiprocessing import get_context
 from typing import Any
@@ -14,15 +14,19 @@ import torch
 from clbench.engine.build import Run
 from clbench.engine.execute import Done, Options, check_folder, execute, sink_of, trackers_of
 from clbench.errors import ClbenchError, UsageError
+from clbench.sweeps.plan import Line
 from clbench.sweeps.planner import Planner
 
 
-def run_all(points: list[dict[str, Any]], options: Options) -> Iterator[Done]:
+def run_all(
+    points: list[dict[str, Any]], options: Options, lines: Sequence[Line] = ()
+) -> Iterator[Done]:
     """Run a sweep: first check every run, then run them; one that fails stops no other.
 
     Args:
         points: one ``{key: value}`` for each run, as ``clbench.configure.sweep.sweep`` gives them.
         options: how to run them.
+        lines: the lines of the plan that the points are of, if they are.
 
     Yields:
         How each run ended, as soon as it has; with several processes in any order.
@@ -32,21 +36,22 @@ def run_all(points: list[dict[str, Any]], options: Options) -> Iterator[Done]:
     """
     planner = Planner(sink_of(options))
     trackers_of(options)  # one that cannot work says so before anything is run
-    runs = [_checked(planner, point, options) for point in points]
+    runs: dict[int, Run] = {}
+    for number, point in enumerate(points):
+        run = planner.planned(point, lines[number] if lines else None)
+        _check_end(run)
+        check_folder(run, options)
+        if any(other.stream.pool is not run.stream.pool for other in [*runs.values()][:1]):
+            runs.clear()  # only the runs of one pool are kept: they hold it in memory
+        runs[number] = run
     if options.jobs > 1 and len(points) > 1:
         if options.report is not None:
             raise UsageError("report= is called in this process: it needs jobs=1")
         yield from _in_processes(points, options)
         return
-    for number, run in enumerate(runs):
+    for number, point in enumerate(points):
+        run = runs.pop(number) if number in runs else planner.run(point)
         yield _attempt(number, run, options)
-
-
-def _checked(planner: Planner, point: dict[str, Any], options: Options) -> Run:
-    run = planner.run(point)
-    _check_end(run)
-    check_folder(run, options)
-    return run
 
 
 def _in_processes(points: list[dict[str, Any]], options: Options) -> Iterator[Done]:

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from clbench.configure.sweep import sweep
+from clbench.configure.sweep import split_top, sweep
 from clbench.engine.build import Run
 from clbench.errors import UsageError
 from clbench.util.atomic import write_atomically
@@ -29,12 +29,29 @@ class Line:
     """``key=value`` words that ask for this run alone, as ``clbench run`` takes them."""
     folder: str
     """Its folder below ``--out``; it changes when the run becomes another one."""
+    where: str = ""
+    """The file and line that it was read from, for errors."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """As the file has it."""
+        return {"words": list(self.words), "folder": self.folder}
 
 
 def line_of(point: Mapping[str, Any], run: Run) -> Line:
-    """The line of a run that a point of a sweep asks for."""
-    words = (f"{k}={_text(v)}" for k, v in point.items() if k != "overrides")
-    return Line(tuple(words), run.folder(Path()).as_posix())
+    """The line of a run that a point of a sweep asks for.
+
+    Raises:
+        UsageError: a value cannot be written as one word.
+    """
+    words = tuple(f"{k}={_text(v)}" for k, v in point.items() if k != "overrides")
+    for word in words:
+        value = word.partition("=")[2]
+        if split_top(value) != [value]:
+            raise UsageError(
+                f"{word}: a plan cannot hold a value with a comma or a range; rename the file, or run "
+                "the sweep without --plan"
+            )
+    return Line(words, run.folder(Path()).as_posix())
 
 
 def _text(value: Any) -> str:
@@ -48,7 +65,7 @@ def write(path: Path, lines: Iterable[Line]) -> None:
     Raises:
         UsageError: the file cannot be written.
     """
-    text = "".join(json.dumps(asdict(line)) + "\n" for line in lines)
+    text = "".join(json.dumps(line.as_dict()) + "\n" for line in lines)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(path, text.encode())
@@ -86,20 +103,23 @@ def _parse(row: str, where: str) -> Line:
         raise UsageError(f"--plan {where}: words must be a list of texts; {fix}")
     if not isinstance(folder, str):
         raise UsageError(f"--plan {where}: folder must be a text; {fix}")
-    return Line(tuple(words), folder)
+    return Line(tuple(words), folder, where)
 
 
-def points(lines: Sequence[Line], path: Path) -> list[dict[str, Any]]:
+def points(lines: Sequence[Line]) -> list[dict[str, Any]]:
     """The points of a plan's lines, as ``sweep`` gives them.
 
     Raises:
-        UsageError: the words of a line ask for several runs.
+        UsageError: the words of a line are wrong, or ask for several runs.
     """
     found = []
-    for number, line in enumerate(lines, 1):
-        asked = sweep(list(line.words))
+    for line in lines:
+        try:
+            asked = sweep(list(line.words))
+        except UsageError as error:
+            raise UsageError(f"--plan {line.where}: {error}") from error
         if len(asked) != 1:
-            raise UsageError(f"--plan {path}:{number}: asks for {len(asked)} runs; one a line")
+            raise UsageError(f"--plan {line.where}: asks for {len(asked)} runs; one a line")
         found += asked
     return found
 

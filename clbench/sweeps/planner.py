@@ -16,6 +16,9 @@ from clbench.data.latent import SILENT, ProgressSink
 from clbench.data.pool import Pool
 from clbench.engine.build import Run, prepare
 from clbench.engine.diagnostics import check_network
+from clbench.errors import UsageError
+from clbench.sweeps.plan import Line, moved
+from clbench.trackers.progress import say
 
 
 @dataclass
@@ -28,6 +31,25 @@ class Planner:
     """Hashes of source, by the files."""
     first: dict[str, Run] = field(default_factory=dict)
     """The first run of each choice of settings without the seed."""
+
+    def planned(self, point: Mapping[str, Any], line: Line | None) -> Run:
+        """The run of one point, which may be of a line of a plan.
+
+        It says so where the run is no longer the one that was planned.
+
+        Raises:
+            UsageError: it cannot be done as asked; it names the line.
+        """
+        if line is None:
+            return self.run(point)
+        try:
+            run = self.run(point)
+        except UsageError as error:
+            raise UsageError(f"--plan {line.where}: {error}") from error
+        told = moved(line, run)
+        if told is not None:
+            say(f"warning: {told}")
+        return run
 
     def run(self, point: Mapping[str, Any]) -> Run:
         """The run of one point: checked, and ready to start.
@@ -42,6 +64,9 @@ class Planner:
         if before is None or not (seed.isascii() and seed.isdigit()):
             run = prepare(resolve_point(point), self.pools, self.sink, self.hashes)
             check_network(run.config.common.diagnostics, run.strategy())
+            # Runs of another pool would keep it in memory.
+            pool = run.stream.pool
+            self.first = {k: r for k, r in self.first.items() if r.stream.pool is pool}
             return self.first.setdefault(key, run) if before is None else run
         return before.with_config(_with_seed(before.config, int(seed), point))
 

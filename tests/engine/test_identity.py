@@ -10,7 +10,7 @@ from typing import Any
 
 import golden
 import pytest
-from small import run
+from small import pool, run
 
 from clbench import seeding
 from clbench.configure import common, config
@@ -90,6 +90,63 @@ def test_a_module_beside_a_plugin_is_its_own(mine: Path):
     assert identity_sha256(mine) != before
 
 
+@pytest.mark.parametrize(
+    ("text", "old"),
+    [
+        (
+            "def f():\n    from clbench.nets.optim import step\n    return step\n",
+            "clbench.nets.optim",
+        ),
+        ("import clbench.seeding as s\nx = s\n", "clbench.seeding"),
+        ("if TYPE_CHECKING:\n    from clbench.stream import TaskData\n", "clbench.stream"),
+    ],
+)
+def test_imports_of_the_engine_may_stand_anywhere(mine: Path, text: str, old: str):
+    mine.write_text(text)
+    before = identity_sha256(mine)
+    mine.write_text(text.replace(old, f"clbench.util.{old.rpartition('.')[2]}"))
+    assert identity_sha256(mine) == before
+
+
+@pytest.mark.parametrize("inside", ["theirs", "."])
+def test_other_packages_beside_an_installed_plugin_are_not_its_own(tmp_path: Path, inside: str):
+    """As in site-packages, where torch stands beside what a user has installed."""
+    site = tmp_path / "site"
+    for package in ("theirs", "torch"):
+        (site / package).mkdir(parents=True)
+        (site / package / "__init__.py").write_text("VERSION = 1\n")
+        (site / f"{package}-1.0.dist-info").mkdir()
+    (site / "theirs" / "helper.py").write_text("STEP = 1\n")
+    mine = site / inside / "mine.py"
+    mine.write_text("import torch\nfrom theirs.helper import STEP\n" + MINE)
+    before = identity_sha256(mine)
+    (site / "torch" / "__init__.py").write_text("VERSION = 2\n")
+    assert identity_sha256(mine) == before
+    (site / "theirs" / "helper.py").write_text("STEP = 2\n")
+    assert (identity_sha256(mine) == before) is (inside == ".")
+
+
+def test_a_base_that_moves_keeps_its_version(monkeypatch: pytest.MonkeyPatch):
+    der = registry.find("strategy", "der").load()
+    before = version.results_versions(der)
+    monkeypatch.setattr(ReplayStrategy, "__module__", "clbench.bases.replay")
+    assert version.results_versions(der) == before
+    assert {"engine": 1, **source.base_versions(registry.find("strategy", "der").path)} == before
+
+
+def test_the_default_of_augment_in_ones_own_data_counts(tmp_path: Path):
+    """The pool's hash does not tell it, and the source of data is no part of the identity."""
+    real = registry.find("data", "npz").path.read_text()
+    found = set()
+    for value in ("none", "crop_flip"):
+        mine = tmp_path / "my_data.py"
+        line = f'    augment: str = "{value}"\n    path: Path'
+        mine.write_text(real.replace("    path: Path", line, 1))
+        words = ("scenario=scole", "strategy=naive", f"data={mine}")
+        found.add(run(*words, on=pool(shape=(8, 8, 1))).run_sha256)
+    assert len(found) == 2
+
+
 def test_a_moved_plugin_is_the_same(mine: Path, tmp_path: Path):
     other = tmp_path / "elsewhere"
     other.mkdir()
@@ -125,6 +182,7 @@ def test_a_common_setting_added_with_a_default_renames_nothing(monkeypatch: pyte
     @dataclass(frozen=True)
     class More(common.Common):
         later: bool = field(default=False, metadata=common.IF_SET)
+        undeclared: int = 3
 
     for module in (common, config):
         monkeypatch.setattr(module, "Common", More)

@@ -8,11 +8,13 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import pytest
 from test_rules import put, rules
 from tiny import edit, edit_yaml, run_on
 
 from clbench.configure.board import Anchor, Board, Budget
 from clbench.leaderboard.entry import load_entry
+from clbench.leaderboard.rules import sources
 from clbench.leaderboard.rules.validate import validate, validate_board
 from clbench.leaderboard.scores import score
 from clbench.leaderboard.verification import record_sha256, write_verification
@@ -138,3 +140,38 @@ def test_an_open_entry_brings_its_model(board: Board, tmp_path: Path) -> None:
     assert found == []
     (entry.folder / "model.py").unlink()
     assert "C3" in {f.rule for f in validate(board, load_entry(entry.folder)) if f.level == "error"}
+
+
+def test_code_that_means_the_same_is_not_stale(
+    board: Board, naive: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The tree's strategy with another docstring or text of an error is the one that ran."""
+    real = sources.tree_sha256
+    monkeypatch.setattr(
+        sources, "tree_sha256", lambda *of: "0" * 64 if of[0] == "strategy" else real(*of)
+    )
+    assert rules(board, "warning") == set()
+
+
+def test_a_raised_version_makes_what_stands_on_it_stale(
+    board: Board, naive: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sources, "RESULTS_VERSION", 2)
+    assert rules(board, "warning") == {"C3"}
+    monkeypatch.setattr(sources, "RESULTS_VERSION", 1)
+    monkeypatch.setattr(sources, "base_versions", lambda path: {"replay": 2})
+    assert rules(board, "warning") == {"C3"}
+
+
+def test_other_source_of_the_engine_in_one_run_is_no_fault(board: Board, naive: Path) -> None:
+    """A finished run is reused where the versions of results are the same."""
+
+    def change(data: dict[str, Any]) -> None:
+        data["sources"]["engine"] = "e" * 64
+        data["source_sha256"] = sha256_of(data["sources"])
+
+    edit(naive / "runs" / "seed2.json", change)
+    write_verification(load_entry(naive), "reproduced", [0, 2], {})
+    assert list(validate_board(board)) == []
+    edit(naive / "runs" / "seed2.json", put("results_versions", {"engine": 2}))
+    assert "C2" in rules(board)

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import gc
+import importlib.metadata
 import json
+import shutil
+import weakref
 from pathlib import Path
 from typing import Any
 
 import pytest
 from commands import clbench, tiny
+from omegaconf import OmegaConf
 from small import write_npz
 
+import clbench.sweeps.planner as planner_module
+from clbench.configure import config
 from clbench.configure.sweep import sweep
 from clbench.engine import build
 from clbench.errors import UsageError
-from clbench.plugins import source
+from clbench.plugins import registry, source
 from clbench.strategy import GradientStrategy
 from clbench.sweeps import plan
 from clbench.sweeps.planner import Planner
@@ -92,7 +99,7 @@ def test_what_is_no_plan_is_refused_by_line(tmp_path: Path, text: str, said: str
     file = tmp_path / "plan.jsonl"
     file.write_text(text)
     with pytest.raises(UsageError) as refused:
-        plan.points(plan.read(file), file)
+        plan.points(plan.read(file))
     assert said in str(refused.value)
 
 
@@ -127,6 +134,97 @@ def test_each_piece_of_work_is_done_once_for_all_that_share_it(
         planner.run(point)
     # Hashed: the strategy, the model, the scenario, and all three together.
     assert counts == {"built": 2, "hashed": 4, "streams": 200}
+
+
+def test_entry_points_and_schemas_are_read_once(monkeypatch: pytest.MonkeyPatch, words: list[str]):
+    """200 points of two settings: entry points once a group, a schema once a settings class."""
+    read: list[str] = []
+    found = importlib.metadata.entry_points
+    monkeypatch.setattr(
+        importlib.metadata, "entry_points", lambda group: read.append(group) or found(group=group)
+    )
+    made: list[type] = []
+    schema = OmegaConf.structured
+    monkeypatch.setattr(OmegaConf, "structured", lambda cls: made.append(cls) or schema(cls))
+    config._schema.cache_clear()
+    planner = Planner()
+    base = [w for w in words if not w.startswith(("strategy", "seed"))]
+    for point in sweep([*base, "strategy=naive", "strategy.lr=0.1,0.01", "seed=0..99"]):
+        planner.run(point)
+    assert len(made) == len(set(made))
+    assert len(read) <= 2 * len(registry.GROUPS)
+
+
+def test_the_runs_of_a_plan_are_prepared_once(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: Capture,
+    tmp_path: Path,
+    words: list[str],
+    no_pictures: None,
+):
+    file = tmp_path / "plan.jsonl"
+    clbench(capsys, "run", *words, "--plan", file)
+    prepared: list[object] = []
+    real = planner_module.prepare
+    monkeypatch.setattr(
+        planner_module, "prepare", lambda *given: prepared.append(given) or real(*given)
+    )
+    assert clbench(capsys, "run", "--plan", file, "--out", tmp_path / "r", "-q").code == 0
+    assert len(prepared) == 4  # two strategies at two rates; three seeds of each
+
+
+def test_a_sweep_over_data_keeps_one_pool(tmp_path: Path, words: list[str]):
+    files = [write_npz(tmp_path / f"{n}.npz", n_train=10 + n) for n in range(3)]
+    base = [w for w in words if not w.startswith(("strategy", "seed", "data.path"))]
+    paths = "data.path=" + ",".join(map(str, files))
+    planner, pools = Planner(), []
+    for point in sweep([*base, paths, "strategy=naive"]):
+        pools.append(weakref.ref(planner.run(point).stream.pool))
+    gc.collect()
+    assert [pool() is not None for pool in pools] == [False, False, True]
+
+
+def test_an_edited_strategy_is_named_in_a_dry_run_too(
+    capsys: Capture, tmp_path: Path, words: list[str]
+):
+    file, mine = tmp_path / "plan.jsonl", tmp_path / "mine.py"
+    mine.write_text(
+        "from clbench import GradientStrategy\nclass Mine(GradientStrategy):\n    X = 1\n"
+    )
+    rest = [w for w in words if not w.startswith("strategy=")]
+    clbench(capsys, "run", *rest, f"strategy={mine}", "--plan", file)
+    mine.write_text(mine.read_text().replace("X = 1", "X = 2"))
+    err = clbench(capsys, "run", "--plan", file, "--dry-run").err
+    assert err.count("was planned as") == 6
+
+
+@pytest.mark.parametrize(
+    ("word", "said"),
+    [("frobnicate=1", "unknown setting"), ("seed=x", "seed=x"), ("seed=0,1", "asks for 2 runs")],
+)
+def test_wrong_words_are_refused_by_line(
+    capsys: Capture, tmp_path: Path, words: list[str], word: str, said: str
+):
+    file = tmp_path / "plan.jsonl"
+    good = [*(w for w in words if "," not in w and not w.startswith("seed")), "strategy=naive"]
+    lines = [plan.Line(tuple(good), "x"), plan.Line((*good, word), "x")]
+    plan.write(file, lines)
+    for more in ((), ("--index", "1")):
+        code, _, err = clbench(capsys, "run", "--plan", file, "--dry-run", *more)
+        assert code == 2
+        assert f"--plan {file}:2: " in err
+        assert said in err
+
+
+def test_a_value_that_is_no_word_is_refused(capsys: Capture, tmp_path: Path, words: list[str]):
+    """A plan that would be read as another sweep is not written."""
+    file, settings = tmp_path / "plan.jsonl", tmp_path / "c.yaml"
+    Path(shutil.copy(tmp_path / "blobs.npz", tmp_path / "a,b.npz"))
+    settings.write_text(f"data.path: '{tmp_path}/a,b.npz'\n")
+    rest = [w for w in words if not w.startswith("data.path")]
+    code, _, err = clbench(capsys, "run", *rest, "--config", settings, "--plan", file)
+    assert (code, file.exists()) == (2, False)
+    assert "a plan cannot hold" in err
 
 
 def test_a_planned_run_is_the_one_that_is_prepared_alone(words: list[str]):

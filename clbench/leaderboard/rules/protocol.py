@@ -9,10 +9,12 @@ from clbench.configure import settings_after_freeze
 from clbench.configure.board import Board
 from clbench.leaderboard.entry import Entry
 from clbench.leaderboard.rules.findings import Check, Finding, error, place, run_place, warning
-from clbench.leaderboard.rules.sources import config_sha256, own_sha256, tree_sha256
-from clbench.leaderboard.verification import is_current
+from clbench.leaderboard.rules.sources import config_sha256, is_stale, own_sha256, tree_sha256
+from clbench.leaderboard.verification import is_current, of_plugins
 from clbench.results.record import Record
 
+ALIKE = ("config_sha256", "tuning", "declares")
+"""What the records of an entry have in common, beside the sources and versions they stand on."""
 SHOWN = 5
 """Largest number of settings named per record; a record of another board differs in all."""
 
@@ -110,12 +112,22 @@ def seeds_ran_the_same(board: Board, entry: Entry) -> Iterator[Finding]:
     """C2: settings, source, tuning and claims do not depend on the seed."""
     records = list(entry.records.items())
     for seed, record in records[1:]:
-        for name in ("config_sha256", "sources", "tuning", "declares"):
-            if getattr(record, name) != getattr(records[0][1], name):
+        first = records[0][1]
+        pairs = {n: (getattr(record, n), getattr(first, n)) for n in ALIKE}
+        # Other source of the engine gives the same runs, as long as the versions are the same.
+        pairs["sources"] = (of_plugins(record.sources), of_plugins(first.sources))
+        pairs["results_versions"] = (_raised(record), _raised(first))
+        for name, (found, wanted) in pairs.items():
+            if found != wanted:
                 wrong = (
                     f"{name} is not that of seed {records[0][0]}: run all seeds with one strategy"
                 )
                 yield error("C2", run_place(entry, seed), wrong)
+
+
+def _raised(record: Record) -> dict[str, int]:
+    """The versions of results that a record stands on, where they are not the first."""
+    return {name: n for name, n in (record.results_versions or {}).items() if n != 1}
 
 
 def settings_have_their_hash(board: Board, entry: Entry) -> Iterator[Finding]:
@@ -141,16 +153,17 @@ def no_run_is_shown_twice(board: Board, entry: Entry) -> Iterator[Finding]:
 def source_is_what_ran(board: Board, entry: Entry) -> Iterator[Finding]:
     """C3: strategy.py (and model.py) made the records; stale if this clbench's source differs."""
     for group, file in (("strategy", "strategy.py"), ("model", "model.py")):
-        ran = {r.sources[group]: r.config[group]["name"] for r in entry.records.values()}
+        ran = {r.sources[group]: r for r in entry.records.values()}
         there = (entry.folder / file).exists()
         own = own_sha256(entry.folder / file) if there else None
-        for sha, name in ran.items():
+        for sha, record in ran.items():
+            name = record.config[group]["name"]
             in_tree = tree_sha256(group, name)
             if there and own != sha:
                 yield error(
                     "C3", place(entry, file), f"is not the source that ran: submit {name}.py again"
                 )
-            if in_tree is not None and in_tree != sha:
+            if is_stale(group, name, record, entry.folder / file):
                 wrong = (
                     f"differs from {name!r} of this clbench: stale; run it again, or rename yours"
                 )

@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from clbench.configure import common
+from clbench.engine.version import RESULTS_VERSION
 from clbench.leaderboard.entry import Entry
 from clbench.leaderboard.rules.structure import MAX_SOURCE_BYTES
 from clbench.plugins.registry import GROUPS, plugins
-from clbench.plugins.source import settings, source_sha256
+from clbench.plugins.source import base_versions, identity_sha256, settings, source_sha256
 from clbench.results.record import Record
 from clbench.util.hashing import sha256_of
 
@@ -36,6 +37,42 @@ def tree_sha256(group: str, name: str) -> str | None:
     """The hash of this clbench's plug-in of a name; None if there is none."""
     plugin = _plugins(group).get(name)
     return own_sha256(plugin.path) if plugin else None
+
+
+def is_stale(group: str, name: str, record: Record, source: Path) -> bool:
+    """Whether this clbench's plug-in of a name gives other runs than the one that ran.
+
+    It does where its code means something else (the text of an error or the place of a module of the
+    engine means nothing), or where a version of results has been raised since.
+
+    Args:
+        group: of the plug-in.
+        name: of the plug-in.
+        record: of one of the runs.
+        source: the source that ran, as submitted; it need not exist.
+    """
+    plugin = _plugins(group).get(name)
+    if plugin is None:
+        return False
+    if record.sources[group] != tree_sha256(group, name):
+        ran = _meaning(source, source.stat().st_mtime_ns) if is_source(source) else None
+        if ran is None or ran != _meaning(plugin.path, 0):
+            return True
+    if group != "strategy":
+        return False
+    now = {"engine": RESULTS_VERSION, **base_versions(plugin.path)}
+    then = record.results_versions or {}
+    return any(then.get(base, 1) != number for base, number in now.items())
+
+
+@cache
+def _meaning(path: Path, version: int) -> str | None:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return identity_sha256(path)
+    except UNPARSABLE:
+        return None
 
 
 @cache
