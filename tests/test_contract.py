@@ -2,20 +2,35 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import lru_cache
+
 import pytest
 
-from clbench.checks import SUITES, Check, attempt, suite
+from clbench.checks import SUITES, Check, Rig, attempt, suite
 from clbench.plugins.registry import Plugin, plugins
 
 CASES = [
-    pytest.param(check, plugin, id=f"{group}-{plugin.name}-{check.__name__}")
+    pytest.param(
+        plugin,
+        check,
+        id=f"{group}-{plugin.name}-{check.__name__}",
+        # One process has all checks of a plug-in: they share what they train.
+        marks=pytest.mark.xdist_group(f"{group}-{plugin.name}"),
+    )
     for group in SUITES
     for plugin in plugins(group).values()
     for check in suite(group)
 ]
 
 
-@pytest.mark.parametrize(("check", "plugin"), CASES)
-def test_contract(check: Check, plugin: Plugin) -> None:
-    finding = attempt(check, plugin)
+@pytest.fixture(scope="module")
+def rig_of() -> Callable[[Plugin], Rig]:
+    """The same one for all checks of a plug-in, until the next comes."""
+    return lru_cache(maxsize=1)(Rig)
+
+
+@pytest.mark.parametrize(("plugin", "check"), CASES)
+def test_contract(plugin: Plugin, check: Check, rig_of: Callable[[Plugin], Rig]) -> None:
+    finding = attempt(check, rig_of(plugin))
     assert finding.passed, finding.message

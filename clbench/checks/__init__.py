@@ -10,6 +10,7 @@ import importlib
 from collections.abc import Iterator, Sequence
 
 from clbench.checks.finding import Check, Finding, NotApplicable, attempt
+from clbench.checks.rig import Rig
 from clbench.errors import UsageError
 from clbench.plugins.registry import Plugin
 
@@ -28,7 +29,7 @@ ON_OWN_CODE = (
 )
 """How a strategy is to be written, rather than what it does: not asked of another library's."""
 
-__all__ = ["SUITES", "Check", "Finding", "attempt", "check", "suite"]
+__all__ = ["SUITES", "Check", "Finding", "Rig", "attempt", "check", "suite"]
 
 
 def suite(group: str) -> Sequence[Check]:
@@ -49,23 +50,23 @@ def check(plugin: Plugin) -> Iterator[Finding]:
     Raises:
         UsageError: there is no suite for the group.
     """
-    checks = suite(plugin.group)
-    loaded = attempt(loads, plugin)
+    checks, rig = suite(plugin.group), Rig(plugin)
+    loaded = attempt(loads, rig)
     yield loaded
     if loaded.passed:
         for one in checks:
             foreign = plugin.bridge is not None and one.__name__ in ON_OWN_CODE
-            yield attempt(_of_a_library(one) if foreign else one, plugin)
+            yield attempt(_of_a_library(one) if foreign else one, rig)
 
 
 def _of_a_library(check: Check) -> Check:
-    def skipped(plugin: Plugin) -> None:
+    def skipped(rig: Rig) -> None:
         raise NotApplicable("it is written in another library")
 
     skipped.__name__ = check.__name__
     return skipped
 
 
-def loads(plugin: Plugin) -> None:
+def loads(rig: Rig) -> None:
     """The file imports and defines exactly one plug-in class."""
-    plugin.load()
+    rig.plugin.load()

@@ -7,8 +7,9 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor, nn
 
+from clbench.checks.bits import bits, differing
 from clbench.checks.finding import Check, Failed, NotApplicable
-from clbench.checks.rig import bits, differing
+from clbench.checks.rig import Rig
 from clbench.configure.config import resolve_point
 from clbench.errors import UsageError
 from clbench.plugins.registry import Plugin
@@ -16,9 +17,9 @@ from clbench.plugins.registry import Plugin
 SHAPES: tuple[tuple[int, ...], ...] = ((16,), (28, 28), (1, 28, 28), (3, 32, 32))
 
 
-def gives_a_vector_for_each_sample(plugin: Plugin) -> None:
+def gives_a_vector_for_each_sample(rig: Rig) -> None:
     """``(B, *input_shape)`` uint8 or floats to ``(B, d)`` finite float32."""
-    for network, x in _built(plugin):
+    for network, x in _built(rig.plugin):
         for raw in (x, x.float()):
             z = _encode(network, raw)
             if z.dim() != 2 or len(z) != len(x) or z.dtype != torch.float32:
@@ -32,18 +33,18 @@ def gives_a_vector_for_each_sample(plugin: Plugin) -> None:
             raise Failed("uint8 and float samples of equal values differ; convert, then scale")
 
 
-def encodes_each_sample_by_itself(plugin: Plugin) -> None:
+def encodes_each_sample_by_itself(rig: Rig) -> None:
     """A sample's latents do not depend on the others in its batch."""
-    for network, x in _built(plugin):
+    for network, x in _built(rig.plugin):
         together = _encode(network, x)
         alone = torch.cat([_encode(network, row) for row in x.split(1)])
         if not torch.allclose(alone, together, rtol=1e-3, atol=1e-4 * float(together.abs().max())):
             raise Failed("latents depend on the batch; use running statistics, as eval() does")
 
 
-def is_frozen(plugin: Plugin) -> None:
+def is_frozen(rig: Rig) -> None:
     """Encoding changes nothing of the encoder and draws no random numbers."""
-    for network, x in _built(plugin):
+    for network, x in _built(rig.plugin):
         before = bits(network.state_dict()), torch.get_rng_state()
         _encode(network, x)
         if differing(before[0], bits(network.state_dict())):
@@ -52,13 +53,13 @@ def is_frozen(plugin: Plugin) -> None:
             raise Failed("encoding draws random numbers; an encoder is deterministic")
 
 
-def is_the_same_when_built_again(plugin: Plugin) -> None:
+def is_the_same_when_built_again(rig: Rig) -> None:
     """Weights and latents follow from the settings, whatever state torch's generator is in."""
     torch.manual_seed(0)
-    first = [bits([network.state_dict(), _encode(network, x)]) for network, x in _built(plugin)]
+    first = [bits([network.state_dict(), _encode(network, x)]) for network, x in _built(rig.plugin)]
     torch.manual_seed(1)
     state = torch.get_rng_state()
-    again = [bits([network.state_dict(), _encode(network, x)]) for network, x in _built(plugin)]
+    again = [bits([network.state_dict(), _encode(network, x)]) for network, x in _built(rig.plugin)]
     if not torch.equal(state, torch.get_rng_state()):
         raise Failed("build() draws from torch's generator; use torch.random.fork_rng and a seed")
     for a, b in zip(first, again, strict=True):
@@ -66,10 +67,10 @@ def is_the_same_when_built_again(plugin: Plugin) -> None:
             raise Failed(f"{differing(a, b)[0]} differs when built again; seed what is drawn")
 
 
-def refuses_unknown_settings(plugin: Plugin) -> None:
+def refuses_unknown_settings(rig: Rig) -> None:
     """A setting that it does not have is refused before anything runs."""
     try:
-        _settings(plugin, {"encoder.no_such_setting": "1"})
+        _settings(rig.plugin, {"encoder.no_such_setting": "1"})
     except UsageError as error:
         if "no_such_setting" in str(error):
             return

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from clbench import seeding
-from clbench.plugins.registry import Plugin
+from clbench.checks.rig import Rig
 
-Check = Callable[[Plugin], None]
+Check = Callable[[Rig], None]
 """Looks at a plug-in; returns if all is well, else raises."""
 
 
@@ -32,18 +32,18 @@ class Finding:
     """What is wrong and how to mend it; where it passed, empty or why it did not apply."""
 
 
-def attempt(check: Check, plugin: Plugin) -> Finding:
+def attempt(check: Check, rig: Rig) -> Finding:
     """Run one check, deterministically and leaving no trace in the process; never raises."""
     name = getattr(check, "__name__", str(check))
     try:
         with seeding.preserved(threads=1):
-            check(plugin)
+            check(rig)
     except NotApplicable as why:
         return Finding(name, True, f"does not apply: {why}")
     except Failed as failure:
         return Finding(name, False, str(failure))
     except Exception as error:  # a plug-in may raise anything
-        return Finding(name, False, explain(error, plugin.path))
+        return Finding(name, False, explain(error, rig.plugin.path))
     return Finding(name, True, "")
 
 

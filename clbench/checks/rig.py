@@ -1,221 +1,28 @@
-"""What the checks of strategies stand on: small streams, learning as the harness does, bits."""
+"""What the checks of one plug-in share."""
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
-from typing import Any
+from collections.abc import Callable, Hashable
+from typing import Any, TypeVar
 
-import numpy as np
-import torch
-from torch import Tensor
-
-from clbench import seeding
-from clbench.checks.finding import Failed
-from clbench.checks.pools import N_CLASSES, Kind, blobs
-from clbench.configure.config import resolve_point
-from clbench.data.pool import Pool
-from clbench.engine.build import Run, check_needs
-from clbench.errors import UsageError
 from clbench.plugins.registry import Plugin
-from clbench.seeding import Axis
-from clbench.strategy import Strategy
-from clbench.stream import Stream, Task
-from clbench.world import World, evaluate
 
-IDENTITY = tuple(range(N_CLASSES))
+T = TypeVar("T")
 
 
-@dataclass(frozen=True)
-class Trial:
-    """A small stream, and how many of its experiences are run."""
+class Rig:
+    """A plug-in under test, with what was made to look at it; lives as long as its suite.
 
-    name: str
-    stream: Stream
-    experiences: int
-
-
-def trials(kind: Kind = "images", order: tuple[int, ...] = IDENTITY) -> list[Trial]:
-    """One stream of every sort.
-
-    ``recurring``: two random classes a task, as in SCoLe; ``chunked``: the same, endless, cut into
-    pieces with hidden boundaries; ``class_incremental`` and ``task_incremental``: three disjoint
-    tasks.
-
-    Args:
-        kind: of the pool.
-        order: what each class is called; the samples of task t are the same under any.
+    Checks only look at what they share. A check that changes what it looks at makes its own.
     """
-    pool = blobs(kind, order)
 
-    def named(classes: tuple[int, ...]) -> Task:
-        return Task(tuple(sorted(order[c] for c in classes)))
+    def __init__(self, plugin: Plugin) -> None:
+        self.plugin = plugin
+        self._made: dict[Hashable, Any] = {}
 
-    def recurring(t: int) -> Task:
-        drawn = np.random.default_rng((11, t)).choice(N_CLASSES, 2, replace=False)
-        return named(tuple(int(c) for c in drawn))
-
-    def disjoint(t: int) -> Task:
-        return named((2 * t, 2 * t + 1))
-
-    again = _stream(pool, recurring, 12)
-    chunk = pool.size("train") * 5 // 36  # a third chunk of every task is smaller
-    once = replace(_stream(pool, disjoint, 3), disjoint=True)
-    return [
-        Trial("recurring", again, 12),
-        Trial("chunked", replace(again, n_tasks=None, chunk=chunk), 18),
-        Trial("class_incremental", once, 3),
-        Trial("task_incremental", replace(once, task_ids=True), 3),
-    ]
-
-
-def short(trial: Trial, per_class: int) -> Trial:
-    """The same sort of stream with so many samples of each class, cut into chunks as before."""
-    stream, pool = trial.stream, trial.stream.pool
-
-    def plan(t: int) -> Task:
-        classes = stream.plan(t).classes
-        labels = pool.labels("train")
-        parts = [np.flatnonzero(labels == label)[:per_class] for label in classes]
-        return Task(classes, index=np.concatenate(parts))
-
-    chunk = stream.chunk and stream.chunk * N_CLASSES * per_class // pool.size("train")
-    return replace(trial, stream=replace(stream, plan=plan, chunk=chunk))
-
-
-def narrow(trial: Trial, index: np.ndarray | None = None) -> Trial:
-    """The same sort of stream with one class a task, or with these samples of it alone."""
-    pool = trial.stream.pool
-
-    def plan(t: int) -> Task:
-        label = t % N_CLASSES
-        if index is None:
-            return Task((label,))
-        return Task((label,), index=np.flatnonzero(pool.labels("train") == label)[index])
-
-    n = None if trial.stream.n_tasks is None else N_CLASSES
-    return replace(trial, stream=replace(trial.stream, plan=plan, n_tasks=n), experiences=4)
-
-
-def _stream(pool: Pool, plan: Callable[[int], Task], n_tasks: int) -> Stream:
-    labels = tuple(range(pool.n_classes))
-    return Stream(pool=pool, seed=0, plan=plan, n_tasks=n_tasks, labels=labels)
-
-
-def fitting(
-    plugin: Plugin, kind: Kind = "images", order: tuple[int, ...] = IDENTITY
-) -> list[Trial]:
-    """The trials that the strategy's ``needs`` allow.
-
-    Raises:
-        Failed: there is none.
-    """
-    strategy: type[Strategy] = plugin.load()
-    found = [trial for trial in trials(kind, order) if not lacks(strategy, trial.stream)]
-    if not found:
-        raise Failed(f"needs={strategy.needs}: no sort of stream gives all of it; ask for less")
-    return found
-
-
-def lacks(strategy: type[Strategy], stream: Stream) -> bool:
-    """Whether the stream is refused for what it does not give."""
-    try:
-        check_needs(strategy, stream, "")
-    except UsageError:
-        return True
-    return False
-
-
-def make_run(
-    plugin: Plugin, stream: Stream, settings: Mapping[str, Any] | None = None, model: str = "mlp"
-) -> Run:
-    """A run of the strategy over a stream, with default settings but for those given."""
-    chosen = {**dict(plugin.given), **(settings or {})}
-    given = {f"strategy.{name}": value for name, value in chosen.items()}
-    # The scenario and the data of these settings are not used: the stream is already there.
-    point = {"scenario": "scole", "strategy": plugin.word, "model": model, **given}
-    config = resolve_point(point)
-    return Run(config, stream, plugin.load(), torch.device("cpu"), {}, {}, {})
-
-
-def learn(run: Run, strategy: Strategy, start: int, stop: int) -> None:
-    """Experiences ``start`` to ``stop - 1``, each as the harness would deliver it.
-
-    It is prepared for an evaluation after the 1st, 2nd, 4th, 8th, ... and the last of them, as under
-    ``eval_every=log``: some strategies do all their training there.
-    """
-    for number in range(start, stop):
-        task = run.stream.experience(number)
-        seeding.seed_all(run.config.common.seed, Axis.LEARN, number)
-        strategy.learn(task)
-        if number + 1 == stop or (number + 1).bit_count() == 1:
-            strategy.prepare()
-
-
-def learnt(plugin: Plugin, trial: Trial) -> tuple[Strategy, World]:
-    """A strategy at the end of a trial, and the world to ask it about."""
-    run = make_run(plugin, trial.stream)
-    strategy = run.strategy()
-    learn(run, strategy, 0, trial.experiences)
-    return strategy, trial.stream.world()
-
-
-def predict(strategy: Strategy, x: Tensor, task_id: Tensor | None) -> Tensor:
-    """``(B, n_classes)`` scores as the harness asks for them."""
-    was_training = strategy.training
-    strategy.eval()
-    with torch.inference_mode():
-        scores: Tensor = strategy(x, task_id)
-    strategy.train(was_training)
-    return scores.clone()
-
-
-def accuracies(strategy: Strategy, trial: Trial) -> tuple[float, float]:
-    """Accuracy on the whole world, and on the classes of the last task."""
-    world = trial.stream.world()
-    correct, _, sane = evaluate(strategy, world, batch_size=16)
-    if not sane:
-        raise Failed(f"{trial.name}: scores are NaN or +inf; make training or forward stable")
-    last, _ = trial.stream.locate(trial.experiences - 1)
-    view = list(trial.stream.view(last) or ())
-    of_last = correct[view].sum() / world.sizes[view].sum()
-    return float(correct.sum() / world.sizes.sum()), float(of_last)
-
-
-def leaves(state: Any, name: str = "") -> dict[str, Any]:
-    """Every leaf of a nested state under its path."""
-    if isinstance(state, dict):
-        items = [(str(key), value) for key, value in state.items()]
-    elif isinstance(state, list | tuple):
-        items = [(str(at), value) for at, value in enumerate(state)]
-    else:
-        return {name: state}
-    found: dict[str, Any] = {}
-    for key, value in items:
-        found.update(leaves(value, f"{name}.{key}" if name else key))
-    return found
-
-
-def bits(state: Any) -> dict[str, str]:
-    """A hash of every leaf of a nested state: equal iff type, shape and bits are."""
-    return {name: _bits(leaf) for name, leaf in leaves(state).items()}
-
-
-def _bits(leaf: Any) -> str:
-    if not isinstance(leaf, Tensor):
-        return repr(leaf)
-    values = leaf.detach().cpu().contiguous().reshape(-1)
-    raw = values.view(torch.uint8).numpy().tobytes() if values.numel() else b""
-    return f"{leaf.dtype} {tuple(leaf.shape)} {hashlib.sha256(raw).hexdigest()}"
-
-
-def everything(strategy: Strategy, world: World) -> dict[str, str]:
-    """The bits of all that a strategy remembers and answers."""
-    answers = predict(strategy, world.x, world.task_id)
-    return bits({"state_dict()": strategy.state_dict(), "predictions": answers})
-
-
-def differing(a: Mapping[str, str], b: Mapping[str, str]) -> list[str]:
-    """The names whose bits differ, or that only one has."""
-    return [name for name in {**a, **b} if a.get(name) != b.get(name)]
+    def once(self, name: Hashable, make: Callable[[], T]) -> T:
+        """Return what ``make`` returned when it was first called under this name."""
+        if name not in self._made:
+            self._made[name] = make()
+        made: T = self._made[name]
+        return made

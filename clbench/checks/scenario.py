@@ -14,13 +14,15 @@ import torch
 from torch import Tensor
 
 from clbench.checks import scenario_settings, scenario_world
+from clbench.checks.bits import bits, differing
 from clbench.checks.finding import Check, Failed, NotApplicable
 from clbench.checks.pools import blobs
-from clbench.checks.rig import bits, differing
+from clbench.checks.rig import Rig
 from clbench.checks.scenario_settings import Variant, at_most, make_stream, variants
 from clbench.checks.scenario_world import rows_of
 from clbench.data.pool import Pool
 from clbench.engine.reach import reachable
+from clbench.errors import UsageError
 from clbench.plugins.registry import Plugin
 from clbench.stream import Stream, TaskData
 from clbench.world import World
@@ -30,14 +32,14 @@ RECURRING = 15
 NEAR, FAR = 10, 10_000
 
 
-def draws_each_experience_from_settings_seed_and_number_alone(plugin: Plugin) -> None:
+def draws_each_experience_from_settings_seed_and_number_alone(rig: Rig) -> None:
     """Experience t is the same in any order of asking, and from a stream made anew."""
-    for variant in variants(plugin):
-        stream = make_stream(plugin, variant.settings)
-        inward = [bits(vars(stream.experience(t))) for t in range(variant.experiences)]
-        again = make_stream(plugin, variant.settings)
+    for variant in variants(rig):
+        inward = [bits(vars(variant.experience(t))) for t in range(variant.experiences)]
+        again, last = variant.anew(), variant.experiences - 1
         for t in reversed(range(variant.experiences)):
-            for other in (again, make_stream(plugin, variant.settings)):
+            # Nothing was asked of the first one before its last experience.
+            for other in (again, variant.anew()) if t < last else (again,):
                 wrong = differing(inward[t], bits(vars(other.experience(t))))
                 if wrong:
                     raise Failed(
@@ -46,12 +48,12 @@ def draws_each_experience_from_settings_seed_and_number_alone(plugin: Plugin) ->
                     )
 
 
-def gives_another_stream_for_another_seed(plugin: Plugin) -> None:
+def gives_another_stream_for_another_seed(rig: Rig) -> None:
     """The seed changes which samples come, or their order; and the keys they go by."""
-    (first, *_) = variants(plugin)
+    (first, *_) = variants(rig)
     contents, keys = set(), set()
     for seed in range(3):
-        stream = make_stream(plugin, first.settings, seed)
+        stream = first.anew(seed)
         tasks = [stream.experience(t) for t in range(first.experiences)]
         contents.add(tuple(str(bits([task.x, task.y])) for task in tasks))
         keys.add(tuple(str(bits(task.key)) for task in tasks))
@@ -59,15 +61,14 @@ def gives_another_stream_for_another_seed(plugin: Plugin) -> None:
         raise Failed("three seeds give one stream; pass the seed on to Stream and to every draw")
 
 
-def gives_equal_keys_to_equal_samples_only(plugin: Plugin) -> None:
+def gives_equal_keys_to_equal_samples_only(rig: Rig) -> None:
     """Over a small stream, two samples have one key if and only if they are the same sample."""
-    for variant in variants(plugin):
-        stream = make_stream(plugin, variant.settings)
+    for variant in variants(rig):
+        stream = variant.stream
         known: dict[int, tuple[int, bytes]] = {}
         delivered: list[dict[int, tuple[int, bytes]]] = []
         for t in range(at_most(RECURRING, stream)):
-            draw = stream.draw(t)
-            task = stream.gather(draw)
+            draw, task = stream.draw(t), variant.experience(t)
             rows = list(zip(draw.index.tolist(), task.key.tolist(), rows_of(task.x), strict=True))
             for index, key, sample in rows:
                 if known.setdefault(key, (index, sample)) != (index, sample):
@@ -87,14 +88,13 @@ def gives_equal_keys_to_equal_samples_only(plugin: Plugin) -> None:
                 )
 
 
-def labels_samples_as_the_pool_does(plugin: Plugin) -> None:
+def labels_samples_as_the_pool_does(rig: Rig) -> None:
     """Labels are in range and the pool's own, and so are samples without a transform."""
-    for variant in variants(plugin):
-        stream = make_stream(plugin, variant.settings)
+    for variant in variants(rig):
+        stream = variant.stream
         of = stream.pool.labels("train")
         for t in range(variant.experiences):
-            draw = stream.draw(t)
-            task = stream.gather(draw)
+            draw, task = stream.draw(t), variant.experience(t)
             y = task.y.numpy()
             if len(y) == 0 or y.min() < 0 or y.max() >= stream.n_classes:
                 raise Failed(f"{variant}: experience {t} is empty or has labels out of range")
@@ -109,10 +109,10 @@ def labels_samples_as_the_pool_does(plugin: Plugin) -> None:
                 raise Failed(f"{variant}: experience {t} changes samples and names no transform")
 
 
-def declares_what_its_tasks_are(plugin: Plugin) -> None:
+def declares_what_its_tasks_are(rig: Rig) -> None:
     """``disjoint``, ``task_ids`` and the hidden boundaries of chunks are as the stream says."""
-    for variant in variants(plugin):
-        stream = make_stream(plugin, variant.settings)
+    for variant in variants(rig):
+        stream = variant.stream
         n_tasks = 6 if stream.n_tasks is None else min(6, stream.n_tasks)
         plans = [stream.plan(t) for t in range(n_tasks)]
         every = [c for plan in plans for c in plan.classes]
@@ -123,7 +123,7 @@ def declares_what_its_tasks_are(plugin: Plugin) -> None:
         if stream.task_ids and stream.n_tasks is None:
             raise Failed(f"{variant}: gives task ids without an end; set n_tasks")
         for t in range(variant.experiences):
-            task = stream.experience(t)
+            task = variant.experience(t)
             hidden = stream.chunk is not None
             if (task.classes is None) != hidden or (task.ends_task is None) != hidden:
                 raise Failed(f"{variant}: chunks must hide classes and ends_task, whole tasks not")
@@ -131,12 +131,12 @@ def declares_what_its_tasks_are(plugin: Plugin) -> None:
                 raise Failed(f"{variant}: task_id must come if and only if task_ids is set")
 
 
-def delivers_whole_tasks_in_chunks(plugin: Plugin) -> None:
+def delivers_whole_tasks_in_chunks(rig: Rig) -> None:
     """The chunks of a task, put together, are the task."""
-    if "chunk" not in {field.name for field in dataclasses.fields(plugin.load())}:
+    if "chunk" not in {field.name for field in dataclasses.fields(rig.plugin.load())}:
         raise NotApplicable("it has no setting chunk")
-    whole = make_stream(plugin, {})
-    cut = make_stream(plugin, {"chunk": "50"})
+    whole = make_stream(rig.plugin, {})
+    cut = make_stream(rig.plugin, {"chunk": "50"})
     start = 0
     for t in range(3 if whole.n_tasks is None else min(3, whole.n_tasks)):
         task, stop = whole.draw(t), cut.n_experiences(t + 1)
@@ -150,13 +150,15 @@ def delivers_whole_tasks_in_chunks(plugin: Plugin) -> None:
         start = stop
 
 
-def hashes_what_it_delivers(plugin: Plugin) -> None:
+def hashes_what_it_delivers(rig: Rig) -> None:
     """Two streams that deliver other samples have other hashes; one stream has one hash."""
     seen: dict[str, tuple[Variant, str]] = {}
-    for variant in variants(plugin):
-        (content, chain), again = (_chain(plugin, variant) for _ in range(2))
-        if chain != again[1]:
+    for variant in variants(rig):
+        chain = _hash(variant, variant.stream)
+        if chain != _hash(variant, variant.anew()):
             raise Failed(f"{variant}: the hash changes from one reading to the next")
+        tasks = [variant.experience(t) for t in range(variant.experiences)]
+        content = " ".join(str(bits([task.x, task.y, task.key])) for task in tasks)
         other, known = seen.setdefault(chain, (variant, content))
         if known != content and other.experiences == variant.experiences:
             raise Failed(
@@ -165,26 +167,22 @@ def hashes_what_it_delivers(plugin: Plugin) -> None:
             )
 
 
-def _chain(plugin: Plugin, variant: Variant) -> tuple[str, str]:
-    """The bits of what is delivered, and the stream's own hash of it."""
-    stream = make_stream(plugin, variant.settings)
-    content, chain = [], stream.sha256
+def _hash(variant: Variant, stream: Stream) -> str:
+    """The stream's own hash of what it delivers."""
+    chain = stream.sha256
     for t in range(variant.experiences):
-        draw = stream.draw(t)
-        task = stream.gather(draw)
-        content.append(str(bits([task.x, task.y, task.key])))
-        chain = stream.extend(chain, draw)
-    return " ".join(content), chain
+        chain = stream.extend(chain, stream.draw(t))
+    return chain
 
 
-def reaches_far_tasks_at_once(plugin: Plugin) -> None:
+def reaches_far_tasks_at_once(rig: Rig) -> None:
     """An endless stream gives experience 10,000 without listing those before."""
-    stream = make_stream(plugin, {"n_tasks": "null"}) if _may_be_endless(plugin) else None
+    stream = make_stream(rig.plugin, {"n_tasks": "null"}) if _may_be_endless(rig.plugin) else None
     if stream is None or stream.n_tasks is not None:
         raise NotApplicable("it has no endless form")
     near = _calls(stream.experience, NEAR, limit=None)
     limit = 3 * near + 1000
-    far = make_stream(plugin, {"n_tasks": "null"})
+    far = make_stream(rig.plugin, {"n_tasks": "null"})
     if _calls(far.experience, FAR, limit) > limit:
         raise Failed(
             f"experience {FAR} costs many times what experience {NEAR} does; draw task t from a "
@@ -221,10 +219,10 @@ def _may_be_endless(plugin: Plugin) -> bool:
     return "n_tasks" in {field.name for field in dataclasses.fields(plugin.load())}
 
 
-def gives_no_way_back_to_the_stream(plugin: Plugin) -> None:
+def gives_no_way_back_to_the_stream(rig: Rig) -> None:
     """From an experience, neither the stream nor the rest of the pool can be reached."""
-    for variant in variants(plugin):
-        task = make_stream(plugin, variant.settings).experience(0)
+    for variant in variants(rig):
+        task = variant.experience(0)
         for path, found in reachable(task, "task"):
             if isinstance(found, Stream | Pool | World):
                 kind = type(found).__name__
@@ -237,15 +235,17 @@ def _is_a_window(tensor: Tensor) -> bool:
     return tensor.untyped_storage().nbytes() > math.prod(tensor.shape) * tensor.element_size()
 
 
-def works_on_vectors_or_refuses_them(plugin: Plugin) -> None:
+def works_on_vectors_or_refuses_them(rig: Rig) -> None:
     """Over a pool of vectors it gives a stream and a world, or says that it needs images."""
-    for variant in variants(plugin):
-        stream = scenario_settings.attempted(plugin, variant.settings, blobs("vectors"))
-        if stream is not None:
-            task: TaskData = stream.experience(0)
-            if task.x.shape[1:] != (16,) or task.x.dtype != torch.float32:
-                raise Failed(f"{variant}: samples change shape or dtype")
-            stream.world()
+    for variant in variants(rig):
+        try:
+            stream = variant.anew(pool=blobs("vectors"))
+        except UsageError:
+            continue
+        task: TaskData = stream.experience(0)
+        if task.x.shape[1:] != (16,) or task.x.dtype != torch.float32:
+            raise Failed(f"{variant}: samples change shape or dtype")
+        stream.world()
 
 
 CHECKS: tuple[Check, ...] = (

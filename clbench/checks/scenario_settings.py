@@ -6,15 +6,19 @@ import dataclasses
 import typing
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property, partial
 from typing import Literal
 
 from clbench.checks.finding import Failed, NotApplicable
 from clbench.checks.pools import N_CLASSES, fitting
+from clbench.checks.rig import Rig
 from clbench.configure.config import resolve_point
 from clbench.data.pool import Pool
 from clbench.errors import UsageError
 from clbench.plugins.registry import Plugin
-from clbench.stream import Stream
+from clbench.scenario import Scenario
+from clbench.stream import Stream, TaskData
+from clbench.world import World
 
 EXPERIENCES = 6
 SIZES = ("n_tasks", "classes_per_task", "chunk")
@@ -25,48 +29,77 @@ SMALL = {"n_tasks": "4", "chunk": "50", "classes_per_task": "3", "n_classes": "4
 
 @dataclass(frozen=True)
 class Variant:
-    """Settings other than the defaults, and how many experiences of them are looked at."""
+    """Settings other than the defaults, how many experiences of them are looked at, and a stream."""
 
     settings: Mapping[str, str]
     experiences: int
+    scenario: Scenario
+    pool: Pool
+    stream: Stream
+    """One for all checks that only look."""
 
     def __str__(self) -> str:
         given = ", ".join(f"scenario.{name}={value}" for name, value in self.settings.items())
         return given or "default settings"
 
+    def anew(self, seed: int = 0, pool: Pool | None = None) -> Stream:
+        """Make a stream that has not been asked for anything, from the same settings.
 
-def make_stream(
-    plugin: Plugin, settings: Mapping[str, str], seed: int = 0, pool: Pool | None = None
-) -> Stream:
+        Raises:
+            UsageError: the pool is refused.
+        """
+        scenario = dataclasses.replace(self.scenario)
+        return scenario.stream(pool or self.pool, seed)
+
+    @cached_property
+    def world(self) -> World:
+        """The world of the stream that checks share."""
+        return self.stream.world()
+
+    @cached_property
+    def _delivered(self) -> dict[int, TaskData]:
+        return {}
+
+    def experience(self, number: int) -> TaskData:
+        """An experience of the stream that checks share, gathered once."""
+        if number not in self._delivered:
+            self._delivered[number] = self.stream.experience(number)
+        return self._delivered[number]
+
+
+def make_stream(plugin: Plugin, settings: Mapping[str, str]) -> Stream:
     """The stream over the small pool, from settings as a user writes them.
 
     Raises:
         UsageError: the settings are refused.
     """
+    return _resolved(plugin, settings).stream(fitting(plugin), 0)
+
+
+def _resolved(plugin: Plugin, settings: Mapping[str, str]) -> Scenario:
     given = {f"scenario.{name}": value for name, value in settings.items()}
     # A run needs a strategy; a stream does not depend on it.
     point = {"scenario": str(plugin.path), "strategy": "naive", **given}
-    stream: Stream = resolve_point(point).scenario.stream(pool or fitting(plugin), seed)
-    return stream
+    scenario: Scenario = resolve_point(point).scenario
+    return scenario
 
 
-def attempted(plugin: Plugin, settings: Mapping[str, str], pool: Pool) -> Stream | None:
-    """The stream, or None where the settings or the pool are refused."""
-    try:
-        return make_stream(plugin, settings, pool=pool)
-    except UsageError:
-        return None
-
-
-def variants(plugin: Plugin) -> list[Variant]:
+def variants(rig: Rig) -> list[Variant]:
     """The default settings, and each setting changed by itself where that is accepted."""
-    found = []
+    return rig.once("variants", partial(_variants, rig.plugin))
+
+
+def _variants(plugin: Plugin) -> list[Variant]:
+    found, pool = [], fitting(plugin)
     for settings in [{}, *_changed(plugin)]:
-        stream = attempted(plugin, settings, fitting(plugin))
-        if stream is not None:
-            found.append(Variant(settings, at_most(EXPERIENCES, stream)))
-        elif not settings:
-            make_stream(plugin, settings)  # the defaults have to work: let the error be seen
+        try:
+            scenario = _resolved(plugin, settings)
+            stream = scenario.stream(pool, 0)
+        except UsageError:
+            if not settings:  # the defaults have to work
+                raise
+            continue
+        found.append(Variant(settings, at_most(EXPERIENCES, stream), scenario, pool, stream))
     return found
 
 
@@ -100,38 +133,43 @@ def _others(name: str, kind: object, default: object) -> list[str]:
     return values
 
 
-def refuses_unknown_settings(plugin: Plugin) -> None:
+def refuses_unknown_settings(rig: Rig) -> None:
     """A setting that it does not have is refused before anything runs."""
-    _refused(plugin, {"no_such_setting": "1"}, "declare all settings as fields")
+    _refused(rig.plugin, {"no_such_setting": "1"}, "declare all settings as fields")
 
 
-def refuses_senseless_settings(plugin: Plugin) -> None:
+def refuses_senseless_settings(rig: Rig) -> None:
     """NaN is refused for every number, and a size below one."""
-    hints = typing.get_type_hints(plugin.load())
-    for field in dataclasses.fields(plugin.load()):
+    hints = typing.get_type_hints(rig.plugin.load())
+    for field in dataclasses.fields(rig.plugin.load()):
         if float in {hints[field.name], *typing.get_args(hints[field.name])}:
             _refused(
-                plugin,
+                rig.plugin,
                 {field.name: "nan"},
                 "declare its bounds, say Annotated[float, AtLeast(0)] (clbench.settings)",
             )
         for value in ("0", "-1") if field.name in SIZES else ():
             _refused(
-                plugin,
+                rig.plugin,
                 {field.name: value},
                 "declare it as Annotated[int, AtLeast(1)]",
             )
 
 
-def refuses_more_classes_than_there_are(plugin: Plugin) -> None:
+def refuses_more_classes_than_there_are(rig: Rig) -> None:
     """More classes in a task than the data have are refused, not cut to fit."""
-    if "classes_per_task" not in {field.name for field in dataclasses.fields(plugin.load())}:
+    if "classes_per_task" not in {field.name for field in dataclasses.fields(rig.plugin.load())}:
         raise NotApplicable("it has no setting classes_per_task")
     too_many = {"classes_per_task": str(N_CLASSES + 1)}
-    _refused(plugin, too_many, f"raise UsageError in stream(): the pool has {N_CLASSES} classes")
+    _refused(
+        rig.plugin, too_many, f"raise UsageError in stream(): the pool has {N_CLASSES} classes"
+    )
 
 
 def _refused(plugin: Plugin, settings: Mapping[str, str], mend: str) -> None:
-    if attempted(plugin, settings, fitting(plugin)) is not None:
-        given = ", ".join(f"scenario.{name}={value}" for name, value in settings.items())
-        raise Failed(f"accepts {given}; {mend}")
+    try:
+        make_stream(plugin, settings)
+    except UsageError:
+        return
+    given = ", ".join(f"scenario.{name}={value}" for name, value in settings.items())
+    raise Failed(f"accepts {given}; {mend}")

@@ -6,17 +6,16 @@ import numpy as np
 from torch import Tensor
 
 from clbench.checks.finding import Failed
-from clbench.checks.scenario_settings import make_stream, variants
-from clbench.plugins.registry import Plugin
+from clbench.checks.rig import Rig
+from clbench.checks.scenario_settings import variants
 from clbench.stream import Stream
 from clbench.world import World
 
 
-def cuts_the_test_samples_into_disjoint_cells(plugin: Plugin) -> None:
+def cuts_the_test_samples_into_disjoint_cells(rig: Rig) -> None:
     """Every test sample of every class is in one cell, in every domain, and nothing else is."""
-    for variant in variants(plugin):
-        stream = make_stream(plugin, variant.settings)
-        world, cells = stream.world(), stream.cells
+    for variant in variants(rig):
+        stream, world, cells = variant.stream, variant.world, variant.stream.cells
         if len(set(cells)) < len(cells) or {c.label for c in cells} != set(range(stream.n_classes)):
             raise Failed(f"{variant}: cells repeat, or leave a class of the stream out")
         of = stream.pool.labels("test")
@@ -39,10 +38,10 @@ def _same_samples(stream: Stream, world: World, variant: str) -> None:
         raise Failed(f"{variant}: the world does not hold each test sample once")
 
 
-def measures_every_task_on_cells_of_the_world(plugin: Plugin) -> None:
+def measures_every_task_on_cells_of_the_world(rig: Rig) -> None:
     """The view of a task is the cells of its classes, or None where its domain is left out."""
-    for variant in variants(plugin):
-        stream = make_stream(plugin, variant.settings)
+    for variant in variants(rig):
+        stream = variant.stream
         n_tasks = 8 if stream.n_tasks is None else min(8, stream.n_tasks)
         for t in range(n_tasks):
             plan, view = stream.plan(t), stream.view(t)
@@ -58,13 +57,12 @@ def measures_every_task_on_cells_of_the_world(plugin: Plugin) -> None:
                 raise Failed(f"{variant}: the view of task {t} is in other domains than it is")
 
 
-def delivers_no_test_sample(plugin: Plugin) -> None:
+def delivers_no_test_sample(rig: Rig) -> None:
     """What is learnt from and what is scored have no sample in common."""
-    for variant in variants(plugin):
-        stream = make_stream(plugin, variant.settings)
-        scored = set(rows_of(stream.world().x))
+    for variant in variants(rig):
+        scored = set(rows_of(variant.world.x))
         for t in range(variant.experiences):
-            if scored & set(rows_of(stream.experience(t).x)):
+            if scored & set(rows_of(variant.experience(t).x)):
                 raise Failed(f"{variant}: experience {t} delivers test samples; take 'train'")
 
 

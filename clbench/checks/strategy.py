@@ -12,19 +12,9 @@ import torch
 from clbench.checks import strategy_device, strategy_state
 from clbench.checks.finding import Check, Failed, NotApplicable
 from clbench.checks.pools import Kind
-from clbench.checks.rig import (
-    Trial,
-    accuracies,
-    fitting,
-    lacks,
-    learn,
-    learnt,
-    make_run,
-    narrow,
-    predict,
-    short,
-    trials,
-)
+from clbench.checks.rig import Rig
+from clbench.checks.training import accuracies, predict, trainings
+from clbench.checks.trials import Trial, fitting, lacks, learn, make_run, narrow, short, trials
 from clbench.engine.build import check_needs
 from clbench.engine.ledger import state_bytes
 from clbench.errors import UsageError
@@ -37,36 +27,34 @@ POSITIVE = ("lr", "momentum", "weight_decay", "clip_norm", "lam", *SIZES)
 """Settings of which a negative value means nothing, wherever a strategy has them."""
 
 
-def learns_above_chance(plugin: Plugin) -> None:
+def learns_above_chance(rig: Rig) -> None:
     """After a small stream it knows more of the world, or of the last task, than a guess would."""
-    for trial in fitting(plugin, "vectors"):
-        strategy, _ = learnt(plugin, trial)
-        world, last = accuracies(strategy, trial)
+    for trial, found in accuracies(rig):
         # Guessing gives 1/6 and 1/2, and 1/2 of everything where task ids leave two classes.
-        if not (world >= (0.7 if trial.stream.task_ids else 0.3) or last >= 0.8):
+        if not (found.world >= (0.7 if trial.stream.task_ids else 0.3) or found.last >= 0.8):
             raise Failed(
-                f"{trial.name}: accuracy {world:.2f} on the world and {last:.2f} on the last task "
-                "is what guessing gives; let learn() fit separable blobs at default settings"
+                f"{trial.name}: accuracy {found.world:.2f} on the world and {found.last:.2f} on the "
+                "last task is what guessing gives; let learn() fit separable blobs at default "
+                "settings"
             )
 
 
-def gives_the_same_scores_in_any_batch(plugin: Plugin) -> None:
+def gives_the_same_scores_in_any_batch(rig: Rig) -> None:
     """A sample's scores do not depend on the samples that are asked about with it."""
-    for trial in fitting(plugin):
-        strategy, world = learnt(plugin, trial)
-        whole = predict(strategy, world.x, world.task_id)
-        n = len(world.y)
-        if whole.shape != (n, trial.stream.n_classes) or not whole.is_floating_point():
+    for training in trainings(rig):
+        world, whole = training.world, training.answers
+        n, n_classes = len(world.y), training.trial.stream.n_classes
+        if whole.shape != (n, n_classes) or not whole.is_floating_point():
             raise Failed(
                 f"forward() returns {whole.dtype} of shape {tuple(whole.shape)} for {n} samples; "
-                f"return floating-point scores of shape ({n}, {trial.stream.n_classes})"
+                f"return floating-point scores of shape ({n}, {n_classes})"
             )
         # An uneven number of samples in the world, so that batches of all sizes occur.
         orders = [torch.arange(n), torch.randperm(n, generator=torch.Generator().manual_seed(3))]
         for order, size in ((orders[0], 1), (orders[0], 7), (orders[1], 7), (orders[1], n)):
             for part in order.split(size):
                 ids = None if world.task_id is None else world.task_id[part]
-                _compare(whole[part], predict(strategy, world.x[part], ids), size)
+                _compare(whole[part], predict(training.strategy, world.x[part], ids), size)
 
 
 def _compare(expected: torch.Tensor, found: torch.Tensor, size: int) -> None:
@@ -81,13 +69,14 @@ def _compare(expected: torch.Tensor, found: torch.Tensor, size: int) -> None:
         raise Failed(f"a sample's answer is another in batches of {size}; {mend}")
 
 
-def works_under_permuted_class_ids(plugin: Plugin) -> None:
+def works_under_permuted_class_ids(rig: Rig) -> None:
     """It learns as much when the classes go by other numbers and come in another order."""
-    order = (3, 5, 1, 0, 4, 2)
-    pairs = zip(fitting(plugin, "vectors"), fitting(plugin, "vectors", order), strict=True)
-    for trial, permuted in pairs:
-        found = [_along(plugin, t) for t in (trial, permuted)]
-        for when, a, b in zip(("the first task", "the stream"), *found, strict=True):
+    pairs = zip(accuracies(rig), accuracies(rig, (3, 5, 1, 0, 4, 2)), strict=True)
+    for (trial, given), (_, permuted) in pairs:
+        for when, a, b in (
+            ("the first task", given.first, permuted.first),
+            ("the stream", given.world, permuted.world),
+        ):
             if abs(a - b) > 0.4 and max(a, b) >= 0.95:  # slower learners differ by luck
                 raise Failed(
                     f"{trial.name}: accuracy after {when} goes from {a:.2f} to {b:.2f} when "
@@ -95,40 +84,28 @@ def works_under_permuted_class_ids(plugin: Plugin) -> None:
                 )
 
 
-def _along(plugin: Plugin, trial: Trial) -> tuple[float, float]:
-    """Accuracy after the first task on its own classes, and after all on the whole world."""
-    run = make_run(plugin, trial.stream)
-    strategy = run.strategy()
-    first = trial.stream.n_experiences(1)
-    learn(run, strategy, 0, first)
-    _, own = accuracies(strategy, dataclasses.replace(trial, experiences=first))
-    learn(run, strategy, first, trial.experiences)
-    world, _ = accuracies(strategy, trial)
-    return own, world
-
-
-def works_with_odd_batch_sizes(plugin: Plugin) -> None:
+def works_with_odd_batch_sizes(rig: Rig) -> None:
     """Batches of one, of seven, and larger than a task all work."""
-    names = {field.name for field in dataclasses.fields(plugin.load().Config)}
+    names = {field.name for field in dataclasses.fields(rig.plugin.load().Config)}
     if "batch_size" not in names:
         raise NotApplicable("it has no setting batch_size")
-    for trial in fitting(plugin):
+    for trial in fitting(rig.plugin):
         # Few samples, or the steps of one sample each would take longer than all other checks.
         few = dataclasses.replace(short(trial, 12), experiences=2)
         for size in (1, 7, 10_000):
-            _runs(plugin, few, {"batch_size": size})
+            _runs(rig.plugin, few, {"batch_size": size})
 
 
-def works_with_a_single_sample(plugin: Plugin) -> None:
+def works_with_a_single_sample(rig: Rig) -> None:
     """An experience may hold one sample only."""
-    for trial in fitting(plugin):
-        _runs(plugin, narrow(trial, np.arange(1)))
+    for trial in fitting(rig.plugin):
+        _runs(rig.plugin, narrow(trial, np.arange(1)))
 
 
-def works_with_one_class_at_a_time(plugin: Plugin) -> None:
+def works_with_one_class_at_a_time(rig: Rig) -> None:
     """An experience may hold samples of one class only."""
-    for trial in fitting(plugin):
-        _runs(plugin, narrow(trial))
+    for trial in fitting(rig.plugin):
+        _runs(rig.plugin, narrow(trial))
 
 
 def _runs(plugin: Plugin, trial: Trial, settings: dict[str, Any] | None = None) -> None:
@@ -144,12 +121,12 @@ def _runs(plugin: Plugin, trial: Trial, settings: dict[str, Any] | None = None) 
         )
 
 
-def works_in_float64(plugin: Plugin) -> None:
+def works_in_float64(rig: Rig) -> None:
     """After ``.double()`` it learns and predicts in double precision, from floats and uint8."""
     kinds: tuple[Kind, ...] = ("doubles", "images")
     for kind in kinds:
-        for trial in fitting(plugin, kind):
-            run = make_run(plugin, trial.stream)
+        for trial in fitting(rig.plugin, kind):
+            run = make_run(rig.plugin, trial.stream)
             strategy = run.strategy().double()
             learn(run, strategy, 0, min(3, trial.experiences))
             world = trial.stream.world()
@@ -161,19 +138,19 @@ def works_in_float64(plugin: Plugin) -> None:
                 )
 
 
-def refuses_unknown_settings(plugin: Plugin) -> None:
+def refuses_unknown_settings(rig: Rig) -> None:
     """A setting that it does not have is refused before anything runs."""
     try:
-        make_run(plugin, trials()[0].stream, {"no_such_setting": "1"})
+        make_run(rig.plugin, trials()[0].stream, {"no_such_setting": "1"})
     except UsageError:
         return
     raise Failed("accepts a setting that it does not have; declare all settings in Config")
 
 
-def refuses_senseless_settings(plugin: Plugin) -> None:
+def refuses_senseless_settings(rig: Rig) -> None:
     """NaN is refused for every number, and a negative learning rate or size."""
-    hints = typing.get_type_hints(plugin.load().Config)
-    for field in dataclasses.fields(plugin.load().Config):
+    hints = typing.get_type_hints(rig.plugin.load().Config)
+    for field in dataclasses.fields(rig.plugin.load().Config):
         kinds = {hints[field.name], *typing.get_args(hints[field.name])}
         wrong = ["nan"] if float in kinds else []
         if kinds & {float, int} and (field.name in POSITIVE or field.name.endswith("_lr")):
@@ -182,7 +159,7 @@ def refuses_senseless_settings(plugin: Plugin) -> None:
             wrong.append("0")
         for value in wrong:
             try:
-                make_run(plugin, trials()[0].stream, {field.name: value})
+                make_run(rig.plugin, trials()[0].stream, {field.name: value})
             except UsageError:
                 continue
             raise Failed(
@@ -191,9 +168,9 @@ def refuses_senseless_settings(plugin: Plugin) -> None:
             )
 
 
-def refuses_streams_that_lack_what_it_needs(plugin: Plugin) -> None:
+def refuses_streams_that_lack_what_it_needs(rig: Rig) -> None:
     """What ``needs`` declares is refused before training where the stream does not give it."""
-    cls: type[Strategy] = plugin.load()
+    cls: type[Strategy] = rig.plugin.load()
     needs = cls.needs
     declared = [f.name for f in dataclasses.fields(needs) if getattr(needs, f.name)]
     by_name = {trial.name: trial.stream for trial in trials()}
@@ -208,12 +185,12 @@ def refuses_streams_that_lack_what_it_needs(plugin: Plugin) -> None:
             raise Failed(f"needs.{name} is declared but a stream without it is accepted")
     if not declared:
         for stream in by_name.values():
-            check_needs(cls, stream, plugin.name)
+            check_needs(cls, stream, rig.plugin.name)
 
 
-def reports_sane_diagnostics(plugin: Plugin) -> None:
+def reports_sane_diagnostics(rig: Rig) -> None:
     """``diagnostics()`` are 0-d tensors, and ``memory_bytes()`` a part of the state."""
-    strategy, _ = learnt(plugin, fitting(plugin)[0])
+    strategy = next(trainings(rig)).strategy
     for name, value in strategy.diagnostics().items():
         if not isinstance(value, torch.Tensor) or value.dim() != 0:
             raise Failed(f"diagnostics()[{name!r}] is not a 0-d tensor; make it one")

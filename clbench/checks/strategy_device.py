@@ -17,10 +17,12 @@ from torch.optim.optimizer import (
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from clbench.checks.bits import leaves
 from clbench.checks.finding import Failed
-from clbench.checks.rig import fitting, learn, leaves, make_run, predict
+from clbench.checks.rig import Rig
 from clbench.checks.trace import calling_line
-from clbench.plugins.registry import Plugin
+from clbench.checks.training import predict
+from clbench.checks.trials import fitting, learn, make_run
 from clbench.strategy import GradientStrategy, Strategy
 
 UNKNOWN_SIZE = ("nonzero", "masked_select", "_unique2", "unique_dim", "bincount")
@@ -30,14 +32,14 @@ READS = {"tolist", "numpy", "cpu", "__array__"}
 MEND = "give it device=x.device, or make it with x.new_zeros, torch.zeros_like and the like"
 
 
-def makes_tensors_on_the_device_of_its_data(plugin: Plugin) -> None:
+def makes_tensors_on_the_device_of_its_data(rig: Rig) -> None:
     """With ``meta`` as the default device, no tensor is made there: each names a device."""
-    for trial in fitting(plugin):
-        run = make_run(plugin, trial.stream)
+    for trial in fitting(rig.plugin):
+        run = make_run(rig.plugin, trial.stream)
         strategy = run.strategy()
         tasks = [run.stream.experience(number) for number in range(3)]
         world = trial.stream.world()
-        watch = _Made(plugin.path)
+        watch = _Made(rig.plugin.path)
         try:
             with torch.device("meta"), _optimizers_on_cpu(), watch:
                 for task in tasks:
@@ -106,12 +108,12 @@ def _optimizers_on_cpu() -> AbstractContextManager[None]:
     return _around_torchs_optimizers(cpu.__enter__, lambda: cpu.__exit__(None, None, None))
 
 
-def never_waits_for_the_device_in_its_inner_loop(plugin: Plugin) -> None:
+def never_waits_for_the_device_in_its_inner_loop(rig: Rig) -> None:
     """No tensor's value is read and no size depends on one, so that a GPU is never waited for."""
-    for trial in fitting(plugin):
-        run = make_run(plugin, trial.stream)
+    for trial in fitting(rig.plugin):
+        run = make_run(rig.plugin, trial.stream)
         strategy = run.strategy()
-        watch = _Waits(plugin.path)
+        watch = _Waits(rig.plugin.path)
         inner = INNER_LOOP if isinstance(strategy, GradientStrategy) else ("learn",)
         for name in inner:
             _watched(strategy, name, watch)

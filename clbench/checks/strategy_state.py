@@ -7,27 +7,16 @@ import tempfile
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from clbench import seeding
+from clbench.checks.bits import differing
 from clbench.checks.finding import Failed, NotApplicable, explain
-from clbench.checks.rig import (
-    Trial,
-    bits,
-    differing,
-    everything,
-    fitting,
-    learn,
-    learnt,
-    leaves,
-    make_run,
-    predict,
-    trials,
-)
+from clbench.checks.rig import Rig
+from clbench.checks.training import OBJECT, Kinds, predicted, trained_again, trainings
+from clbench.checks.trials import Trial, fitting, learn, make_run, trials
 from clbench.configure.config import RunConfig
 from clbench.data.dataset import DataSet
 from clbench.data.pool import Pool
@@ -35,9 +24,9 @@ from clbench.engine import checkpoint
 from clbench.engine.build import Run
 from clbench.engine.ledger import Ledger, refuse_hidden_memory
 from clbench.engine.reach import held_bytes, reachable
-from clbench.plugins.registry import Plugin, find
+from clbench.plugins.registry import Plugin
 from clbench.scenario import Scenario
-from clbench.strategy import GradientStrategy, Strategy
+from clbench.strategy import GradientStrategy
 from clbench.stream import Stream
 from clbench.util.processes import fresh_process
 from clbench.world import World
@@ -45,54 +34,41 @@ from clbench.world import World
 OUT_OF_REACH = (Stream, Pool, World, Run, RunConfig, Scenario, DataSet, Ledger)
 
 
-def predicts_without_changing_anything(plugin: Plugin) -> None:
+def predicts_without_changing_anything(rig: Rig) -> None:
     """``forward`` and ``diagnostics`` change neither the state nor a random generator."""
-    for trial in fitting(plugin):
-        strategy, world = learnt(plugin, trial)
-        before, drawn = bits(strategy.state_dict()), _generators()
-        predict(strategy, world.x, world.task_id)
-        strategy.diagnostics()
-        changed = differing(before, bits(strategy.state_dict()))
-        if changed:
+    for training in trainings(rig):
+        if training.changed:
             raise Failed(
-                f"{changed[0]} changes in forward() or diagnostics(); learn in learn() alone, and "
-                "let nothing count calls"
+                f"{training.changed[0]} changes in forward() or diagnostics(); learn in learn() "
+                "alone, and let nothing count calls"
             )
-        if _generators() != drawn:
+        if training.draws:
             raise Failed("forward() draws random numbers; predictions must not depend on chance")
 
 
-def _generators() -> tuple[bytes, bytes, Any]:
-    numpy_state: Any = np.random.get_state()  # noqa: NPY002 - the generator that is watched
-    position = numpy_state[1].tobytes() + bytes(str(numpy_state[2:]), "ascii")
-    return torch.get_rng_state().numpy().tobytes(), position, random.getstate()
-
-
-def continues_bit_for_bit_in_a_new_process(plugin: Plugin) -> None:
+def continues_bit_for_bit_in_a_new_process(rig: Rig) -> None:
     """Rebuilt from a checkpoint in a new process, it goes on as if nothing had happened."""
-    if not plugin.load().resumable:
+    if not rig.plugin.load().resumable:
         raise NotApplicable("it declares resumable = False")
-    rng = np.random.default_rng()
+    whole = list(trainings(rig))
     with tempfile.TemporaryDirectory() as folder:
         jobs: list[tuple[Plugin, str, str, int]] = []
-        ends: list[dict[str, str]] = []
-        for trial in fitting(plugin):
-            at = int(rng.integers(1, trial.experiences))
+        for training in whole:
+            trial, at = training.trial, training.pause
             file = Path(folder) / f"{trial.name}.checkpoint"
-            run = make_run(plugin, trial.stream)
+            run = make_run(rig.plugin, trial.stream)
             strategy = run.strategy()
             learn(run, strategy, 0, at)
             ledger = Ledger(stream_sha256="", predictions_sha256="", experiences=at)
             checkpoint.save(file, trial.name, ledger, strategy.state_dict())
-            learn(run, strategy, at, trial.experiences)
-            ends.append(everything(strategy, trial.stream.world()))
-            jobs.append((plugin, trial.name, str(file), at))
+            jobs.append((rig.plugin, trial.name, str(file), at))
         with fresh_process() as process:
             found = list(process.map(_continued, jobs))
-    for (_, name, _, at), end, result in zip(jobs, ends, found, strict=True):
+    for training, result in zip(whole, found, strict=True):
+        name, at = training.trial.name, training.pause
         if isinstance(result, str):
             raise Failed(f"{name}: rebuilt from its state_dict() after {at}: {result}")
-        wrong = differing(end, result)
+        wrong = differing(training.bits, result)
         if wrong:
             raise Failed(
                 f"{name}: rebuilt from its state_dict() after experience {at}, {wrong[0]} comes "
@@ -106,32 +82,27 @@ def _continued(job: tuple[Plugin, str, str, int]) -> dict[str, str] | str:
     try:
         with seeding.preserved(threads=1):
             trial = next(t for t in trials() if t.name == name)
-            run = make_run(find(plugin.group, plugin.word), trial.stream)
+            run = make_run(plugin, trial.stream)
             strategy = run.strategy()
             _, state = checkpoint.load(Path(file), name, run.device)
             strategy.load_state_dict(state)
             learn(run, strategy, at, trial.experiences)
-            return everything(strategy, trial.stream.world())
+            return predicted(strategy, trial)
     except Exception as error:  # would lose its trace on the way back
         return explain(error, plugin.path)
 
 
-def gives_the_same_bits_for_the_same_seed(plugin: Plugin) -> None:
+def gives_the_same_bits_for_the_same_seed(rig: Rig) -> None:
     """The result does not depend on what ran before in the process."""
-    for trial in fitting(plugin):
-        first = _from_scratch(plugin, trial)
-        _disturb(plugin, trial)
-        wrong = differing(first, _from_scratch(plugin, trial))
+    for training in trainings(rig):
+        trial = training.trial
+        _disturb(rig.plugin, trial)
+        wrong = differing(training.bits, trained_again(rig.plugin, trial, training.pause))
         if wrong:
             raise Failed(
                 f"{trial.name}: {wrong[0]} comes out otherwise when other runs went before; keep "
                 "nothing on the class or the module, and no generator of your own"
             )
-
-
-def _from_scratch(plugin: Plugin, trial: Trial) -> dict[str, str]:
-    strategy, world = learnt(plugin, trial)
-    return everything(strategy, world)
 
 
 def _disturb(plugin: Plugin, trial: Trial) -> None:
@@ -147,58 +118,42 @@ def _disturb(plugin: Plugin, trial: Trial) -> None:
     random.random()
 
 
-def keeps_its_state_in_tensors_of_constant_size(plugin: Plugin) -> None:
+def keeps_its_state_in_tensors_of_constant_size(rig: Rig) -> None:
     """``state_dict()`` holds tensors of their final shape from the start, unless ``grows``."""
-    grows = plugin.load().grows
-    for trial in fitting(plugin):
-        run = make_run(plugin, trial.stream)
-        strategy = run.strategy()
-        shapes = _shapes(strategy, extra=False)
-        learn(run, strategy, 0, 1)
-        names = _shapes(strategy, extra=True)
-        learn(run, strategy, 1, trial.experiences)
-        refuse_hidden_memory(strategy.state_dict())
-        if grows:
+    for training in trainings(rig):
+        new, begun, ended = training.kinds
+        for name, kind in {**new, **begun, **ended}.items():
+            if kind.startswith(OBJECT):
+                raise Failed(
+                    f"state_dict() holds {name} of type {kind.removeprefix(OBJECT)}; keep tensors, "
+                    "numbers and short strings in it"
+                )
+        refuse_hidden_memory(training.strategy.state_dict())
+        if rig.plugin.load().grows:
             continue
-        for before, after in (
-            (shapes, _shapes(strategy, extra=False)),
-            (names, _shapes(strategy, extra=True)),
-        ):
+        for before, after in ((_without_extra(new), _without_extra(ended)), (begun, ended)):
             for name in {**before, **after}:
                 if before.get(name) != after.get(name):
                     raise Failed(
-                        f"{trial.name}: {name} goes from {before.get(name, 'nothing')} to "
+                        f"{training.trial.name}: {name} goes from {before.get(name, 'nothing')} to "
                         f"{after.get(name, 'nothing')} over the stream; register buffers of their "
                         "final shape in __init__, or declare grows = True"
                     )
 
 
-def _shapes(strategy: Strategy, extra: bool) -> dict[str, str]:
-    """What each leaf of the state is; an optimizer's, the extra one, may come with a step."""
-    found = {}
-    for name, leaf in leaves(strategy.state_dict()).items():
-        if isinstance(leaf, Tensor):
-            kind = f"{leaf.dtype} of shape {tuple(leaf.shape)}".removeprefix("torch.")
-        elif leaf is None or isinstance(leaf, bool | int | float | str):
-            kind = type(leaf).__name__
-        else:
-            raise Failed(
-                f"state_dict() holds {name} of type {type(leaf).__name__}; keep tensors, numbers "
-                "and short strings in it"
-            )
-        if extra or "_extra_state" not in name:
-            found[name] = kind
-    return found
+def _without_extra(kinds: Kinds) -> Kinds:
+    """All but the extra state: an optimizer's part of it may come with the first step."""
+    return {name: kind for name, kind in kinds.items() if "_extra_state" not in name}
 
 
-def hides_no_growing_memory(plugin: Plugin) -> None:
+def hides_no_growing_memory(rig: Rig) -> None:
     """No tensors pile up in attributes, where no checkpoint and no count of bytes sees them."""
-    if plugin.load().grows:
+    if rig.plugin.load().grows:
         raise NotApplicable("it declares grows = True")
-    for trial in fitting(plugin):
+    for trial in fitting(rig.plugin):
         if trial.experiences < 8:  # too short to tell growth from settling in
             continue
-        run = make_run(plugin, trial.stream)
+        run = make_run(rig.plugin, trial.stream)
         strategy = run.strategy()
         learn(run, strategy, 0, trial.experiences // 2)
         held = [held_bytes(strategy)]
@@ -212,10 +167,10 @@ def hides_no_growing_memory(plugin: Plugin) -> None:
             )
 
 
-def cannot_reach_the_stream(plugin: Plugin) -> None:
+def cannot_reach_the_stream(rig: Rig) -> None:
     """From what it is given there is no way to the stream, to other tasks or to test data."""
-    for trial in fitting(plugin):
-        run = make_run(plugin, trial.stream)
+    for trial in fitting(rig.plugin):
+        run = make_run(rig.plugin, trial.stream)
         strategy = run.strategy()
         task = run.stream.experience(0)
         strategy.learn(task)

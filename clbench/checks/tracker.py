@@ -8,7 +8,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from clbench.checks.finding import Check, Failed, NotApplicable
-from clbench.checks.rig import make_run, trials
+from clbench.checks.rig import Rig
+from clbench.checks.trials import make_run, trials
 from clbench.configure.trackers import Chosen
 from clbench.engine.assemble import assemble
 from clbench.engine.harness import run_stream, start_ledger
@@ -21,20 +22,20 @@ SESSIONS = (2, 4)
 """A run of two tasks, which is then resumed until it has had four."""
 
 
-def follows_a_run_to_its_end(plugin: Plugin) -> None:
+def follows_a_run_to_its_end(rig: Rig) -> None:
     """``start``, ``progress`` and ``finish`` raise nothing, in a new run and in a resumed one."""
-    _predictions(plugin)
+    _predictions(rig.plugin)
 
 
-def follows_one_run_after_another(plugin: Plugin) -> None:
+def follows_one_run_after_another(rig: Rig) -> None:
     """Two of them in one process do not disturb each other."""
     for _ in range(2):
-        _predictions(plugin)
+        _predictions(rig.plugin)
 
 
-def changes_no_bit_of_a_result(plugin: Plugin) -> None:
+def changes_no_bit_of_a_result(rig: Rig) -> None:
     """A run with it predicts what a run without it predicts."""
-    if _predictions(plugin) != _predictions(None):
+    if _predictions(rig.plugin) != _predictions(None):
         raise Failed("a run with it predicts otherwise; change nothing but the tracker's own files")
 
 

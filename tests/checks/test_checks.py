@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from broken_strategies import BROKEN, HEAD, ITEM_IN_LOSS, NEEDS_EVERYTHING, strategy
 
-from clbench.checks import attempt, check, suite
+from clbench.checks import Rig, attempt, check, suite
 from clbench.checks.finding import Finding
 from clbench.engine.reach import reachable
 from clbench.errors import UsageError
@@ -19,7 +19,7 @@ def run_check(tmp_path: Path, name: str, body: str, group: str = "strategy") -> 
     file = tmp_path / "mine.py"
     file.write_text(HEAD + textwrap.dedent(body), encoding="utf-8")
     (one,) = [c for c in suite(group) if c.__name__ == name]
-    return attempt(one, find(group, str(file)))
+    return attempt(one, Rig(find(group, str(file))))
 
 
 @pytest.mark.parametrize(("name", "body", "said"), BROKEN)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from clbench.checks import Finding, attempt, suite
+from clbench.checks import Finding, Rig, attempt, suite
 from clbench.plugins.registry import find
 
 HEAD = """
@@ -78,7 +78,7 @@ def run_check(tmp_path: Path, name: str, body: str, group: str) -> Finding:
     file = tmp_path / "mine.py"
     file.write_text(HEAD + body, encoding="utf-8")
     (one,) = [c for c in suite(group) if c.__name__ == name]
-    return attempt(one, find(group, str(file)))
+    return attempt(one, Rig(find(group, str(file))))
 
 
 TRANSFORMED = "return Task(tuple(sorted(drawn.tolist())), transform=t{})"

@@ -12,9 +12,9 @@ from foreign import learn, needs_avalanche, run_of
 from small import go, pool, record_of, write_npz
 
 from clbench import seeding
-from clbench.checks import ON_OWN_CODE, attempt, check, suite
+from clbench.checks import ON_OWN_CODE, Rig, attempt, check, suite
 from clbench.checks.finding import Finding
-from clbench.checks.rig import predict
+from clbench.checks.training import predict
 from clbench.cli import main
 from clbench.engine.reach import held_bytes
 from clbench.errors import UsageError
@@ -215,7 +215,8 @@ def contract(name: str, checks: set[str] | None = None) -> list[Finding]:
     plugin = dataclasses.replace(find("strategy", f"avalanche:{name}"), given=needed)
     if checks is None:
         return list(check(plugin))
-    return [attempt(one, plugin) for one in suite("strategy") if one.__name__ in checks]
+    rig = Rig(plugin)
+    return [attempt(one, rig) for one in suite("strategy") if one.__name__ in checks]
 
 
 def test_it_answers_like_one_of_ours() -> None:

@@ -10,7 +10,7 @@ import pytest
 import torch
 from small import go, pool, run
 
-from clbench.checks import attempt
+from clbench.checks import Rig, attempt
 from clbench.checks.strategy import CHECKS, works_in_float64
 from clbench.checks.strategy_device import _Waits, _watched
 from clbench.engine.build import Run
@@ -49,11 +49,17 @@ def variant(folder: Path, **defaults: str) -> Plugin:
     return find("strategy", str(path))
 
 
-@pytest.mark.parametrize("check", CHECKS)
-def test_replay_passes_the_contract(check: Any, tmp_path: Path):
-    plugin = variant(tmp_path, mode="replay")
+@pytest.fixture(scope="module")
+def replay_rig(tmp_path_factory: pytest.TempPathFactory) -> Rig:
+    plugin = variant(tmp_path_factory.mktemp("replay"), mode="replay")
     assert plugin.load().Config().mode == "replay"
-    finding = attempt(check, plugin)
+    return Rig(plugin)
+
+
+@pytest.mark.xdist_group("kanerva-replay")
+@pytest.mark.parametrize("check", CHECKS)
+def test_replay_passes_the_contract(check: Any, replay_rig: Rig):
+    finding = attempt(check, replay_rig)
     assert finding.passed, finding.message
 
 
@@ -67,7 +73,7 @@ def test_replay_passes_the_contract(check: Any, tmp_path: Path):
     ids=str,
 )
 def test_variants_work_in_float64(defaults: dict[str, str], tmp_path: Path):
-    finding = attempt(works_in_float64, variant(tmp_path, **defaults))
+    finding = attempt(works_in_float64, Rig(variant(tmp_path, **defaults)))
     assert finding.passed, finding.message
 
 
