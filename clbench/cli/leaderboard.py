@@ -39,7 +39,8 @@ def add(commands: Any) -> None:
 
 def main(arguments: argparse.Namespace) -> int:
     """Render the pages; print the files that were written, or that are out of date."""
-    from clbench.configure.board import find_board
+    from clbench.configure.board import find_board, list_boards
+    from clbench.leaderboard.entry import refuse_without_entries
     from clbench.leaderboard.pages import render
     from clbench.leaderboard.pages.summary import summarise
     from clbench.leaderboard.rules.validate import validate
@@ -49,6 +50,7 @@ def main(arguments: argparse.Namespace) -> int:
         files: dict[Path, str] = {}
         for name in arguments.boards_named:
             board = find_board(name, root)
+            refuse_without_entries(board)
             files |= render.board_files(board, summarise(board, validate))
         if not arguments.check:
             print(
@@ -57,6 +59,8 @@ def main(arguments: argparse.Namespace) -> int:
             )
     else:
         _refuse_none(root)
+        for board in list_boards(root):
+            refuse_without_entries(board)
         files = render.render_all(root, validate)
     if arguments.check:
         old = render.stale(files)

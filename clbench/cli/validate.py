@@ -64,11 +64,11 @@ def main(arguments: argparse.Namespace) -> int:
         return 0
     findings: list[dict[str, str]] = []
     n_errors = 0
-    for board, finding in _findings(arguments):
+    for board, folder, finding in _findings(arguments):
         n_errors += finding.level == "error"
-        file = (board.folder / finding.file).as_posix()
+        file = (folder / finding.file).as_posix()
         if arguments.json:
-            findings.append({"board": board.name, **dataclasses.asdict(finding)})
+            findings.append({"board": board, **dataclasses.asdict(finding)})
         else:
             print(f"{finding.level:<7} {finding.rule} {file}: {finding.message}", flush=True)
     if arguments.json:
@@ -77,9 +77,11 @@ def main(arguments: argparse.Namespace) -> int:
     return 1 if n_errors else 0
 
 
-def _findings(arguments: argparse.Namespace) -> Iterator[tuple[Board, Finding]]:
+def _findings(arguments: argparse.Namespace) -> Iterator[tuple[str, Path, Finding]]:
+    """Findings with the board's name (empty for what boards share) and the folder of the file."""
     from clbench.configure.board import load_board
-    from clbench.leaderboard.entry import load_entry
+    from clbench.leaderboard.entry import load_entry, refuse_without_entries
+    from clbench.leaderboard.rules.shared import validate_sources
     from clbench.leaderboard.rules.validate import changes, validate, validate_board
 
     for folder in arguments.folders or [_boards(arguments.boards)]:
@@ -88,15 +90,20 @@ def _findings(arguments: argparse.Namespace) -> Iterator[tuple[Board, Finding]]:
         if not (folder / "board.yaml").is_file() and (owner / "board.yaml").is_file():
             board = load_board(owner)
             entry = load_entry(folder)
+            refuse_without_entries(board)
             for finding in validate(board, entry):
-                yield board, finding
+                yield board.name, board.folder, finding
             before = _before(board, arguments.against)
             for finding in changes(board, before, entry) if before else ():
-                yield board, finding
+                yield board.name, board.folder, finding
             continue
         for board in _boards_in(folder):
+            refuse_without_entries(board)
             for finding in validate_board(board, _before(board, arguments.against)):
-                yield board, finding
+                yield board.name, board.folder, finding
+        if not (folder / "board.yaml").is_file():
+            for finding in validate_sources(folder):
+                yield "", folder, finding
 
 
 def _boards(given: Path | None) -> Path:

@@ -1,7 +1,8 @@
 """Entries: a strategy submitted to a board, with its records.
 
 An entry is a folder ``entries/<slug>/`` with ``entry.yaml`` (the only file written by hand),
-``runs/seed<k>.json`` (records, written by the harness) and ``strategy.py`` (the source that ran).
+``runs/seed<k>.json`` (records, written by the harness). The source that ran is
+``<boards>/sources/<sha256>.py``, named in ``entry.yaml``, or ``strategy.py`` in the entry's folder.
 """
 
 from __future__ import annotations
@@ -14,8 +15,8 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 from clbench.configure.board import Board
-from clbench.errors import ClbenchError
-from clbench.plugins.registry import did_you_mean
+from clbench.errors import ClbenchError, UsageError
+from clbench.plugins.registry import PACKAGE, did_you_mean
 from clbench.results.record import Record
 from clbench.util.files import FileError, read_json, read_yaml
 
@@ -54,6 +55,8 @@ class Meta:
     """``{value, source, comparable}``: the paper's result, shown beside the measured one."""
     declaration: Mapping[str, bool] = field(default_factory=dict)
     """``{no_test_data: true, no_evaluation_seed_tuning: true}``"""
+    sources: Mapping[str, str] = field(default_factory=dict)
+    """``{strategy: sha256, model: sha256}``: files of ``<boards>/sources``, by their content."""
 
 
 DECLARATIONS = ("no_test_data", "no_evaluation_seed_tuning")
@@ -98,7 +101,36 @@ class Entry:
     @property
     def source(self) -> Path:
         """The strategy's source that was submitted."""
-        return self.folder / "strategy.py"
+        return self.source_of("strategy")
+
+    def source_of(self, group: str) -> Path:
+        """The submitted source of a group: the shared file that is named, or one in the folder."""
+        sha = self.meta.sources.get(group) if self.meta else None
+        return source_file(boards_of(self.folder), sha) if sha else self.folder / f"{group}.py"
+
+
+def refuse_without_entries(board: Board) -> None:
+    """Refuse a board of an installed clbench, which brings no records.
+
+    Raises:
+        UsageError: saying where they are.
+    """
+    inside = (PACKAGE / "leaderboards").resolve()
+    if board.folder.resolve().parent == inside and not board.entries.is_dir():
+        raise UsageError(
+            f"board {board.name!r}: its entries do not come with an installed clbench; give --boards "
+            "DIR, the folder leaderboards of a clone of the repository"
+        )
+
+
+def boards_of(entry: Path) -> Path:
+    """The folder of boards that holds an entry's folder."""
+    return Path(os.path.abspath(entry)).parents[2]
+
+
+def source_file(root: Path, sha: str) -> Path:
+    """Where a folder of boards keeps the source with a hash."""
+    return root / "sources" / f"{sha}.py"
 
 
 def load_entry(folder: Path) -> Entry:

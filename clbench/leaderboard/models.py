@@ -34,6 +34,8 @@ class EntryForm(Form):
     """``{value, source, comparable}``: what the paper says."""
     declaration: Annotated[dict[Word, bool], MaxLen(10)] = Field(default={})
     """``{no_test_data: true, no_evaluation_seed_tuning: true}``"""
+    sources: dict[Literal["strategy", "model"], Sha256] = Field(default={})
+    """``{strategy: sha256, model: sha256}``: files of ``sources/``; clbench submit writes it."""
 
 
 class VerificationForm(Form):

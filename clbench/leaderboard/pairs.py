@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from clbench.configure.board import Board
 from clbench.errors import UsageError
-from clbench.leaderboard.entry import load_entry
+from clbench.leaderboard.entry import load_entry, refuse_without_entries
 from clbench.leaderboard.ranking import Comparison, compare
 from clbench.plugins.registry import did_you_mean
 from clbench.results.record import Record
@@ -55,6 +55,7 @@ def find_side(word: str, board: Board | None) -> Side:
     if records:
         return Side(folder.name or folder.resolve().name, records)
     if not (folder / "runs").is_dir() and board is not None:
+        refuse_without_entries(board)
         folder = board.entries / word
     if not (folder / "runs").is_dir() or folder.is_symlink() or ".." in Path(word).parts[1:]:
         names = (

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,13 +12,22 @@ import yaml
 
 from clbench.configure.board import Board, find_board
 from clbench.errors import UsageError
-from clbench.leaderboard.entry import DECLARATIONS, SLUG, Entry, load_entry
+from clbench.leaderboard import shared
+from clbench.leaderboard.entry import (
+    DECLARATIONS,
+    SLUG,
+    Entry,
+    iter_entries,
+    load_entry,
+    source_file,
+)
 from clbench.results.record import Record, write_atomically
 
 
 def submit(arm: Path, slug: str, root: Path) -> tuple[Board, Entry]:
-    """Copy an arm's records and source into ``<root>/<board>/entries/<slug>``.
+    """Copy an arm's records into ``<root>/<board>/entries/<slug>``, its source into ``<root>/sources``.
 
+    Diagnostics are left out: nothing ranks by them, and they can be larger than all else.
     A board that is not in ``root`` is copied there first, so that it can be rendered.
 
     Args:
@@ -47,22 +58,44 @@ def submit(arm: Path, slug: str, root: Path) -> tuple[Board, Entry]:
         )
     board = _board_below(root, first.board["name"])
     folder = board.entries / slug
-    if (folder / "entry.yaml").exists() and _strategy_of(folder) != first.config["strategy"][
-        "name"
-    ]:
+    before = load_entry(folder).meta if (folder / "entry.yaml").exists() else None
+    if (folder / "entry.yaml").exists() and (
+        before is None or before.strategy != first.config["strategy"]["name"]
+    ):
         raise UsageError(f"{folder}: is an entry of another strategy; choose another --entry")
+    groups = ("strategy", *(("model",) if first.board["division"] == "open" else ()))
+    files = {group: (next(iter(records)) / f"{group}.py").read_bytes() for group in groups}
+    hashes = {group: shared.keep(root, data) for group, data in files.items()}
+    text = _text(folder / "entry.yaml", first, hashes)
     (folder / "runs").mkdir(parents=True, exist_ok=True)
     for stale in (folder / "runs").glob("seed*.json"):
         stale.unlink()
     for run_folder, record in records.items():
-        source = (run_folder / "record.json").read_bytes()
-        write_atomically(folder / "runs" / f"seed{record.seed}.json", source)
-    source_folder = next(iter(records))
-    for name in ("strategy.py", *(["model.py"] if first.board["division"] == "open" else [])):
-        write_atomically(folder / name, (source_folder / name).read_bytes())
-    if not (folder / "entry.yaml").exists():
-        write_atomically(folder / "entry.yaml", _skeleton(first).encode())
+        data = _ranked((run_folder / "record.json").read_bytes())
+        write_atomically(folder / "runs" / f"seed{record.seed}.json", data)
+    write_atomically(folder / "entry.yaml", text.encode())
+    for name in ("strategy.py", "model.py"):  # of an entry that kept its source beside it
+        (folder / name).unlink(missing_ok=True)
+    shared.drop_unused(root, before.sources.values() if before else ())
     return board, load_entry(folder)
+
+
+def _ranked(data: bytes) -> bytes:
+    """A record without its diagnostics; all else as it is."""
+    record = json.loads(data)
+    if not record["diagnostics"]:
+        return data
+    text = json.dumps({**record, "diagnostics": {}}, allow_nan=False, separators=(",", ":"))
+    return f"{text}\n".encode()
+
+
+def _text(path: Path, record: Record, hashes: Mapping[str, str]) -> str:
+    """The text of ``entry.yaml``: a new one, or the one that is there, with these sources."""
+    if not path.exists():
+        return _skeleton(record, hashes)
+    if yaml.safe_load(path.read_text(encoding="utf-8")).get("sources") == hashes:
+        return path.read_text(encoding="utf-8")
+    return shared.with_sources(path, hashes)
 
 
 def _board_below(root: Path, name: str) -> Board:
@@ -72,15 +105,15 @@ def _board_below(root: Path, name: str) -> Board:
         # pip compiles the sources of installed entries; that is not part of a board.
         compiled = shutil.ignore_patterns("__pycache__")
         shutil.copytree(board.folder, root / name, dirs_exist_ok=True, ignore=compiled)
+        for entry in iter_entries(find_board(name, root)):
+            for sha in entry.meta.sources.values() if entry.meta else ():
+                source = source_file(board.folder.parent, sha)
+                if source.is_file():
+                    shared.keep(root, source.read_bytes())
     return find_board(name, root)
 
 
-def _strategy_of(folder: Path) -> str | None:
-    meta = load_entry(folder).meta
-    return meta.strategy if meta else None
-
-
-def _skeleton(record: Record) -> str:
+def _skeleton(record: Record, hashes: Mapping[str, str]) -> str:
     assert record.board is not None
     data: dict[str, Any] = {
         "name": record.config["strategy"]["name"],
@@ -94,11 +127,13 @@ def _skeleton(record: Record) -> str:
         "tuned_on": [],
         "paper_reference": {},
         "declaration": dict.fromkeys(DECLARATIONS, False),
+        "sources": dict(hashes),
     }
     notes = (
         "# Who and what. Shown escaped; addresses must begin with http:// or https://.\n"
         "# tuned_on: the board's tuning seeds you used, or [] for none.\n"
         "# paper_reference: {value: 0.94, source: 'Author 2017, Fig. 2', comparable: false}, or {}.\n"
         "# declaration: set both to true if they are, else do not submit.\n"
+        "# sources: files in sources/, by their content; clbench submit writes them.\n"
     )
     return notes + yaml.safe_dump(data, sort_keys=False, allow_unicode=True)

@@ -28,9 +28,8 @@ def tiny_board(tmp_path_factory: pytest.TempPathFactory) -> Board:
 @pytest.fixture
 def board(tiny_board: Board, tmp_path: Path) -> Board:
     """A copy of the tiny board, to be tampered with."""
-    folder = tmp_path / "boards" / "tiny"
-    shutil.copytree(tiny_board.folder, folder)
-    return dataclasses.replace(tiny_board, folder=folder)
+    shutil.copytree(tiny_board.folder.parent, tmp_path / "boards")
+    return dataclasses.replace(tiny_board, folder=tmp_path / "boards" / "tiny")
 
 
 @pytest.fixture

@@ -179,7 +179,8 @@ def test_fuzzed_bytes(seed: int, data: bytes, fuzzed: tuple[Board, Path]) -> Non
     """Some bytes of any file are replaced, cut or doubled."""
     board, folder = fuzzed
     draw = random.Random(seed)
-    path = folder / draw.choice(("entry.yaml", "strategy.py", "runs/seed1.json"))
+    source = load_entry(folder).source
+    path = draw.choice((folder / "entry.yaml", source, folder / "runs" / "seed1.json"))
     original = path.read_bytes()
     a, b = sorted(draw.randrange(len(original)) for _ in range(2))
     text = draw.choice((

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tiny import edit, edit_yaml, write_board
+from tiny import edit, edit_yaml, with_own_source, write_board
 
 from clbench.configure.board import Board, load_board
 from clbench.leaderboard.entry import load_entry
@@ -244,8 +244,9 @@ FOLDERS: dict[str, tuple[Callable[[Path], Any], str]] = {
 
 @pytest.mark.parametrize("what", FOLDERS)
 def test_a_tampered_folder_is_refused(what: str, board: Board, naive: Path) -> None:
+    """Of an entry that holds its source itself; ``test_shared.py`` has those that name one."""
     change, rule = FOLDERS[what]
-    change(naive)
+    change(with_own_source(naive))
     found = list(validate_board(board))
     assert rule in {f.rule for f in found if f.level == "error"}
     assert all((f.file + f.message).isprintable() for f in found)

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from test_rules import put, rules
-from tiny import edit, edit_yaml, run_on
+from tiny import edit, edit_yaml, run_on, with_own_source
 
 from clbench.configure.board import Anchor, Board, Budget
 from clbench.leaderboard.entry import load_entry
@@ -71,7 +71,7 @@ def test_an_unknown_commit_is_a_warning(board: Board, naive: Path) -> None:
 
 def test_what_differs_from_the_tree_is_stale(board: Board, naive: Path) -> None:
     """A consistent entry whose strategy is named as a built-in one but is another."""
-    source = naive / "strategy.py"
+    source = with_own_source(naive) / "strategy.py"
     source.write_text(source.read_text() + "\nEXTRA = 1\n")
     from clbench.plugins.source import source_sha256
 
@@ -138,7 +138,7 @@ def test_an_open_entry_brings_its_model(board: Board, tmp_path: Path) -> None:
     edit_yaml(entry.folder / "entry.yaml", declaration=declared)
     found = [f for f in validate(board, load_entry(entry.folder)) if f.rule != "C4"]
     assert found == []
-    (entry.folder / "model.py").unlink()
+    load_entry(entry.folder).source_of("model").unlink()
     assert "C3" in {f.rule for f in validate(board, load_entry(entry.folder)) if f.level == "error"}
 
 

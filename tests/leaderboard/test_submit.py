@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import shutil
 from pathlib import Path
 
@@ -31,6 +33,14 @@ def arm(finished: Path, tmp_path: Path) -> Path:
     return shutil.copytree(finished, tmp_path / "arm")
 
 
+def without_diagnostics(path: Path) -> bytes:
+    """A record's bytes, less its diagnostics."""
+    text = path.read_text()
+    start = text.index('"diagnostics":') + len('"diagnostics":')
+    _, end = json.JSONDecoder().raw_decode(text, start)
+    return f"{text[:start]}{{}}{text[end:]}".encode()
+
+
 def test_records_and_source_are_copied(board: Board, arm: Path) -> None:
     found, entry = submit(arm, "mine", board.folder.parent)
     assert found.folder == board.folder
@@ -38,9 +48,12 @@ def test_records_and_source_are_copied(board: Board, arm: Path) -> None:
     assert sorted(entry.records) == [0, 1]
     for seed in (0, 1):
         copied = entry.folder / "runs" / f"seed{seed}.json"
-        assert copied.read_bytes() == (arm / f"seed{seed}" / "record.json").read_bytes()
+        assert copied.read_bytes() == without_diagnostics(arm / f"seed{seed}" / "record.json")
     assert entry.source.read_bytes() == (arm / "seed0" / "strategy.py").read_bytes()
-    assert not (entry.folder / "model.py").exists()
+    assert entry.source.parent == board.folder.parent / "sources"
+    assert entry.source.stem == hashlib.sha256(entry.source.read_bytes()).hexdigest()
+    assert set(yaml.safe_load((entry.folder / "entry.yaml").read_text())["sources"]) == {"strategy"}
+    assert {path.name for path in entry.folder.iterdir()} == {"entry.yaml", "runs"}
     assert not entry.problems
 
 
@@ -81,7 +94,7 @@ def _comes_with(board: Board):  # type: ignore[no-untyped-def]
 def test_an_open_entry_takes_its_model_along(board: Board, tmp_path: Path) -> None:
     words = ("strategy=naive", "division=open", "model=linear", "seed=0")
     _, entry = submit(run_on(board, tmp_path, *words), "mine", board.folder.parent)
-    assert "linear" in (entry.folder / "model.py").read_text().lower()
+    assert "linear" in entry.source_of("model").read_text().lower()
     assert entry.meta is not None
     assert entry.meta.division == "open"
 
@@ -144,3 +157,33 @@ def test_the_skeleton_is_yaml_with_hints(board: Board, arm: Path) -> None:
     text = (entry.folder / "entry.yaml").read_text()
     assert text.startswith("#")
     assert yaml.safe_load(text)["tuned_on"] == []
+
+
+def test_a_record_without_diagnostics_is_copied_as_it_is(board: Board, arm: Path) -> None:
+    path = arm / "seed0" / "record.json"
+    assert json.loads(path.read_text())["diagnostics"], "else there is nothing to leave out"
+    edit(path, lambda data: data["diagnostics"].clear())  # and with spaces, as nobody writes it
+    _, entry = submit(arm, "mine", board.folder.parent)
+    assert (entry.folder / "runs" / "seed0.json").read_bytes() == path.read_bytes()
+
+
+def test_submitting_another_source_drops_the_one_that_nobody_names(board: Board, arm: Path) -> None:
+    root = board.folder.parent
+    _, first = submit(arm, "mine", root)
+    (arm / "seed0" / "strategy.py").write_text('"""Another."""\n')
+    _, second = submit(arm, "mine", root)
+    assert second.source != first.source
+    assert first.source.is_file(), "entries/naive names it"
+    (arm / "seed0" / "strategy.py").write_text('"""A third."""\n')
+    _, third = submit(arm, "mine", root)
+    assert not second.source.exists()
+    assert {p.name for p in (root / "sources").iterdir()} == {first.source.name, third.source.name}
+
+
+def test_an_entry_that_held_its_source_names_it_from_then_on(board: Board, arm: Path) -> None:
+    _, entry = submit(arm, "mine", board.folder.parent)
+    (entry.folder / "strategy.py").write_bytes(entry.source.read_bytes())
+    edit_yaml(entry.folder / "entry.yaml", sources={})
+    _, again = submit(arm, "mine", board.folder.parent)
+    assert again.source == entry.source
+    assert not (entry.folder / "strategy.py").exists()

@@ -28,6 +28,7 @@ from clbench.errors import ClbenchError, UsageError
 from clbench.leaderboard.entry import Entry
 from clbench.leaderboard.reproduce.isolate import isolated
 from clbench.leaderboard.reproduce.job import job_of, source_of
+from clbench.leaderboard.shared import check_sources
 from clbench.plugins.registry import Plugin
 from clbench.plugins.source import settings as settings_of
 from clbench.results.record import Record
@@ -61,6 +62,7 @@ def point_of(board: Board, entry: Entry, record: Record) -> dict[str, Any]:
     """The configuration of a record, with the entry's own source."""
     if entry.meta is None:
         raise UsageError(f"{entry.folder}: entry.yaml cannot be read (clbench validate)")
+    check_sources(entry)
     settings = {f"strategy.{k}": v for k, v in record.config["strategy"].items() if k != "name"}
     point = {
         "board": str(board.folder),
@@ -71,7 +73,7 @@ def point_of(board: Board, entry: Entry, record: Record) -> dict[str, Any]:
         **settings,
     }
     if entry.meta.division == "open":
-        point["model"] = str(entry.folder / "model.py")
+        point["model"] = str(entry.source_of("model"))
         model = record.config["model"]
         point |= {f"model.{k}": v for k, v in model.items() if k != "name"}
     return point

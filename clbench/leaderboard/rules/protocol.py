@@ -10,6 +10,7 @@ from clbench.configure.board import Board
 from clbench.leaderboard.entry import Entry
 from clbench.leaderboard.rules.findings import Check, Finding, error, place, run_place, warning
 from clbench.leaderboard.rules.sources import config_sha256, is_stale, own_sha256, tree_sha256
+from clbench.leaderboard.rules.structure import SOURCES, source_place
 from clbench.leaderboard.verification import is_current, of_plugins
 from clbench.results.record import Record
 
@@ -87,10 +88,9 @@ def closed_means_from_scratch(board: Board, entry: Entry) -> Iterator[Finding]:
         closed = (record.board or {}).get("division") == "closed"
         if closed and record.declares["pretrained"]:
             yield error("C1", run_place(entry, seed), "declares.pretrained: enter division=open")
-    if entry.meta and entry.meta.division == "closed" and (entry.folder / "model.py").exists():
-        yield error(
-            "C1", place(entry, "model.py"), "the closed division fixes the model: remove it"
-        )
+    if entry.meta and entry.meta.division == "closed" and entry.source_of("model").exists():
+        file = source_place(entry, "model")
+        yield error("C1", file, "the closed division fixes the model: remove it")
 
 
 def seeds_are_the_boards(board: Board, entry: Entry) -> Iterator[Finding]:
@@ -151,27 +151,26 @@ def no_run_is_shown_twice(board: Board, entry: Entry) -> Iterator[Finding]:
 
 
 def source_is_what_ran(board: Board, entry: Entry) -> Iterator[Finding]:
-    """C3: strategy.py (and model.py) made the records; stale if this clbench's source differs."""
-    for group, file in (("strategy", "strategy.py"), ("model", "model.py")):
+    """C3: the strategy's (and model's) source made the records; stale if this clbench's differs."""
+    for group in SOURCES:
+        path, file = entry.source_of(group), source_place(entry, group)
         ran = {r.sources[group]: r for r in entry.records.values()}
-        there = (entry.folder / file).exists()
-        own = own_sha256(entry.folder / file) if there else None
+        there = path.exists()
+        own = own_sha256(path) if there else None
         for sha, record in ran.items():
             name = record.config[group]["name"]
             in_tree = tree_sha256(group, name)
             if there and own != sha:
-                yield error(
-                    "C3", place(entry, file), f"is not the source that ran: submit {name}.py again"
-                )
-            if is_stale(group, name, record, entry.folder / file):
+                wrong = f"the {group} is not the source that ran: submit {name}.py again"
+                yield error("C3", file, wrong)
+            if is_stale(group, name, record, path):
                 wrong = (
-                    f"differs from {name!r} of this clbench: stale; run it again, or rename yours"
+                    f"the {group} differs from {name!r} of this clbench: stale; run it again, or "
+                    "rename yours"
                 )
-                yield warning("C3", place(entry, file), wrong)
+                yield warning("C3", file, wrong)
             if in_tree is None and not there and group == "model":
-                yield error(
-                    "C3", place(entry, file), f"is missing: add the source of model {name!r}"
-                )
+                yield error("C3", file, f"is missing: add the source of model {name!r}")
 
 
 def verification_is_of_these_runs(board: Board, entry: Entry) -> Iterator[Finding]:

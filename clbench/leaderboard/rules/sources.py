@@ -11,7 +11,7 @@ from typing import Any
 from clbench.configure import common
 from clbench.engine.version import RESULTS_VERSION
 from clbench.leaderboard.entry import Entry
-from clbench.leaderboard.rules.structure import MAX_SOURCE_BYTES
+from clbench.leaderboard.rules.structure import MAX_SOURCE_BYTES, SOURCES
 from clbench.plugins.registry import GROUPS, plugins
 from clbench.plugins.source import base_versions, identity_sha256, settings, source_sha256
 from clbench.results.record import Record
@@ -106,7 +106,7 @@ def config_sha256(entry: Entry, record: Record) -> dict[str, str]:
 
 def _path_settings(entry: Entry, group: str, name: str) -> frozenset[str] | None:
     """The settings of a plug-in that hold paths; None if its source is not available."""
-    submitted = {"strategy": entry.source, "model": entry.folder / "model.py"}.get(group)
+    submitted = entry.source_of(group) if group in SOURCES else None
     if submitted is not None and is_source(submitted):
         return _paths_in(submitted, submitted.stat().st_mtime_ns)
     plugin = _plugins(group).get(name)

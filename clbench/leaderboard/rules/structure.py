@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import stat
@@ -15,9 +16,11 @@ from clbench.leaderboard.rules.findings import Check, Finding, error, place, run
 from clbench.plugins.registry import did_you_mean
 from clbench.util.files import MAX_BYTES
 
+SOURCES = ("strategy", "model")
+"""The groups whose source an entry brings."""
 FILES = ("entry.yaml", "strategy.py", "model.py", "verified.json")
 MAX_SOURCE_BYTES = 1 << 17
-"""Largest size of strategy.py and model.py; parsing takes a thousand times their size."""
+"""Largest size of a source; parsing takes a thousand times their size."""
 MAX_ENTRY_BYTES = 16 << 20
 MAX_FILES = 120
 RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
@@ -37,14 +40,12 @@ def folder_name(board: Board, entry: Entry) -> Iterator[Finding]:
 def folder_shape(board: Board, entry: Entry) -> Iterator[Finding]:
     """S1: the folder holds only the files of an entry, none of them a link or too large."""
     total = 0
-    names: set[str] = set()
     for number, (name, status) in enumerate(walk(entry.folder)):
         if number >= MAX_FILES:
             yield error(
                 "S1", place(entry), f"holds more than {MAX_FILES} files: submit records only"
             )
             return
-        names.add(name)
         fault = _fault(name, status)
         if fault:
             yield error("S1", place(entry, name), fault)
@@ -52,8 +53,44 @@ def folder_shape(board: Board, entry: Entry) -> Iterator[Finding]:
             total += status.st_size
     if total > MAX_ENTRY_BYTES:
         yield error("S1", place(entry), f"holds {total >> 20} MiB; at most {MAX_ENTRY_BYTES >> 20}")
-    if "strategy.py" not in names:
-        yield error("S1", place(entry, "strategy.py"), "is missing: clbench submit copies it")
+
+
+def sources_are_there(board: Board, entry: Entry) -> Iterator[Finding]:
+    """S1: each source is in one place: a shared file with the content that its name says, or here."""
+    hashes = entry.meta.sources if entry.meta else {}
+    for group in SOURCES:
+        beside = os.path.lexists(entry.folder / f"{group}.py")
+        sha = hashes.get(group)
+        if sha and beside:
+            wrong = "is here, and entry.yaml names a shared source: remove one of the two"
+            yield error("S1", place(entry, f"{group}.py"), wrong)
+        fault = shared_fault(entry.source_of(group)) if sha else ""
+        if fault:
+            wrong = f"sources.{group}: sources/{sha}.py {fault}: clbench submit writes it"
+            yield error("S1", place(entry, "entry.yaml"), wrong)
+        if group == "strategy" and not sha and not beside:
+            yield error("S1", place(entry, "strategy.py"), "is missing: clbench submit copies it")
+
+
+def source_place(entry: Entry, group: str) -> str:
+    """The file to name in a finding about a source."""
+    shared = entry.meta and entry.meta.sources.get(group)
+    return place(entry, "entry.yaml" if shared else f"{group}.py")
+
+
+def shared_fault(path: Path) -> str:
+    """What is wrong with a shared source; empty if it is what its name says."""
+    try:
+        status = path.lstat()
+    except OSError:
+        return "is missing"
+    if not stat.S_ISREG(status.st_mode):
+        return "is a link, folder or device"
+    if status.st_size > MAX_SOURCE_BYTES:
+        return f"is larger than {MAX_SOURCE_BYTES >> 10} KiB"
+    if hashlib.sha256(path.read_bytes()).hexdigest() != path.stem:
+        return "holds other content than its name says"
+    return ""
 
 
 def walk(folder: Path) -> Iterator[tuple[str, os.stat_result]]:
@@ -163,6 +200,7 @@ def is_web_address(text: str) -> bool:
 RULES: tuple[Check, ...] = (
     folder_name,  # S1
     folder_shape,
+    sources_are_there,
     file_names_tell_seeds,
     files_have_their_form,  # S2, S3
     entry_yaml_is_sound,  # S3
