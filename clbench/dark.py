@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from clbench.memory.buffer import found_in
 from clbench.replay import ReplayStrategy, n_new
 from clbench.settings import AtLeast
 from clbench.strategy import Batch, StreamInfo
@@ -19,7 +20,7 @@ from clbench.stream import TaskData
 class DarkReplay(ReplayStrategy):
     """Minimises ``CE(f(x), y) + alpha |z - h(x')|^2``; ``strategies/der.py`` explains it."""
 
-    results_version: ClassVar[int] = 1
+    results_version: ClassVar[int] = 2
     """Raised by a change of this base that alters what its strategies give."""
 
     @dataclass(frozen=True)
@@ -44,20 +45,19 @@ class DarkReplay(ReplayStrategy):
             self.weights.new_zeros(len(task), self.info.n_classes), task.epoch(epochs - 1), epochs
         )
         super().begin(task)
-        # Slots of this experience point to its samples, and all other slots to none (-1).
-        live = self.live
-        arrived = torch.tensor(live.arrivals, dtype=torch.int64, device=task.y.device)
-        self._source = torch.cat([arrived.new_full((live.n_earlier,), -1), arrived])
+        # Where the sample of each slot comes in this experience, for the first time or again.
+        self._source = found_in(self.memory.key.index_select(0, self.live.slots), task)
         return task
 
     def gather(self, index: Tensor, like: Tensor) -> Batch:
-        """Gather stored samples with their logits; for this experience's samples, the newest ones."""
+        """Gather stored samples with the newest logits: those of this experience, once visited."""
         assert self._visits is not None
         batch = super().gather(index, like)
         source = self._source.index_select(0, index)
         new = self._visits.logits.index_select(0, source.clamp_min(0))
         stored = batch.extra["logits"].to(new.dtype)
-        batch.extra["logits"] = torch.where(source[:, None] < 0, stored, new)
+        visited = (source >= 0) & (source < self.live.delivered)
+        batch.extra["logits"] = torch.where(visited[:, None], new, stored)
         return batch
 
     def loss(self, batch: Batch) -> Tensor:
@@ -76,13 +76,12 @@ class DarkReplay(ReplayStrategy):
         return alpha * distance(scores, stored, self._masked)
 
     def consolidate(self, task: TaskData) -> None:
-        """Store the logits that each admitted sample had at its last visit."""
+        """Store the logits that each sample had at its last visit, whether it is new or came again."""
         assert self._visits is not None
-        if self.admits_first:
-            live, stored = self.live, self.memory.get_buffer("logits")
-            entered = self._visits.logits[self._source[live.n_earlier :]]
-            stored[live.slots[live.n_earlier :]] = entered.to(stored.dtype)
-        else:
+        came, stored = self._source >= 0, self.memory.get_buffer("logits")
+        newest = self._visits.logits[self._source[came]]
+        stored[self.live.slots[came]] = newest.to(stored.dtype)
+        if not self.admits_first:
             self.admit(task, logits=self._visits.logits)
         self._visits = None
 

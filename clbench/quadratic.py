@@ -4,7 +4,7 @@ The penalty ``lam/2 * sum_i I_i (w_i - a_i)^2`` is added to the loss of a task. 
 importances ``I >= 0`` and the anchor ``a``. A method is how it finds ``I``. How the penalty is
 minimised is implemented here, once for all of them, so that they differ in nothing else.
 
-``penalty_step=proximal``, the default, deviates from all the papers. After each optimizer step the
+``penalty_step=proximal``, the default with SGD, deviates from all the papers. After each step the
 weights move to the minimum of penalty plus distance, ``w += r/(1+r) (a - w)`` with
 ``r = lr/(1-momentum) lam I``. The papers' explicit step (the penalty's gradient is added before
 clipping) is stable only while ``lr lam max(I) < 2``. Importances that add up over a long stream pass
@@ -40,9 +40,9 @@ class QuadraticStrategy(GradientStrategy):
 
         lam: Annotated[float, AtLeast(0)] = 1.0
         """Strength of the penalty, which is lam/2 * sum of importance * (weight - anchor)^2."""
-        penalty_step: Literal["proximal", "explicit"] = "proximal"
+        penalty_step: Literal["auto", "proximal", "explicit"] = "auto"
         """How the penalty is minimised. proximal: by an implicit step, stable for every strength, SGD
-        only; explicit: through the gradient."""
+        only; explicit: through the gradient; auto: proximal with SGD, explicit with all others."""
 
         def __post_init__(self) -> None:
             super().__post_init__()
@@ -63,6 +63,12 @@ class QuadraticStrategy(GradientStrategy):
         self._pull = torch.zeros_like(self.weights), math.nan
 
     @property
+    def is_proximal(self) -> bool:
+        """Whether the penalty has a step of its own."""
+        step, optimizer = self.config.penalty_step, self.config.optimizer.lower()
+        return bool(step == "proximal" or (step == "auto" and optimizer == "sgd"))
+
+    @property
     def strength(self) -> float:
         """The factor that turns importances into the curvature of the penalty."""
         return float(self.config.lam)
@@ -78,12 +84,12 @@ class QuadraticStrategy(GradientStrategy):
 
     def descend_held(self, gradient: Tensor) -> None:
         """Take a step along a ``(P,)`` gradient of the loss, and apply the penalty."""
-        if self.config.penalty_step == "explicit":
-            gradient.add_(self.importance * (self.weights - self.anchor), alpha=self.strength)
-            self.descend(gradient)
-        else:
+        if self.is_proximal:
             self.descend(gradient)
             self.weights.lerp_(self.anchor, self._pull_at(self.lr))
+        else:
+            gradient.add_(self.importance * (self.weights - self.anchor), alpha=self.strength)
+            self.descend(gradient)
 
     def descend_traced(self, gradient: Tensor) -> Tensor:
         """Do as ``descend_held``; return how much each weight's move lowered the loss, ``(P,)``.
@@ -111,11 +117,11 @@ class QuadraticStrategy(GradientStrategy):
 
     def warning(self, diagnostics: Mapping[str, float]) -> str | None:
         """Warn if explicit steps overshoot the anchor, which they do from a stiffness of 1."""
-        if self.config.penalty_step == "proximal" or diagnostics["stiffness"] < 1:
+        if self.is_proximal or diagnostics["stiffness"] < 1:
             return None
         return (
             f"{type(self).__name__}: lr * lam * max(importance) has passed 1, and from 2 the explicit "
-            "penalty diverges: lower strategy.lam, or set strategy.penalty_step=proximal"
+            "penalty diverges: lower strategy.lam, or use SGD with strategy.penalty_step=proximal"
         )
 
 

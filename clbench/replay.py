@@ -109,14 +109,18 @@ class Mixed(Batch):
 def mix(new: Batch, *replayed: Batch) -> Mixed:
     """Join batches into one, the new samples first; ``extra`` is that of the first replayed part."""
     parts = [new, *replayed]
-    task_id = None
+    task_id = weight = None
     if new.task_id is not None:
         task_id = torch.cat([part.task_id for part in parts if part.task_id is not None])
+    if any(part.weight is not None for part in parts):
+        weights = [torch.ones_like(p.y) if p.weight is None else p.weight for p in parts]
+        weight = torch.cat(weights)
     return Mixed(
         x=torch.cat([part.x for part in parts]),
         y=torch.cat([part.y for part in parts]),
         task_id=task_id,
         classes=new.classes,
+        weight=weight,
         extra=replayed[0].extra if replayed else {},
         n_new=len(new.y),
     )

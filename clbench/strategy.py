@@ -250,8 +250,7 @@ class GradientStrategy(Strategy):
         if self.config.reset_optimizer:
             self.optimizer.state.clear()
         task = self.begin(task)
-        if self.config.mask != "none":
-            self.classes_here.copy_(present(task.y, self.info.n_classes))
+        self.note_classes(task)
         n_steps = self.config.epochs * -(-len(task) // self.config.batch_size)
         self.train_on(self.batches(task), n_steps)
         self.consolidate(task)
@@ -273,6 +272,11 @@ class GradientStrategy(Strategy):
             self.step(batch)
         self.mean_loss.div_(n_steps)
 
+    def note_classes(self, task: TaskData) -> None:
+        """Note the classes that are trained on, for ``strategy.mask``."""
+        if self.config.mask != "none":
+            self.classes_here.copy_(present(task.y, self.info.n_classes))
+
     def start_again(self) -> None:
         """Draw a fresh network from the learning generator, and clear the optimizer's state."""
         with torch.device(self.weights.device):
@@ -281,14 +285,10 @@ class GradientStrategy(Strategy):
 
     def batches(self, task: TaskData) -> Iterator[Batch]:
         """Cut an experience into batches of ``batch_size``, once for each epoch."""
-        size = self.config.batch_size
         for epoch in range(self.config.epochs):
-            x, y, task_id, order = task.x, task.y, task.task_id, task.epoch(epoch)
-            if order is not None:
-                x, y = x.index_select(0, order), y.index_select(0, order)
-            ids = [None] * -(-len(y) // size) if task_id is None else task_id.split(size)
-            for x_part, y_part, id_part in zip(x.split(size), y.split(size), ids, strict=True):
-                yield Batch(x_part, y_part, id_part, task.classes)
+            order = task.epoch(epoch)
+            for part in (task if order is None else task.part(order)).split(self.config.batch_size):
+                yield Batch(part.x, part.y, part.task_id, task.classes)
 
     def begin(self, task: TaskData) -> TaskData:
         """Prepare for an experience, say copy a teacher; return what is to be trained on."""

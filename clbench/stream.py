@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import hashlib
 from bisect import bisect_right
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 
 import numpy as np
@@ -104,6 +104,31 @@ class TaskData:
 
     def __len__(self) -> int:
         return len(self.y)
+
+    def part(self, index: Tensor) -> TaskData:
+        """Gather samples by ``(m,)`` int64 positions, with all that goes with each of them."""
+        return self._each(lambda values: values.index_select(0, index))
+
+    def split(self, size: int) -> Iterator[TaskData]:
+        """Cut into parts of ``size`` samples, the last of which may be smaller; nothing is copied."""
+        parts = zip(*(values.split(size) for values in self._values()), strict=True)
+        for x, y, key, *task_id in parts:
+            yield replace(self, x=x, y=y, key=key, task_id=task_id[0] if task_id else None)
+
+    def joined(self, other: TaskData) -> TaskData:
+        """Append samples of another task, in this one's dtype; all else stays this one's."""
+        there = iter(other._values())
+        return self._each(lambda values: torch.cat([values, next(there).to(values.dtype)]))
+
+    def _values(self) -> list[Tensor]:
+        """What there is one of for each sample."""
+        return [v for v in (self.x, self.y, self.key, self.task_id) if v is not None]
+
+    def _each(self, change: Callable[[Tensor], Tensor]) -> TaskData:
+        """Change everything that there is one of for each sample in the same way."""
+        x, y, key = change(self.x), change(self.y), change(self.key)
+        task_id = None if self.task_id is None else change(self.task_id)
+        return replace(self, x=x, y=y, key=key, task_id=task_id)
 
     def epoch(self, number: int) -> Tensor | None:
         """``(n,)`` int64: the order of an epoch; None for the first, which is the delivered order."""

@@ -6,9 +6,10 @@ Buzzega et al. 2020 (NeurIPS, arXiv 2004.07211), equation 6, and DER++ (equation
 
 with the squared distance as a mean over classes, as in the authors' code, so that alpha means the
 same. z are the logits of the step that trained on the sample, before the update. They come from the
-first epoch, and from the last one once it has visited the sample. Deviations: those of
-``clbench.replay``; if scores are masked, only classes that were open then and are open now are
-compared.
+first epoch of an experience, and from the last one once it has visited the sample. A sample that comes
+again in a later experience gets the logits of that visit. Deviations: those of ``clbench.replay``; a
+sample that recurs is stored once, with its newest logits (the paper's reservoir may hold it twice); if
+scores are masked, only classes that were open then and are open now are compared.
 """
 
 from __future__ import annotations

@@ -3,10 +3,11 @@
 Prabhu et al. 2020, "GDumb: A Simple Approach that Questions Our Progress in Continual Learning"
 (ECCV). The memory keeps equally many samples of each class. The stream is not trained on. Deviations:
 a class keeps a uniform sample of its distinct samples, not those that came first; the training is
-ours (``epochs`` passes over the whole memory, with ``schedule``; theirs has warm restarts, cutmix on
-images, and 256 epochs).
+ours (``memory_epochs`` passes over the whole memory, with ``schedule``; theirs has warm restarts,
+cutmix on images, and 256 epochs).
 
-It trains once for each evaluation, so ``eval_every`` decides its cost.
+It trains once for each evaluation, so ``eval_every`` decides its cost. ``epochs``, the passes over an
+experience, which boards fix, has no effect.
 """
 
 from __future__ import annotations
@@ -30,8 +31,10 @@ class GDumb(GradientStrategy):
     class Config(MemoryConfig):
         """Settings of GDumb."""
 
-        epochs: Annotated[int, AtLeast(1)] = 30
-        """Passes over the memory in each training from scratch."""
+        epochs: Annotated[int, AtLeast(1)] = 1
+        """Has no effect: experiences are stored and not trained on (see memory_epochs)."""
+        memory_epochs: Annotated[int, AtLeast(1)] = 30
+        """Passes over the memory in each training from scratch (the paper: 256)."""
         schedule: Literal["constant", "cosine"] = "cosine"
         """Learning rate within a training from scratch: constant, or cosine to zero."""
 
@@ -56,9 +59,10 @@ class GDumb(GradientStrategy):
         self.train()
         self.start_again()
         size = self.config.batch_size
-        n_steps = self.config.epochs * -(-n // size)
+        passes = self.config.memory_epochs
+        n_steps = passes * -(-n // size)
         device = self.weights.device
-        orders = (torch.randperm(n, device=device) for _ in range(self.config.epochs))
+        orders = (torch.randperm(n, device=device) for _ in range(passes))
         parts = (part for order in orders for part in order.split(size))
         self.train_on((self.memory.gather(part) for part in parts), n_steps)
 

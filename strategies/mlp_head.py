@@ -91,23 +91,14 @@ class MlpHead(GradientStrategy):
     def _balanced(self, task: TaskData) -> TaskData:
         n = int(self.memory.filled)
         new = torch.isin(self.memory.key[:n], task.key, invert=True).nonzero().squeeze(1)
-        stored = self.memory.gather(new, like=task.x)
-        y = torch.cat([task.y, stored.y])
+        everything = task.joined(self.memory.part(new))
+        y = everything.y
         own = torch.arange(len(y), device=y.device) < len(task)
         index = equally_often(y, own, torch.randperm(len(y), device=y.device))
         if len(index) == 0:
             return task
         index = index[torch.randperm(len(index), device=y.device)]
-        ids = None
-        if task.task_id is not None and stored.task_id is not None:
-            ids = torch.cat([task.task_id, stored.task_id])[index]
-        return replace(
-            task,
-            x=torch.cat([task.x, stored.x])[index],
-            y=y[index],
-            key=torch.cat([task.key, self.memory.key[new]])[index],
-            task_id=ids,
-        )
+        return everything.part(index)
 
     def memory_bytes(self) -> int:
         """Count the bytes of the memory."""

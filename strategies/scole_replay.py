@@ -5,12 +5,14 @@ for each class (theirs: 200). Before a task, all stored samples of some classes 
 task are added to it, and training treats them as delivered. The classes are
 
 - ``random``: Binomial(k, budget) of the classes seen so far, with k the number of the task's classes;
-- ``frequency``: the rarest, up to k, among those that came in at least 3 tasks and in a share of all
-  tasks between ``low`` and ``high``. With uniform draws of 2 of 10 classes no class is that rare, and
-  nothing is replayed.
+- ``frequency``: the rarest, up to k, among those that were trained in at least 3 tasks and in a share
+  of all tasks between ``low`` and ``high``. With uniform draws of 2 of 10 classes no class is that
+  rare, and nothing is replayed.
+
+A class counts in every task that trains on it, delivered or replayed, as in the authors' code.
 
 After a task, samples of the task overwrite ``max(places / (n + 1), places / 20)`` stored samples of a
-class that came in n tasks before, at random.
+class that was trained in n tasks before, at random.
 
 Deviations: a sample is stored once (theirs may be stored twice); free places are filled first;
 replayed samples are augmented like the task's (theirs are not). Their variant that weights
@@ -22,7 +24,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Annotated, Literal
 
 import torch
@@ -37,7 +39,7 @@ from clbench.settings import Within
 PLACES = 200
 """Stored samples of each class, if no size is set."""
 LEAST_OCCURRENCES = 3
-"""A class that came in fewer tasks is not replayed by frequency."""
+"""A class that was trained in fewer tasks is not replayed by frequency."""
 
 
 class ScoleReplay(GradientStrategy):
@@ -87,7 +89,7 @@ class ScoleReplay(GradientStrategy):
         self.filled: Tensor
         """``(n_classes,)`` int64: stored samples of each class."""
         self.occurrences: Tensor
-        """``(n_classes,)`` int64: the number of tasks that each class came in."""
+        """``(n_classes,)`` int64: the number of tasks that each class was trained in."""
         self.n_tasks: Tensor
         self._delivered: TaskData | None = None
 
@@ -104,19 +106,9 @@ class ScoleReplay(GradientStrategy):
             return task
         index = torch.cat(ranges)
         order = torch.randperm(len(task) + len(index), device=device)
-
-        def joined(new: Tensor, stored: Tensor) -> Tensor:
-            return torch.cat([new, stored[index].to(new.dtype)])[order]
-
-        classes = torch.arange(len(self.key), device=device) // self.places
-        ids = task.task_id
-        return replace(
-            task,
-            x=joined(task.x, self.x),
-            y=joined(task.y, classes),
-            key=joined(task.key, self.key),
-            task_id=None if ids is None else joined(ids, self.get_buffer("task_id")),
-        )
+        ids = self.get_buffer("task_id")[index] if task.task_id is not None else None
+        stored = TaskData(self.x[index], index // self.places, self.key[index], ids)
+        return task.joined(stored).part(order)
 
     def _chosen(self, here: set[int]) -> list[int]:
         """Choose the classes to replay beside those of the task, on the host, once a task."""
@@ -135,10 +127,10 @@ class ScoleReplay(GradientStrategy):
     def consolidate(self, task: TaskData) -> None:
         """Store samples of the task in free places, or in place of stored ones."""
         assert self._delivered is not None
+        came = torch.zeros_like(self.filled, dtype=torch.bool)
+        came[task.y[task.y >= 0]] = True
         task, self._delivered = self._delivered, None
         labelled = (task.y >= 0).nonzero().squeeze(1)
-        came = torch.zeros_like(self.filled, dtype=torch.bool)
-        came[task.y[labelled]] = True
         renewed = self.places / (self.occurrences + 1)
         renewed = renewed.clamp_min(max(1, math.ceil(self.places / 20))).long()
         order = labelled[torch.randperm(len(labelled), device=task.y.device)]

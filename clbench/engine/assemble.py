@@ -4,22 +4,19 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime
-from typing import Any
 
 import numpy as np
 
 from clbench.configure.protocol import FIXED
-from clbench.data.pool import Pool
 from clbench.engine.build import Run
+from clbench.engine.costs import costs, unranked
 from clbench.engine.harness import Outcome
-from clbench.engine.ledger import Ledger
 from clbench.errors import Diverged
 from clbench.metric import Counts
-from clbench.nets.flops import integrate
 from clbench.results import metrics
 from clbench.results.record import SCHEMA, Record
 from clbench.strategy import Strategy
-from clbench.util.environment import code_version, environment, peak_rss_bytes
+from clbench.util.environment import code_version, environment
 
 
 def assemble(run: Run, strategy: Strategy, outcome: Outcome, started: datetime) -> Record:
@@ -70,8 +67,8 @@ def assemble(run: Run, strategy: Strategy, outcome: Outcome, started: datetime) 
         retention=[],
         frequency=[],
         diagnostics=ledger.diagnostics,
-        warnings=ledger.warnings,
-        cost=_cost(ledger, strategy, stream.pool),
+        warnings=[*ledger.warnings, *filter(None, [unranked(ledger)])],
+        cost=costs(ledger, strategy, stream.pool),
         predictions_sha256=ledger.predictions_sha256,
         environment=environment(run.device, run.config.common.threads),
         code=code_version(),
@@ -111,48 +108,6 @@ def _views(run: Run, n_tasks: int) -> tuple[list[int], list[list[int]]]:
         view = run.stream.view(t)
         tasks.append(-1 if view is None else known.setdefault(view, len(known)))
     return tasks, [list(view) for view in known]
-
-
-def _cost(ledger: Ledger, strategy: Strategy, pool: Pool) -> dict[str, Any]:
-    frozen = sum(b.nbytes for b in strategy.buffers() if getattr(b, "frozen", False))
-    # Counting operations slows an experience down, so counted ones are assumed to take as long as
-    # the others. If all were counted, training was not timed.
-    timed = ledger.timed_samples > 0
-    seconds = ledger.train_seconds * ledger.samples / ledger.timed_samples if timed else None
-    return {
-        "train_seconds": None if seconds is None else round(seconds, 4),
-        "predict_seconds": round(ledger.predict_seconds, 4),
-        "harness_seconds": round(ledger.harness_seconds, 4),
-        "train_flops": round(integrate(ledger.train_rate, ledger.samples)),
-        "predict_flops": round(integrate(ledger.predict_rate, len(ledger.evaluated_after))),
-        "flops_method": "whole calls counted at experiences 1, 2, 4, 8, ..., interpolated",
-        "flops_uncounted": ledger.uncounted,
-        "samples_delivered": ledger.samples,
-        "updates": ledger.updates,
-        "state_bytes": ledger.state_bytes,
-        "state_bytes_method": strategy.state_bytes_method,
-        "memory_bytes": ledger.memory_bytes,
-        "frozen_bytes": frozen + pool.frozen_bytes,
-        "peak_rss_bytes": peak_rss_bytes(),
-        **_encoding(ledger, pool),
-    }
-
-
-def _encoding(ledger: Ledger, pool: Pool) -> dict[str, Any]:
-    """The costs of the frozen encoder, apart from learning; empty without an encoder.
-
-    Every sample of the pool counts once, whether this run encoded it or found it in the cache, and
-    so does every transformed sample that was encoded for this run.
-    """
-    encoder = pool.describe()
-    if encoder is None:
-        return {}
-    samples = encoder["samples"] + ledger.encoded
-    return {
-        "encode_flops": samples * encoder["flops_per_sample"],
-        "encode_samples": samples,
-        "encode_seconds": encoder["seconds"],
-    }
 
 
 def _error(error: BaseException | None, run: Run) -> dict[str, str] | None:

@@ -15,6 +15,8 @@ import torch
 
 from clbench import seeding
 from clbench.engine.build import Run
+from clbench.engine.costs import train_flops
+from clbench.engine.counting import Watch, is_counted, is_hashed, watching
 from clbench.engine.diagnostics import Probe
 from clbench.engine.guards import counting_updates, deferred_interrupt
 from clbench.engine.ledger import Ledger, refuse_hidden_memory, state_bytes
@@ -22,7 +24,7 @@ from clbench.engine.observers import Report, evaluation, n_experiences
 from clbench.engine.reach import held_bytes
 from clbench.engine.schedule import is_due
 from clbench.errors import Diverged
-from clbench.nets.flops import Count, integrate
+from clbench.nets.flops import Count
 from clbench.results.factors import Factors
 from clbench.results.record import Status
 from clbench.seeding import Axis
@@ -138,7 +140,7 @@ class _Loop:
         self._checkpoint()
         if ledger.evaluated_after[-1] != ledger.experiences:
             seeding.seed_all(run.config.common.seed, Axis.LEARN, ledger.experiences, 1)
-            self.strategy.prepare()
+            self._prepare(is_last=True)
             self._evaluate()
             self._report(is_new=True)
         return "completed"
@@ -167,22 +169,23 @@ class _Loop:
         task = run.stream.gather(draw)
         encoded = run.stream.pool.encoded - encoded
         number = ledger.experiences + 1
-        counted = number & ledger.experiences == 0  # experiences 1, 2, 4, 8, ...
-        evaluates = is_due(run.config.common.eval_every, number)
-        seeding.seed_all(run.config.common.seed, Axis.LEARN, draw.number)
+        seed = run.config.common.seed
+        seeding.seed_all(seed, Axis.LEARN, draw.number)
         ledger.harness_seconds += self._lap()
-        with Count() if counted else nullcontext() as count:
+        counted = is_counted(seed, "learn", number)
+        with watching(strategy, task) if counted else nullcontext() as watch:
             strategy.learn(task)
-            if evaluates:
-                strategy.prepare()
         seconds = self._lap()
-        if count is None:  # counting slows a step down, so its seconds do not count
+        if watch is None:  # counting slows a step down, so its seconds do not count
             ledger.train_seconds += seconds
             ledger.timed_samples += len(task)
         else:
-            ledger.train_rate.append((ledger.samples, count.total / len(task)))
-            self._enter_uncounted(count)
-            self._measure_state()
+            hashed = is_hashed(seed, "learn", number)
+            total = watch.count.total
+            ledger.learned.append((ledger.samples, len(task), total, watch.updates, hashed))
+            self._note(watch)
+        if is_due(run.config.common.eval_every, number):
+            self._prepare()
         # Counted only now: a run that ends inside ``learn`` has not learned this experience.
         ledger.stream_sha256 = run.stream.extend(ledger.stream_sha256, draw)
         ledger.samples += len(task)
@@ -190,6 +193,37 @@ class _Loop:
         ledger.experiences = number
         if draw.ends_task:
             ledger.task_end.append(number)
+
+    def _prepare(self, *, is_last: bool = False) -> None:
+        """Let the strategy get ready for an evaluation; its costs are those of training."""
+        ledger, seed = self.ledger, self.run.config.common.seed
+        number = ledger.prepares + 1
+        counted = is_last or is_counted(seed, "prepare", number)
+        updates = ledger.updates
+        ledger.harness_seconds += self._lap()
+        with watching(self.strategy, None) if counted else nullcontext() as watch:
+            self.strategy.prepare()
+        seconds = self._lap()
+        if watch is None:
+            ledger.prepare_seconds += seconds
+            ledger.timed_prepares += 1
+        else:
+            ledger.counted_prepare_seconds += seconds
+            total, hashed = watch.count.total, is_hashed(seed, "prepare", number)
+            if is_last:
+                ledger.prepared_last = [total, watch.updates]
+            else:
+                ledger.prepared.append((ledger.prepares, 1, total, watch.updates, hashed))
+            self._note(watch)
+        ledger.prepare_updates += ledger.updates - updates
+        ledger.prepares = number
+
+    def _note(self, watch: Watch) -> None:
+        """Enter what a counted call held, and what could not be counted of it."""
+        self._enter_uncounted(watch.count)
+        if self.strategy.state_bytes_method == "state_dict":
+            self.ledger.state_bytes = max(self.ledger.state_bytes, watch.held_bytes)
+        self._measure_state()
 
     def _spent(self) -> bool:
         """Whether the costs exceed a board's budget."""
@@ -199,14 +233,15 @@ class _Loop:
         budget = protocol.board.budget
         flops = budget.train_flops
         return (budget.samples is not None and ledger.samples > budget.samples) or (
-            flops is not None and integrate(ledger.train_rate, ledger.samples) > flops
+            flops is not None and train_flops(ledger) > flops
         )
 
     def _evaluate(self) -> None:
         ledger = self.ledger
         n = len(ledger.evaluated_after)
         ledger.harness_seconds += self._lap()
-        with Count() if n & (n - 1) == 0 else nullcontext() as count:
+        seed = self.run.config.common.seed
+        with Count() if is_counted(seed, "predict", n + 1) else nullcontext() as count:
             correct, answers, sane = evaluate(self.strategy, self.world, BATCH_SIZE)
             values = {k: v.detach() for k, v in self.strategy.diagnostics().items()}
         told = torch.stack([sane.double(), *(v.double() for v in values.values())]).tolist()
@@ -214,7 +249,8 @@ class _Loop:
         if not told[0]:
             raise Diverged(f"scores are not numbers after {ledger.experiences} experiences")
         if count is not None:
-            ledger.predict_rate.append((n, float(count.total)))
+            hashed = is_hashed(seed, "predict", n + 1)
+            ledger.predicted.append((n, 1, count.total, 0, hashed))
             self._enter_uncounted(count)
         right = correct.tolist()
         accuracy = sum(right) / len(self.world.y)

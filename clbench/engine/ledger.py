@@ -44,10 +44,24 @@ class Ledger:
     """Samples of those experiences."""
     predict_seconds: float = 0.0
     harness_seconds: float = 0.0
-    train_rate: list[tuple[int, float]] = field(default_factory=list)
-    """(samples delivered before, operations per sample) at the experiences that were counted."""
-    predict_rate: list[tuple[int, float]] = field(default_factory=list)
-    """(evaluations before, operations per evaluation) likewise."""
+    prepares: int = 0
+    """Calls of ``prepare``."""
+    prepare_seconds: float = 0.0
+    """Seconds of the calls of ``prepare`` without counted operations."""
+    timed_prepares: int = 0
+    """The number of those calls."""
+    counted_prepare_seconds: float = 0.0
+    """Seconds of the others."""
+    learned: list[tuple[int, int, int, int, bool]] = field(default_factory=list)
+    """``counting.Counted`` of the calls of ``learn`` that were counted, by samples."""
+    prepared: list[tuple[int, int, int, int, bool]] = field(default_factory=list)
+    """Likewise of ``prepare``, by calls; a last call that only the end asks for is not in it."""
+    prepared_last: list[int] = field(default_factory=list)
+    """Operations and updates of that last call; empty before it."""
+    prepare_updates: int = 0
+    """Optimizer steps in all calls of ``prepare``."""
+    predicted: list[tuple[int, int, int, int, bool]] = field(default_factory=list)
+    """Likewise of evaluations, by evaluations."""
     uncounted: list[str] = field(default_factory=list)
     """Expensive operators without a FLOP formula."""
     state_bytes: int = 0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import partial
 from types import CellType, FunctionType, MethodType, ModuleType
 from typing import Any
@@ -31,8 +31,20 @@ def reachable(root: object, name: str) -> Iterator[tuple[str, object]]:
         todo.extend(_children(path, found))
 
 
-def held_bytes(root: object) -> int:
-    """Bytes of all tensors and arrays that can be reached from an object, each storage once."""
+def held_bytes(root: object, apart_from: Iterable[object] = ()) -> int:
+    """Bytes of all tensors and arrays that can be reached from an object, each storage once.
+
+    What can be reached from ``apart_from`` is left out.
+    """
+    storages = _storages(root)
+    for given in apart_from:
+        for address in _storages(given):
+            storages.pop(address, None)
+    return sum(storages.values())
+
+
+def _storages(root: object) -> dict[int, int]:
+    """The bytes of each storage that can be reached, by its address."""
     storages: dict[int, int] = {}
     for _, found in reachable(root, "self"):
         if isinstance(found, torch.Tensor):
@@ -40,7 +52,7 @@ def held_bytes(root: object) -> int:
             storages[storage.data_ptr()] = storage.nbytes()
         elif isinstance(found, np.ndarray):
             storages[found.__array_interface__["data"][0]] = found.nbytes
-    return sum(storages.values())
+    return storages
 
 
 def _children(path: str, found: Any) -> Iterator[tuple[str, object]]:

@@ -32,6 +32,8 @@ NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.GroupNorm, nn.LayerN
 WITH_FORMULA = (nn.Linear, nn.Conv2d, *NORMS)
 PRODUCTS_AT_ONCE = 2**21
 """Per-sample gradient values held at once (8 MB in float32): more would leave the cache."""
+GRADIENTS_AT_ONCE = 2**21
+"""Gradient values at layers' outputs that one batched backward pass computes."""
 
 Key = TypeVar("Key")
 Magnitude = Callable[..., Tensor]
@@ -171,23 +173,36 @@ def _by_layer(
     outer = {m for m in layers if type(m) is nn.Linear and inputs[m].shape[2] == 1}
     factors: dict[nn.Module, Tensor] = {}
     total: dict[str, Tensor] = {}
-    for k in range(seeds.n):
-        gradients = iter(torch.autograd.grad(scores, edges, seeds.at(k), retain_graph=True))
+    for gradients in _backward(scores, edges, seeds):
+        left = iter(gradients)
         for module, names in layers.items():
-            g = _join([_positions(next(gradients)) for _ in calls[module]])
+            # All functions' gradients at the layer's output, (K, b, c, L).
+            g = torch.cat([next(left).flatten(3) for _ in calls[module]], 3)
             if module in outer:
-                _add(factors, module, magnitude(g))
+                _add(factors, module, magnitude(g).sum(0))
                 continue
             for kind, name in names.items():
                 if kind == "bias":
-                    _add(total, name, magnitude(g.sum(2)).sum(0))
-                else:
-                    _add(total, name, _weight(module, inputs[module], g, magnitude))
+                    _add(total, name, magnitude(g.sum(3)).sum((0, 1)))
+                    continue
+                for of_one in g:
+                    _add(total, name, _weight(module, inputs[module], of_one, magnitude))
     for module in factors:
         s, a = factors[module][..., 0], inputs[module][..., 0]
         for kind, name in layers[module].items():
             total[name] = s.sum(0) if kind == "bias" else s.T @ magnitude(a)
     return total
+
+
+def _backward(scores: Tensor, edges: list[GradientEdge], seeds: Seeds) -> Iterator[list[Tensor]]:
+    """Yield the gradients at each edge, ``(K, b, c, L)``, of as many functions as fit at once."""
+    one = torch.autograd.grad(scores, edges, seeds.at(0), retain_graph=True)
+    yield [g[None].flatten(3) if g.dim() > 2 else g[None, ..., None] for g in one]
+    at_once = max(1, GRADIENTS_AT_ONCE // max(1, sum(g.numel() for g in one)))
+    for start in range(1, seeds.n, at_once):
+        of = torch.stack([seeds.at(k) for k in range(start, min(start + at_once, seeds.n))])
+        many = torch.autograd.grad(scores, edges, of, retain_graph=True, is_grads_batched=True)
+        yield [g.flatten(3) if g.dim() > 3 else g[..., None] for g in many]
 
 
 def _add(sums: dict[Key, Tensor], key: Key, value: Tensor) -> None:

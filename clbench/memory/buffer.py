@@ -44,11 +44,23 @@ def slot_bytes(layout: Layout) -> int:
     return sum(math.prod(shape) * dtype.itemsize for shape, dtype in layout.values())
 
 
+def found_in(keys: Tensor, task: TaskData) -> Tensor:
+    """Find where samples come in an experience, ``(n,)`` keys to int64 positions; -1: nowhere.
+
+    Of several positions the first is found.
+    """
+    order = task.key.argsort(stable=True)
+    at = torch.searchsorted(task.key[order], keys).clamp_max(len(order) - 1)
+    found = order[at]
+    return torch.where(task.key[found] == keys, found, -1)
+
+
 class SampleMemory(nn.Module):
     """At most ``size`` distinct samples, as buffers ``(size, ...)`` of which the first are filled.
 
-    A sample is stored once, whatever the number of times it comes: what recurs is known by its key,
-    and keeps the slot (and the logits) of its first visit. Unlabelled samples are not stored.
+    A sample is stored once, whatever the number of times it comes: what recurs is known by its key
+    and keeps its slot. Whoever stores more beside a sample renews it (``found_in`` says where it came
+    again). Unlabelled samples are not stored.
     """
 
     def __init__(self, size: int, policy: str, layout: Layout) -> None:
@@ -169,6 +181,11 @@ class SampleMemory(nn.Module):
             task_id=self.get_buffer("task_id").index_select(0, index) if told else None,
             extra={name: self.get_buffer(name).index_select(0, index) for name in further},
         )
+
+    def part(self, index: Tensor) -> TaskData:
+        """``(n,)`` slots to their samples as a task, in the stored dtype."""
+        found = self.gather(index)
+        return TaskData(found.x, found.y, self.key.index_select(0, index), found.task_id)
 
     def nbytes(self) -> int:
         """Bytes of all slots, filled or not."""

@@ -42,11 +42,9 @@ class SampleStore(nn.Module):
         if task.task_id is not None:
             self.task_id = torch.cat([self.task_id, task.task_id.index_select(0, new)])
 
-    def gather(self, index: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
-        """``(n,)`` positions to their samples, labels and task ids (None where not told)."""
-        told = len(self.task_id) > 0
-        ids = self.task_id.index_select(0, index) if told else None
-        return self.x.index_select(0, index), self.y.index_select(0, index), ids
+    def all(self) -> TaskData:
+        """Everything that is stored, as one task whose classes are not told."""
+        return TaskData(self.x, self.y, self.key, self.task_id if len(self.task_id) else None)
 
     def nbytes(self) -> int:
         """Bytes of all buffers."""
