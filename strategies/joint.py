@@ -3,7 +3,7 @@
 - ``budget=full``, the default, is the upper bound: every task trains on the whole union of the samples
   seen so far, from the weights that the last task left. ``scratch`` does the same from fresh weights.
 - ``budget=evaluations`` trains on the whole union before each evaluation only, ``memory_epochs`` times
-  over. It is the bound that long streams can afford.
+  over. It is the bound that long streams can afford, with few evaluations (``eval_every=log``).
 - ``budget=matched`` is a compute-matched control and no bound: every epoch draws anew, from all
   distinct samples seen so far, as many as the task has. So it costs what other strategies cost.
 

@@ -138,13 +138,26 @@ def test_stiffness_and_its_warning(name: str):
 
 
 @pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize("word", ["strategy.lam=-1", "strategy.lam=inf", "strategy.optimizer=adam"])
-def test_refusals(name: str, word: str):
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("strategy.lam=-1",),
+        ("strategy.lam=inf",),
+        ("strategy.optimizer=adam", "strategy.penalty_step=proximal"),
+    ],
+)
+def test_refusals(name: str, words: tuple[str, ...]):
     with pytest.raises(UsageError) as caught:
-        built(name, word)
+        built(name, *words)
     assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_other_optimizers_with_the_explicit_step(name: str):
-    learnt(name, 2, "strategy.optimizer=adam", "strategy.penalty_step=explicit")
+def test_the_step_is_proximal_with_sgd_and_explicit_with_others(name: str):
+    for more, same_as in (
+        ((), "proximal"),
+        (("strategy.optimizer=adam",), "explicit"),
+    ):
+        by_default = learnt(name, 2, *more)
+        named = learnt(name, 2, *more, f"strategy.penalty_step={same_as}")
+        assert torch.equal(by_default[1].weights, named[1].weights)

@@ -15,7 +15,7 @@ from typing import Literal, NamedTuple
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from clbench.engine.reach import held_bytes
-from clbench.nets.flops import Count, integrate
+from clbench.nets.flops import Count
 from clbench.strategy import Strategy
 from clbench.stream import TaskData
 
@@ -62,16 +62,20 @@ def estimate(
 ) -> float:
     """Estimate the total of a quantity over ``until`` units from the counted calls.
 
-    It is the mean rate of the hashed calls; with fewer than ``ENOUGH`` of them, the integral of the
-    rates of all counted calls by trapezoids.
+    It is the mean rate of the hashed calls. With fewer than ``ENOUGH`` of them, it is the sum of all
+    counted calls and, for the units between two of them, the mean of their rates.
     """
     found = [Counted(*c) for c in counted]
     amounts = [c.operations if of == "operations" else c.updates for c in found]
     hashed = [(amount, c.units) for amount, c in zip(amounts, found, strict=True) if c.hashed]
     if len(hashed) >= ENOUGH:
         return until * sum(amount for amount, _ in hashed) / sum(units for _, units in hashed)
-    points = [(c.before, amount / c.units) for amount, c in zip(amounts, found, strict=True)]
-    return integrate(points, until)
+    total, at, rate = 0.0, 0, None
+    for amount, call in zip(amounts, found, strict=True):
+        here = amount / call.units
+        total += amount + (call.before - at) * (here if rate is None else (rate + here) / 2)
+        at, rate = call.before + call.units, here
+    return total + (until - at) * (rate or 0.0)
 
 
 class Watch:

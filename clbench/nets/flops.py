@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from functools import cache
-from itertools import pairwise
 from typing import Any
 
 import torch
@@ -129,16 +128,3 @@ def _formulas() -> dict[Any, Callable[..., int]]:
     there = {name: formula for name, formula in FORMULAS.items() if hasattr(aten, name)}
     mapping = {getattr(aten, name): formula for name, formula in there.items()}
     return dict(FlopCounterMode(display=False, custom_mapping=mapping).flop_registry)
-
-
-def integrate(points: list[tuple[int, float]], until: int) -> float:
-    """The integral from 0 to ``until`` of a rate known at some points, by trapezoids.
-
-    Before the first point and after the last the rate is taken as constant.
-    """
-    if not points:
-        return 0.0
-    total = points[0][1] * points[0][0]
-    for (a, low), (b, high) in pairwise(points):
-        total += (b - a) * (low + high) / 2
-    return total + (until - points[-1][0]) * points[-1][1]

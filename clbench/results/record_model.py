@@ -163,6 +163,8 @@ class Cost(Form):
     memory_bytes: Count
     frozen_bytes: Count
     peak_rss_bytes: Count | None
+    flops_ranked: bool | None = None
+    """Whether the counted operations speak for all; None in records from before it was asked."""
     encode_flops: Count = 0
     encode_samples: Count = 0
     encode_seconds: Seconds = 0.0

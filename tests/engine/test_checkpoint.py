@@ -17,7 +17,7 @@ CPU = torch.device("cpu")
 def ledger() -> Ledger:
     books = Ledger("s" * 64, "p" * 64, experiences=3, samples=7)
     books.evaluated([4, 2], b"answers", 0.6, {"loss": 0.5})
-    books.train_rate.append((7, 1e9))
+    books.learned.append((0, 7, 1000, 3, False))
     return books
 
 

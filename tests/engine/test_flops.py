@@ -4,39 +4,11 @@ from __future__ import annotations
 
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from clbench.nets.flops import Count, integrate
+from clbench.nets.flops import Count
 from clbench.plugins.registry import find
-
-rates = st.floats(0, 1e6)
-knots = st.lists(st.integers(0, 1000), min_size=1, max_size=8, unique=True).map(sorted)
-
-
-def test_no_points_no_area():
-    assert integrate([], 100) == 0
-
-
-@given(knots, rates, st.integers(0, 1000))
-def test_a_constant_rate_is_a_rectangle(at: list[int], rate: float, beyond: int):
-    until = at[-1] + beyond
-    assert integrate([(x, rate) for x in at], until) == pytest.approx(rate * until)
-
-
-@given(knots, rates, rates)
-def test_a_linear_rate_is_exact_between_the_points(at: list[int], slope: float, start: float):
-    low, high = at[0], at[-1]
-    area = slope * (high**2 - low**2) / 2 + start * (high - low)
-    before = (slope * low + start) * low
-    points = [(x, slope * x + start) for x in at]
-    assert integrate(points, high) == pytest.approx(before + area)
-
-
-def test_a_step_is_a_trapezoid():
-    assert integrate([(2, 1.0), (4, 3.0)], 10) == 2 * 1 + 2 * 2 + 6 * 3
 
 
 def test_forward_and_training_step_of_an_mlp():

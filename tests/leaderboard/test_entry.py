@@ -116,8 +116,9 @@ def fuzzed(tiny_board: Board, tmp_path_factory: pytest.TempPathFactory) -> tuple
     import dataclasses
     import shutil
 
-    folder = tmp_path_factory.mktemp("fuzz") / "tiny"
-    shutil.copytree(tiny_board.folder, folder)
+    boards = tmp_path_factory.mktemp("fuzz") / "boards"
+    shutil.copytree(tiny_board.folder.parent, boards)
+    folder = boards / "tiny"
     return dataclasses.replace(tiny_board, folder=folder), folder / "entries" / "naive"
 
 

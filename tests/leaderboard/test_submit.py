@@ -36,7 +36,7 @@ def arm(finished: Path, tmp_path: Path) -> Path:
 def without_diagnostics(path: Path) -> bytes:
     """A record's bytes, less its diagnostics."""
     text = path.read_text()
-    start = text.index('"diagnostics":') + len('"diagnostics":')
+    start = text.rindex('"diagnostics":{') + len('"diagnostics":')
     _, end = json.JSONDecoder().raw_decode(text, start)
     return f"{text[:start]}{{}}{text[end:]}".encode()
 

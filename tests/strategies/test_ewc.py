@@ -234,7 +234,7 @@ def test_the_explicit_step_fails_on_a_long_stream_where_the_proximal_does_not():
     "words",
     [
         ("strategy.mode=separate", "strategy.gamma=0.9"),
-        ("strategy.optimizer=adam",),
+        ("strategy.optimizer=adam", "strategy.penalty_step=proximal"),
         ("strategy.mask=single",),
         ("strategy.gamma=-0.1",),
         ("strategy.lam=-1",),

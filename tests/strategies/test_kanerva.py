@@ -152,8 +152,8 @@ def test_a_classifier_keeps_its_memory_and_no_network(address: str, width: int):
     keys = 16 * 6 * 4 if address == "fixed" else 0
     memory = 16 * width * 4 + 16 * 16 * 8 + 8 + keys
     assert strategy.memory_bytes() == memory
-    # Besides it: which classes were seen, and the base class's mean loss.
-    assert outcome.ledger.state_bytes == memory + 4 + 4
+    # Besides it: which classes were seen and are at hand, and the base class's mean loss.
+    assert outcome.ledger.state_bytes == memory + 4 + 4 + 4
     assert outcome.ledger.updates == 0
     assert not list(strategy.parameters())
 

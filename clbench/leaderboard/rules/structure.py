@@ -68,7 +68,7 @@ def sources_are_there(board: Board, entry: Entry) -> Iterator[Finding]:
         if fault:
             wrong = f"sources.{group}: sources/{sha}.py {fault}: clbench submit writes it"
             yield error("S1", place(entry, "entry.yaml"), wrong)
-        if group == "strategy" and not sha and not beside:
+        if group == "strategy" and entry.meta and not sha and not beside:
             yield error("S1", place(entry, "strategy.py"), "is missing: clbench submit copies it")
 
 
