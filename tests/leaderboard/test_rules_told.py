@@ -13,6 +13,7 @@ from test_rules import put, rules
 from tiny import edit, edit_yaml, run_on, with_own_source
 
 from clbench.configure.board import Anchor, Board, Budget
+from clbench.engine import version
 from clbench.leaderboard.entry import load_entry
 from clbench.leaderboard.rules import sources
 from clbench.leaderboard.rules.validate import validate, validate_board
@@ -156,9 +157,9 @@ def test_code_that_means_the_same_is_not_stale(
 def test_a_raised_version_makes_what_stands_on_it_stale(
     board: Board, naive: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sources, "RESULTS_VERSION", 2)
+    monkeypatch.setattr(sources, "RESULTS_VERSION", version.RESULTS_VERSION + 1)
     assert rules(board, "warning") == {"C3"}
-    monkeypatch.setattr(sources, "RESULTS_VERSION", 1)
+    monkeypatch.setattr(sources, "RESULTS_VERSION", version.RESULTS_VERSION)
     monkeypatch.setattr(sources, "base_versions", lambda path: {"replay": 2})
     assert rules(board, "warning") == {"C3"}
 

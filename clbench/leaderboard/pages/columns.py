@@ -9,6 +9,7 @@ from clbench.configure.board import Board
 from clbench.leaderboard.pages.summary import EntryRow
 from clbench.results import metrics, tables
 from clbench.results.tables import Column, Interval
+from clbench.util.files import read_text
 
 COSTS = ("train_flops", "state_bytes")
 """The costs that rank on the Pareto front and have columns of their own."""
@@ -152,6 +153,15 @@ def _said(value: object) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
+def withdrawn(board: Board) -> list[str]:
+    """Entries that were withdrawn and why: the items of the board's ``withdrawn.md``."""
+    path = board.folder / "withdrawn.md"
+    if not path.is_file():
+        return []
+    lines = read_text(path).splitlines()
+    return [line[2:].strip() for line in lines if line.startswith("- ")]
+
+
 def reading(board: Board) -> list[str]:
     """Notes on how to read the table, as plain sentences."""
     n = len(board.seeds)
@@ -169,8 +179,9 @@ def reading(board: Board) -> list[str]:
         "Tiers: self-reported (not checked), validated (every rule passed, metrics recomputed from "
         "counts), reproduced (run again with the same predictions), held-out (run on fresh data).",
         "Closed: the board's network. Open: any network, also a pretrained one.",
-        "The anchors are fixed with the protocol: floor, naive fine-tuning and the ceiling of "
-        "joint training.",
+        "The anchors are fixed with the protocol: floor, naive fine-tuning and joint training. On "
+        "boards of protocol 1.0 joint is a compute-matched control and no upper bound: each task "
+        "trains on as many samples as it has, drawn from all that were seen.",
     ]
 
 

@@ -28,6 +28,7 @@ def to_html(board: Board, rows: Sequence[EntryRow]) -> str:
         f'<h1>{as_html(board.title)}</h1><p class="lead">{as_html(board.description, 600)}</p>',
         _facts(board, rows),
         f'<h2 id="ranking">Ranking</h2>{_controls(board)}{_table(board, rows)}',
+        _withdrawn(columns.withdrawn(board)),
         _curves(ranked, style, off),
         _costs(board, ranked, style, primary),
         _reading(board),
@@ -40,6 +41,11 @@ def to_html(board: Board, rows: Sequence[EntryRow]) -> str:
     ]
     data = f'<script type="application/json" id="data">{as_json(_data(board, rows))}</script>'
     return document(board.title, "\n".join(sections), data, script=True)
+
+
+def _withdrawn(items: Sequence[str]) -> str:
+    listed = "".join(f"<li>{as_html(item, 400)}</li>" for item in items)
+    return f'<h2 id="withdrawn">Withdrawn</h2><ul>{listed}</ul>' if items else ""
 
 
 def _styles(ranked: Sequence[EntryRow]) -> tuple[dict[str, str], set[str]]:

@@ -33,6 +33,7 @@ def to_markdown(board: Board, rows: Sequence[EntryRow]) -> str:
             facts,
             _tables(board, [row for row in rows if row.ranked]),
             _unranked([row for row in rows if not row.ranked]),
+            _withdrawn(columns.withdrawn(board)),
             "[index.html](index.html) sorts, filters and plots; "
             "[leaderboard.csv](leaderboard.csv) has every number and seed.\n",
             f"## How to read this\n\n{notes}",
@@ -111,6 +112,11 @@ def _unranked(rows: Sequence[EntryRow]) -> str:
         for row in rows
     )
     return f"Not ranked:\n\n{lines}"
+
+
+def _withdrawn(items: Sequence[str]) -> str:
+    lines = "".join(f"- {as_markdown(item, 400)}\n" for item in items)
+    return f"Withdrawn:\n\n{lines}" if items else ""
 
 
 def index_markdown(boards: Sequence[tuple[Board, Sequence[EntryRow]]]) -> str:

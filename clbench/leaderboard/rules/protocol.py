@@ -165,8 +165,8 @@ def source_is_what_ran(board: Board, entry: Entry) -> Iterator[Finding]:
                 yield error("C3", file, wrong)
             if is_stale(group, name, record, path):
                 wrong = (
-                    f"the {group} differs from {name!r} of this clbench: stale; run it again, or "
-                    "rename yours"
+                    f"the {group} gives other runs than {name!r} of this clbench (its code changed, "
+                    "or a version of results was raised): stale; run it again, or rename yours"
                 )
                 yield warning("C3", file, wrong)
             if in_tree is None and not there and group == "model":

@@ -68,7 +68,8 @@ def sources_are_there(board: Board, entry: Entry) -> Iterator[Finding]:
         if fault:
             wrong = f"sources.{group}: sources/{sha}.py {fault}: clbench submit writes it"
             yield error("S1", place(entry, "entry.yaml"), wrong)
-        if group == "strategy" and entry.meta and not sha and not beside:
+        unknown = entry.meta is None and os.path.lexists(entry.folder / "entry.yaml")
+        if group == "strategy" and not (sha or beside or unknown):
             yield error("S1", place(entry, "strategy.py"), "is missing: clbench submit copies it")
 
 

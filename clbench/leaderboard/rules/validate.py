@@ -20,7 +20,10 @@ from clbench.leaderboard.scores import score
 FIRST = ("structure", "protocol", "measures")
 """The modules whose rules come first, in this order; those of any other module follow by name."""
 
-FILES = ("board.yaml", "draft.yaml", "README.md", "leaderboard.csv", "index.html", "entries")
+FILES = (
+    *("board.yaml", "draft.yaml", "README.md", "leaderboard.csv", "index.html", "withdrawn.md"),
+    "entries",
+)
 
 
 @cache
