@@ -1,4 +1,4 @@
-"""Joint training is above every replay, every replay is not below fine-tuning, and that is above chance.
+"""Joint training is above every replay, no replay is below fine-tuning, and that is above chance.
 
 Settings were chosen on validation parts (seeds 100 to 102), so that no bound is nearly reached and
 every replay has what it needs. Each accuracy is a mean over three seeds.
@@ -6,7 +6,6 @@ every replay has what it needs. Each accuracy is a mean over three seeds.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from statistics import fmean
 
 import pytest
@@ -24,30 +23,36 @@ COMMON = (
     "device=cpu",
     "threads=1",
     "eval_every=1000",
-    "strategy.lr=0.1",
-    "strategy.batch_size=10",
-    "strategy.epochs=2",
 )
+SHORT = ("strategy.lr=0.1", "strategy.batch_size=10", "strategy.epochs=2")
+LONG = ("strategy.lr=0.03", "strategy.batch_size=32", "strategy.epochs=1")
 STREAMS = {
-    "recurring": (100, "scenario=scole", "scenario.n_tasks=40", "scenario.share=0.3"),
-    "class": (100, "scenario=class_incremental", "scenario.n_tasks=5"),
-    "task": (150, "scenario=task_incremental", "scenario.n_tasks=3"),
-    "domain": (300, "scenario=domain_incremental", "scenario.n_tasks=4", "scenario.share=0.5"),
-    "chunked": (100, "scenario=class_incremental", "scenario.n_tasks=5", "scenario.chunk=64"),
+    "recurring": (100, SHORT, "scenario=scole scenario.n_tasks=40 scenario.share=0.3"),
+    "long": (150, LONG, "scenario=scole scenario.n_tasks=200"),
+    "class": (100, SHORT, "scenario=class_incremental scenario.n_tasks=5"),
+    "task": (150, SHORT, "scenario=task_incremental scenario.n_tasks=3"),
+    "domain": (300, SHORT, "scenario=domain_incremental scenario.n_tasks=4 scenario.share=0.5"),
+    "chunked": (100, SHORT, "scenario=class_incremental scenario.n_tasks=5 scenario.chunk=64"),
 }
-"""Samples in the memory, and the stream."""
+"""Samples in the memory, how experiences are trained on, and the stream. In ``long`` fine-tuning is
+so near to the bound that a replay of what is out of date falls below it."""
 CHANCE = {"task": 0.3}
 """0.1 elsewhere; of three tasks that are told, 3/10 of all answers."""
-REPLAYS = {name: () for name in ("er", "der", "derpp", "er_ace", "agem", "mir")}
-REPLAYS |= {"gdumb": ("strategy.memory_epochs=50",)}
+REPLAYS = ("er", "der", "derpp", "er_ace", "agem", "mir", "gdumb")
+GDUMB = ("strategy.lr=0.1", "strategy.batch_size=10", "strategy.memory_epochs=100")
+"""How the memory is trained on, which has nothing to do with how experiences are."""
 
 
-def measure(stream: str, words: Callable[[int], tuple[str, ...]]) -> float:
+def measure(strategy: str, stream: str) -> float:
     """World accuracy at the end, as a mean over seeds."""
-    size, *told = STREAMS[stream]
+    size, training, scenario = STREAMS[stream]
+    words = [*COMMON, *scenario.split(), f"strategy={strategy}"]
+    words += GDUMB if strategy == "gdumb" else training
+    words += [f"strategy.memory_size={size}"] if strategy in REPLAYS else []
+    words += ["strategy.budget=full"] if strategy == "joint" else []
     found = []
     for seed in SEEDS:
-        run = clbench.prepare(*COMMON, *told, *words(int(size)), f"seed={seed}")
+        run = clbench.prepare(*words, f"seed={seed}")
         record = record_of(run, *go(run))
         assert record.status == "completed", record.error
         found.append(record.metrics["world_accuracy"]["value"])
@@ -57,15 +62,7 @@ def measure(stream: str, words: Callable[[int], tuple[str, ...]]) -> float:
 @pytest.mark.slow
 @pytest.mark.parametrize("stream", STREAMS)
 def test_joint_is_above_replay_which_is_not_below_naive_which_is_above_chance(stream: str):
-    naive = measure(stream, lambda size: ("strategy=naive",))
-    joint = measure(stream, lambda size: ("strategy=joint", "strategy.budget=full"))
-    replays = {
-        name: measure(
-            stream, lambda n, t=name, w=w: (f"strategy={t}", f"strategy.memory_size={n}", *w)
-        )
-        for name, w in REPLAYS.items()
-    }
-    told = {"naive": naive, "joint": joint, **replays}
-    assert CHANCE.get(stream, 0.1) < naive, told
-    assert not {name for name, value in replays.items() if value > joint}, told
-    assert not {name for name, value in replays.items() if value < naive - SLACK}, told
+    found = {name: measure(name, stream) for name in ("naive", "joint", *REPLAYS)}
+    assert found["naive"] > CHANCE.get(stream, 0.1), found
+    assert max(found[name] for name in REPLAYS) <= found["joint"], found
+    assert min(found[name] for name in REPLAYS) >= found["naive"] - SLACK, found
