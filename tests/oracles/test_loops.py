@@ -1,0 +1,36 @@
+"""Every strategy against its loop, in float64, over three tasks and more."""
+
+from __future__ import annotations
+
+import pytest
+
+from .cases import Case, all_cases, measure
+from .rig import STREAMS, Rig
+
+TOLERANCE = 1e-8
+"""Of weights, as a part of the longest way that a weight has gone; of importances and scores, as a part
+of the largest. The loops sum in another order, and nothing else differs."""
+PAIRS = [(case, stream) for case in all_cases() for stream in case.streams]
+
+
+@pytest.mark.parametrize(
+    ("case", "stream"),
+    PAIRS,
+    ids=[f"{case.name}-{stream}".replace(" ", "-") for case, stream in PAIRS],
+)
+def test_the_strategy_is_its_loop(case: Case, stream: str):
+    found = measure(case, stream)
+    assert found.largest <= TOLERANCE
+    if case.acts:
+        assert found.from_naive > 1e-3, "the loop does not tell the method from fine-tuning"
+
+
+def test_streams_are_what_the_loops_need():
+    """Classes and samples come again in one, tasks are told in another, and all have three tasks."""
+    for name in STREAMS:
+        rig = Rig(name, ["strategy=naive"], 1)
+        assert len({rig.run.stream.draw(t).task for t in range(len(rig.tasks))}) >= 3
+        first, rest = rig.tasks[0].samples, rig.tasks[1:]
+        again = set(first.keys) & {key for task in rest for key in task.samples.keys}
+        assert bool(again) == (name == "recurring")
+        assert all((task.number is not None) == (name == "told") for task in rig.tasks)
