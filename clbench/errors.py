@@ -15,3 +15,7 @@ class Diverged(ClbenchError):
 
 class MissingPackage(UsageError):
     """A package that an extra of clbench brings is not installed."""
+
+
+class StorageError(ClbenchError):
+    """The operating system cannot write a file: no room, no permission, no such device."""

@@ -28,6 +28,7 @@ from clbench.cli import (
     verify,
 )
 from clbench.errors import ClbenchError, UsageError
+from clbench.util import stopping
 
 COMMANDS = (
     run,
@@ -114,10 +115,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 def call(arguments: argparse.Namespace) -> int:
     """Run a parsed command; an error becomes one line on stderr and an exit code."""
     try:
-        code: int = arguments.call(arguments)
-        sys.stdout.flush()
+        with stopping.interrupting():
+            code: int = arguments.call(arguments)
+            sys.stdout.flush()
         return code
-    except (ClbenchError, KeyboardInterrupt, BrokenPipeError) as error:
+    except (ClbenchError, KeyboardInterrupt, OSError) as error:
         if getattr(arguments, "debug", False) or os.environ.get("CLBENCH_DEBUG"):
             raise
         return explain(error)
@@ -142,5 +144,10 @@ def explain(error: BaseException) -> int:
         # The reader of stdout has closed it (clbench list | head); a flush would fail again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    print(f"clbench: error: {' '.join(str(error).split())}", file=sys.stderr)
+    text = str(error)
+    if isinstance(error, OSError):
+        text = ": ".join(
+            str(part)[:200] for part in (error.filename, error.strerror or error) if part
+        )
+    print(f"clbench: error: {' '.join(text.split())}", file=sys.stderr)
     return 2 if isinstance(error, UsageError) else 1

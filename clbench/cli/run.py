@@ -119,8 +119,6 @@ def main(arguments: argparse.Namespace) -> int:
         for line in outcome(done):
             if not arguments.quiet or done.record is None or done.record.status != "completed":
                 print(line, file=sys.stderr)
-        if done.record is not None and done.record.status == "interrupted":
-            break
     from clbench.results.tables import print_table, summarise, to_json
 
     ended.sort(key=lambda done: done.number)

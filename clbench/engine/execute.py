@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import yaml
-from filelock import FileLock, Timeout
 
 from clbench.configure.trackers import Chosen
 from clbench.data.latent import ProgressSink
@@ -19,12 +19,14 @@ from clbench.engine.assemble import assemble
 from clbench.engine.build import Run
 from clbench.engine.compiling import compile_network
 from clbench.engine.harness import Outcome, run_stream, start_ledger
+from clbench.engine.lock import locked
 from clbench.engine.observers import Calling, Observers, Report, run_start
-from clbench.errors import ClbenchError, UsageError
+from clbench.errors import ClbenchError, StorageError, UsageError
 from clbench.results.record import Record, write_atomically
 from clbench.tracker import Tracker
 from clbench.trackers import OUTPUTS
 from clbench.trackers import progress as tracking
+from clbench.util.atomic import make_folder, sweep_parts
 
 FINISHED = {"completed", "diverged", "budget_exceeded"}
 
@@ -46,6 +48,8 @@ class Options:
     """What observes each run, beside the progress bar; it changes no result."""
     report: Report | None = None
     """A function that is called after every experience and every evaluation of each run."""
+    stop: Callable[[], bool] | None = None
+    """Asked after every experience whether to stop as a signal would."""
     curve: bool = True
     """Draw ``curve.png``; a run that nobody looks at needs none."""
 
@@ -89,6 +93,13 @@ def check_folder(run: Run, options: Options) -> None:
         UsageError: with what to do.
     """
     folder = run.folder(options.out)
+    try:
+        os.lstat(folder)  # a name that is too long is refused here
+    except (FileNotFoundError, NotADirectoryError):
+        pass
+    except OSError as error:
+        shown = f"{str(options.out)[:200]}"
+        raise UsageError(f"--out {shown}: cannot be written ({error.strerror})") from error
     nearest = next(p for p in (folder, *folder.absolute().parents) if p.exists())
     if not nearest.is_dir() or not _writable(nearest):
         raise UsageError(f"--out {options.out}: {nearest} cannot be written")
@@ -150,20 +161,18 @@ def execute(run: Run, options: Options) -> tuple[Record, bool]:
     """
     folder = run.folder(options.out)
     strategy = run.strategy()
-    folder.mkdir(parents=True, exist_ok=True)
-    try:
-        with FileLock(folder / ".lock", timeout=0):
-            if _is_done(run, folder) and not options.overwrite:
-                record = Record.load(folder / "record.json")
-                if record.sources["engine"] != run.sources["engine"]:
-                    tracking.say(
-                        f"{folder}: reused; it was made by other source of the engine with the same "
-                        "results version (--overwrite runs it again)"
-                    )
-                return record, True
-            return _run(run, strategy, folder, options), False
-    except Timeout as error:
-        raise ClbenchError(f"{folder}: another process is running this run") from error
+    make_folder(folder)
+    with locked(folder, tracking.say):
+        sweep_parts(folder)
+        if _is_done(run, folder) and not options.overwrite:
+            record = Record.load(folder / "record.json")
+            if record.sources["engine"] != run.sources["engine"]:
+                tracking.say(
+                    f"{folder}: reused; it was made by other source of the engine with the same "
+                    "results version (--overwrite runs it again)"
+                )
+            return record, True
+        return _run(run, strategy, folder, options), False
 
 
 def _remove(path: Path) -> None:
@@ -202,7 +211,10 @@ def _run(run: Run, strategy: Any, folder: Path, options: Options) -> Record:
             ledger,
             report=observers.progress if observers.trackers else None,
             save=lambda books, state: checkpoint.save(saved, _identity(run), books, state),
+            stop=options.stop,
         )
+        if isinstance(outcome.error, StorageError):
+            raise StorageError(f"{outcome.error}; the run is interrupted: make room and --resume")
         record = _save(run, strategy, outcome, folder, options)
     finally:
         warned = len(ledger.warnings)

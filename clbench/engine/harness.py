@@ -18,12 +18,12 @@ from clbench.engine.build import Run
 from clbench.engine.costs import train_flops
 from clbench.engine.counting import Watch, is_counted, is_hashed, watching
 from clbench.engine.diagnostics import Probe
-from clbench.engine.guards import counting_updates, deferred_interrupt
+from clbench.engine.guards import counting_updates
 from clbench.engine.ledger import Ledger, refuse_hidden_memory, state_bytes
 from clbench.engine.observers import Report, evaluation, n_experiences
 from clbench.engine.reach import held_bytes
 from clbench.engine.schedule import is_due
-from clbench.errors import Diverged
+from clbench.errors import Diverged, StorageError
 from clbench.nets.flops import Count
 from clbench.results.factors import Factors
 from clbench.results.record import Status
@@ -31,6 +31,7 @@ from clbench.seeding import Axis
 from clbench.strategy import Strategy
 from clbench.stream import Draw
 from clbench.tracker import Evaluation, Progress
+from clbench.util import stopping
 from clbench.world import World, evaluate
 
 BATCH_SIZE = 512
@@ -60,6 +61,7 @@ def run_stream(
     *,
     report: Report | None = None,
     save: Callable[[Ledger, dict[str, Any]], None] | None = None,
+    stop: Callable[[], bool] | None = None,
 ) -> Outcome:
     """Run a strategy through the rest of its stream.
 
@@ -69,20 +71,22 @@ def run_stream(
         ledger: the ledger, which is updated.
         report: called after every experience and every evaluation, with values of its own.
         save: writes a checkpoint; called about every ``checkpoint_seconds`` and when interrupted.
+        stop: asked after every experience whether to stop, beside signals.
 
     Returns:
-        How it ended. Errors of the strategy end the run and are returned, not raised.
+        How it ended. Errors of the strategy end the run and are returned, not raised; so is an error
+        of the disk, by which the run is interrupted.
     """
     loop = _Loop(run, strategy, ledger, report, save)
     with (
         seeding.preserved(run.config.common.threads),
         counting_updates(ledger),
-        deferred_interrupt() as interrupted,
+        stopping.deferred() as signalled,
     ):
         try:
-            status: Status = loop.go(interrupted)
+            status: Status = loop.go(lambda: signalled() or (stop is not None and stop()))
             return Outcome(status, None, ledger, loop.world.factors)
-        except KeyboardInterrupt as error:
+        except (KeyboardInterrupt, StorageError) as error:
             return Outcome("interrupted", error, ledger, loop.world.factors)
         except Diverged as error:
             return Outcome("diverged", error, ledger, loop.world.factors)

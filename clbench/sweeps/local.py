@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import sys
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from multiprocessing import get_context
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
-
-import torch
 
 from clbench.engine.build import Run
 from clbench.engine.execute import Done, Options, check_folder, execute, sink_of, trackers_of
 from clbench.errors import ClbenchError, UsageError
 from clbench.sweeps.plan import Line
 from clbench.sweeps.planner import Planner
+from clbench.sweeps.workers import Died, in_processes
 
 
 def run_all(
@@ -29,7 +27,8 @@ def run_all(
         lines: the lines of the plan that the points are of, if they are.
 
     Yields:
-        How each run ended, as soon as it has; with several processes in any order.
+        How each run ended, as soon as it has; with several processes in any order. After a run
+        that was interrupted nothing more is started.
 
     Raises:
         UsageError: any of the runs cannot be done as asked; none was started.
@@ -51,7 +50,10 @@ def run_all(
         return
     for number, point in enumerate(points):
         run = runs.pop(number) if number in runs else planner.run(point)
-        yield _attempt(number, run, options)
+        done = _attempt(number, run, options)
+        yield done
+        if done.record is not None and done.record.status == "interrupted":
+            return
 
 
 def _in_processes(points: list[dict[str, Any]], options: Options) -> Iterator[Done]:
@@ -59,21 +61,23 @@ def _in_processes(points: list[dict[str, Any]], options: Options) -> Iterator[Do
 
     A run uses the threads that its settings say; where they say 0, its worker's share of the cores.
     """
-    workers = min(options.jobs, len(points))
-    share = max(1, (os.cpu_count() or 1) // workers)
-    with ProcessPoolExecutor(
-        workers, get_context("spawn"), initializer=torch.set_num_threads, initargs=(share,)
-    ) as pool:
-        waiting = [pool.submit(_work, n, point, options) for n, point in enumerate(points)]
-        try:
-            for future in as_completed(waiting):
-                yield future.result()
-        finally:  # Ctrl-C, an error, or a caller that has seen enough: start no more
-            pool.shutdown(wait=False, cancel_futures=True)
+    n_workers = min(options.jobs, len(points))
+    share = max(1, (os.cpu_count() or 1) // n_workers)
+    jobs = [(point, options) for point in points]
+    for found in in_processes(jobs, _work, n_workers, share):
+        if not isinstance(found, Died):
+            yield found
+            continue
+        run = Planner(sink_of(options)).run(points[found.number])
+        folder = run.folder(options.out)
+        wrong = f"{folder}: its process {found.reason}; --resume goes on with the run"
+        yield Done(found.number, None, folder, error=wrong)
 
 
-def _work(number: int, point: dict[str, Any], options: Options) -> Done:
-    return _attempt(number, Planner(sink_of(options)).run(point), options)
+def _work(number: int, job: tuple[dict[str, Any], Options], stop: Callable[[], bool]) -> Done:
+    point, options = job
+    run = Planner(sink_of(options)).run(point)
+    return _attempt(number, run, dataclasses.replace(options, stop=stop))
 
 
 def _attempt(number: int, run: Run, options: Options) -> Done:

@@ -107,7 +107,9 @@ def test_a_frozen_board_has_its_scale(made: Board) -> None:
     assert made.floor.mean == pytest.approx(0.1)  # ten classes
     apart = made.ceiling.mean - made.naive.mean
     assert apart >= MIN_SPREAD * max(made.naive.sd, made.ceiling.sd) > 0
-    assert made.ceiling.train_flops == made.naive.train_flops > 0  # joint gets as many steps
+    assert (
+        made.ceiling.train_flops > made.naive.train_flops > 0
+    )  # joint trains on all at every task
 
 
 def test_a_frozen_board_pins_its_streams(made: Board) -> None:

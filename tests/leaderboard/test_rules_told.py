@@ -174,5 +174,8 @@ def test_other_source_of_the_engine_in_one_run_is_no_fault(board: Board, naive: 
     edit(naive / "runs" / "seed2.json", change)
     write_verification(load_entry(naive), "reproduced", [0, 2], {})
     assert list(validate_board(board)) == []
-    edit(naive / "runs" / "seed2.json", put("results_versions", {"engine": 2}))
+    edit(
+        naive / "runs" / "seed2.json",
+        put("results_versions", {"engine": version.RESULTS_VERSION + 1}),
+    )
     assert "C2" in rules(board)

@@ -1,0 +1,58 @@
+"""What a signal does: it ends a command at once, or, while something runs, after its next step."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any
+
+NAMES = ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1", "SIGUSR2")
+"""Ctrl-C; kill; a lost terminal; what schedulers of clusters send before they end a job."""
+
+
+def _signals() -> list[signal.Signals]:
+    """Those of this system that nobody asked to ignore (``nohup`` ignores SIGHUP)."""
+    there = [signal.Signals[name] for name in NAMES if hasattr(signal, name)]
+    return [number for number in there if signal.getsignal(number) is not signal.SIG_IGN]
+
+
+@contextmanager
+def handled(handler: Callable[[int, FrameType | None], Any]) -> Iterator[None]:
+    """Handle the signals in here; in other threads than the main one nothing is changed."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.signal(number, handler) for number in _signals()}
+    try:
+        yield
+    finally:
+        for number, old in before.items():
+            # None: a handler that was not set from Python cannot be put back from here.
+            signal.signal(number, signal.SIG_DFL if old is None else old)
+
+
+def interrupting() -> Any:
+    """A context in which every one of the signals raises KeyboardInterrupt, as Ctrl-C does."""
+    return handled(_interrupt)
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+@contextmanager
+def deferred() -> Iterator[Callable[[], bool]]:
+    """Defer the first signal to whoever asks next; a second one raises KeyboardInterrupt at once."""
+    wanted = False
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        nonlocal wanted
+        if wanted:
+            raise KeyboardInterrupt
+        wanted = True
+
+    with handled(handle):
+        yield lambda: wanted
