@@ -17,5 +17,5 @@ class MissingPackage(UsageError):
     """A package that an extra of clbench brings is not installed."""
 
 
-class StorageError(ClbenchError):
+class StorageError(ClbenchError, OSError):
     """The operating system cannot write a file: no room, no permission, no such device."""

@@ -145,7 +145,7 @@ def explain(error: BaseException) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     text = str(error)
-    if isinstance(error, OSError):
+    if isinstance(error, OSError) and not isinstance(error, ClbenchError):
         text = ": ".join(
             str(part)[:200] for part in (error.filename, error.strerror or error) if part
         )

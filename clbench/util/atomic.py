@@ -55,6 +55,8 @@ def storage(path: Path) -> Iterator[None]:
     """
     try:
         yield
+    except StorageError:
+        raise
     except OSError as error:
         reason = error.strerror or str(error)
         shown = str(path) if len(str(path)) <= 200 else f"{str(path)[:197]}..."

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -9,7 +11,7 @@ import torch
 
 from clbench.engine import checkpoint
 from clbench.engine.ledger import Ledger
-from clbench.errors import ClbenchError
+from clbench.errors import ClbenchError, StorageError
 
 CPU = torch.device("cpu")
 
@@ -54,10 +56,15 @@ def test_of_another_run_or_version_is_refused(tmp_path: Path, monkeypatch: pytes
     assert path.read_bytes() == before
 
 
-@pytest.mark.parametrize("data", [[], {}, {"schema": 1, "identity": "me", "ledger": {"x": 1}}])
+@pytest.mark.parametrize(
+    "data", [[], {}, {"schema": checkpoint.SCHEMA, "identity": "me", "ledger": {"x": 1}}]
+)
 def test_a_file_of_torch_that_is_no_checkpoint_is_named(tmp_path: Path, data: object):
     path = tmp_path / "checkpoint"
-    torch.save(data, path)
+    buffer = io.BytesIO()
+    torch.save(data, buffer)
+    payload = buffer.getvalue()
+    path.write_bytes(f"{checkpoint.FIRST}{sha256(payload).hexdigest()}\n".encode() + payload)
     with pytest.raises(ClbenchError, match="is damaged") as caught:
         checkpoint.load(path, "me", CPU)
     assert str(path) in str(caught.value)
@@ -73,7 +80,7 @@ def test_a_write_that_fails_leaves_the_old_file(tmp_path: Path, monkeypatch: pyt
         raise OSError("no space left")
 
     monkeypatch.setattr("os.fsync", full)
-    with pytest.raises(OSError, match="no space"):
+    with pytest.raises(StorageError, match="no space"):
         checkpoint.save(path, "me", Ledger("a", "b"), {})
     assert path.read_bytes() == before
     assert [p.name for p in tmp_path.iterdir()] == ["checkpoint"]
@@ -83,3 +90,24 @@ def test_of_whichever_run(tmp_path: Path):
     checkpoint.save(tmp_path / "checkpoint", "me", ledger(), state())
     _, back = checkpoint.load(tmp_path / "checkpoint", None, CPU)
     assert back.keys() == state().keys()
+
+
+def test_no_flipped_bit_is_resumed_from(tmp_path: Path):
+    path = tmp_path / "checkpoint"
+    checkpoint.save(path, "me", ledger(), state())
+    whole = path.read_bytes()
+    for at in range(0, 8 * len(whole), max(1, 8 * len(whole) // 300)):
+        changed = bytearray(whole)
+        changed[at // 8] ^= 1 << at % 8
+        path.write_bytes(changed)
+        with pytest.raises(ClbenchError) as caught:
+            checkpoint.load(path, "me", CPU)
+        assert str(path) in str(caught.value)
+        assert path.read_bytes() == bytes(changed), "it is left in place"
+
+
+def test_a_checkpoint_of_the_first_format_is_of_another_version(tmp_path: Path):
+    path = tmp_path / "checkpoint"
+    torch.save({"schema": 1}, path)
+    with pytest.raises(ClbenchError, match="another run or version"):
+        checkpoint.load(path, "me", CPU)

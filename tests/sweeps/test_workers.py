@@ -1,0 +1,88 @@
+"""Worker processes: results, deaths, signals, and a parent that is gone."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from pathlib import Path
+
+import pytest
+from worker_jobs import run
+
+from clbench.sweeps.workers import Died, in_processes
+
+pytestmark = pytest.mark.skipif(os.name != "posix", reason="signals of POSIX systems")
+
+
+def gone(pid: int, seconds: float = 30) -> bool:
+    """Whether a process ends in time."""
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        try:
+            state = Path(f"/proc/{pid}/stat").read_text().split()[2]
+        except OSError:
+            return True
+        if state == "Z":
+            return True
+        time.sleep(0.1)
+    return False
+
+
+def test_all_jobs_are_done():
+    found = list(in_processes(["double"] * 5, run, 2, 1))
+    assert sorted(found) == [0, 2, 4, 6, 8]
+
+
+def test_a_worker_that_dies_is_named_and_the_others_go_on():
+    jobs = ["double", "killed", "double", "exits", "double"]
+    found = list(in_processes(jobs, run, 2, 1))
+    died = {d.number: d.reason for d in found if isinstance(d, Died)}
+    assert sorted(f for f in found if not isinstance(f, Died)) == [0, 4, 8]
+    assert died[1].startswith("was killed by SIGKILL")
+    assert died[3] == "ended with exit code 3"
+
+
+def test_a_caller_that_has_seen_enough_ends_them():
+    results = in_processes(["pid", "waits", "waits"], run, 2, 1)
+    first = next(results)
+    assert isinstance(first, int)
+    results.close()
+    assert gone(first)
+
+
+SCRIPT = """
+    import sys
+    sys.path[:0] = {path!r}
+    from worker_jobs import run
+    from clbench.sweeps.workers import in_processes
+    if __name__ == "__main__":
+        for result in in_processes(["tells", "tells", "double"], run, 2, 1):
+            print("result", result, flush=True)
+        print("end", flush=True)
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1, signal.SIGKILL])
+def test_a_signal_to_the_parent_reaches_the_workers(tmp_path: Path, number: signal.Signals):
+    script = tmp_path / "main.py"
+    script.write_text(textwrap.dedent(SCRIPT.format(path=[str(Path(__file__).parent), *sys.path])))
+    told = [tmp_path / "0", tmp_path / "1"]
+    parent = subprocess.Popen(
+        [sys.executable, script], cwd=tmp_path, stdout=subprocess.PIPE, text=True
+    )
+    until = time.monotonic() + 60
+    while not all(path.exists() for path in told) and time.monotonic() < until:
+        time.sleep(0.1)
+    time.sleep(0.2)
+    pids = [int(path.read_text()) for path in told]
+    parent.send_signal(number)
+    out, _ = parent.communicate(timeout=60)
+    assert all(map(gone, pids)), "no worker is left"
+    if number != signal.SIGKILL:
+        # Both jobs at hand came to their end, and the third was not begun.
+        assert sorted(out.split("\n")) == ["", "end", "result stopped", "result stopped"]
+    assert all((tmp_path / f"{path.name}.stopped").exists() for path in told)

@@ -1,0 +1,57 @@
+"""What signals do."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+
+import pytest
+
+from clbench.util import stopping
+
+NUMBERS = [getattr(signal, name) for name in stopping.NAMES if hasattr(signal, name)]
+pytestmark = pytest.mark.skipif(os.name != "posix", reason="signals of POSIX systems")
+
+
+@pytest.mark.parametrize("number", NUMBERS)
+def test_the_first_is_deferred_and_the_second_is_not(number: signal.Signals):
+    before = signal.getsignal(number)
+    with stopping.deferred() as wanted:
+        assert not wanted()
+        os.kill(os.getpid(), number)
+        assert wanted()
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), number)
+    assert signal.getsignal(number) is before
+
+
+@pytest.mark.parametrize("number", NUMBERS)
+def test_outside_of_a_run_it_interrupts_at_once(number: signal.Signals):
+    with stopping.interrupting(), pytest.raises(KeyboardInterrupt):
+        os.kill(os.getpid(), number)
+
+
+def test_what_is_ignored_stays_ignored():
+    """``nohup clbench run`` goes on when the terminal is lost."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with stopping.deferred() as wanted:
+            os.kill(os.getpid(), signal.SIGHUP)
+            assert not wanted()
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+def test_other_threads_change_nothing():
+    found = []
+
+    def elsewhere() -> None:
+        with stopping.deferred() as wanted:
+            found.append((wanted(), signal.getsignal(signal.SIGTERM)))
+
+    before = signal.getsignal(signal.SIGTERM)
+    thread = threading.Thread(target=elsewhere)
+    thread.start()
+    thread.join()
+    assert found == [(False, before)]
