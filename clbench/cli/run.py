@@ -95,7 +95,7 @@ def main(arguments: argparse.Namespace) -> int:
         lines = _chosen(plan.read(arguments.plan), arguments.index)
         points = plan.points(lines)
     else:
-        points = sweep(words, arguments.config)
+        points = sweep(words, arguments.config, _note)
     if arguments.cfg:
         return _print_settings(points)
     from clbench.engine.execute import Options
@@ -151,6 +151,10 @@ def outcome(done: Done) -> list[str]:
     return [*warnings, f"{done.folder}: {what}{shown}{again}"]
 
 
+def _note(line: str) -> None:
+    print(f"clbench: {line}", file=sys.stderr)
+
+
 def _print_settings(points: list[dict[str, Any]]) -> int:
     import yaml
 
@@ -175,21 +179,32 @@ def print_plan(
 
     from clbench.engine.execute import check_folder, sink_of, state_of
     from clbench.sweeps import plan
+    from clbench.sweeps.once import Once
     from clbench.sweeps.planner import Planner
+    from clbench.trackers.progress import say
 
-    planner, lines, settings = Planner(sink_of(options)), [], set()
+    planner, settings, once = Planner(sink_of(options)), set(), Once()
+    found: dict[int, tuple[Line, str, str]] = {}
     for number, point in enumerate(points):
         run = planner.planned(point, planned[number] if planned else None)
         check_folder(run, options)
         if run.run_sha256 not in settings:
             settings.add(run.run_sha256)
             run.stream.experience(0)
-        lines.append(plan.line_of(point, run))
+        once.add(number, point, run)
+        tasks = "endless" if run.n_tasks is None else f"{run.n_tasks} tasks"
+        state = state_of(run, options)
+        shown = f"{run.folder(options.out)}  {tasks}  {state}"
+        found[number] = (plan.line_of(point, run), state, shown)
+    told = once.told()
+    if told is not None:
+        say(told)
+    lines = [found[number][0] for number in once.numbers]
+    for line, state, shown in (found[number] for number in once.numbers):
         if as_json:
-            print(json.dumps({**lines[-1].as_dict(), "state": state_of(run, options)}))
+            print(json.dumps({**line.as_dict(), "state": state}))
         elif file is None:
-            tasks = "endless" if run.n_tasks is None else f"{run.n_tasks} tasks"
-            print(f"{run.folder(options.out)}  {tasks}  {state_of(run, options)}")
+            print(shown)
     if file is not None:
         plan.write(file, lines)
         print(f"{file}: {len(lines)} runs", file=sys.stderr)

@@ -14,14 +14,18 @@ import torch
 from clbench.engine.build import Run
 from clbench.engine.execute import Done, Options, check_folder, execute, sink_of, trackers_of
 from clbench.errors import ClbenchError, UsageError
+from clbench.sweeps.once import Once
 from clbench.sweeps.plan import Line
 from clbench.sweeps.planner import Planner
+from clbench.trackers.progress import say
 
 
 def run_all(
     points: list[dict[str, Any]], options: Options, lines: Sequence[Line] = ()
 ) -> Iterator[Done]:
     """Run a sweep: first check every run, then run them; one that fails stops no other.
+
+    A run that several points ask for, in the same words or in others, is run once; a line says so.
 
     Args:
         points: one ``{key: value}`` for each run, as ``clbench.configure.sweep.sweep`` gives them.
@@ -37,24 +41,29 @@ def run_all(
     planner = Planner(sink_of(options))
     trackers_of(options)  # one that cannot work says so before anything is run
     runs: dict[int, Run] = {}
+    once = Once()
     for number, point in enumerate(points):
         run = planner.planned(point, lines[number] if lines else None)
         _check_end(run)
         check_folder(run, options)
+        once.add(number, point, run)
         if any(other.stream.pool is not run.stream.pool for other in [*runs.values()][:1]):
             runs.clear()  # only the runs of one pool are kept: they hold it in memory
         runs[number] = run
-    if options.jobs > 1 and len(points) > 1:
+    told = once.told()
+    if told is not None:
+        say(told)
+    if options.jobs > 1 and len(once.numbers) > 1:
         if options.report is not None:
             raise UsageError("report= is called in this process: it needs jobs=1")
-        yield from _in_processes(points, options)
+        yield from _in_processes({number: points[number] for number in once.numbers}, options)
         return
-    for number, point in enumerate(points):
-        run = runs.pop(number) if number in runs else planner.run(point)
+    for number in once.numbers:
+        run = runs.pop(number) if number in runs else planner.run(points[number])
         yield _attempt(number, run, options)
 
 
-def _in_processes(points: list[dict[str, Any]], options: Options) -> Iterator[Done]:
+def _in_processes(points: dict[int, dict[str, Any]], options: Options) -> Iterator[Done]:
     """Spawned workers, one run at a time each.
 
     A run uses the threads that its settings say; where they say 0, its worker's share of the cores.
@@ -64,7 +73,7 @@ def _in_processes(points: list[dict[str, Any]], options: Options) -> Iterator[Do
     with ProcessPoolExecutor(
         workers, get_context("spawn"), initializer=torch.set_num_threads, initargs=(share,)
     ) as pool:
-        waiting = [pool.submit(_work, n, point, options) for n, point in enumerate(points)]
+        waiting = [pool.submit(_work, n, point, options) for n, point in points.items()]
         try:
             for future in as_completed(waiting):
                 yield future.result()
