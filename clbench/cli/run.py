@@ -72,7 +72,9 @@ def add(commands: Any) -> None:
         help="number of runs at a time, each in its own process (default: 1)",
     )
     parser.add_argument("--json", action="store_true", help="print results as JSON")
-    parser.add_argument("-q", "--quiet", action="store_true", help="print no progress")
+    parser.add_argument(
+        "-q", "--quiet", action="store_true", help="print no progress; warnings are shown"
+    )
     parser.add_argument("--debug", action="store_true", help=argparse.SUPPRESS)
     parser.set_defaults(call=main)
 
@@ -116,9 +118,10 @@ def main(arguments: argparse.Namespace) -> int:
     ended = []
     for done in run_all(points, options, lines or ()):
         ended.append(done)
-        for line in outcome(done):
-            if not arguments.quiet or done.record is None or done.record.status != "completed":
-                print(line, file=sys.stderr)
+        *warnings, ending = outcome(done)
+        is_shown = not arguments.quiet or done.record is None or done.record.status != "completed"
+        for line in (*warnings, *([ending] if is_shown else [])):
+            print(line, file=sys.stderr)
         if done.record is not None and done.record.status == "interrupted":
             break
     from clbench.results.tables import print_table, summarise, to_json

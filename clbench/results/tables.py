@@ -75,8 +75,9 @@ def load_all(
             warn(str(error))
         else:
             folders.append(str(path.parent))
-    for line in repeats.told(folders, records) if repeated is not None else ():
-        repeated(line)
+    if repeated is not None:
+        for line in repeats.told(folders, records):
+            repeated(line)
     return repeats.without_repeats(records)
 
 

@@ -82,7 +82,7 @@ def _in_processes(points: dict[int, dict[str, Any]], options: Options) -> Iterat
 
 
 def _work(number: int, point: dict[str, Any], options: Options) -> Done:
-    return _attempt(number, Planner(sink_of(options)).run(point), options)
+    return _attempt(number, Planner(sink_of(options), tell=None).run(point), options)
 
 
 def _attempt(number: int, run: Run, options: Options) -> Done:
