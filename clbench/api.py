@@ -44,8 +44,9 @@ def run(
         **settings: settings without a dot in their name; a list or range sweeps.
 
     Returns:
-        The record, or a list of them where the words ask for more than one run. A run that was
-        interrupted (Ctrl-C) or failed is a record, too: look at its ``status``.
+        The record, or a list of them where the words ask for more than one run. A run that they ask
+        for twice is run once, and a line on stderr says so. A run that was interrupted (Ctrl-C) or
+        failed is a record, too: look at its ``status``.
 
     Raises:
         UsageError: the words are wrong; nothing was run.
@@ -56,10 +57,11 @@ def run(
     from clbench.engine.execute import Options
     from clbench.errors import ClbenchError
     from clbench.sweeps.local import run_all
+    from clbench.trackers.progress import say
 
     given = [*words, *(f"{key}={_word(value)}" for key, value in settings.items())]
     given, trackers = take_trackers(given, as_word(tracker))
-    points = sweep(given, Path(config) if config is not None else None)
+    points = sweep(given, Path(config) if config is not None else None, say)
     options = Options(Path(out), resume, overwrite, jobs, quiet, trackers=trackers, report=report)
     ended = []
     for done in run_all(points, options):

@@ -99,6 +99,11 @@ def _print(metric: str, a: Side, b: Side, found: Pairing) -> None:
     print(f"difference {with_interval(difference, column)} (95 % interval), {_verdict(found)}")
     for line in found.left_out:
         print(f"left out: {line}", file=sys.stderr)
+    if found.alike:
+        seeds = " ".join(map(str, found.alike))
+        print(
+            f"clbench: warning: both sides have the same answers on seeds {seeds}", file=sys.stderr
+        )
 
 
 def _verdict(found: Pairing) -> str:

@@ -49,8 +49,9 @@ def main(arguments: argparse.Namespace) -> int:
     if not arguments.folder.is_dir():
         raise UsageError(f"{arguments.folder}: no such folder")
     damaged: list[str] = []
-    records = tables.load_all(arguments.folder, damaged.append)
-    for line in damaged:
+    repeated: list[str] = []
+    records = tables.load_all(arguments.folder, damaged.append, repeated.append)
+    for line in (*damaged, *repeated):
         print(f"clbench: warning: {line}", file=sys.stderr)
     if not records:
         raise UsageError(f"{arguments.folder}: holds no record.json")

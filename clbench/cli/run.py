@@ -72,7 +72,9 @@ def add(commands: Any) -> None:
         help="number of runs at a time, each in its own process (default: 1)",
     )
     parser.add_argument("--json", action="store_true", help="print results as JSON")
-    parser.add_argument("-q", "--quiet", action="store_true", help="print no progress")
+    parser.add_argument(
+        "-q", "--quiet", action="store_true", help="print no progress; warnings are shown"
+    )
     parser.add_argument("--debug", action="store_true", help=argparse.SUPPRESS)
     parser.set_defaults(call=main)
 
@@ -95,7 +97,7 @@ def main(arguments: argparse.Namespace) -> int:
         lines = _chosen(plan.read(arguments.plan), arguments.index)
         points = plan.points(lines)
     else:
-        points = sweep(words, arguments.config)
+        points = sweep(words, arguments.config, _note)
     if arguments.cfg:
         return _print_settings(points)
     from clbench.engine.execute import Options
@@ -116,9 +118,10 @@ def main(arguments: argparse.Namespace) -> int:
     ended = []
     for done in run_all(points, options, lines or ()):
         ended.append(done)
-        for line in outcome(done):
-            if not arguments.quiet or done.record is None or done.record.status != "completed":
-                print(line, file=sys.stderr)
+        *warnings, ending = outcome(done)
+        is_shown = not arguments.quiet or done.record is None or done.record.status != "completed"
+        for line in (*warnings, *([ending] if is_shown else [])):
+            print(line, file=sys.stderr)
     from clbench.results.tables import print_table, summarise, to_json
 
     ended.sort(key=lambda done: done.number)
@@ -149,6 +152,10 @@ def outcome(done: Done) -> list[str]:
     return [*warnings, f"{done.folder}: {what}{shown}{again}"]
 
 
+def _note(line: str) -> None:
+    print(f"clbench: {line}", file=sys.stderr)
+
+
 def _print_settings(points: list[dict[str, Any]]) -> int:
     import yaml
 
@@ -173,21 +180,32 @@ def print_plan(
 
     from clbench.engine.execute import check_folder, sink_of, state_of
     from clbench.sweeps import plan
+    from clbench.sweeps.once import Once
     from clbench.sweeps.planner import Planner
+    from clbench.trackers.progress import say
 
-    planner, lines, settings = Planner(sink_of(options)), [], set()
+    planner, settings, once = Planner(sink_of(options)), set(), Once()
+    found: dict[int, tuple[Line, str, str]] = {}
     for number, point in enumerate(points):
         run = planner.planned(point, planned[number] if planned else None)
         check_folder(run, options)
         if run.run_sha256 not in settings:
             settings.add(run.run_sha256)
             run.stream.experience(0)
-        lines.append(plan.line_of(point, run))
+        once.add(number, point, run)
+        tasks = "endless" if run.n_tasks is None else f"{run.n_tasks} tasks"
+        state = state_of(run, options)
+        shown = f"{run.folder(options.out)}  {tasks}  {state}"
+        found[number] = (plan.line_of(point, run), state, shown)
+    told = once.told()
+    if told is not None:
+        say(told)
+    lines = [found[number][0] for number in once.numbers]
+    for line, state, shown in (found[number] for number in once.numbers):
         if as_json:
-            print(json.dumps({**lines[-1].as_dict(), "state": state_of(run, options)}))
+            print(json.dumps({**line.as_dict(), "state": state}))
         elif file is None:
-            tasks = "endless" if run.n_tasks is None else f"{run.n_tasks} tasks"
-            print(f"{run.folder(options.out)}  {tasks}  {state_of(run, options)}")
+            print(shown)
     if file is not None:
         plan.write(file, lines)
         print(f"{file}: {len(lines)} runs", file=sys.stderr)

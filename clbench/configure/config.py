@@ -28,6 +28,7 @@ from clbench.configure.common import (
 from clbench.configure.protocol import Protocol, protocol_of
 from clbench.configure.sweep import sweep
 from clbench.errors import UsageError
+from clbench.plugins.blame import blamed, kind, place
 from clbench.plugins.registry import FOLDERS_WORD, GROUPS, Plugin, did_you_mean, find
 from clbench.settings import check
 
@@ -151,8 +152,7 @@ def resolve_point(point: Mapping[str, Any]) -> RunConfig:
         point = protocol.with_budget(point, _names(classes["strategy"].Config))
     point = _with_encoder(point, chosen, classes)
     built = {group: _fill(group, chosen[group], classes[group], point) for group in chosen}
-    suited = built.get("encoder", built["data"])
-    model = point["model"] if "model" in point else suited.default_model()
+    model = point["model"] if "model" in point else _default_model(built, chosen)
     chosen["model"] = find("model", str(model))
     built["model"] = _fill("model", chosen["model"], chosen["model"].load(), point)
     common = _build(Common, {k: v for k, v in point.items() if k in _names(Common)}, "")
@@ -162,6 +162,25 @@ def resolve_point(point: Mapping[str, Any]) -> RunConfig:
     if protocol:
         protocol.check(config.as_dict())
     return config
+
+
+def _default_model(built: Mapping[str, Any], chosen: Mapping[str, Plugin]) -> str:
+    """The model that a run's encoder or data recommend.
+
+    Raises:
+        UsageError: they recommend none that there is; it names the plug-in's file and line.
+    """
+    group = "encoder" if "encoder" in built else "data"
+    with blamed("default_model() fails", chosen[group], "default_model"):
+        name: str = built[group].default_model()
+        if not isinstance(name, str):
+            raise TypeError(f"it must return the name of a model, not {kind(name)}")
+    try:
+        find("model", name)
+    except UsageError as error:
+        where = place(chosen[group], "default_model")
+        raise UsageError(f"{where}: default_model() returns {name!r}: {error}") from error
+    return name
 
 
 def _suited(recommended: Mapping[str, object], point: Mapping[str, Any]) -> dict[str, object]:
@@ -232,7 +251,8 @@ def _fill(group: str, plugin: Plugin, cls: type[Any], point: Mapping[str, Any]) 
                 f"{group} {plugin.name!r} needs {prefix}{f.name}=... "
                 f"(clbench show {group}={plugin.name})"
             )
-    return _build(config, given, prefix)
+    with blamed("its settings cannot be made", plugin, config.__name__, cls.__name__):
+        return _build(config, given, prefix)
 
 
 def tracker_settings(plugin: Plugin, cls: type[Any], given: Mapping[str, str]) -> Any:

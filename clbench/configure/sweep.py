@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -47,8 +47,18 @@ def split_top(text: str) -> list[str]:
     return spread
 
 
-def sweep(overrides: Sequence[str], file: Path | None = None) -> list[dict[str, Any]]:
-    """The words (after those of a file) as one ``{key: value}`` per run."""
+def sweep(
+    overrides: Sequence[str],
+    file: Path | None = None,
+    tell: Callable[[str], None] | None = None,
+) -> list[dict[str, Any]]:
+    """The words (after those of a file) as one ``{key: value}`` per run.
+
+    Args:
+        overrides: ``key=value`` words.
+        file: a YAML file of settings, which the words override.
+        tell: called with a line for each value that a word names twice; it is swept once.
+    """
     pairs: dict[str, Any] = _read_file(file) if file else {}
     choices: dict[str, list[Any]] = {key: [value] for key, value in pairs.items()}
     given: set[str] = set()
@@ -68,6 +78,9 @@ def sweep(overrides: Sequence[str], file: Path | None = None) -> list[dict[str, 
         choices[key] = split_top(text)
         if any(part == "" for part in choices[key]):
             raise UsageError(f"{word}: empty value; write null for none")
+        for value in dict.fromkeys(choices[key]):
+            if tell is not None and choices[key].count(value) > 1:
+                tell(f"{key}={value} is given twice in {word}; it runs once")
     if "board" in choices:
         choices = spread(choices)
     points = [dict(zip(choices, p, strict=True)) for p in itertools.product(*choices.values())]

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from clbench.configure.config import tracker_settings
 from clbench.errors import UsageError
+from clbench.plugins.blame import blamed
 from clbench.plugins.registry import GROUPS, Plugin, find
 from clbench.plugins.source import settings
 from clbench.tracker import Tracker
@@ -26,10 +27,13 @@ class Chosen:
         """A new tracker, for one run.
 
         Raises:
-            UsageError: it does not import, a setting is wrong, or a package is missing.
+            UsageError: it does not import, a setting is wrong, a package is missing, or its
+                constructor raises.
         """
         cls = self.plugin.load()
-        tracker: Tracker = cls(tracker_settings(self.plugin, cls, dict(self.given)))
+        settings = tracker_settings(self.plugin, cls, dict(self.given))
+        with blamed("cannot be built", self.plugin, "__init__", cls.__name__):
+            tracker: Tracker = cls(settings)
         return tracker
 
 

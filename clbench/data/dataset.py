@@ -31,8 +31,15 @@ class DataSet(ABC):
         """
 
     def pool(self, device: torch.device) -> Pool:
-        """Load the data set onto a device."""
-        return TensorPool(self.arrays(), device)
+        """Load the data set onto a device.
+
+        Raises:
+            TypeError: ``arrays()`` returns something else than arrays.
+        """
+        arrays = self.arrays()
+        if not isinstance(arrays, Arrays):
+            raise TypeError(f"arrays() must return clbench.Arrays, not a {type(arrays).__name__}")
+        return TensorPool(arrays, device)
 
     def fresh(self, seed: int) -> DataSet | None:
         """Generate other data of the same kind from a seed (>= 0); None if that is not possible."""

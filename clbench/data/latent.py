@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from clbench import seeding
 from clbench.data import latent_cache
@@ -27,6 +27,8 @@ from clbench.data.pool import Pool, Split
 from clbench.encoder import Encoder, frozen_bytes, weights_sha256
 from clbench.errors import ClbenchError, UsageError
 from clbench.nets.flops import Count
+from clbench.plugins.blame import kind
+from clbench.plugins.form import line_of_definition
 from clbench.plugins.registry import Plugin, line_of
 from clbench.plugins.source import source_sha256
 from clbench.util.environment import code_version
@@ -93,7 +95,10 @@ class LatentPool(Pool):
         self.n_classes, self.parts, self.device = raw.n_classes, raw.parts, raw.device
         self.dtype = DTYPES[encoder.dtype]
         with self._explained("cannot be built"):
-            network = encoder.build(raw.input_shape, raw.scale).eval().requires_grad_(False)
+            network: Any = encoder.build(raw.input_shape, raw.scale)
+            if not isinstance(network, nn.Module):
+                raise TypeError(f"build() must return a torch.nn.Module, not {kind(network)}")
+            network.eval().requires_grad_(False)
         self.recipe = _recipe(raw, encoder, plugin, weights_sha256(network))
         self.sha256 = sha256_of(self.recipe)
         self.frozen_bytes = frozen_bytes(network)
@@ -198,7 +203,9 @@ class LatentPool(Pool):
         except ClbenchError:
             raise
         except Exception as error:
-            line = line_of(error, self._plugin.path)
+            line = line_of(error, self._plugin.path) or line_of_definition(
+                self._plugin.path, "build"
+            )
             at = f" line {line}" if line else ""
             reason = (str(error).splitlines() or [""])[0]
             raise UsageError(

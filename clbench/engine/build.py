@@ -18,9 +18,10 @@ from clbench.configure.config import RunConfig
 from clbench.data.augment import check_augment
 from clbench.data.latent import SILENT, LatentPool, ProgressSink
 from clbench.data.pool import Pool
+from clbench.engine.calls import build_network, build_stream, check_plan
 from clbench.engine.version import results_versions
-from clbench.errors import ClbenchError, UsageError
-from clbench.plugins.registry import line_of
+from clbench.errors import UsageError
+from clbench.plugins.blame import blamed, kind
 from clbench.plugins.source import identity_sha256, source_sha256
 from clbench.results import metrics
 from clbench.seeding import Axis
@@ -88,7 +89,7 @@ class Run:
 
     def with_config(self, config: RunConfig) -> Run:
         """The same run with settings that differ in the seed only, and so in the stream."""
-        stream = config.scenario.stream(self.stream.pool, config.common.seed)
+        stream = build_stream(config, self.stream.pool)
         check_classes(stream)
         run = replace(self, config=config, stream=stream)
         # Neither hash has the seed in it.
@@ -117,29 +118,28 @@ class Run:
         info = self.info()
         # Bound to the model's settings alone: a closure over the run would lead to the test data.
         build_model: Callable[[], nn.Module] = partial(
-            self.config.model.build, info.input_shape, info.n_classes, info.scale
+            build_network,
+            self.config.model,
+            self.config.plugins["model"],
+            info.input_shape,
+            info.n_classes,
+            info.scale,
         )
+        plugin, others = self.config.plugins["strategy"], self.config.plugins.values()
         with seeding.preserved(self.config.common.threads), torch.device(self.device):
             seeding.seed_all(self.config.common.seed, Axis.MODEL)
-            try:
+            with blamed(
+                "cannot be built", plugin, "__init__", self.strategy_class.__name__, others=others
+            ):
                 built = self.strategy_class(info, self.config.strategy, build_model)
-            except ClbenchError:
-                raise
-            except Exception as error:  # a third party's constructor may raise anything
-                path = self.config.plugins["strategy"].path
-                line = line_of(error, path)
-                at = f" line {line}" if line else ""
-                reason = (str(error).splitlines() or [""])[0]
-                raise UsageError(
-                    f"{path.name}{at}: cannot be built: {type(error).__name__}: {reason}"
-                ) from error
+                built.to(self.device)
             protocol = self.config.protocol
             if built.pretrained and protocol is not None and protocol.division == "closed":
                 raise UsageError(
                     f"board {protocol.board.name!r}: the closed division starts from scratch; a "
                     "pretrained strategy runs with division=open"
                 )
-            return built.to(self.device)
+            return built
 
 
 def load_pool(
@@ -163,7 +163,10 @@ def load_pool(
     key = (config.data, device, config.common.evaluate_on)
     if key not in pools:
         pools.clear()  # a sweep goes through its data sets one after another
-        pool = config.data.pool(device)
+        with blamed("cannot be loaded", config.plugins["data"], "arrays", "pool"):
+            pool = config.data.pool(device)
+            if not isinstance(pool, Pool):
+                raise TypeError(f"pool() must return a clbench Pool, not {kind(pool)}")
         pools[key] = pool.tuning() if config.common.evaluate_on == "val" else pool
     if config.encoder is None:
         return pools[key]
@@ -203,8 +206,11 @@ def prepare(
     device = choose_device(config.common.device)
     pool = load_pool(config, device, pools, sink)
     check_augment(config.data.augment, pool.input_shape)
-    stream: Stream = config.scenario.stream(pool, config.common.seed)
-    check_classes(stream)
+    stream = build_stream(config, pool)
+    scenario, others = config.plugins["scenario"], config.plugins.values()
+    with blamed("makes a stream that cannot be used", scenario, "plan", "stream", others=others):
+        check_plan(stream)
+        check_classes(stream)
     strategy_class: type[Strategy] = config.plugins["strategy"].load()
     check_needs(strategy_class, stream, config.plugins["strategy"].name)
     hashed = ("strategy", "model", "scenario", "encoder")

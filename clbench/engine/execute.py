@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -19,9 +20,11 @@ from clbench.engine.assemble import assemble
 from clbench.engine.build import Run
 from clbench.engine.compiling import compile_network
 from clbench.engine.harness import Outcome, run_stream, start_ledger
+from clbench.engine.idle import foreseen, observed
 from clbench.engine.lock import locked
 from clbench.engine.observers import Calling, Observers, Report, run_start
 from clbench.errors import ClbenchError, StorageError, UsageError
+from clbench.plugins.blame import position
 from clbench.results.record import Record, write_atomically
 from clbench.tracker import Tracker
 from clbench.trackers import OUTPUTS
@@ -195,6 +198,7 @@ def _run(run: Run, strategy: Any, folder: Path, options: Options) -> Record:
             _remove(folder / name)
     if run.config.common.compile:
         ledger.warn(compile_network(strategy, run.config.common.threads))
+    ledger.warn(foreseen(run, strategy))
     ledger.started = ledger.started or datetime.now(UTC).isoformat()
     settings = yaml.safe_dump(run.config.as_file(), sort_keys=False)
     write_atomically(folder / "config.yaml", settings.encode())
@@ -215,6 +219,8 @@ def _run(run: Run, strategy: Any, folder: Path, options: Options) -> Record:
         )
         if isinstance(outcome.error, StorageError):
             raise StorageError(f"{outcome.error}; the run is interrupted: make room and --resume")
+        if not ledger.warnings and outcome.status == "completed":
+            ledger.warn(observed(ledger))
         record = _save(run, strategy, outcome, folder, options)
     finally:
         warned = len(ledger.warnings)
@@ -235,8 +241,19 @@ def trackers_of(options: Options) -> dict[str, Tracker]:
     return found
 
 
+def _with_place(record: Record, error: BaseException | None, run: Run) -> Record:
+    """The record with the file and line that its error comes from, where that is no strategy's."""
+    found = position(error, run.config.plugins.values()) if error is not None else None
+    if record.error is None or found is None or found[0].group == "strategy":
+        return record
+    words = re.sub(r" \([^()]*\.py line \d+\)$", "", record.error["message"])
+    message = f"{words} ({found[0].path.name} line {found[1]})"
+    return replace(record, error={**record.error, "message": message})
+
+
 def _save(run: Run, strategy: Any, outcome: Outcome, folder: Path, options: Options) -> Record:
     record = assemble(run, strategy, outcome, datetime.fromisoformat(outcome.ledger.started))
+    record = _with_place(record, outcome.error, run)
     if options.curve:
         from clbench.results.plots import save_curve
 

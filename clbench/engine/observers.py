@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +16,7 @@ import torch
 from clbench import seeding
 from clbench.engine.build import Run
 from clbench.engine.ledger import Ledger
+from clbench.plugins.registry import line_of
 from clbench.results.record import Record
 from clbench.tracker import Evaluation, Progress, RunStart, Tracker
 
@@ -62,8 +64,17 @@ class Observers:
             except (Exception, SystemExit) as error:  # a third party's code may raise anything
                 del self.trackers[name]
                 kind, first = type(error).__name__, (str(error).splitlines() or [""])[0]
-                self.say(f"tracker {name} is switched off, the run goes on: {kind}: {first}")
+                at = _line_in(tracker, error)
+                self.say(f"tracker {name} is switched off, the run goes on: {kind}: {first}{at}")
                 self.warn(f"tracker {name} raised {kind} and was switched off")
+
+
+def _line_in(tracker: Tracker, error: BaseException) -> str:
+    """`` (mine.py line 7)``: where in the tracker's file an error arose; empty where in none."""
+    module = sys.modules.get(type(tracker).__module__)
+    file = getattr(module, "__file__", None)
+    line = line_of(error, Path(file)) if file else None
+    return f" ({Path(file).name} line {line})" if file and line else ""
 
 
 class Calling(Tracker):

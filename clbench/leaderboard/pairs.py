@@ -12,6 +12,7 @@ from clbench.errors import UsageError
 from clbench.leaderboard.entry import load_entry, refuse_without_entries
 from clbench.leaderboard.ranking import Comparison, compare
 from clbench.plugins.registry import did_you_mean
+from clbench.results import repeats
 from clbench.results.record import Record
 from clbench.results.tables import columns
 
@@ -22,6 +23,8 @@ class Side:
 
     name: str
     records: Mapping[int, Record]
+    repeated: tuple[str, ...] = ()
+    """A line for each run that several of its files hold."""
 
 
 class SeedPair(NamedTuple):
@@ -39,6 +42,8 @@ class Pairing(NamedTuple):
     left_out: list[str]
     """Seeds that are left out, with the reason."""
     result: Comparison
+    alike: tuple[int, ...] = ()
+    """Seeds on which both sides gave the same answers: one run, or two that do not differ."""
 
 
 def find_side(word: str, board: Board | None) -> Side:
@@ -48,12 +53,11 @@ def find_side(word: str, board: Board | None) -> Side:
         UsageError: nothing is found, or it cannot be read.
     """
     folder = Path(word)
-    records = {}
-    for path in sorted(folder.glob("seed*/record.json")):
-        record = Record.load(path)
-        records[record.seed] = record
-    if records:
-        return Side(folder.name or folder.resolve().name, records)
+    paths = sorted(folder.glob("seed*/record.json"))
+    if paths:
+        found = [Record.load(path) for path in paths]
+        name = folder.name or folder.resolve().name
+        return Side(name, *_once([path.parent.name for path in paths], found))
     if not (folder / "runs").is_dir() and board is not None:
         refuse_without_entries(board)
         folder = board.entries / word
@@ -72,7 +76,15 @@ def find_side(word: str, board: Board | None) -> Side:
     if not entry.records:
         problem = entry.problems[0] if entry.problems else "no runs/seed<k>.json"
         raise UsageError(f"{word}: holds no record: {problem}")
-    return Side(entry.meta.name if entry.meta else entry.slug, entry.records)
+    files = [f"seed{seed}.json" for seed in entry.records]
+    name = entry.meta.name if entry.meta else entry.slug
+    return Side(name, *_once(files, list(entry.records.values())))
+
+
+def _once(names: list[str], records: list[Record]) -> tuple[dict[int, Record], tuple[str, ...]]:
+    """The records by seed, each run once, and a line for each run that several files hold."""
+    left = repeats.without_repeats(records)
+    return {record.seed: record for record in left}, tuple(repeats.told(names, records))
 
 
 def pair(a: Side, b: Side, metric: str, *, failed_is_zero: bool) -> Pairing:
@@ -96,10 +108,14 @@ def pair(a: Side, b: Side, metric: str, *, failed_is_zero: bool) -> Pairing:
             f"no common seeds: {a.name} has {_list(a)}, {b.name} has {_list(b)}; "
             "run the missing ones"
         )
-    pairs, left_out = [], []
+    pairs: list[SeedPair] = []
+    alike: list[int] = []
+    left_out = [f"{side.name}: {line}" for side in (a, b) for line in side.repeated]
     for seed in common:
         x, y = a.records[seed], b.records[seed]
         _refuse_other_streams(seed, x, y)
+        if x.predictions_sha256 and x.predictions_sha256 == y.predictions_sha256:
+            alike.append(seed)
         values = [_value(record, metric, failed_is_zero) for record in (x, y)]
         if values[0] is None or values[1] is None:
             left_out.append(f"seed {seed}: {_why(x, metric)} and {_why(y, metric)}")
@@ -111,7 +127,7 @@ def pair(a: Side, b: Side, metric: str, *, failed_is_zero: bool) -> Pairing:
     if not pairs:
         raise UsageError(f"{metric} is not defined on any common seed: {left_out[0]}")
     result = compare([p.a for p in pairs], [p.b for p in pairs])
-    return Pairing(pairs, left_out, result)
+    return Pairing(pairs, left_out, result, tuple(alike))
 
 
 def _refuse_other_streams(seed: int, x: Record, y: Record) -> None:

@@ -79,7 +79,8 @@ def tune(
         )
         value = record.metric(board.primary) if record.status == "completed" else None
         values[key].append(0.0 if value is None else value)
-    trials = [Trial(distinct[key], tuple(found)) for key, found in values.items()]
+    # Of two spellings of one point only the first was run; the other is no trial.
+    trials = [Trial(distinct[key], tuple(found)) for key, found in values.items() if found]
     trials.sort(key=lambda trial: -trial.mean)
     return trials, _write(board, str(points[0]["strategy"]), trials, options.out)
 

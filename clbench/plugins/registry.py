@@ -12,7 +12,6 @@ import difflib
 import hashlib
 import importlib.metadata
 import importlib.util
-import inspect
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -89,30 +88,19 @@ class Plugin:
         """Import the file and return its one plug-in class.
 
         Raises:
-            UsageError: it does not import, or does not define exactly one such class.
+            UsageError: it does not import, does not define exactly one such class, or the class lacks
+                a method.
         """
         if self.bridge is not None:
             made: type[Any] = importlib.import_module(self.bridge).plugin_class(self.argument)
             return made
+        from clbench.plugins.form import only_class
+
         module = _import(self)
         base_module, base_name = BASES[self.group]
-        base = getattr(importlib.import_module(base_module), base_name)
-        found = [
-            value
-            for value in vars(module).values()
-            if inspect.isclass(value)
-            and issubclass(value, base)
-            and value.__module__ == module.__name__
-            and not inspect.isabstract(value)
-        ]
-        if len(found) != 1:
-            names = ", ".join(cls.__name__ for cls in found) or "none"
-            raise UsageError(
-                f"{self.path.name}: must define exactly one subclass of {base_module}.{base_name}; "
-                f"found {names}"
-            )
-        cls: type[Any] = found[0]
-        return cls
+        return only_class(
+            self.group, self.path, module, getattr(importlib.import_module(base_module), base_name)
+        )
 
 
 def builtin_folder(group: str) -> Path:
@@ -221,7 +209,7 @@ def _import(plugin: Plugin) -> Any:
     sys.modules[name] = module
     try:
         spec.loader.exec_module(module)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         del sys.modules[name]
         line = line_of(error, plugin.path)
         at = f" line {line}" if line else ""
@@ -232,7 +220,7 @@ def _import(plugin: Plugin) -> Any:
     return module
 
 
-def line_of(error: Exception, path: Path) -> int | None:
+def line_of(error: BaseException, path: Path) -> int | None:
     """The last line of the plug-in itself in an error's trace."""
     if isinstance(error, SyntaxError) and error.filename == str(path):
         return error.lineno

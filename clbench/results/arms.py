@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from clbench.configure import common
+from clbench.results.repeats import arm_of, marks, short, without_repeats
 
 if TYPE_CHECKING:
     from clbench.results.record import Record
@@ -30,26 +30,19 @@ class Arm:
 
 
 def by_arm(records: Iterable[Record]) -> list[Arm]:
-    """The arms in order of first appearance.
+    """The arms in order of first appearance; a run that comes several times counts once.
 
     Names are unique within a scenario: they have the settings in which the arms differ, and, where
     all settings are the same, whatever else makes them arms of their own (code, data, device, ...).
     """
     arms: dict[tuple[str, ...], list[Record]] = {}
-    for record in records:
-        arms.setdefault(_key(record), []).append(record)
+    for record in without_repeats(records):
+        arms.setdefault(arm_of(record), []).append(record)
     firsts = [arm[0] for arm in arms.values()]
     return [
         Arm(name, tuple(sorted(arm, key=lambda r: r.seed)))
         for name, arm in zip(_names(firsts), arms.values(), strict=True)
     ]
-
-
-def _key(record: Record) -> tuple[str, ...]:
-    """What is equal for two records that differ in their seed only."""
-    if record.run_sha256 is not None:
-        return (record.run_sha256,)
-    return tuple(_marks(record).values())
 
 
 def labels(arms: Sequence[Arm]) -> list[str]:
@@ -58,31 +51,15 @@ def labels(arms: Sequence[Arm]) -> list[str]:
     return [f"{arm.scenario} {arm.name}" if several else arm.name for arm in arms]
 
 
-def _marks(record: Record) -> dict[str, str]:
-    """All that makes a record one of this arm, by the word that a name has for it."""
-    return {
-        "config": record.config_sha256,
-        "source": record.source_sha256,
-        "pool": record.pool_sha256,
-        "device": str(record.environment["device"]),
-        "board": _words(record.board),
-        "tuning": _words(record.tuning),
-    }
-
-
-def _words(values: dict[str, Any] | None) -> str:
-    return "none" if values is None else "/".join(_short(value) for value in values.values())
-
-
 def _names(records: Sequence[Record]) -> list[str]:
     settings = [_settings(record.config) for record in records]
     named = [(mine["scenario.name"], _name(mine, settings)) for mine in settings]
-    marks = [_marks(record) for record in records]
+    found = [marks(record) for record in records]
     names = []
-    for key, mine in zip(named, marks, strict=True):
-        alike = [other for other, its in zip(marks, named, strict=True) if its == key]
+    for key, mine in zip(named, found, strict=True):
+        alike = [other for other, its in zip(found, named, strict=True) if its == key]
         differing = [k for k in mine if any(other[k] != mine[k] for other in alike)]
-        names.append(" ".join([key[1], *(f"{k}={_short(mine[k])}" for k in differing)]))
+        names.append(" ".join([key[1], *(f"{k}={short(mine[k])}" for k in differing)]))
     return names
 
 
@@ -112,12 +89,5 @@ def _name(mine: dict[str, Any], everyone: Sequence[dict[str, Any]]) -> str:
         if name not in ("", key):
             peers = [other for other in rivals if other.get(name) == mine[name]]
         if key != "strategy.name" and any(other.get(key, ...) != value for other in peers):
-            words.append(f"{key.removeprefix('strategy.').removesuffix('.name')}={_short(value)}")
+            words.append(f"{key.removeprefix('strategy.').removesuffix('.name')}={short(value)}")
     return " ".join(words)
-
-
-def _short(value: Any) -> str:
-    if value is None or isinstance(value, bool):
-        return {None: "null", True: "true", False: "false"}[value]
-    text = str(value).replace(" ", "")
-    return text[:8] if re.fullmatch("[0-9a-f]{64}", text) else text

@@ -14,14 +14,17 @@ from __future__ import annotations
 
 import functools
 import importlib.metadata
+import importlib.util
 import math
 import sys
 import warnings
+from pathlib import Path
 
 import numpy as np
 
 from clbench.errors import UsageError
 from clbench.metric import UNDEFINED, Counts, Metric, Value, lookup
+from clbench.plugins.registry import line_of
 from clbench.results.retention import Frequency as Frequency
 from clbench.results.retention import Retention as Retention
 from clbench.results.retention import frequency as frequency
@@ -48,7 +51,9 @@ def value_of(metric: Metric, counts: Counts) -> Value:
         if found.n_terms < 0 or not math.isfinite(found.value or 0.0):
             raise ValueError(f"{found} is not finite")
     except Exception as error:
-        told = f"the metric {metric.name} failed: {type(error).__name__}: {error}"
+        code = getattr(metric.function, "__code__", None)
+        at = _place(error, Path(code.co_filename), code.co_firstlineno) if code else ""
+        told = f"the metric {metric.name} failed: {type(error).__name__}: {error}{at}"
         warnings.warn(told, RuntimeWarning, stacklevel=2)
         return UNDEFINED
     return found
@@ -198,8 +203,9 @@ def _declared(path: tuple[str, ...]) -> tuple[Metric, ...]:
         try:
             value = entry.load()
         except Exception as error:
+            at = _place(error, _file_of(entry.module))
             raise UsageError(
-                f"{ENTRY_POINT}: {entry.value} does not import: {type(error).__name__}: {error}"
+                f"{ENTRY_POINT}: {entry.value} does not import: {type(error).__name__}: {error}{at}"
             ) from error
         metrics = [*value] if isinstance(value, list | tuple) else [value]
         if not all(isinstance(metric, Metric) for metric in metrics):
@@ -210,6 +216,21 @@ def _declared(path: tuple[str, ...]) -> tuple[Metric, ...]:
         if names.count(name) > 1:
             raise UsageError(f"{ENTRY_POINT}: the metric {name!r} is declared twice; rename yours")
     return tuple(found)
+
+
+def _file_of(module: str) -> Path | None:
+    """The file of a module that may not import."""
+    try:
+        spec = importlib.util.find_spec(module)
+    except (ImportError, ValueError):
+        return None
+    return Path(spec.origin) if spec is not None and spec.origin else None
+
+
+def _place(error: Exception, file: Path | None, otherwise: int | None = None) -> str:
+    """`` (theirs.py line 7)``: where in a file an error arose; empty where nothing is known."""
+    line = (line_of(error, file) or otherwise) if file else None
+    return f" ({file.name} line {line})" if file and line else ""
 
 
 def _earlier(counts: Counts) -> np.ndarray:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from clbench.results.arms import by_arm, labels
+from clbench.results.repeats import without_repeats
 from clbench.util.atomic import write_atomically
 
 if TYPE_CHECKING:
@@ -25,14 +26,14 @@ MOST_TICKS = 15
 
 
 def plot_curves(records: Sequence[Record], axes: Axes | None = None) -> Axes:
-    """World accuracy against experiences, one line per record."""
+    """World accuracy against experiences, one line per run."""
     if axes is None:
         import matplotlib.pyplot as plt
 
         axes = plt.figure(figsize=(6, 4), layout="constrained").add_subplot()
     arms = by_arm(records)
     names = {id(r): name for name, arm in zip(labels(arms), arms, strict=True) for r in arm.records}
-    for record in records:
+    for record in without_repeats(records):
         counts = record.to_counts()
         label = f"{names[id(record)]} seed {record.seed}"
         axes.plot(counts.evaluated_after, counts.world_accuracy, label=label)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from clbench.results import repeats
 from clbench.results.arms import by_arm, labels
 from clbench.results.columns import Column as Column
 from clbench.results.columns import columns as columns
@@ -54,17 +55,30 @@ def t_interval(values: Sequence[float]) -> Interval:
     return Interval(mean, float(t.ppf(0.975, n - 1)) * spread / math.sqrt(n), n)
 
 
-def load_all(folder: Path, warn: Callable[[str], None]) -> list[Record]:
-    """Every record below a folder; a damaged one is named by ``warn`` and left out."""
+def load_all(
+    folder: Path, warn: Callable[[str], None], repeated: Callable[[str], None] | None = None
+) -> list[Record]:
+    """Every run below a folder, once.
+
+    Args:
+        folder: searched with all folders in it.
+        warn: called with a line for each damaged record, which is left out.
+        repeated: called with a line for each run that several folders hold.
+    """
     from clbench.errors import ClbenchError
 
-    records = []
+    records, folders = [], []
     for path in sorted(folder.rglob("record.json")):
         try:
             records.append(Record.load(path))
         except ClbenchError as error:
             warn(str(error))
-    return records
+        else:
+            folders.append(str(path.parent))
+    if repeated is not None:
+        for line in repeats.told(folders, records):
+            repeated(line)
+    return repeats.without_repeats(records)
 
 
 def summarise(records: Iterable[Record]) -> list[Row]:

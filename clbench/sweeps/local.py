@@ -11,15 +11,19 @@ from typing import Any
 from clbench.engine.build import Run
 from clbench.engine.execute import Done, Options, check_folder, execute, sink_of, trackers_of
 from clbench.errors import ClbenchError, UsageError
+from clbench.sweeps.once import Once
 from clbench.sweeps.plan import Line
 from clbench.sweeps.planner import Planner
 from clbench.sweeps.workers import Died, in_processes
+from clbench.trackers.progress import say
 
 
 def run_all(
     points: list[dict[str, Any]], options: Options, lines: Sequence[Line] = ()
 ) -> Iterator[Done]:
     """Run a sweep: first check every run, then run them; one that fails stops no other.
+
+    A run that several points ask for, in the same words or in others, is run once; a line says so.
 
     Args:
         points: one ``{key: value}`` for each run, as ``clbench.configure.sweep.sweep`` gives them.
@@ -36,47 +40,52 @@ def run_all(
     planner = Planner(sink_of(options))
     trackers_of(options)  # one that cannot work says so before anything is run
     runs: dict[int, Run] = {}
+    once = Once()
     for number, point in enumerate(points):
         run = planner.planned(point, lines[number] if lines else None)
         _check_end(run)
         check_folder(run, options)
+        once.add(number, point, run)
         if any(other.stream.pool is not run.stream.pool for other in [*runs.values()][:1]):
             runs.clear()  # only the runs of one pool are kept: they hold it in memory
         runs[number] = run
-    if options.jobs > 1 and len(points) > 1:
+    told = once.told()
+    if told is not None:
+        say(told)
+    if options.jobs > 1 and len(once.numbers) > 1:
         if options.report is not None:
             raise UsageError("report= is called in this process: it needs jobs=1")
-        yield from _in_processes(points, options)
+        yield from _in_processes({number: points[number] for number in once.numbers}, options)
         return
-    for number, point in enumerate(points):
-        run = runs.pop(number) if number in runs else planner.run(point)
+    for number in once.numbers:
+        run = runs.pop(number) if number in runs else planner.run(points[number])
         done = _attempt(number, run, options)
         yield done
         if done.record is not None and done.record.status == "interrupted":
             return
 
 
-def _in_processes(points: list[dict[str, Any]], options: Options) -> Iterator[Done]:
+def _in_processes(points: dict[int, dict[str, Any]], options: Options) -> Iterator[Done]:
     """Spawned workers, one run at a time each.
 
     A run uses the threads that its settings say; where they say 0, its worker's share of the cores.
     """
     n_workers = min(options.jobs, len(points))
     share = max(1, (os.cpu_count() or 1) // n_workers)
-    jobs = [(point, options) for point in points]
+    jobs = [(number, point, options) for number, point in points.items()]
     for found in in_processes(jobs, _work, n_workers, share):
         if not isinstance(found, Died):
             yield found
             continue
-        run = Planner(sink_of(options)).run(points[found.number])
-        folder = run.folder(options.out)
+        number, point, _ = jobs[found.number]
+        folder = Planner(sink_of(options), tell=None).run(point).folder(options.out)
         wrong = f"{folder}: its process {found.reason}; --resume goes on with the run"
-        yield Done(found.number, None, folder, error=wrong)
+        yield Done(number, None, folder, error=wrong)
 
 
-def _work(number: int, job: tuple[dict[str, Any], Options], stop: Callable[[], bool]) -> Done:
-    point, options = job
-    run = Planner(sink_of(options)).run(point)
+def _work(place: int, job: tuple[int, dict[str, Any], Options], stop: Callable[[], bool]) -> Done:
+    number, point, options = job
+    run = Planner(sink_of(options), tell=None).run(point)
     return _attempt(number, run, dataclasses.replace(options, stop=stop))
 
 

@@ -6,7 +6,7 @@ are loaded once for all runs that learn from them; only the stream is made for e
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,9 @@ from clbench.configure.config import RunConfig, resolve_point
 from clbench.data.latent import SILENT, ProgressSink
 from clbench.data.pool import Pool
 from clbench.engine.build import Run, prepare
+from clbench.engine.calls import check_network_output
 from clbench.engine.diagnostics import check_network
+from clbench.engine.idle import foreseen
 from clbench.errors import UsageError
 from clbench.sweeps.plan import Line, moved
 from clbench.trackers.progress import say
@@ -29,6 +31,8 @@ class Planner:
     pools: dict[Any, Pool] = field(default_factory=dict)
     hashes: dict[tuple[Path, ...], dict[str, str]] = field(default_factory=dict)
     """Hashes of source, by the files."""
+    tell: Callable[[str], None] | None = say
+    """Prints a line for the user."""
     first: dict[str, Run] = field(default_factory=dict)
     """The first run of each choice of settings without the seed."""
 
@@ -63,7 +67,12 @@ class Planner:
         seed = str(point.get("seed", "0"))
         if before is None or not (seed.isascii() and seed.isdigit()):
             run = prepare(resolve_point(point), self.pools, self.sink, self.hashes)
-            check_network(run.config.common.diagnostics, run.strategy())
+            check_network_output(run)
+            strategy = run.strategy()
+            check_network(run.config.common.diagnostics, strategy)
+            idle = foreseen(run, strategy)
+            if idle is not None and self.tell is not None:
+                self.tell(f"warning: {idle}")
             # Runs of another pool would keep it in memory.
             pool = run.stream.pool
             self.first = {k: r for k, r in self.first.items() if r.stream.pool is pool}

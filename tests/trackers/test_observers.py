@@ -162,9 +162,12 @@ def test_an_error_in_an_observer_ends_no_run(
     assert done.record is not None
     assert done.record.status == "completed"
     [line] = capsys.readouterr().err.splitlines()
-    assert line == (
+    told, _, place = line.partition(" (mine.py line ")
+    assert told == (
         "clbench: tracker mine is switched off, the run goes on: OSError: no space in /home/somebody"
     )
+    number = int(place.removesuffix(")"))
+    assert "OSError" in (tmp_path / "mine.py").read_text().splitlines()[number - 1]
     assert done.record.warnings == ["tracker mine raised OSError and was switched off"]
     assert Record.load(done.folder / "record.json") == done.record
 

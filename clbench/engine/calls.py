@@ -1,0 +1,104 @@
+"""Calls of plug-ins before anything is trained: an error names the plug-in's file and line."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import nn
+
+from clbench import seeding
+from clbench.configure.config import RunConfig
+from clbench.data.pool import Pool
+from clbench.plugins.blame import blamed, is_builtin, kind
+from clbench.plugins.registry import Plugin
+from clbench.seeding import Axis
+from clbench.stream import Stream, Task
+
+if TYPE_CHECKING:
+    from clbench.engine.build import Run
+
+
+def build_stream(config: RunConfig, pool: Pool) -> Stream:
+    """The stream of a run's scenario, for its seed.
+
+    Raises:
+        UsageError: the scenario fails, or returns something else; it names the file and line.
+    """
+    plugin = config.plugins["scenario"]
+    with blamed("stream() fails", plugin, "stream", others=config.plugins.values()):
+        stream = config.scenario.stream(pool, config.common.seed)
+        if not isinstance(stream, Stream):
+            raise TypeError(f"it must return a clbench.Stream, not {kind(stream)}")
+    return stream
+
+
+def check_plan(stream: Stream) -> None:
+    """Refuse a stream whose tasks cannot be drawn; touches no sample.
+
+    Raises:
+        TypeError: the plan is no function, or gives something else than tasks. Whatever a scenario's
+            plan raises passes.
+    """
+    if not callable(stream.plan):
+        raise TypeError(
+            f"Stream.plan must be a function of the task's number, not {kind(stream.plan)}"
+        )
+    if stream.n_tasks is not None and (not isinstance(stream.n_tasks, int) or stream.n_tasks < 1):
+        raise TypeError(
+            f"Stream.n_tasks must be a number from 1 on or None, not {stream.n_tasks!r}"
+        )
+    last = 0 if stream.n_tasks is None else stream.n_tasks - 1
+    for number in sorted({0, last}):
+        task = stream.plan(number)
+        if not isinstance(task, Task):
+            raise TypeError(f"plan({number}) must return a clbench.Task, not {kind(task)}")
+    stream.draw(0)
+
+
+def build_network(
+    model: Any, plugin: Plugin, input_shape: tuple[int, ...], n_classes: int, scale: float
+) -> nn.Module:
+    """Build a fresh network with the settings of a model plug-in.
+
+    Raises:
+        UsageError: the model does not take such samples, fails, or returns something else than a
+            network; it names the model's file and line.
+    """
+    with blamed("cannot be built", plugin, "build"):
+        network = model.build(input_shape, n_classes, scale)
+        if not isinstance(network, nn.Module):
+            raise TypeError(f"build() must return a torch.nn.Module, not {kind(network)}")
+    return network
+
+
+def check_network_output(run: Run) -> None:
+    """Refuse a user's model that does not score two samples; built-in ones are not tried.
+
+    Raises:
+        UsageError: it names the model's file and line.
+    """
+    plugin, info = run.config.plugins["model"], run.info()
+    if is_builtin(plugin):
+        return
+    what = f"does not score samples of shape {info.input_shape}"
+    with (
+        seeding.preserved(run.config.common.threads),
+        torch.device(run.device),
+        torch.no_grad(),
+        blamed(what, plugin, "forward", "build"),
+    ):
+        seeding.seed_all(run.config.common.seed, Axis.MODEL)
+        network = build_network(
+            run.config.model, plugin, info.input_shape, info.n_classes, info.scale
+        ).to(run.device)
+        for mode in (True, False):
+            scores = network.train(mode)(torch.zeros(2, *info.input_shape, dtype=info.dtype))
+            wanted = (2, info.n_classes)
+            if not isinstance(scores, torch.Tensor):
+                raise TypeError(f"it must return scores of shape {wanted}, not {kind(scores)}")
+            if scores.shape != wanted or not scores.is_floating_point():
+                raise TypeError(
+                    f"it returns {scores.dtype} of shape {tuple(scores.shape)} for 2 samples of "
+                    f"{info.n_classes} classes; return floats of shape {wanted}"
+                )
