@@ -18,6 +18,7 @@ from clbench.configure.config import RunConfig
 from clbench.data.augment import check_augment
 from clbench.data.latent import SILENT, LatentPool, ProgressSink
 from clbench.data.pool import Pool
+from clbench.engine.allocation import explained
 from clbench.engine.version import results_versions
 from clbench.errors import ClbenchError, UsageError
 from clbench.plugins.registry import line_of
@@ -122,7 +123,10 @@ class Run:
         with seeding.preserved(self.config.common.threads), torch.device(self.device):
             seeding.seed_all(self.config.common.seed, Axis.MODEL)
             try:
-                built = self.strategy_class(info, self.config.strategy, build_model)
+                with explained(
+                    "the strategy", strategy=self.config.strategy, model=self.config.model
+                ):
+                    built = self.strategy_class(info, self.config.strategy, build_model)
             except ClbenchError:
                 raise
             except Exception as error:  # a third party's constructor may raise anything
@@ -154,7 +158,7 @@ def load_pool(
         config: the run.
         device: where the pool lives and the encoder runs.
         pools: pools loaded before, by (settings, device); extended.
-        sink: receives the progress of the encoder.
+        sink: receives the progress of the encoder, and what is to be said of the data.
 
     Raises:
         UsageError: the data or the encoder's weights are not there, or do not fit together.
@@ -163,7 +167,11 @@ def load_pool(
     key = (config.data, device, config.common.evaluate_on)
     if key not in pools:
         pools.clear()  # a sweep goes through its data sets one after another
-        pool = config.data.pool(device)
+        name = config.plugins["data"].name
+        with explained(f"data={name}", data=config.data):
+            pool = config.data.pool(device)
+        for note in pool.notes:
+            sink.note(f"data={name}: {note}")
         pools[key] = pool.tuning() if config.common.evaluate_on == "val" else pool
     if config.encoder is None:
         return pools[key]
@@ -203,7 +211,8 @@ def prepare(
     device = choose_device(config.common.device)
     pool = load_pool(config, device, pools, sink)
     check_augment(config.data.augment, pool.input_shape)
-    stream: Stream = config.scenario.stream(pool, config.common.seed)
+    with explained("the stream", scenario=config.scenario):
+        stream: Stream = config.scenario.stream(pool, config.common.seed)
     check_classes(stream)
     strategy_class: type[Strategy] = config.plugins["strategy"].load()
     check_needs(strategy_class, stream, config.plugins["strategy"].name)

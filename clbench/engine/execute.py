@@ -9,7 +9,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import yaml
 from filelock import FileLock, Timeout
 
 from clbench.configure.trackers import Chosen
@@ -21,10 +20,12 @@ from clbench.engine.compiling import compile_network
 from clbench.engine.harness import Outcome, run_stream, start_ledger
 from clbench.engine.observers import Calling, Observers, Report, run_start
 from clbench.errors import ClbenchError, UsageError
+from clbench.results.classes import kept_names
 from clbench.results.record import Record, write_atomically
 from clbench.tracker import Tracker
 from clbench.trackers import OUTPUTS
 from clbench.trackers import progress as tracking
+from clbench.util import yaml_files
 
 FINISHED = {"completed", "diverged", "budget_exceeded"}
 
@@ -76,10 +77,17 @@ def record_of(done: Done) -> Record:
 
 
 def sink_of(options: Options) -> ProgressSink:
-    """To whom encoders tell their progress; of damage they tell even when it should be quiet."""
+    """Receives the progress of encoders; damage and notes on the data are said even if quiet."""
+    noted: set[str] = set()
+
+    def note(line: str) -> None:  # once, however often the data are loaded
+        if line not in noted:
+            noted.add(line)
+            tracking.say(line)
+
     if options.quiet:
-        return ProgressSink(warn=tracking.say)
-    return ProgressSink(tracking.counted, tracking.say, tracking.say)
+        return ProgressSink(warn=tracking.say, note=note)
+    return ProgressSink(tracking.counted, tracking.say, tracking.say, note)
 
 
 def check_folder(run: Run, options: Options) -> None:
@@ -187,8 +195,7 @@ def _run(run: Run, strategy: Any, folder: Path, options: Options) -> Record:
     if run.config.common.compile:
         ledger.warn(compile_network(strategy, run.config.common.threads))
     ledger.started = ledger.started or datetime.now(UTC).isoformat()
-    settings = yaml.safe_dump(run.config.as_file(), sort_keys=False)
-    write_atomically(folder / "config.yaml", settings.encode())
+    write_atomically(folder / "config.yaml", yaml_files.dump(run.config.as_file()).encode())
     for group in ("strategy", "model"):  # what ran, for whoever submits it
         source = run.config.plugins[group].path.read_bytes()
         write_atomically(folder / f"{group}.py", source)
@@ -225,6 +232,8 @@ def trackers_of(options: Options) -> dict[str, Tracker]:
 
 def _save(run: Run, strategy: Any, outcome: Outcome, folder: Path, options: Options) -> Record:
     record = assemble(run, strategy, outcome, datetime.fromisoformat(outcome.ledger.started))
+    names = kept_names(run.stream.pool.class_names, run.stream.labels)
+    record = replace(record, class_names=names)
     if options.curve:
         from clbench.results.plots import save_curve
 

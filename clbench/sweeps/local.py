@@ -6,11 +6,13 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import replace
 from multiprocessing import get_context
 from typing import Any
 
 import torch
 
+from clbench.data.latent import SILENT
 from clbench.engine.build import Run
 from clbench.engine.execute import Done, Options, check_folder, execute, sink_of, trackers_of
 from clbench.errors import ClbenchError, UsageError
@@ -73,7 +75,8 @@ def _in_processes(points: list[dict[str, Any]], options: Options) -> Iterator[Do
 
 
 def _work(number: int, point: dict[str, Any], options: Options) -> Done:
-    return _attempt(number, Planner(sink_of(options)).run(point), options)
+    sink = replace(sink_of(options), note=SILENT.note)  # the parent has said it
+    return _attempt(number, Planner(sink).run(point), options)
 
 
 def _attempt(number: int, run: Run, options: Options) -> Done:
