@@ -83,18 +83,21 @@ def prepare(*words: str, config: str | Path | None = None, **settings: Any) -> R
     """
     from clbench.configure.config import resolve
     from clbench.engine.build import prepare as prepare_one
+    from clbench.engine.execute import Options, sink_of
     from clbench.errors import UsageError
 
     given = [*words, *(f"{key}={_word(value)}" for key, value in settings.items())]
     found = resolve(given, Path(config) if config is not None else None)
     if len(found) > 1:
         raise UsageError(f"prepare: the words ask for {len(found)} runs; ask for one")
-    return prepare_one(found[0])
+    return prepare_one(found[0], sink=sink_of(Options(quiet=True)))
 
 
 def _word(value: Any) -> str:
     if value is None:
         return "null"
     if isinstance(value, Iterable) and not isinstance(value, str):
-        return ",".join(_word(v) for v in value)
+        from clbench.configure.words import as_typed
+
+        return ",".join(as_typed(v) if isinstance(v, str) else _word(v) for v in value)
     return str(value)

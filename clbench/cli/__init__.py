@@ -29,6 +29,7 @@ from clbench.cli import (
 )
 from clbench.errors import ClbenchError, UsageError
 from clbench.util import stopping
+from clbench.util.console import show_everything
 
 COMMANDS = (
     run,
@@ -97,6 +98,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command line and return its exit code."""
+    show_everything(sys.stdout, sys.stderr)
     words = sys.argv[1:] if argv is None else [*argv]
     parser = build_parser()
     completion.answer(parser)

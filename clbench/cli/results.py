@@ -31,6 +31,11 @@ def add(commands: Any) -> None:
         help="print the accuracy of each group, as Markdown",
     )
     parser.add_argument(
+        "--classes",
+        action="store_true",
+        help="print the accuracy of each class, as Markdown",
+    )
+    parser.add_argument(
         "--factors",
         action="store_true",
         help="print the accuracy by attributes of the test samples, as Markdown",
@@ -44,7 +49,7 @@ def add(commands: Any) -> None:
 def main(arguments: argparse.Namespace) -> int:
     """Print the table in the chosen format."""
     from clbench.errors import UsageError
-    from clbench.results import tables
+    from clbench.results import classes, tables
 
     if not arguments.folder.is_dir():
         raise UsageError(f"{arguments.folder}: no such folder")
@@ -68,12 +73,16 @@ def main(arguments: argparse.Namespace) -> int:
     }
     if arguments.groups:
         print(tables.groups_to_markdown(records), end="")
+    elif arguments.classes:
+        print(classes.to_markdown(records), end="")
     elif arguments.factors:
         print(tables.factors_to_markdown(records), end="")
     elif arguments.format == "table":
         tables.print_table(rows)
     else:
         print(writers[arguments.format](rows), end="")
-    if arguments.format == "md" and not (arguments.groups or arguments.factors):
+    if arguments.format == "md" and not (
+        arguments.groups or arguments.classes or arguments.factors
+    ):
         print("\n" + tables.definitions_to_markdown(rows), end="")
     return 1 if damaged else 0

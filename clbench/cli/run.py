@@ -24,7 +24,8 @@ EXAMPLES = """examples:
 Groups: scenario, strategy, data, encoder, model (see clbench list).
 Settings of a plug-in: clbench show strategy=ewc.
 A comma separates values of a sweep; 0..4 is an inclusive range;
-NAME.setting=... sets one arm of a sweep only.
+NAME.setting=... sets one arm of a sweep only. A value in quotes is
+taken as it is: "data.path='a,b.npz'" (the outer quotes are the shell's).
 tracker=tensorboard,csv gives every run both trackers and does not sweep;
 tracker=none gives none (see clbench list trackers).
 Precedence, lowest first: defaults, the scenario's recommendations,
@@ -157,14 +158,13 @@ def _note(line: str) -> None:
 
 
 def _print_settings(points: list[dict[str, Any]]) -> int:
-    import yaml
-
     from clbench.configure.config import resolve_point
+    from clbench.util import yaml_files
 
     for number, point in enumerate(points):
         if number:
             print("---")
-        print(yaml.safe_dump(resolve_point(point).as_dict(), sort_keys=False), end="")
+        print(yaml_files.dump(resolve_point(point).as_dict()), end="")
     return 0
 
 

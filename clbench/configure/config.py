@@ -13,7 +13,6 @@ from functools import cache
 from pathlib import Path
 from typing import Any, get_type_hints
 
-import yaml
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
@@ -27,10 +26,12 @@ from clbench.configure.common import (
 )
 from clbench.configure.protocol import Protocol, protocol_of
 from clbench.configure.sweep import sweep
+from clbench.configure.words import Quoted
 from clbench.errors import UsageError
 from clbench.plugins.blame import blamed, kind, place
 from clbench.plugins.registry import FOLDERS_WORD, GROUPS, Plugin, did_you_mean, find
 from clbench.settings import check
+from clbench.util.yaml_files import YamlError, load
 
 REQUIRED = ("scenario", "strategy")
 NO_ENCODER = "none"
@@ -288,8 +289,8 @@ def _build(cls: type[Any], given: Mapping[str, Any], prefix: str) -> Any:
             if isinstance(typed, str) and kinds[name] in (tuple[str, ...], tuple[float, ...]):
                 typed = [typed]  # one word is a list of one
             node = OmegaConf.merge(node, {name: typed})
-        except (OmegaConfBaseException, yaml.YAMLError) as error:
-            reason = str(error).splitlines()[0]
+        except (OmegaConfBaseException, YamlError) as error:
+            reason = getattr(error, "problem", str(error)).splitlines()[0]
             raise UsageError(f"{prefix}{name}={value}: {reason}") from error
     for name in given:
         value = OmegaConf.select(node, name)
@@ -303,11 +304,13 @@ def _build(cls: type[Any], given: Mapping[str, Any], prefix: str) -> Any:
 def _value(value: Any) -> Any:
     """Scalars stay raw text, which the typed node converts; lists and null need YAML.
 
-    (Left to YAML 1.1, ``no`` would be false, ``010`` eight and ``12:30`` seven hundred and fifty.)
+    A value in quotes is text, whatever it looks like.
     """
     if isinstance(value, str) and "${" in value:
         # It would make the run depend on the environment and carry that into its record.
         raise UsageError(f"{value!r}: interpolation is not supported; write the value out")
+    if isinstance(value, Quoted):
+        return str(value)
     if isinstance(value, str) and (value[:1] in "[{" or value == "null"):
-        return yaml.safe_load(value)
+        return load(value)
     return value

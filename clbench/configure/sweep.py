@@ -3,48 +3,17 @@
 from __future__ import annotations
 
 import itertools
-import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from clbench.configure.protocol import spread
+from clbench.configure.words import Quoted as Quoted
+from clbench.configure.words import split_top as split_top
+from clbench.configure.words import without_folder as without_folder
 from clbench.errors import UsageError
 from clbench.plugins.registry import GROUPS
-
-
-def split_top(text: str) -> list[str]:
-    """Split at commas outside brackets and quotes: ``a,[1,2]`` to ``a`` and ``[1,2]``.
-
-    An inclusive range of integers, ``0..4``, counts as its members.
-    """
-    parts, depth, quote, start = [], 0, "", 0
-    for at, char in enumerate(text):
-        if quote:
-            quote = "" if char == quote else quote
-        elif char in "'\"":
-            quote = char
-        elif char in "[{(":
-            depth += 1
-        elif char in "]})":
-            depth -= 1
-        elif char == "," and depth == 0:
-            parts.append(text[start:at])
-            start = at + 1
-    parts.append(text[start:])
-    spread: list[str] = []
-    for part in parts:
-        bounds = re.fullmatch(r"(\d+)\.\.(\d+)", part)
-        if bounds:
-            low, high = int(bounds[1]), int(bounds[2])
-            if high < low or high - low > 100_000:
-                raise UsageError(f"range {part} is empty or too long")
-            spread += [str(i) for i in range(low, high + 1)]
-        else:
-            spread.append(part)
-    return spread
+from clbench.util import yaml_files
 
 
 def sweep(
@@ -69,17 +38,18 @@ def sweep(
         if key in given:
             raise UsageError(f"{key} is given twice")
         given.add(key)
-        if key in GROUPS and [text] != choices.get(key, [text]):
+        values = split_top(text)
+        if any(value == "" for value in values):
+            raise UsageError(f"{word}: empty value; write null for none")
+        if key in GROUPS and values != choices.get(key, values):
             # Another option of a group: the file's settings of the first do not apply to it.
             choices = {
                 k: v for k, v in choices.items() if k in given or not k.startswith(key + ".")
             }
         choices.pop(key, None)
-        choices[key] = split_top(text)
-        if any(part == "" for part in choices[key]):
-            raise UsageError(f"{word}: empty value; write null for none")
-        for value in dict.fromkeys(choices[key]):
-            if tell is not None and choices[key].count(value) > 1:
+        choices[key] = values
+        for value in dict.fromkeys(values):
+            if tell is not None and values.count(value) > 1:
                 tell(f"{key}={value} is given twice in {word}; it runs once")
     if "board" in choices:
         choices = spread(choices)
@@ -118,37 +88,38 @@ def _names(value: str) -> tuple[str, ...]:
 
 
 def _read_file(path: Path) -> dict[str, Any]:
+    """The settings of a file under the names that one types, ``strategy`` and ``strategy.lr``."""
     try:
-        loaded = yaml.safe_load(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+        loaded = yaml_files.load(text)
     except OSError as error:
         raise UsageError(f"--config {path}: {error.strerror}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UsageError(f"--config {path}: is not YAML: {str(error).splitlines()[0]}") from error
+    except UnicodeDecodeError as error:
+        raise UsageError(f"--config {path}: is not UTF-8 text") from error
+    except yaml_files.YamlError as error:
+        raise UsageError(f"--config {path}: {error}") from error
     if not isinstance(loaded, dict):
         raise UsageError(f"--config {path}: must hold settings, such as 'scenario: scole'")
     pairs: dict[str, Any] = {}
-    for key, value in loaded.items():
-        if key in GROUPS and isinstance(value, dict):
-            settings = dict(value)
-            if "name" in settings:
-                pairs[key] = settings.pop("name")
-            pairs.update({f"{key}.{name}": v for name, v in settings.items()})
-        else:
-            pairs[str(key)] = value
+    places: dict[str, tuple[str, ...]] = {}
+    for name, value, place in _flat(loaded):
+        if name in pairs:
+            lines = [yaml_files.line_of(text, *keys) for keys in (place, places[name])]
+            raise UsageError(
+                f"--config {path}: line {lines[0]}: {name} is given twice (first in line {lines[1]})"
+            )
+        pairs[name], places[name] = value, place
     return pairs
 
 
-def without_folder(word: str) -> str:
-    """A word with the folder of a path taken off: it goes into the record."""
-    key, _, text = word.partition("=")
-    if "/" not in text and "\\" not in text:
-        return word
-    return f"{key}={','.join(_file_name(part) for part in text.split(','))}"
-
-
-def _file_name(value: str) -> str:
-    """The last part of a path, which may stand behind the ``name:`` of a plug-in."""
-    name, colon, path = value.partition(":")
-    if colon and len(name) > 1 and name.isidentifier():  # one letter: a drive of Windows
-        return f"{name}:{Path(path).name}"
-    return Path(value).name
+def _flat(loaded: dict[Any, Any]) -> Iterator[tuple[str, Any, tuple[str, ...]]]:
+    """Each setting's name and value, and the keys that lead to it."""
+    for key, value in loaded.items():
+        if key not in GROUPS or not isinstance(value, dict):
+            yield str(key), value, (str(key),)
+            continue
+        if "name" in value:
+            yield key, value["name"], (key, "name")
+        for name, setting in value.items():
+            if name != "name":
+                yield f"{key}.{name}", setting, (key, str(name))

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from clbench.configure.config import tracker_settings
+from clbench.configure.words import split_top, unquote
 from clbench.errors import UsageError
 from clbench.plugins.blame import blamed
 from clbench.plugins.registry import GROUPS, Plugin, find
@@ -74,9 +75,9 @@ def take_trackers(
                 chosen = ", ".join(plugins) or NONE
                 raise UsageError(f"{word}: no tracker of this run ({chosen}) has this setting")
             for name in having:
-                given[name].setdefault(setting, value)
+                given[name].setdefault(setting, unquote(value))
         elif setting and head in names:
-            given[head][setting] = value
+            given[head][setting] = unquote(value)
         else:
             rest.append(word)
     return rest, tuple(Chosen(p, tuple(given[name].items())) for name, p in plugins.items())
@@ -92,7 +93,7 @@ def _find_all(text: str) -> dict[str, Plugin]:
     if text == NONE:
         return {}
     found: dict[str, Plugin] = {}
-    for word in text.split(","):
+    for word in split_top(text):
         if not word or word == NONE:
             raise UsageError(f"tracker={text}: write tracker=NAME,NAME or tracker={NONE} alone")
         plugin = find("tracker", word)
@@ -104,8 +105,8 @@ def _find_all(text: str) -> dict[str, Plugin]:
 
 def _taken(pairs: Sequence[tuple[str, str, str]]) -> set[str]:
     """The names of what else the run is made of; their settings are not a tracker's."""
-    values = (value for _, key, value in pairs if key in GROUPS)
-    return {_name(part) for value in values for part in value.split(",")}
+    values = (value for _, key, value in pairs if key in GROUPS and value)
+    return {_name(part) for value in values for part in split_top(value)}
 
 
 def _name(value: str) -> str:

@@ -39,6 +39,8 @@ class CifarDataSet(DataSet):
     test_file: ClassVar[str]
     torchvision_name: ClassVar[str]
     torchvision_folder: ClassVar[str]
+    names_file: ClassVar[str]
+    """One class name a line, beside the files of the binary version."""
 
     path: Path | None = None
     """Folder that holds the files, or their folder; null: ``$CLBENCH_DATA``."""
@@ -57,11 +59,12 @@ class CifarDataSet(DataSet):
             train = [self._read(folder / file) for file in self.train_files]
             train_x, train_y = (np.concatenate(part) for part in zip(*train, strict=True))
             test_x, test_y = self._read(folder / self.test_file)
+            names = self._names(folder)
         else:
             root = self._torchvision_root()
-            train_x, train_y = self._through_torchvision(root, train=True)
-            test_x, test_y = self._through_torchvision(root, train=False)
-        return Arrays(train_x, train_y, test_x, test_y, self.n_classes, 1 / 255)
+            train_x, train_y, names = self._through_torchvision(root, train=True)
+            test_x, test_y, _ = self._through_torchvision(root, train=False)
+        return Arrays(train_x, train_y, test_x, test_y, self.n_classes, 1 / 255, class_names=names)
 
     def default_model(self) -> str:
         """Recommend the narrow ResNet-18 that is customary for CIFAR in continual learning."""
@@ -80,6 +83,12 @@ class CifarDataSet(DataSet):
             )
         return x, y
 
+    def _names(self, folder: Path) -> tuple[str, ...]:
+        """The class names beside the binary files; none if their file is missing or another's."""
+        file = folder / self.names_file
+        names = tuple(file.read_text(encoding="utf-8").split()) if file.is_file() else ()
+        return names if len(names) == self.n_classes else ()
+
     def _torchvision_root(self) -> Path:
         if self.download:
             if self.path is None:
@@ -95,7 +104,9 @@ class CifarDataSet(DataSet):
             "data.path=FOLDER data.download=true"
         )
 
-    def _through_torchvision(self, root: Path, train: bool) -> tuple[np.ndarray, np.ndarray]:
+    def _through_torchvision(
+        self, root: Path, train: bool
+    ) -> tuple[np.ndarray, np.ndarray, tuple[str, ...]]:
         # torchvision's files are pickles; it compares their MD5 to its table before it opens them.
         dataset: Any = getattr(torchvision_datasets(), self.torchvision_name)
         try:
@@ -104,7 +115,8 @@ class CifarDataSet(DataSet):
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
             raise UsageError(f"data={self.name}: torchvision failed on {root}: {reason}") from error
         x = np.ascontiguousarray(np.asarray(data.data, dtype=np.uint8).transpose(0, 3, 1, 2))
-        return x, np.asarray(data.targets, dtype=np.int64)
+        names = tuple(map(str, getattr(data, "classes", ())))
+        return x, np.asarray(data.targets, dtype=np.int64), names
 
 
 def read_cifar(file: Path, label_bytes: int) -> tuple[np.ndarray, np.ndarray]:

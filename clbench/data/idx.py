@@ -43,6 +43,7 @@ class IdxDataSet(DataSet):
     name: ClassVar[str]
     torchvision_name: ClassVar[str]
     debian_package: ClassVar[str | None] = None
+    class_names: ClassVar[tuple[str, ...]] = ()
 
     path: Path | None = None
     """Folder with the four IDX files, or with torchvision's folders; null: the usual places."""
@@ -67,7 +68,13 @@ class IdxDataSet(DataSet):
             for file, (_, _, n_dims) in zip(files, _PARTS, strict=True)
         )
         return Arrays(
-            train_x, train_y.astype(np.int64), test_x, test_y.astype(np.int64), N_CLASSES, 1 / 255
+            train_x,
+            train_y.astype(np.int64),
+            test_x,
+            test_y.astype(np.int64),
+            N_CLASSES,
+            1 / 255,
+            class_names=self.class_names,
         )
 
     def default_model(self) -> str:

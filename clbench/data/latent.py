@@ -48,6 +48,8 @@ class ProgressSink:
     """Called with a line when an encoding is done."""
     warn: Callable[[str], None] = lambda line: None
     """Called with a line when a cache entry is damaged."""
+    note: Callable[[str], None] = lambda line: None
+    """Called with a line on data that were left out or reinterpreted."""
 
 
 SILENT = ProgressSink()
@@ -93,6 +95,7 @@ class LatentPool(Pool):
         self._raw, self._encoder, self._plugin = raw, encoder, plugin
         self._data, self._threads, self._sink = data, threads, sink
         self.n_classes, self.parts, self.device = raw.n_classes, raw.parts, raw.device
+        self.class_names, self.notes = raw.class_names, raw.notes
         self.dtype = DTYPES[encoder.dtype]
         with self._explained("cannot be built"):
             network: Any = encoder.build(raw.input_shape, raw.scale)

@@ -19,6 +19,8 @@ from clbench.errors import UsageError
 
 Split = Literal["train", "test"]
 VALIDATION_SHARE = 0.1
+MAX_CLASSES = 10**5
+"""A larger label is an identifier and no class."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,7 +30,9 @@ class Arrays:
     ``train_x``, ``test_x``: ``(n, ...)`` of one shape and dtype, uint8 for images (``(n, H, W)`` or
     ``(n, C, H, W)``) or float32 for vectors; ``train_y``, ``test_y``: ``(n,)`` int64 labels in
     ``[0, n_classes)``. ``scale`` brings a raw value to the unit range (``1/255`` for images).
-    ``parts`` is the number of classes of each joined data set, in label order.
+    ``parts`` is the number of classes of each joined data set, in label order. ``class_names`` has
+    one for each label, or none. ``notes`` are sentences on what was left out or reinterpreted; the
+    user is told them.
     """
 
     train_x: np.ndarray
@@ -38,8 +42,16 @@ class Arrays:
     n_classes: int
     scale: float = 1.0
     parts: tuple[int, ...] = ()
+    class_names: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
+        if self.n_classes > MAX_CLASSES:
+            raise UsageError(
+                f"{self.n_classes:,} classes are more than {MAX_CLASSES:,}; number the labels 0..n-1"
+            )
+        if len(self.class_names) not in (0, self.n_classes):
+            raise UsageError(f"{len(self.class_names)} class names for {self.n_classes} classes")
         for split, x, y in (
             ("train", self.train_x, self.train_y),
             ("test", self.test_x, self.test_y),
@@ -77,6 +89,10 @@ class Pool(ABC):
     device: torch.device
     parts: tuple[int, ...] = ()
     """Number of classes of each joined data set, in label order; else empty."""
+    class_names: tuple[str, ...] = ()
+    """The name of each label, or none. No part of the pool's identity."""
+    notes: tuple[str, ...] = ()
+    """Sentences on what was left out or reinterpreted when the data were read."""
     frozen_bytes: int = 0
     """Bytes of the encoder; 0 without one."""
     encoded: int = 0
@@ -131,6 +147,7 @@ class TensorPool(Pool):
     def __init__(self, arrays: Arrays, device: torch.device) -> None:
         self.n_classes, self.scale, self.device = arrays.n_classes, arrays.scale, device
         self.input_shape, self.parts = tuple(arrays.train_x.shape[1:]), arrays.parts
+        self.class_names, self.notes = arrays.class_names, arrays.notes
         self.sha256 = _hash(arrays)
         self._arrays = arrays
         self._x = {

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+CHANNELS_FIRST, CHANNELS_LAST = "channels_first", "channels_last"
+CHANNELS = (1, 3, 4)
+"""Numbers of channels that images have: gray, colour, colour with alpha."""
 SMALLEST_SCOLE_SIDE = 16  # two 5x5 convolutions, each followed by a pooling of 2, leave 1 pixel
 
 
@@ -16,3 +19,21 @@ def suited_model(input_shape: tuple[int, ...]) -> str:
     if len(input_shape) == 3 and input_shape[0] != 1:
         return "slim_resnet18"
     return "scole_cnn" if min(input_shape[-2:]) >= SMALLEST_SCOLE_SIDE else "mlp"
+
+
+def channel_axis(shape: tuple[int, ...]) -> str | None:
+    """Say from a sample's three sides whether its channels come first or last; None: cannot say.
+
+    The axis with 1, 3 or 4 entries holds the channels. Where both ends have so few, or neither has,
+    it is the one that leaves a square.
+    """
+    first, middle, last = shape
+    if first == middle == last == 1:
+        return CHANNELS_FIRST
+    for is_first, is_last in (
+        (first in CHANNELS, last in CHANNELS),
+        (middle == last, first == middle),
+    ):
+        if is_first != is_last:
+            return CHANNELS_FIRST if is_first else CHANNELS_LAST
+    return None

@@ -18,6 +18,7 @@ from clbench.configure.config import RunConfig
 from clbench.data.augment import check_augment
 from clbench.data.latent import SILENT, LatentPool, ProgressSink
 from clbench.data.pool import Pool
+from clbench.engine.allocation import explained
 from clbench.engine.calls import build_network, build_stream, check_plan
 from clbench.engine.version import results_versions
 from clbench.errors import UsageError
@@ -128,8 +129,15 @@ class Run:
         plugin, others = self.config.plugins["strategy"], self.config.plugins.values()
         with seeding.preserved(self.config.common.threads), torch.device(self.device):
             seeding.seed_all(self.config.common.seed, Axis.MODEL)
-            with blamed(
-                "cannot be built", plugin, "__init__", self.strategy_class.__name__, others=others
+            with (
+                blamed(
+                    "cannot be built",
+                    plugin,
+                    "__init__",
+                    self.strategy_class.__name__,
+                    others=others,
+                ),
+                explained("the strategy", strategy=self.config.strategy, model=self.config.model),
             ):
                 built = self.strategy_class(info, self.config.strategy, build_model)
                 built.to(self.device)
@@ -154,7 +162,7 @@ def load_pool(
         config: the run.
         device: where the pool lives and the encoder runs.
         pools: pools loaded before, by (settings, device); extended.
-        sink: receives the progress of the encoder.
+        sink: receives the progress of the encoder, and what is to be said of the data.
 
     Raises:
         UsageError: the data or the encoder's weights are not there, or do not fit together.
@@ -163,10 +171,16 @@ def load_pool(
     key = (config.data, device, config.common.evaluate_on)
     if key not in pools:
         pools.clear()  # a sweep goes through its data sets one after another
-        with blamed("cannot be loaded", config.plugins["data"], "arrays", "pool"):
+        name = config.plugins["data"].name
+        with (
+            blamed("cannot be loaded", config.plugins["data"], "arrays", "pool"),
+            explained(f"data={name}", data=config.data),
+        ):
             pool = config.data.pool(device)
             if not isinstance(pool, Pool):
                 raise TypeError(f"pool() must return a clbench Pool, not {kind(pool)}")
+        for note in pool.notes:
+            sink.note(f"data={name}: {note}")
         pools[key] = pool.tuning() if config.common.evaluate_on == "val" else pool
     if config.encoder is None:
         return pools[key]
@@ -206,8 +220,9 @@ def prepare(
     device = choose_device(config.common.device)
     pool = load_pool(config, device, pools, sink)
     check_augment(config.data.augment, pool.input_shape)
-    stream = build_stream(config, pool)
     scenario, others = config.plugins["scenario"], config.plugins.values()
+    with explained("the stream", scenario=config.scenario):
+        stream = build_stream(config, pool)
     with blamed("makes a stream that cannot be used", scenario, "plan", "stream", others=others):
         check_plan(stream)
         check_classes(stream)

@@ -11,8 +11,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from clbench.configure.trackers import Chosen
 from clbench.data.latent import ProgressSink
 from clbench.engine import checkpoint
@@ -25,10 +23,12 @@ from clbench.engine.lock import locked
 from clbench.engine.observers import Calling, Observers, Report, run_start
 from clbench.errors import ClbenchError, StorageError, UsageError
 from clbench.plugins.blame import position
+from clbench.results.classes import kept_names
 from clbench.results.record import Record, write_atomically
 from clbench.tracker import Tracker
 from clbench.trackers import OUTPUTS
 from clbench.trackers import progress as tracking
+from clbench.util import yaml_files
 from clbench.util.atomic import make_folder, sweep_parts
 
 FINISHED = {"completed", "diverged", "budget_exceeded"}
@@ -83,10 +83,17 @@ def record_of(done: Done) -> Record:
 
 
 def sink_of(options: Options) -> ProgressSink:
-    """To whom encoders tell their progress; of damage they tell even when it should be quiet."""
+    """Receives the progress of encoders; damage and notes on the data are said even if quiet."""
+    noted: set[str] = set()
+
+    def note(line: str) -> None:  # once, however often the data are loaded
+        if line not in noted:
+            noted.add(line)
+            tracking.say(line)
+
     if options.quiet:
-        return ProgressSink(warn=tracking.say)
-    return ProgressSink(tracking.counted, tracking.say, tracking.say)
+        return ProgressSink(warn=tracking.say, note=note)
+    return ProgressSink(tracking.counted, tracking.say, tracking.say, note)
 
 
 def check_folder(run: Run, options: Options) -> None:
@@ -200,8 +207,7 @@ def _run(run: Run, strategy: Any, folder: Path, options: Options) -> Record:
         ledger.warn(compile_network(strategy, run.config.common.threads))
     ledger.warn(foreseen(run, strategy))
     ledger.started = ledger.started or datetime.now(UTC).isoformat()
-    settings = yaml.safe_dump(run.config.as_file(), sort_keys=False)
-    write_atomically(folder / "config.yaml", settings.encode())
+    write_atomically(folder / "config.yaml", yaml_files.dump(run.config.as_file()).encode())
     for group in ("strategy", "model"):  # what ran, for whoever submits it
         source = run.config.plugins[group].path.read_bytes()
         write_atomically(folder / f"{group}.py", source)
@@ -254,6 +260,8 @@ def _with_place(record: Record, error: BaseException | None, run: Run) -> Record
 def _save(run: Run, strategy: Any, outcome: Outcome, folder: Path, options: Options) -> Record:
     record = assemble(run, strategy, outcome, datetime.fromisoformat(outcome.ledger.started))
     record = _with_place(record, outcome.error, run)
+    names = kept_names(run.stream.pool.class_names, run.stream.labels)
+    record = replace(record, class_names=names)
     if options.curve:
         from clbench.results.plots import save_curve
 

@@ -8,8 +8,6 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
-import yaml
-
 from clbench.configure.board import DIVISIONS, MIN_SEEDS, Anchor, Board, Budget
 from clbench.configure.board_model import Draft
 from clbench.configure.common import free_on_boards
@@ -20,7 +18,7 @@ from clbench.leaderboard.entry import SLUG
 from clbench.results import metrics
 from clbench.results.record import Record, write_atomically
 from clbench.sweeps.local import run_all
-from clbench.util import schema
+from clbench.util import schema, yaml_files
 from clbench.util.files import FileError, read_yaml
 from clbench.util.hashing import sha256_of
 
@@ -47,7 +45,7 @@ def new(name: str, words: list[str], root: Path) -> Path:
     draft = Draft(words=words, title=name).model_dump()
     text = "# A draft: edit it, then clbench board freeze " + name + "\n"
     path = folder / "draft.yaml"
-    write_atomically(path, (text + yaml.safe_dump(draft, sort_keys=False)).encode())
+    write_atomically(path, (text + yaml_files.dump(draft)).encode())
     return path
 
 
@@ -82,7 +80,7 @@ def freeze(name: str, root: Path, options: Options, tell: Callable[[str], None])
     _refuse_flat(board)
     data = {**board.content(), "sha256": board.sha256}
     header = "# A frozen protocol, written by clbench board freeze. It is final: do not edit.\n"
-    text = header + yaml.safe_dump(data, sort_keys=False, allow_unicode=True)
+    text = header + yaml_files.dump(data, allow_unicode=True)
     write_atomically(folder / "board.yaml", text.encode())
     (folder / "draft.yaml").unlink()
     return board

@@ -11,11 +11,10 @@ import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-import yaml
-
 from clbench.errors import UsageError
 from clbench.leaderboard.entry import Entry, parse_meta, source_file
 from clbench.results.record import write_atomically
+from clbench.util import yaml_files
 from clbench.util.files import FileError, read_yaml
 
 BLOCK = re.compile(r"(?m)^sources:.*\n?(?:[ \t]+.*\n?)*")
@@ -66,10 +65,10 @@ def with_sources(path: Path, hashes: Mapping[str, str]) -> str:
     before = read_yaml(path)
     rest = BLOCK.sub("", text)
     rest = rest if rest.endswith("\n") else rest + "\n"
-    new = rest + yaml.safe_dump({"sources": dict(hashes)}, sort_keys=False)
+    new = rest + yaml_files.dump({"sources": dict(hashes)})
     try:
-        kept = yaml.safe_load(new) == {**before, "sources": dict(hashes)}
-    except yaml.YAMLError:
+        kept = yaml_files.load(new) == {**before, "sources": dict(hashes)}
+    except yaml_files.YamlError:
         kept = False
     if not kept:
         raise UsageError(f"{path}: cannot be changed; set sources to {dict(hashes)} by hand")

@@ -8,8 +8,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from clbench.configure.board import Board, find_board
 from clbench.errors import UsageError
 from clbench.leaderboard import shared
@@ -22,6 +20,8 @@ from clbench.leaderboard.entry import (
     source_file,
 )
 from clbench.results.record import Record, write_atomically
+from clbench.util import yaml_files
+from clbench.util.files import FileError, read_yaml
 
 
 def submit(arm: Path, slug: str, root: Path) -> tuple[Board, Entry]:
@@ -93,9 +93,21 @@ def _text(path: Path, record: Record, hashes: Mapping[str, str]) -> str:
     """The text of ``entry.yaml``: a new one, or the one that is there, with these sources."""
     if not path.exists():
         return _skeleton(record, hashes)
-    if yaml.safe_load(path.read_text(encoding="utf-8")).get("sources") == hashes:
+    if _written(path).get("sources") == hashes:
         return path.read_text(encoding="utf-8")
     return shared.with_sources(path, hashes)
+
+
+def _written(path: Path) -> dict[str, Any]:
+    """What is in an ``entry.yaml``.
+
+    Raises:
+        UsageError: it is malformed.
+    """
+    try:
+        return read_yaml(path)
+    except FileError as error:
+        raise UsageError(str(error)) from error
 
 
 def _board_below(root: Path, name: str) -> Board:
@@ -136,4 +148,4 @@ def _skeleton(record: Record, hashes: Mapping[str, str]) -> str:
         "# declaration: set both to true if they are, else do not submit.\n"
         "# sources: files in sources/, by their content; clbench submit writes them.\n"
     )
-    return notes + yaml.safe_dump(data, sort_keys=False, allow_unicode=True)
+    return notes + yaml_files.dump(data, allow_unicode=True)

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from clbench.results import classes
 from clbench.results.arms import by_arm, labels
 from clbench.results.repeats import without_repeats
 from clbench.util.atomic import write_atomically
@@ -67,6 +68,25 @@ def plot_factor(records: Sequence[Record], number: int, axes: Axes) -> None:
     axes.grid(alpha=0.3)
 
 
+def plot_classes(records: Sequence[Record], axes: Axes) -> None:
+    """Final accuracy of each class; the ticks are the classes' names."""
+    ticks: dict[str, int] = {}
+    for record in records:
+        if record.counts["correct"]:
+            known, _, accuracy = classes.final(record)
+            at = [ticks.setdefault(classes.title(record, c), len(ticks)) for c in known]
+            axes.plot(at, accuracy, "o")
+    axes.set_xticks([*ticks.values()], [plain_text(t) for t in ticks], rotation=30, ha="right")
+    axes.tick_params(axis="x", labelsize=7)
+    axes.set(xlabel="class", ylabel="final accuracy", ylim=(0, 1.02))
+    axes.grid(alpha=0.3)
+
+
+def plain_text(text: str) -> str:
+    """Escape what matplotlib would read as a formula."""
+    return text.replace("$", r"\$")
+
+
 def save_curve(records: Sequence[Record], path: Path) -> None:
     """The overview of a run as a PNG; needs no display."""
     buffer = io.BytesIO()
@@ -75,7 +95,7 @@ def save_curve(records: Sequence[Record], path: Path) -> None:
 
 
 def overview(records: Sequence[Record]) -> Figure:
-    """A run's curve, retention and, where classes differ in it, frequency.
+    """A run's curve, retention, frequency where classes differ in it, and named classes.
 
     Below them, where there are any, the diagnostics that a run can switch on, and the factors.
     """
@@ -90,7 +110,12 @@ def overview(records: Sequence[Record]) -> Figure:
     figure = Figure(figsize=(13, 4 * n_rows), layout="constrained")
     upper, *lower = figure.subfigures(n_rows, 1, squeeze=False)[:, 0]
     uneven = len({row["frequency"] for r in records for row in r.frequency}) > 1
-    curve, retention, *frequency = upper.subplots(1, 2 + uneven)
+    # Of many classes the names could not be read; clbench results --classes prints them.
+    named = any(r.class_names and len(r.class_names) <= MOST_TICKS for r in records)
+    curve, retention, *more = upper.subplots(1, 2 + uneven + named)
+    frequency = more[:uneven]
+    for axes in more[uneven:]:
+        plot_classes(records, axes)
     if known:
         below = lower.pop()
         for number, axes in enumerate(below.subplots(1, n_factors, squeeze=False)[0]):

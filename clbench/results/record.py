@@ -112,6 +112,9 @@ class Record:
     factors: dict[str, Any] | None = None
     """``{brackets (B) of {factor, bracket, size}, correct (E, B)}``: the test samples again, by what
     is known of how each was made; left out where nothing is."""
+    class_names: list[str] | None = None
+    """The name of each class of the stream, in label order; left out where the data have none. No
+    part of the run's identity."""
 
     def to_dict(self) -> dict[str, Any]:
         """As plain data, as the file has it."""
@@ -254,6 +257,11 @@ class Record:
             wrong = factors.faults(self.factors, counts.correct.sum(1).tolist())
             if wrong:
                 raise ValueError(wrong[0])
+        if self.class_names is not None:
+            if not all(isinstance(name, str) for name in self.class_names):
+                raise TypeError("class_names must be texts")
+            if len(self.class_names) != self.stream["n_classes"]:
+                raise ValueError("class_names must have a name for each class")
         for times in (counts.evaluated_after, counts.task_end):
             if (np.diff(times) <= 0).any():
                 raise ValueError("evaluations and tasks must be in ascending order")

@@ -260,3 +260,4 @@ class RecordForm(Form):
     results_versions: Annotated[dict[Name, Count], MaxLen(20)] | None = None
     encoder: Encoder | None = None
     factors: Factors | None = None
+    class_names: Annotated[list[Annotated[str, Text(100)]], MaxLen(10**5)] | None = None

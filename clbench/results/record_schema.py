@@ -107,6 +107,8 @@ def _sizes(data: Mapping[str, Any]) -> Iterator[str]:
         yield "counts.cells has a label that is not below stream.n_classes"
     if len({(c["label"], c["domain"], c["task_id"]) for c in counts["cells"]}) != n:
         yield "counts.cells has a cell twice"
+    if data.get("class_names") is not None and len(data["class_names"]) != stream["n_classes"]:
+        yield "class_names must have a name for each of stream.n_classes"
     for name, series in data["diagnostics"].items():
         if len(series) != n_evaluations:
             yield f"diagnostics.{name} must have a value for each evaluation"

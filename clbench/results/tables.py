@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from clbench.results import classes as by_class
 from clbench.results import repeats
 from clbench.results.arms import by_arm, labels
 from clbench.results.columns import Column as Column
@@ -169,7 +170,7 @@ def groups_to_markdown(records: Iterable[Record]) -> str:
         cells = [(c["domain"], c["label"]) for c in arm.records[0].counts["cells"]]
         accuracy = dict(zip(cells, mean, strict=True))
         attributes, classes = (sorted(set(part)) for part in zip(*cells, strict=True))
-        lines = [["attribute", *(f"class {c}" for c in classes)]]
+        lines = [["attribute", *(_escape_pipe(by_class.title(arm.records[0], c)) for c in classes)]]
         lines += [["---", *["---:"] * len(classes)]]
         lines += [[str(a), *(f"{accuracy[a, c]:.1f}" for c in classes)] for a in attributes]
         table = "".join("| " + " | ".join(line) + " |\n" for line in lines)

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+from clbench.data.latent import SILENT
 from clbench.engine.build import Run
 from clbench.engine.execute import Done, Options, check_folder, execute, sink_of, trackers_of
 from clbench.errors import ClbenchError, UsageError
@@ -85,7 +86,8 @@ def _in_processes(points: dict[int, dict[str, Any]], options: Options) -> Iterat
 
 def _work(place: int, job: tuple[int, dict[str, Any], Options], stop: Callable[[], bool]) -> Done:
     number, point, options = job
-    run = Planner(sink_of(options), tell=None).run(point)
+    sink = dataclasses.replace(sink_of(options), note=SILENT.note)  # the parent has said it
+    run = Planner(sink, tell=None).run(point)
     return _attempt(number, run, dataclasses.replace(options, stop=stop))
 
 

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from clbench.configure.sweep import split_top, sweep
+from clbench.configure.sweep import sweep
+from clbench.configure.words import as_typed
 from clbench.engine.build import Run
 from clbench.errors import UsageError
 from clbench.util.atomic import write_atomically
@@ -38,25 +39,14 @@ class Line:
 
 
 def line_of(point: Mapping[str, Any], run: Run) -> Line:
-    """The line of a run that a point of a sweep asks for.
-
-    Raises:
-        UsageError: a value cannot be written as one word.
-    """
+    """The line of a run that a point of a sweep asks for."""
     words = tuple(f"{k}={_text(v)}" for k, v in point.items() if k != "overrides")
-    for word in words:
-        value = word.partition("=")[2]
-        if split_top(value) != [value]:
-            raise UsageError(
-                f"{word}: a plan cannot hold a value with a comma or a range; rename the file, or run "
-                "the sweep without --plan"
-            )
     return Line(words, run.folder(Path()).as_posix())
 
 
 def _text(value: Any) -> str:
     """A value as one types it; a list in brackets, so that its commas sweep nothing."""
-    return value if isinstance(value, str) else json.dumps(value, separators=(",", ":"))
+    return as_typed(value) if isinstance(value, str) else json.dumps(value, separators=(",", ":"))
 
 
 def write(path: Path, lines: Iterable[Line]) -> None:

@@ -6,12 +6,15 @@ import itertools
 import json
 import math
 import os
+import re
 import stat
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import yaml
+
+from clbench.util.yaml_files import CORE, MERGE, Loader, YamlError, load
 
 MAX_BYTES = 1 << 20
 """Largest size of a file in bytes."""
@@ -51,13 +54,9 @@ def read_yaml(path: Path) -> dict[str, Any]:
     """
     text = read_text(path, MAX_YAML_BYTES)
     try:
-        data = yaml.load(text, Loader=_StrictLoader)  # a subclass of SafeLoader
-    except RecursionError as error:
-        raise FileError(f"{path}: is nested deeper than {MAX_DEPTH}") from error
-    # A date that does not exist is a ValueError, a malformed integer may be an IndexError.
-    except (yaml.YAMLError, ValueError, LookupError, OverflowError, TypeError) as error:
-        line = " ".join(str(error).split())
-        raise FileError(f"{path}: is not plain YAML: {line[:200]}") from error
+        data = load(text, _StrictLoader)
+    except YamlError as error:
+        raise FileError(f"{path}: is not plain YAML: {str(error)[:200]}") from error
     if not isinstance(data, dict):
         raise FileError(f"{path}: must hold 'key: value' lines")
     _check_values(path, data)
@@ -154,26 +153,33 @@ def _check_text(path: Path, text: str) -> None:
         raise FileError(f"{path}: holds half a character (a lone surrogate)")
 
 
-class _StrictLoader(yaml.SafeLoader):
+_DATE = re.compile(
+    r"(?:\d{4}-\d\d-\d\d|\d{4}-\d\d?-\d\d?(?:[Tt]|[ \t]+)\d\d?:\d\d:\d\d(?:\.\d*)?"
+    r"(?:[ \t]*(?:Z|[-+]\d\d?(?::\d\d)?))?)\Z"
+)
+"""What YAML 1.1 takes for a date and YAML 1.2 for a text."""
+
+
+class _StrictLoader(Loader):
     """Loads plain values only; an alias could expand a few bytes to gigabytes."""
 
+    yaml_implicit_resolvers = {None: [*CORE, ("date", _DATE)]}  # noqa: RUF012 - never changed
     depth = 0
 
     def compose_node(self, parent: Any, index: Any) -> Any:
-        if self.check_event(yaml.AliasEvent):
-            raise yaml.YAMLError("aliases are not allowed")
         event = self.peek_event()  # type: ignore[no-untyped-call]
+        line = event.start_mark.line + 1
+        if self.check_event(yaml.AliasEvent):
+            raise YamlError("aliases are not allowed", line)
         if getattr(event, "tag", None) is not None:
-            raise yaml.YAMLError("tags are not allowed")
+            raise YamlError("tags are not allowed", line)
         if self.depth > MAX_DEPTH:
-            raise yaml.YAMLError(f"nested deeper than {MAX_DEPTH}")
+            raise YamlError(f"nested deeper than {MAX_DEPTH}", line)
         self.depth += 1
-        node = super().compose_node(parent, index)
+        node: Any = super().compose_node(parent, index)
         self.depth -= 1
+        if node.tag == "date":
+            raise YamlError(f"{node.value} is a date to some readers: write it in quotes", line)
+        if node.tag == MERGE:
+            raise YamlError("merge keys (<<) are not allowed", line)
         return node
-
-    def construct_mapping(self, node: Any, deep: bool = False) -> Any:
-        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
-        if len({repr(key) for key in keys}) != len(keys):
-            raise yaml.YAMLError("a key is given twice")
-        return super().construct_mapping(node, deep)

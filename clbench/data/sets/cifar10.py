@@ -24,3 +24,4 @@ class Cifar10(CifarDataSet):
     test_file: ClassVar[str] = "test_batch.bin"
     torchvision_name: ClassVar[str] = "CIFAR10"
     torchvision_folder: ClassVar[str] = "cifar-10-batches-py"
+    names_file: ClassVar[str] = "batches.meta.txt"

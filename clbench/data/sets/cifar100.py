@@ -24,3 +24,4 @@ class Cifar100(CifarDataSet):
     test_file: ClassVar[str] = "test.bin"
     torchvision_name: ClassVar[str] = "CIFAR100"
     torchvision_folder: ClassVar[str] = "cifar-100-python"
+    names_file: ClassVar[str] = "fine_label_names.txt"

@@ -19,3 +19,15 @@ class FashionMnist(IdxDataSet):
     name: ClassVar[str] = "fashion_mnist"
     torchvision_name: ClassVar[str] = "FashionMNIST"
     debian_package: ClassVar[str | None] = "dataset-fashion-mnist"
+    class_names: ClassVar[tuple[str, ...]] = (
+        "T-shirt/top",
+        "trouser",
+        "pullover",
+        "dress",
+        "coat",
+        "sandal",
+        "shirt",
+        "sneaker",
+        "bag",
+        "ankle boot",
+    )

@@ -1,29 +1,34 @@
 """Your own images, resized, any number of classes and samples; from one folder per class.
 
-Source and licence: yours. ``train/<class>/*.png|jpg`` and ``test/<class>/*.png|jpg``; the classes,
-sorted by name, are the labels 0, 1, ... The decoded pixels of a JPEG file depend on the decoder, so
-the hash of such a data set can differ between machines; that of PNG files does not.
+Source and licence: yours. The images are in ``train/<class>/`` and ``test/<class>/``. Without
+``test/``, ``data.split=0.2`` makes a test split; the class folders may then be in ``data.path``
+itself. The classes, sorted by name, are the labels 0, 1, ... Images in deeper folders belong to the
+class above them. Every raster format that Pillow reads is taken (PNG, JPEG, WebP, BMP, TIFF, GIF, ...) and turned
+upright as its EXIF orientation says; other files are left out and counted. The decoded pixels of a
+JPEG file depend on the decoder, so the hash of such a data set can differ between machines; that of
+PNG files does not.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import numpy as np
 
-from clbench import Arrays, DataSet, UsageError
+from clbench import Arrays, UsageError
 from clbench.data.files import require_path
+from clbench.data.own import OwnData
+from clbench.data.pictures import Tally, images_in
+from clbench.data.pictures import decode as _decode
 from clbench.data.shapes import suited_model
+from clbench.data.splits import held_out, seeded_digest
 from clbench.settings import AtLeast
-
-SUFFIXES = {".png", ".jpg", ".jpeg"}
-EIGHT_BIT_MODES = {"1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr"}
 
 
 @dataclass(frozen=True)
-class Folder(DataSet):
+class Folder(OwnData):
     """Images resized to squares, (3, size, size) or (size, size) uint8, alpha dropped."""
 
     path: Path | None = None
@@ -41,67 +46,67 @@ class Folder(DataSet):
         Raises:
             UsageError: a folder or file is missing, empty, outside the folder or no image; it is named.
         """
-        train, test = self._split("train"), self._split("test")
-        if list(train) != list(test):
-            odd = sorted(set(train) ^ set(test))[0]
-            raise UsageError(f"{self.path}: class {odd!r} exists in only one of train/ and test/")
-        train_x, train_y = self._load(train)
-        test_x, test_y = self._load(test)
-        return Arrays(train_x, train_y, test_x, test_y, len(train), 1 / 255)
+        tally = Tally()
+        parts = [self._classes(folder, tally) for folder in self._folders()]
+        names = tuple(parts[0])
+        for part in parts[1:]:
+            if tuple(part) != names:
+                odd = sorted(set(names) ^ set(part))[0]
+                raise UsageError(
+                    f"{self.path}: class {odd!r} exists in only one of train/ and test/"
+                )
+        x, y = self._load(parts[0], tally)
+        if len(parts) == 2:
+            split = x, y, *self._load(parts[1], tally)
+        else:
+            assert self.split is not None
+            files = [file for files in parts[0].values() for file in files]
+            digests = [seeded_digest(file.read_bytes(), self.split_seed) for file in files]
+            test = held_out(self.split, y, digests, names)
+            split = x[~test], y[~test], x[test], y[test]
+        return Arrays(*split, len(names), 1 / 255, class_names=names, notes=tally.notes())
 
     def default_model(self) -> str:
         """Recommend a model by the shape that the settings give; reads names only."""
-        self._split("train")
+        self._classes(self._folders()[0], Tally())
         return suited_model(self._shape())
 
     def _shape(self) -> tuple[int, ...]:
         return (self.size, self.size) if self.gray else (3, self.size, self.size)
 
-    def _split(self, split: Literal["train", "test"]) -> dict[str, list[Path]]:
-        """Image files by class, both sorted by name."""
+    def _folders(self) -> list[Path]:
+        """The training and the test folder, or the only one."""
         root = require_path(self.path, "folder", "DIR with train/<class>/ and test/<class>/")
-        folder = root / split
-        if not folder.is_dir():
-            raise UsageError(f"{folder}: no such folder; need {split}/<class>/*.png or *.jpg")
-        classes = {
-            entry.name: _images(entry, root.resolve())
-            for entry in sorted(folder.iterdir(), key=lambda entry: entry.name)
-            if entry.is_dir() and not entry.name.startswith(".")
-        }
+        train, test = root / "train", root / "test"
+        if not root.is_dir():
+            raise UsageError(f"{root}: no such folder; need train/<class>/ and test/<class>/")
+        if not train.is_dir():
+            if self.split is None or test.is_dir():
+                raise UsageError(
+                    f"{train}: no such folder; need train/<class>/ and test/<class>/ or, with "
+                    "data.split=0.2, a folder for each class"
+                )
+            return [root]
+        return [train] if self.makes_split(root, test.is_dir()) else [train, test]
+
+    def _classes(self, folder: Path, tally: Tally) -> dict[str, list[Path]]:
+        """Image files by class, both sorted by name."""
+        root = require_path(self.path, "folder", "DIR").resolve()
+        classes = {}
+        for entry in sorted(folder.iterdir(), key=lambda entry: entry.name):
+            if entry.name.startswith("."):
+                tally.hidden += 1
+            elif entry.is_dir():
+                classes[entry.name] = images_in(entry, root, tally)
+            else:
+                tally.loose += 1
         if not classes:
-            raise UsageError(f"{folder}: no class folders; need {split}/<class>/*.png or *.jpg")
+            raise UsageError(f"{folder}: no class folders; need {folder.name}/<class>/ with images")
         return classes
 
-    def _load(self, classes: dict[str, list[Path]]) -> tuple[np.ndarray, np.ndarray]:
+    def _load(self, classes: dict[str, list[Path]], tally: Tally) -> tuple[np.ndarray, np.ndarray]:
         labels = [label for label, files in enumerate(classes.values()) for _ in files]
         images = np.empty((len(labels), *self._shape()), dtype=np.uint8)
         for i, file in enumerate(file for files in classes.values() for file in files):
-            images[i] = _decode(file, self.size, self.gray)
+            images[i] = _decode(file, self.size, self.gray, tally)
         return images, np.array(labels, dtype=np.int64)
-
-
-def _images(folder: Path, root: Path) -> list[Path]:
-    """The image files of a class, sorted by name; none may be a link out of ``root``."""
-    visible = (f for f in folder.iterdir() if not f.name.startswith("."))
-    files = sorted((f for f in visible if f.suffix.lower() in SUFFIXES), key=lambda f: f.name)
-    if not files:
-        raise UsageError(f"{folder}: holds no .png or .jpg files; add some or remove the folder")
-    for file in files:
-        if not file.resolve().is_relative_to(root):
-            raise UsageError(f"{file}: is a link out of data.path; put the file itself there")
-    return files
-
-
-def _decode(file: Path, size: int, gray: bool) -> np.ndarray:
-    """``(size, size)`` or ``(3, size, size)`` uint8."""
-    from PIL import Image
-
-    try:
-        with Image.open(file, formats=("PNG", "JPEG")) as image:
-            if image.mode not in EIGHT_BIT_MODES:
-                raise UsageError(f"{file}: mode {image.mode}; convert it to 8 bits per channel")
-            converted = image.convert("L" if gray else "RGB")
-        pixels = np.asarray(converted.resize((size, size), Image.Resampling.BILINEAR))
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise UsageError(f"{file}: not a readable PNG or JPEG image") from error
-    return pixels if gray else pixels.transpose(2, 0, 1)

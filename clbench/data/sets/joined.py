@@ -62,12 +62,23 @@ class Joined(DataSet):
             n_classes=sum(sizes),
             scale=first.scale,
             parts=sizes,
+            class_names=sum(map(_names, self.parts, loaded), ()),
+            notes=tuple(
+                f"{name}: {note}"
+                for name, arrays in zip(self.parts, loaded, strict=True)
+                for note in arrays.notes
+            ),
         )
 
     def default_model(self) -> str:
         """Recommend the model of the first part."""
         model: str = find("data", self.parts[0]).load()().default_model()
         return model
+
+
+def _names(name: str, arrays: Arrays) -> tuple[str, ...]:
+    """The class names of a part; the name of the data set and the label where it has none."""
+    return arrays.class_names or tuple(f"{name} {label}" for label in range(arrays.n_classes))
 
 
 def _kind(arrays: Arrays) -> str:

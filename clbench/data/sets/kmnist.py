@@ -17,3 +17,15 @@ class Kmnist(IdxDataSet):
 
     name: ClassVar[str] = "kmnist"
     torchvision_name: ClassVar[str] = "KMNIST"
+    class_names: ClassVar[tuple[str, ...]] = (
+        "o",
+        "ki",
+        "su",
+        "tsu",
+        "na",
+        "ha",
+        "ma",
+        "ya",
+        "re",
+        "wo",
+    )

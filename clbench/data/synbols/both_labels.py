@@ -30,6 +30,7 @@ class BothLabels(Pool):
         self.device, self.frozen_bytes = pool.device, pool.frozen_bytes
         self.parts = (first.n_classes, second.n_classes)
         self.n_classes = sum(self.parts)
+        self.class_names = first.class_names + second.class_names
         self.sha256 = sha256_of([pool.sha256, *(p.sha256 for p in self._labelled)])
 
     @property

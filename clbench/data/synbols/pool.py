@@ -63,7 +63,8 @@ class SynbolsPool(Pool):
         self.generator, self.device, self.label = generator, generator.device, label
         self._numbers, self._x = numbers, stored
         self._labels = {split: _labels(generator, n, label) for split, n in numbers.items()}
-        self.n_classes = _n_classes(generator, label)
+        self.class_names = _names(generator, label)
+        self.n_classes = len(self.class_names)
         sides = (spec.resolution, spec.resolution)
         self.input_shape = sides if spec.is_gray else (3, *sides)
         which = {split: hashlib.sha256(n.tobytes()).hexdigest() for split, n in numbers.items()}
@@ -171,12 +172,15 @@ def _numbers_of(
     raise UsageError(f"data.split: hardly any image is in part {part} of {':'.join(split.names)}")
 
 
-def _n_classes(generator: Generator, label: Label) -> int:
+def _names(generator: Generator, label: Label) -> tuple[str, ...]:
+    """The class names, in label order; a glyph is named by its character and font."""
     atlas = generator.atlas
     if label == "glyph":
-        return int((atlas.glyph[..., 0] >= 0).sum())
-    counts = {"char": atlas.characters, "font": atlas.fonts, "alphabet": generator.spec.alphabets}
-    return len(counts[label])
+        font, char = np.nonzero(atlas.glyph[..., 0] >= 0)
+        pairs = zip(font.tolist(), char.tolist(), strict=True)
+        return tuple(f"{atlas.characters[c]} {atlas.fonts[f]}" for f, c in pairs)
+    names = {"char": atlas.characters, "font": atlas.fonts, "alphabet": generator.spec.alphabets}
+    return tuple(names[label])
 
 
 def _labels(generator: Generator, numbers: np.ndarray, label: Label) -> np.ndarray:

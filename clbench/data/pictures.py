@@ -1,0 +1,154 @@
+"""Image files: which files are images, and what is in them, with a tally of what is left out.
+
+Every raster format that Pillow decodes by itself is read. Pillow only finds the files of the others
+(HDF5, MPEG), or starts another program for them (EPS).
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+
+from clbench.errors import UsageError
+
+EIGHT_BIT_MODES = {"1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr"}
+NOT_DECODED = {"BUFR", "EPS", "GRIB", "HDF5", "IPTC", "MPEG", "WMF"}
+
+
+@dataclass
+class Tally:
+    """Counts of what is left out or read otherwise than it may look; ``notes`` says them."""
+
+    endings: Counter[str] = field(default_factory=Counter)
+    """Files that are no images, by ending."""
+    hidden: int = 0
+    loose: int = 0
+    """Files beside the class folders."""
+    below: Counter[str] = field(default_factory=Counter)
+    """Images in folders below that of their class, by folder."""
+    frames: int = 0
+    """Images with several frames."""
+    transparent: int = 0
+    warned: list[str] = field(default_factory=list)
+    """Files that Pillow warned of, each with its first warning."""
+
+    def notes(self) -> tuple[str, ...]:
+        """A sentence for each kind."""
+        found = []
+        if self.below:
+            name = min(self.below)
+            found.append(
+                f"{_n(self.below.total(), 'image')} in {_n(len(self.below), 'folder')} below a class "
+                f"folder ({name}{', and more' if len(self.below) > 1 else ''}) belong to that class"
+            )
+        left = [f"{_n(n, 'file')} ending in {end}" for end, n in sorted(self.endings.items())]
+        left += [f"{_n(self.hidden, 'hidden file or folder')}"] if self.hidden else []
+        left += [f"{_n(self.loose, 'file')} beside the class folders"] if self.loose else []
+        if left:
+            found.append(f"left out: {', '.join(left)}")
+        if self.frames:
+            found.append(f"{_n(self.frames, 'image')} with several frames: only the first is used")
+        if self.transparent:
+            found.append(
+                f"{_n(self.transparent, 'image')} with transparent pixels: alpha is dropped"
+            )
+        if self.warned:
+            found.append(f"warnings about {_n(len(self.warned), 'image')}, first {self.warned[0]}")
+        return tuple(found)
+
+
+def _n(n: int, what: str) -> str:
+    if n != 1:
+        what = what.replace("file or folder", "files or folders") if " or " in what else what + "s"
+    return f"{n} {what}"
+
+
+@cache
+def formats() -> dict[str, str]:
+    """The file endings of images, in lower case with their dot, and Pillow's format of each."""
+    from PIL import Image
+
+    Image.init()
+    return {
+        ending: name
+        for ending, name in Image.registered_extensions().items()
+        if name in Image.OPEN and name not in NOT_DECODED
+    }
+
+
+def images_in(folder: Path, root: Path, tally: Tally) -> list[Path]:
+    """The image files of a class, those in deeper folders included, in order of their names.
+
+    Raises:
+        UsageError: there are none, or a link leads out of ``root`` or in a circle.
+    """
+    found = [*_walk(folder, folder, root, (folder.resolve(),), tally)]
+    if not found:
+        raise UsageError(f"{folder}: holds no image files; add some or remove the folder")
+    return found
+
+
+def _walk(
+    folder: Path, top: Path, root: Path, above: tuple[Path, ...], tally: Tally
+) -> Iterator[Path]:
+    for entry in sorted(folder.iterdir(), key=lambda entry: entry.name):
+        if entry.name.startswith("."):
+            tally.hidden += 1
+            continue
+        real = entry.resolve()
+        is_folder, is_image = entry.is_dir(), entry.suffix.lower() in formats()
+        if (is_folder or is_image) and not real.is_relative_to(root):
+            raise UsageError(f"{entry}: is a link out of data.path; put the file itself there")
+        if is_folder:
+            if real in above:
+                raise UsageError(f"{entry}: is a link to a folder above it; remove the link")
+            yield from _walk(entry, top, root, (*above, real), tally)
+        elif is_image:
+            if folder != top:
+                tally.below[str(folder.relative_to(top.parent.parent))] += 1
+            yield entry
+        else:
+            tally.endings[entry.suffix.lower() or "no dot"] += 1
+
+
+def decode(file: Path, size: int, gray: bool, tally: Tally | None = None) -> np.ndarray:
+    """Read an image upright, as viewers show it, resized to a square.
+
+    Returns:
+        ``(size, size)`` or ``(3, size, size)`` uint8.
+
+    Raises:
+        UsageError: it is no image, is damaged, or has more than 8 bits per channel.
+    """
+    from PIL import Image, ImageOps
+
+    tally = tally or Tally()
+    try:
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            if not file.is_file():
+                raise OSError("is not an ordinary file")
+            with Image.open(file, formats=tuple(set(formats().values()))) as image:
+                if image.mode not in EIGHT_BIT_MODES:
+                    raise UsageError(f"{file}: mode {image.mode}; convert it to 8 bits per channel")
+                # The further pictures of a camera's MPO file are previews of the first.
+                tally.frames += image.format != "MPO" and getattr(image, "n_frames", 1) > 1
+                upright = ImageOps.exif_transpose(image)
+                if "transparency" in upright.info or upright.mode in ("LA", "PA", "RGBA"):
+                    upright = upright.convert("RGBA")
+                    tally.transparent += upright.getchannel("A").getextrema()[0] != 255
+                converted = upright.convert("L" if gray else "RGB")
+            pixels = np.asarray(converted.resize((size, size), Image.Resampling.BILINEAR))
+    except (UsageError, MemoryError):
+        raise
+    except Exception as error:  # a damaged file may raise anything in Pillow's decoders
+        raise UsageError(f"{file}: not a readable image ({type(error).__name__})") from error
+    if caught:
+        tally.warned.append(f"{file}: {' '.join(str(caught[0].message).split())}")
+    return pixels if gray else pixels.transpose(2, 0, 1)
