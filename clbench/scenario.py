@@ -46,7 +46,7 @@ class Scenario(ABC):
 
 
 def split_classes(
-    n_classes: int, n_tasks: int | None, per_task: int | None, seed: int
+    n_classes: int, n_tasks: int | None, per_task: int | None, seed: int | None
 ) -> list[Task]:
     """Cut all classes, in a seeded order, into tasks whose sizes differ by at most one.
 
@@ -54,14 +54,16 @@ def split_classes(
         n_classes: the number of classes.
         n_tasks: the number of tasks; None: ``n_classes / per_task``, rounded up.
         per_task: classes in a task; None: ``n_tasks`` decides, and 2 if that is None too.
-        seed: the run's seed.
+        seed: the run's seed; None: the classes come in the order of the data.
 
     Raises:
         UsageError: the tasks need more classes than there are, or leave some out.
     """
     if per_task is None and n_tasks is None:
         per_task = min(2, n_classes)
-    order = [int(c) for c in seeding.generator(seed, Axis.STREAM).permutation(n_classes)]
+    order = [*range(n_classes)]
+    if seed is not None:
+        order = [int(c) for c in seeding.generator(seed, Axis.STREAM).permutation(n_classes)]
     if per_task is not None:
         wanted = -(-n_classes // per_task) if n_tasks is None else n_tasks
         if per_task > n_classes or (n_tasks is not None and n_tasks * per_task > n_classes):

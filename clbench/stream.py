@@ -163,6 +163,10 @@ class Stream:
     """Whether no class comes in two tasks."""
     groups: bool = False
     """Whether the cells are groups, of which the worst counts: classes crossed with attributes."""
+    labels_in: tuple[tuple[int, ...], ...] | None = None
+    """Where a class stands for other labels of the pool in each domain: for each domain its labels by
+    class, and ``labels`` are those of the first. A domain may have fewer classes than the first. No
+    label is in two domains, so every task has a domain."""
 
     def __post_init__(self) -> None:
         if self.transform is not None:
@@ -176,14 +180,31 @@ class Stream:
     @cached_property
     def _stream_label(self) -> np.ndarray:
         table = np.full(self.pool.n_classes, -1, dtype=np.int64)
-        table[list(self.labels)] = np.arange(self.n_classes)
+        for labels in self.labels_in or (self.labels,):
+            table[list(labels)] = np.arange(len(labels))
         return table
 
     @cached_property
-    def _members(self) -> list[np.ndarray]:
-        """Per stream class, its training samples in pool order."""
+    def _members(self) -> dict[int, np.ndarray]:
+        """Per label of the pool that the stream has, its training samples in pool order."""
         of = self.pool.labels("train")
-        return [np.flatnonzero(of == label) for label in self.labels]
+        return {label: np.flatnonzero(of == label) for label in self.pool_labels}
+
+    def pool_label(self, label: int, domain: int | None) -> int:
+        """The pool's label of a stream class in a domain."""
+        if self.labels_in is None:
+            return self.labels[label]
+        assert domain is not None
+        return self.labels_in[domain][label]
+
+    @property
+    def pool_labels(self) -> tuple[int, ...]:
+        """Every label of the pool that the stream has, domain by domain."""
+        return self.labels if self.labels_in is None else sum(self.labels_in, ())
+
+    def _samples_of(self, task: Task) -> list[np.ndarray]:
+        """Per class of a task, its training samples in pool order."""
+        return [self._members[self.pool_label(c, task.domain)] for c in task.classes]
 
     @cached_property
     def _experiences_before(self) -> list[int]:
@@ -192,10 +213,8 @@ class Stream:
 
     def task_size(self, task: Task) -> int:
         """How many samples a task delivers."""
-        if task.index is not None:
-            total = len(task.index)
-        else:
-            total = sum(len(self._members[c]) for c in task.classes)
+        parts = self._samples_of(task) if task.index is None else [task.index]
+        total = sum(map(len, parts))
         return max(1, round(self.share * total))
 
     def locate(self, number: int) -> tuple[int, int]:
@@ -223,7 +242,7 @@ class Stream:
         plan = self.plan(t)
         members = plan.index
         if members is None:
-            members = np.concatenate([self._members[c] for c in plan.classes])
+            members = np.concatenate(self._samples_of(plan))
         rng = seeding.generator(self.seed, Axis.TASK, t)
         order = rng.permutation(len(members))[: self.task_size(plan)]
         ends = True
@@ -304,7 +323,9 @@ class Stream:
     def cells(self) -> tuple[Cell, ...]:
         """The world, cut once: a class in a domain, and, where task ids come, under a task."""
         if not self.task_ids:
-            return tuple(Cell(c, d) for d in self.domains for c in range(self.n_classes))
+            classes = [len(labels) for labels in self.labels_in or ()]
+            n_classes = {d: classes[d] if classes else self.n_classes for d in self.domains}
+            return tuple(Cell(c, d) for d in self.domains for c in range(n_classes[d]))
         if self.n_tasks is None:
             raise ValueError("a stream that gives task ids must have an end")
         tasks = ((t, self.plan(t)) for t in range(self.n_tasks))
@@ -332,7 +353,8 @@ class Stream:
         return build_world(
             self.pool,
             self.cells,
-            self.labels,
+            tuple(self.pool_label(cell.label, cell.domain) for cell in self.cells),
+            self.n_classes,
             self.transform if self.domains != (0,) else None,
             self.seed,
         )

@@ -62,6 +62,7 @@ def build_world(
     pool: Pool,
     cells: tuple[Cell, ...],
     labels: tuple[int, ...],
+    n_classes: int,
     transform: Transform | None,
     seed: int,
 ) -> World:
@@ -70,13 +71,14 @@ def build_world(
     Args:
         pool: where the samples are.
         cells: what to gather.
-        labels: the pool's label of each stream class.
+        labels: the pool's label of each cell.
+        n_classes: how many classes the learner has to tell apart.
         transform: what makes a domain; None where there is only the raw one.
         seed: of the run; the noise of random transforms and the order follow from it.
     """
     of = pool.labels("test")
-    members = [np.flatnonzero(of == label) for label in labels]
-    index = [members[cell.label] for cell in cells]
+    members = {label: np.flatnonzero(of == label) for label in set(labels)}
+    index = [members[label] for label in labels]
     sizes = np.array([len(i) for i in index])
     xs: list[Tensor] = []
     known: list[Mapping[str, np.ndarray]] = []
@@ -108,7 +110,7 @@ def build_world(
     task_id = allowed = None
     if cells[0].task_id is not None:
         tasks = np.array([c.task_id for c in cells])
-        allowed_np = np.zeros((tasks.max() + 1, len(labels)), dtype=bool)
+        allowed_np = np.zeros((tasks.max() + 1, n_classes), dtype=bool)
         allowed_np[tasks, [c.label for c in cells]] = True
         task_id, allowed = put(tasks[cell]), put(allowed_np)
     return World(

@@ -50,6 +50,7 @@ DATA = {
 BESIDE = {
     "strategy/kanerva/generate": ("strategy.mode=replay",),
     "strategy/agem/memory_dtype": ("encoder=identity",),
+    "scenario/domain_incremental/class_order": ("scenario.transform=split",),
 }
 """What a setting needs beside it, to have an effect."""
 

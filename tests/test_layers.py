@@ -41,6 +41,7 @@ ORDER = (
     "dark",
     "encoders",
     "interop",
+    "reproduce",
     "leaderboard",
     "leaderboard.rules",
     "leaderboard.reproduce",

@@ -47,19 +47,24 @@ def by_loop(world: World, probe: Probe, cell: int) -> int:
     return right
 
 
+def labels(cells: tuple[Cell, ...]) -> tuple[int, ...]:
+    """The pool's label of each cell, where a class is one label in every domain."""
+    return tuple(cell.label for cell in cells)
+
+
 def plain() -> World:
     cells = tuple(Cell(c) for c in range(4))
-    return build_world(pool(), cells, (0, 1, 2, 3), None, 0)
+    return build_world(pool(), cells, labels(cells), 4, None, 0)
 
 
 def domains() -> World:
     cells = tuple(Cell(c, d) for d in (0, 2) for c in range(4))
-    return build_world(pool(), cells, (0, 1, 2, 3), Permute(3, 5), 0)
+    return build_world(pool(), cells, labels(cells), 4, Permute(3, 5), 0)
 
 
 def told() -> World:
     cells = tuple(Cell(c, 0, t) for t, task in enumerate([(0, 2), (1, 3)]) for c in task)
-    return build_world(pool(), cells, (0, 1, 2, 3), None, 0)
+    return build_world(pool(), cells, labels(cells), 4, None, 0)
 
 
 @pytest.mark.parametrize("world", [plain(), domains(), told()], ids=["plain", "domains", "told"])
@@ -101,7 +106,7 @@ def test_batches_mix_the_cells():
 
 
 def test_labels_of_a_subset_of_classes():
-    world = build_world(pool(), (Cell(0), Cell(1)), (1, 3), None, 0)
+    world = build_world(pool(), (Cell(0), Cell(1)), (1, 3), 2, None, 0)
     x = pool().gather("test", np.flatnonzero(pool().labels("test") == 3))
     assert sorted(world.x[world.y == 1].tolist()) == sorted(x.tolist())
 
@@ -137,4 +142,4 @@ def test_forward_passes_are_samples_over_batch_whatever_the_number_of_tasks(n_ta
 
 def test_cells_out_of_the_order_of_domains_are_refused():
     with pytest.raises(ValueError, match="ordered by domain"):
-        build_world(pool(), (Cell(0, 1), Cell(0, 0)), (0, 1), Permute(0, 2), 0)
+        build_world(pool(), (Cell(0, 1), Cell(0, 0)), (0, 0), 2, Permute(0, 2), 0)

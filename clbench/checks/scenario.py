@@ -98,7 +98,8 @@ def labels_samples_as_the_pool_does(rig: Rig) -> None:
             y = task.y.numpy()
             if len(y) == 0 or y.min() < 0 or y.max() >= stream.n_classes:
                 raise Failed(f"{variant}: experience {t} is empty or has labels out of range")
-            if (np.asarray(stream.labels)[y] != of[draw.index]).any():
+            labels = [stream.pool_label(c, draw.plan.domain) for c in y.tolist()]
+            if (labels != of[draw.index]).any():
                 raise Failed(f"{variant}: labels of experience {t} are not those of its samples")
             if not set(y.tolist()) <= set(draw.plan.classes):
                 raise Failed(

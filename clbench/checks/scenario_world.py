@@ -19,7 +19,8 @@ def cuts_the_test_samples_into_disjoint_cells(rig: Rig) -> None:
         if len(set(cells)) < len(cells) or {c.label for c in cells} != set(range(stream.n_classes)):
             raise Failed(f"{variant}: cells repeat, or leave a class of the stream out")
         of = stream.pool.labels("test")
-        sizes = np.array([(of == stream.labels[cell.label]).sum() for cell in cells])
+        members = [of == stream.pool_label(cell.label, cell.domain) for cell in cells]
+        sizes = np.array([mine.sum() for mine in members])
         counted = np.bincount(world.cell.numpy(), minlength=len(cells))
         if not (np.array_equal(world.sizes.numpy(), sizes) and np.array_equal(counted, sizes)):
             raise Failed(f"{variant}: a cell does not hold exactly the test samples of its class")
@@ -33,7 +34,7 @@ def _same_samples(stream: Stream, world: World, variant: str) -> None:
     """In the domain without a transform, the world is the pool's test split."""
     if stream.transform is not None and stream.domains != (0,):
         return
-    index = np.flatnonzero(np.isin(stream.pool.labels("test"), stream.labels))
+    index = np.flatnonzero(np.isin(stream.pool.labels("test"), stream.pool_labels))
     if sorted(rows_of(world.x)) != sorted(rows_of(stream.pool.gather("test", index))):
         raise Failed(f"{variant}: the world does not hold each test sample once")
 

@@ -97,7 +97,7 @@ def with_metrics(record: Record, counts: Counts) -> Record:
 def _cell_sizes(run: Run) -> list[int]:
     stream = run.stream
     per_class = np.bincount(stream.pool.labels("test"), minlength=stream.pool.n_classes)
-    return [int(per_class[stream.labels[cell.label]]) for cell in stream.cells]
+    return [int(per_class[stream.pool_label(cell.label, cell.domain)]) for cell in stream.cells]
 
 
 def _views(run: Run, n_tasks: int) -> tuple[list[int], list[list[int]]]:

@@ -280,7 +280,7 @@ def check_classes(stream: Stream) -> None:
     """
     for split, purpose in (("train", "learn from"), ("test", "score")):
         there = np.bincount(stream.pool.labels(split), minlength=stream.pool.n_classes)  # type: ignore[arg-type]
-        for label in stream.labels:
+        for label in stream.pool_labels:
             if there[label] == 0:
                 raise UsageError(
                     f"class {label} has no sample to {purpose}; number the classes 0..n-1 and give "

@@ -111,13 +111,14 @@ def run_start(run: Run, ledger: Ledger, folder: Path) -> RunStart:
     """What trackers are told of a run that is about to begin or to be resumed."""
     stream = run.stream
     per_class = np.bincount(stream.pool.labels("test"), minlength=stream.pool.n_classes)
+    sizes = (per_class[stream.pool_label(cell.label, cell.domain)] for cell in stream.cells)
     return RunStart(
         folder=folder,
         title=f"{folder.parent.name} {folder.name}",
         settings=_frozen(run.config.as_dict()),
         seed=run.config.common.seed,
         cells=stream.cells,
-        sizes=tuple(int(per_class[stream.labels[cell.label]]) for cell in stream.cells),
+        sizes=tuple(map(int, sizes)),
         n_experiences=n_experiences(run),
         experiences=ledger.experiences,
         past=tuple(evaluation(ledger, at) for at in range(len(ledger.evaluated_after))),

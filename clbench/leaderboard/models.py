@@ -47,17 +47,26 @@ class VerificationForm(Form):
     detail: Annotated[dict[Name, Plain], MaxLen(64)]
 
 
-KINDS = ("record", "entry", "verified", "board", "draft", "tuning")
+KINDS = ("record", "entry", "verified", "board", "draft", "tuning", "reproduction")
 """The files that have a form."""
 
 
 def form_of(kind: str) -> type[Form]:
     """The form of a kind of file."""
     from clbench.configure.board_model import BoardForm, Draft, TuningForm
+    from clbench.reproduce.form import ReproductionForm
     from clbench.results.record_model import RecordForm
 
     forms: list[type[Form]]
-    forms = [RecordForm, EntryForm, VerificationForm, BoardForm, Draft, TuningForm]
+    forms = [
+        RecordForm,
+        EntryForm,
+        VerificationForm,
+        BoardForm,
+        Draft,
+        TuningForm,
+        ReproductionForm,
+    ]
     return dict(zip(KINDS, forms, strict=True))[kind]
 
 

@@ -27,6 +27,7 @@ FILES = {
     "entry": "*/entries/*/entry.yaml",
     "verified": "*/**/verified*/*.json",
     "board": "*/board.yaml",
+    "reproduction": "../reproductions/*.yaml",
 }
 
 

@@ -6,6 +6,9 @@ import itertools
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from small import go, pool, record_of, run
 from test_scenarios import IMAGES, TEN, make
 
 from clbench.data.corruptions import KINDS
@@ -72,3 +75,83 @@ def test_domain_samples_are_different_samples():
 def test_vectors_cannot_be_rotated_or_corrupted(transform: str):
     with pytest.raises(UsageError, match="images"):
         make("domain_incremental", transform=transform)
+
+
+def test_split_is_which_of_its_pair_a_digit_is():
+    """Hsu et al. 2018: pairs in the order of the data, labels modulo 2."""
+    stream = make("domain_incremental", transform="split", class_order="data")
+    assert stream.labels_in == ((0, 1), (2, 3), (4, 5), (6, 7), (8, 9))
+    assert (stream.n_tasks, stream.n_classes) == (5, 2)
+    of = TEN.labels("train")
+    for t in range(5):
+        draw, task = stream.draw(t), stream.experience(t)
+        assert draw.labels.tolist() == (of[draw.index] % 2).tolist() == task.y.tolist()
+        assert set(of[draw.index].tolist()) == {2 * t, 2 * t + 1}
+        assert task.classes is not None
+        assert task.classes.tolist() == [0, 1]
+        assert task.x.tolist() == TEN.gather("train", draw.index).tolist()
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    st.integers(2, 10),
+    st.integers(1, 12) | st.none(),
+    st.sampled_from(["seeded", "data"]),
+    st.integers(0, 99),
+)
+def test_split_holds_every_test_sample_once_under_its_place_in_the_group(
+    per_task: int, n_tasks: int | None, order: str, seed: int
+):
+    stream = make(
+        "domain_incremental",
+        seed=seed,
+        transform="split",
+        classes_per_task=per_task,
+        n_tasks=n_tasks,
+        class_order=order,
+    )
+    groups = stream.labels_in
+    assert groups is not None
+    n_groups = -(-10 // per_task)
+    assert len(groups) == stream.n_tasks == min(n_groups, n_tasks or n_groups)
+    assert all(list(group) == sorted(group) for group in groups)
+    labels = [label for group in groups for label in group]
+    assert len(set(labels)) == len(labels) == len(stream.cells)
+    world = stream.world()
+    for number, (cell, label) in enumerate(zip(stream.cells, labels, strict=True)):
+        assert (
+            groups[cell.domain][cell.label] == label == stream.pool_label(cell.label, cell.domain)
+        )
+        mine = world.cell == number
+        test = TEN.gather("test", np.flatnonzero(TEN.labels("test") == label))
+        assert sorted(world.x[mine].tolist()) == sorted(test.tolist())
+        assert set(world.y[mine].tolist()) == {cell.label}
+    delivered = np.concatenate([stream.draw(t).index for t in range(len(groups))])
+    assert sorted(delivered) == sorted(np.flatnonzero(np.isin(TEN.labels("train"), labels)))
+    views = [stream.view(t) for t in range(len(groups))]
+    assert sorted(c for view in views if view is not None for c in view) == [*range(len(labels))]
+
+
+def test_the_record_of_a_split_stream_counts_each_class_of_the_data():
+    """Classes of unequal size, so that a cell of another class would show."""
+    words = ("scenario=domain_incremental", "scenario.transform=split", "strategy=naive")
+    one = run(*words, "scenario.class_order=data", on=pool(n_classes=5, n_train=12, n_test=5))
+    record = record_of(one, *go(one))
+    cells = [(c["domain"], c["label"], c["size"]) for c in record.counts["cells"]]
+    assert cells == [(0, 0, 5), (0, 1, 5), (1, 0, 5), (1, 1, 5), (2, 0, 5)]
+    assert record.metrics["average_accuracy"]["n_terms"] == 3
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ({"classes_per_task": 2}, "scenario.classes_per_task=2 needs scenario.transform=split"),
+        ({"class_order": "data"}, "scenario.class_order=data needs scenario.transform=split"),
+        ({"transform": "split", "classes_per_task": 1}, "scenario.classes_per_task"),
+        ({"transform": "split", "classes_per_task": 11}, "the data have 10 classes"),
+        ({"transform": "rotated", "n_tasks": None}, "only scenario.transform=permuted is endless"),
+    ],
+)
+def test_settings_of_split_are_refused_where_they_mean_nothing(given: dict[str, object], told: str):
+    with pytest.raises(UsageError, match=told):
+        make("domain_incremental", **given)

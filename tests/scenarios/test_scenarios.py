@@ -40,6 +40,12 @@ CASES: dict[str, tuple[str, TensorPool, dict[str, object]]] = {
     "task_incremental": ("task_incremental", TEN, {"n_tasks": 5}),
     "domain_incremental": ("domain_incremental", TEN, {}),
     "domain_incremental rotated": ("domain_incremental", IMAGES, {"transform": "rotated"}),
+    "domain_incremental split": ("domain_incremental", TEN, {"transform": "split"}),
+    "domain_incremental split uneven": (
+        "domain_incremental",
+        TEN,
+        {"transform": "split", "classes_per_task": 4, "class_order": "data", "chunk": 4},
+    ),
     "subgroup_shift": ("subgroup_shift", IMAGES, {"n_tasks": 5}),
     "subgroup_shift stripes": (
         "subgroup_shift",
@@ -69,6 +75,8 @@ GOLDEN = {
     "task_incremental": "820daee9601bf6d1",
     "domain_incremental": "5ee1d6548136ac45",
     "domain_incremental rotated": "9709a11f670fd642",
+    "domain_incremental split": "df01e5dfb4ea219e",
+    "domain_incremental split uneven": "39a562c84410cd6d",
     "subgroup_shift": "4dafb6dacab664ff",
     "subgroup_shift stripes": "929ebbf64208afa4",
     "latent_replay": "aca4b2bc0a7d3ab9",
