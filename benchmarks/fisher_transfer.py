@@ -181,6 +181,7 @@ def table(study: Study, found: dict[str, np.ndarray], pretrained: list[float]) -
     n = len(pretrained)
     head = [*MEASURES, "worst group − weights", "worst group − flat", "average − weights"]
     lines = [
+        "<!-- command: python benchmarks/fisher_transfer.py -->",
         f"model {study.model}, {study.attribute}, alignment {study.alignment:g}, share "
         f"{study.share:g}, {n} seeds; pretrained accuracy {points(np.array(pretrained))}",
         "",

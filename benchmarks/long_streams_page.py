@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from clbench.engine.resolved import resolved
 from clbench.util.atomic import write_atomically
 
 MARKS = "<!-- generated: begin -->", "<!-- generated: end -->"
@@ -202,7 +203,10 @@ def write(out: Path, names: Sequence[str], docs: Path | None) -> None:
     parts = {name: json.loads(f.read_text()) for name, f in files.items() if f.exists()}
     if not parts:
         raise SystemExit(f"{out}: nothing has been measured yet")
-    lines = ["", *targets(parts)]
+    words = ["scenario=scole", "data=digits", "strategy=naive,ewc,er"]
+    command = "<!-- command: python benchmarks/long_streams.py -->"
+    marker = f"<!-- resolved: {' '.join(words)} -->"
+    lines = ["", command, "", marker, *resolved(words), "", *targets(parts)]
     for name, found in parts.items():
         lines += [*table(name, found), *ratios(name, found)]
     some = {(p["machine"], json.dumps(p["versions"]), p["python"]) for p in parts.values()}

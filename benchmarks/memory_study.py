@@ -47,6 +47,7 @@ from memory_grid import (
 from memory_runs import records_of
 from memory_tune import Choice, choose, table
 
+from clbench.engine.resolved import resolved
 from clbench.results.record import Record
 from clbench.results.tables import t_interval
 from clbench.util.atomic import write_atomically
@@ -54,6 +55,7 @@ from clbench.util.atomic import write_atomically
 SEEDS = range(5)
 DOCS = Path(__file__).parents[1] / "docs"
 MARKS = "<!-- generated: begin -->", "<!-- generated: end -->"
+COMMAND = "<!-- command: python benchmarks/memory_study.py -->"
 
 
 def run(cells: list[Cell], out: Path, pools: Pools) -> None:
@@ -168,7 +170,8 @@ def operations(cell: Cell, naive: Cell) -> str:
 
 def tables(stream: Stream, cells: list[Cell], choices: list[Choice], control: str) -> list[str]:
     """A stream's part of the page."""
-    lines = [f"### {stream.title}", "", "`" + " ".join((*stream.words, *stream.training)) + "`", ""]
+    words = (*stream.words, *stream.training)
+    lines = [f"### {stream.title}", "", f"`{' '.join(words)}`", "", *_resolved(words), ""]
     lines += head("world accuracy, %")
     sized = list(dict.fromkeys(cell.arm for cell in cells if cell.arm.sized))
     for arm in sized:
@@ -197,6 +200,13 @@ def tables(stream: Stream, cells: list[Cell], choices: list[Choice], control: st
     for arm in (*sized, NAIVE):
         lines.append(row(arm.name, [operations(c, naive) for c in along(cells, arm.name)]))
     return [*lines, "", *table(choices), ""]
+
+
+def _resolved(words: Sequence[str]) -> list[str]:
+    """What the words resolve to, with the strategies of the study."""
+    names = dict.fromkeys(w.partition("=")[2] for arm in ARMS for w in arm.words[:1])
+    asked = [*words, "strategy=" + ",".join(names)]
+    return [f"<!-- resolved: {' '.join(asked)} -->", *resolved(asked)]
 
 
 def write_page(text: str, path: Path) -> None:
@@ -248,7 +258,7 @@ def main() -> None:
     asked = parser.parse_args()
     pools: Pools = {}
     panels: list[Panel] = []
-    lines = [""]
+    lines = ["", COMMAND, ""]
     for stream in STREAMS:
         if asked.streams and stream.name not in asked.streams:
             continue

@@ -1,11 +1,16 @@
-"""The documents: every link to a file of the repository, and to a heading in one, leads somewhere."""
+"""The documents: links lead somewhere, and tables name the network that their commands run."""
 
 from __future__ import annotations
 
+import itertools
 import re
+import shlex
 from pathlib import Path
 
 import pytest
+from commands import clbench
+
+from clbench.engine.resolved import MARK, head, resolved
 
 ROOT = Path(__file__).parents[1]
 PAGES = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")]
@@ -34,3 +39,86 @@ def test_the_readme_has_the_two_commands():
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     for marker in ("<!-- main -->", "<!-- tests -->"):
         assert re.search(rf"{marker}\n```sh\n.+\n```", text), marker
+
+
+COMMAND = re.compile(r"<!-- command: (.+) -->")
+RESOLVED = re.compile(r"<!-- (?:command: clbench run|resolved:) (.+) -->")
+MLP = re.compile(r"\bMLP (\d+(?:-\d+)+)")
+"""A network in a sentence: ``MLP 64-64``, with or without its output layer."""
+
+
+def sections(page: Path) -> list[str]:
+    """The parts of a page under its headings of second level."""
+    return re.split(r"^(?=## )", page.read_text(encoding="utf-8"), flags=re.MULTILINE)
+
+
+def named(text: str) -> list[tuple[str, list[str]]]:
+    """The words of each marker of a text, and the lines below it that say what they resolve to."""
+    lines = text.splitlines()
+    found = []
+    for at, line in enumerate(lines):
+        marker = RESOLVED.fullmatch(line)
+        if marker:
+            below = itertools.takewhile(lambda text: text.startswith(MARK), lines[at + 1 :])
+            found.append((marker[1], [*below]))
+    return found
+
+
+CASES = [
+    pytest.param(words, lines, id=f"{page.name} {words[:60]}")
+    for page in PAGES
+    for words, lines in named(page.read_text(encoding="utf-8"))
+]
+
+
+@pytest.mark.parametrize(("words", "lines"), CASES)
+def test_a_page_names_the_network_that_its_command_runs(words: str, lines: list[str]):
+    assert lines == resolved(shlex.split(words))
+
+
+def test_tables_of_several_pages_are_compared():
+    assert len(CASES) >= 12
+    assert len({case.id.split()[0] for case in CASES}) >= 6
+
+
+def is_of_results(table: str) -> bool:
+    """Whether a table has measured numbers: an interval, or a decimal fraction in right columns."""
+    return "---:" in table and re.search(r"±|\d\.\d", table) is not None
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_table_of_results_stands_below_its_command(page: Path):
+    for section in sections(page):
+        for table in re.finditer(r"(?:^\|.*\n)+", section, re.MULTILINE):
+            if is_of_results(table[0]):
+                before = section[: table.start()]
+                assert COMMAND.search(before), f"{page.name}: {table[0].splitlines()[0]}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_a_network_in_a_sentence_is_one_that_was_run(page: Path):
+    """In a page that resolves its networks, ``MLP 64-64`` is one of them."""
+    text = page.read_text(encoding="utf-8")
+    for found in MLP.finditer(text) if named(text) else ():
+        widths = found[1].split("-")
+        shown = [f"hidden=[{','.join(some)}]" for some in (widths, widths[:-1])]
+        assert any(one in text for one in shown), f"{page.name}: {found[0]}"
+
+
+def test_another_network_is_found(tmp_path: Path):
+    """The fault that this is here for: the page said MLP, and the command ran a CNN."""
+    command = "clbench run scenario=class_incremental data=mnist5k strategy=er"
+    [line] = resolved(shlex.split(command.removeprefix("clbench run ")))
+    assert line.startswith('Resolved: network `scole_cnn` head="linear", 21,840 parameters')
+    wrong = line.replace("scole_cnn", "mlp")
+    [(words, lines)] = named(f"<!-- command: {command} -->\n{wrong}\n\n| a |\n")
+    assert lines == [wrong] != resolved(shlex.split(words))
+
+
+def test_the_command_line_prints_what_stands_above_a_table(capsys: pytest.CaptureFixture[str]):
+    words = ["scenario=scole", "strategy=naive,ewc", "seed=0..2"]
+    code, out, _ = clbench(capsys, "run", *words, "--dry-run", "--md")
+    assert code == 0
+    assert out.splitlines() == [*head("clbench run " + shlex.join(words), words)]
+    code, _, err = clbench(capsys, "run", "--md")
+    assert (code, err.count("\n")) == (2, 1)

@@ -30,6 +30,8 @@ one head, no task identity; seed s uses the study's task order s. Each encoder i
 the data once; the heads learn from its latents. `identity` means raw pixels, without an encoder.
 `random:x` is the encoder `x` with untrained weights. This command writes the page:
 
+<!-- command: {command} -->
+
 ```sh
 {command}
 ```

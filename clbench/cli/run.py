@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -74,6 +75,11 @@ def add(commands: Any) -> None:
     )
     parser.add_argument("--json", action="store_true", help="print results as JSON")
     parser.add_argument(
+        "--md",
+        action="store_true",
+        help="print results as Markdown, below the command and the resolved network",
+    )
+    parser.add_argument(
         "-q", "--quiet", action="store_true", help="print no progress; warnings are shown"
     )
     parser.add_argument("--debug", action="store_true", help=argparse.SUPPRESS)
@@ -101,6 +107,8 @@ def main(arguments: argparse.Namespace) -> int:
         points = sweep(words, arguments.config, _note)
     if arguments.cfg:
         return _print_settings(points)
+    if arguments.md and not (words and arguments.config is None):
+        raise UsageError("--md goes with words alone: they are the command above the table")
     from clbench.engine.execute import Options
     from clbench.sweeps.local import run_all
 
@@ -112,6 +120,9 @@ def main(arguments: argparse.Namespace) -> int:
         quiet=arguments.quiet,
         trackers=trackers,
     )
+    if arguments.dry_run and arguments.md:
+        _print_head(words)
+        return 0
     if arguments.dry_run or (arguments.plan is not None and lines is None):
         return print_plan(
             points, options, arguments.plan if lines is None else None, arguments.json, lines or ()
@@ -123,19 +134,29 @@ def main(arguments: argparse.Namespace) -> int:
         is_shown = not arguments.quiet or done.record is None or done.record.status != "completed"
         for line in (*warnings, *([ending] if is_shown else [])):
             print(line, file=sys.stderr)
-    from clbench.results.tables import print_table, summarise, to_json
+    from clbench.results.tables import print_table, summarise, to_json, to_markdown
 
     ended.sort(key=lambda done: done.number)
     records = [done.record for done in ended if done.record is not None]
     rows = summarise(records)
     if arguments.json:
         print(to_json(rows), end="")
+    elif arguments.md:
+        _print_head(words)
+        print(to_markdown(rows), end="")
     elif rows:
         print_table(rows)
     statuses = {"error" if done.record is None else done.record.status for done in ended}
     if "interrupted" in statuses:
         return 130
     return 0 if statuses <= {"completed"} else 1
+
+
+def _print_head(words: Sequence[str]) -> None:
+    """Print the lines that stand above a table in the docs."""
+    from clbench.engine.resolved import head
+
+    print("\n".join(head(f"clbench run {shlex.join(words)}", words)))
 
 
 def outcome(done: Done) -> list[str]:

@@ -225,7 +225,7 @@ def prepare(
         stream = build_stream(config, pool)
     with blamed("makes a stream that cannot be used", scenario, "plan", "stream", others=others):
         check_plan(stream)
-        check_classes(stream)
+    check_classes(stream)
     strategy_class: type[Strategy] = config.plugins["strategy"].load()
     check_needs(strategy_class, stream, config.plugins["strategy"].name)
     hashed = ("strategy", "model", "scenario", "encoder")

@@ -48,6 +48,12 @@ def check_plan(stream: Stream) -> None:
         raise TypeError(
             f"Stream.n_tasks must be a number from 1 on or None, not {stream.n_tasks!r}"
         )
+    known = range(stream.pool.n_classes)
+    for label in stream.labels:
+        if label not in known:
+            raise TypeError(
+                f"Stream.labels has {label!r}; the data have the classes 0 to {known[-1]}"
+            )
     last = 0 if stream.n_tasks is None else stream.n_tasks - 1
     for number in sorted({0, last}):
         task = stream.plan(number)

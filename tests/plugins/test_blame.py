@@ -249,6 +249,14 @@ def test_a_plan_that_is_no_function(capsys: Capture, tmp_path: Path, plan: str):
     assert "def " in line
 
 
+@pytest.mark.parametrize("labels", ["(0, 9)", "('a', 'b')", "3"])
+def test_labels_that_the_data_do_not_have(capsys: Capture, tmp_path: Path, labels: str):
+    text = SCENARIO.replace("labels=(0, 1)", f"labels={labels}")
+    err, line = refused(capsys, tmp_path, "scenario", text)
+    assert "TypeError" in err
+    assert "def " in line
+
+
 def test_a_clbench_error_that_a_users_file_causes(capsys: Capture, tmp_path: Path):
     text = DATA.replace("np.arange(8) % 4", "np.arange(8)")
     err, line = refused(capsys, tmp_path, "data", text)
