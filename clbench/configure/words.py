@@ -12,6 +12,7 @@ from pathlib import Path
 from clbench.errors import UsageError
 
 QUOTES = "'\""
+RANGE = re.compile(r"(\d+)\.\.(\d+)")
 
 
 class Quoted(str):
@@ -34,9 +35,8 @@ def unquote(part: str) -> str:
 
 def as_typed(value: str) -> str:
     """A single value as one types it: in quotes where it would otherwise be cut or changed."""
-    if isinstance(value, Quoted) or value[:1] in QUOTES or split_top(value) != [value]:
-        return quote(value)
-    return value
+    changed = value[:1] in ("'", '"') or RANGE.fullmatch(value) or cut(f"{value},x") != [value, "x"]
+    return quote(value) if isinstance(value, Quoted) or changed else value
 
 
 def split_top(text: str) -> list[str]:
@@ -49,7 +49,7 @@ def split_top(text: str) -> list[str]:
     """
     values: list[str] = []
     for part in cut(text):
-        if part[:1] in QUOTES and part:
+        if part and part[0] in QUOTES:
             if not _is_quoted(part):
                 raise UsageError(
                     f"{part}: the quote at its start is not closed at its end; to take it as it is, "
@@ -57,7 +57,7 @@ def split_top(text: str) -> list[str]:
                 )
             values.append(unquote(part))
             continue
-        bounds = re.fullmatch(r"(\d+)\.\.(\d+)", part)
+        bounds = RANGE.fullmatch(part)
         if not bounds:
             values.append(part)
             continue

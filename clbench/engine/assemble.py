@@ -13,7 +13,9 @@ from clbench.engine.costs import costs, unranked
 from clbench.engine.harness import Outcome
 from clbench.errors import Diverged
 from clbench.metric import Counts
+from clbench.plugins.blame import position
 from clbench.results import metrics
+from clbench.results.classes import kept_names
 from clbench.results.record import SCHEMA, Record
 from clbench.strategy import Strategy
 from clbench.util.environment import code_version, environment
@@ -78,6 +80,7 @@ def assemble(run: Run, strategy: Strategy, outcome: Outcome, started: datetime) 
         results_versions=run.versions,
         encoder=stream.pool.describe(),
         factors=outcome.factors.as_dict(ledger.factors) if outcome.factors else None,
+        class_names=kept_names(stream.pool.class_names, stream.labels),
     )
     return with_metrics(record, record.to_counts())
 
@@ -111,19 +114,15 @@ def _views(run: Run, n_tasks: int) -> tuple[list[int], list[list[int]]]:
 
 
 def _error(error: BaseException | None, run: Run) -> dict[str, str] | None:
-    """Type and first line of an error, with the line in the user's file; no path."""
+    """Type and first line of an error, with the file and line of the plug-in it is from; no path."""
     if error is None or isinstance(error, KeyboardInterrupt):
         return None
     if isinstance(error, Diverged):
         return {"type": "Diverged", "message": str(error)}
     line = (str(error).splitlines() or [""])[0]
     message = "".join(c if c.isprintable() else " " for c in line)
-    plugin = run.config.plugins["strategy"].path
-    trace, where = error.__traceback__, ""
-    while trace is not None:
-        if trace.tb_frame.f_code.co_filename == str(plugin):
-            where = f" ({plugin.name} line {trace.tb_lineno})"
-        trace = trace.tb_next
+    found = position(error, run.config.plugins.values())
+    where = f" ({found[0].path.name} line {found[1]})" if found is not None else ""
     return {"type": type(error).__name__, "message": _without_folders(message)[:500] + where}
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -22,8 +21,6 @@ from clbench.engine.idle import foreseen, observed
 from clbench.engine.lock import locked
 from clbench.engine.observers import Calling, Observers, Report, run_start
 from clbench.errors import ClbenchError, StorageError, UsageError
-from clbench.plugins.blame import position
-from clbench.results.classes import kept_names
 from clbench.results.record import Record, write_atomically
 from clbench.tracker import Tracker
 from clbench.trackers import OUTPUTS
@@ -247,21 +244,8 @@ def trackers_of(options: Options) -> dict[str, Tracker]:
     return found
 
 
-def _with_place(record: Record, error: BaseException | None, run: Run) -> Record:
-    """The record with the file and line that its error comes from, where that is no strategy's."""
-    found = position(error, run.config.plugins.values()) if error is not None else None
-    if record.error is None or found is None or found[0].group == "strategy":
-        return record
-    words = re.sub(r" \([^()]*\.py line \d+\)$", "", record.error["message"])
-    message = f"{words} ({found[0].path.name} line {found[1]})"
-    return replace(record, error={**record.error, "message": message})
-
-
 def _save(run: Run, strategy: Any, outcome: Outcome, folder: Path, options: Options) -> Record:
     record = assemble(run, strategy, outcome, datetime.fromisoformat(outcome.ledger.started))
-    record = _with_place(record, outcome.error, run)
-    names = kept_names(run.stream.pool.class_names, run.stream.labels)
-    record = replace(record, class_names=names)
     if options.curve:
         from clbench.results.plots import save_curve
 

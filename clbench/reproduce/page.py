@@ -34,6 +34,7 @@ def _section(of: Reproduction, results: Path) -> str:
     form = of.form
     lines = [
         f"## {as_markdown(form.title)}\n",
+        f"<!-- command: clbench reproduce {of.name} -->",
         f"`clbench reproduce {of.name}`: {as_markdown(form.source.paper)}, "
         f"{as_markdown(form.source.where)} (<{form.source.url}>).\n",
         f"{as_markdown(form.protocol, 2000)}\n",

@@ -1,5 +1,7 @@
 """Image folders: labels by name, pixels as decoded, nothing from outside."""
 
+import shutil
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -96,3 +98,130 @@ def test_structure_is_checked(root, tmp_path):
     (tmp_path / "bare" / "train").mkdir(parents=True)
     with pytest.raises(UsageError, match="no class folders"):
         Folder(path=tmp_path / "bare").default_model()
+
+
+def test_images_in_deeper_folders_belong_to_their_class_and_are_counted(root):
+    flat = Folder(path=root).arrays()
+    for i in range(4):
+        pixels = np.full((32, 32, 3), 50 * i, dtype=np.uint8)
+        write(root, "train", "cat/more/deep", f"{i}.png", pixels)
+    arrays = Folder(path=root).arrays()
+    assert len(arrays.train_x) == len(flat.train_x) + 4
+    assert (arrays.train_y == 0).sum() == 7
+    assert flat.notes == ()
+    assert arrays.notes == (
+        "4 images in 1 folder below a class folder (train/cat/more/deep) belong to that class",
+    )
+    assert arrays.class_names == ("cat", "dog")
+
+
+def test_what_is_left_out_is_said_with_counts(root):
+    (root / "train" / "cat" / "notes.txt").write_text("no image")
+    (root / "test" / "dog" / "list.TXT").write_text("no image")
+    (root / "test" / "dog" / "README").write_text("no image")
+    (root / "train" / "loose.png").write_bytes((root / "train" / "cat" / "0.png").read_bytes())
+    (root / "train" / ".hidden").mkdir()
+    [note] = Folder(path=root).arrays().notes
+    assert note == (
+        "left out: 2 files ending in .txt, 1 file ending in no dot, 1 hidden file or folder, "
+        "1 file beside the class folders"
+    )
+
+
+@pytest.mark.parametrize("ending", ["bmp", "webp", "tiff", "gif", "ppm", "jp2", "tga", "PNG"])
+def test_every_raster_format_is_read(root, ending):
+    pixels = np.full((32, 32, 3), 200, dtype=np.uint8)
+    try:
+        write(root, "train", "cat", f"z.{ending}", pixels)
+    except (KeyError, ValueError, OSError):
+        pytest.skip(f"this Pillow writes no {ending}")
+    arrays = Folder(path=root).arrays()
+    assert len(arrays.train_x) == 7
+    np.testing.assert_allclose(arrays.train_x[3].astype(int), 200, atol=6)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("ending", ["jpg", "png", "webp"])
+def test_images_are_turned_as_viewers_show_them(root, orientation, ending):
+    quarters = np.kron(np.array([[0, 80], [160, 240]], dtype=np.uint8), np.ones((16, 16)))
+    image = Image.fromarray(quarters.astype(np.uint8)).convert("RGB")
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    image.save(root / "train" / "cat" / f"0.{ending}", exif=exif, quality=100)
+    (root / "train" / "cat" / "0.png").unlink(missing_ok=ending != "png")
+    if ending == "png":
+        image.save(root / "train" / "cat" / "0.png", exif=exif)
+    got = Folder(path=root, gray=True).arrays().train_x[0]
+    turn = {  # what EXIF 2.3 says of row 0 and column 0
+        1: lambda a: a,
+        2: lambda a: a[:, ::-1],
+        3: lambda a: a[::-1, ::-1],
+        4: lambda a: a[::-1],
+        5: lambda a: a.T,
+        6: lambda a: a.T[:, ::-1],
+        7: lambda a: a[::-1, ::-1].T,
+        8: lambda a: a.T[::-1],
+    }[orientation]
+    assert np.abs(got.astype(int) - turn(quarters)).mean() < 6
+
+
+@pytest.mark.parametrize("transparency", [b"\x00\x80", 0])
+def test_palettes_with_transparency_keep_their_colours_and_warn_of_nothing(root, transparency):
+    image = Image.new("P", (20, 20), 1)
+    image.putpalette([255, 0, 0, 0, 255, 0] * 128)
+    image.save(root / "train" / "cat" / "0.png", transparency=transparency)
+    arrays = Folder(path=root).arrays()  # a warning would be an error here
+    assert (arrays.train_x[0] == np.array([0, 255, 0])[:, None, None]).all()
+    transparent = isinstance(transparency, bytes)
+    assert ("transparent" in str(arrays.notes)) == transparent
+
+
+def test_further_frames_are_counted(root):
+    frames = [Image.new("RGB", (8, 8), (k, 0, 0)) for k in (10, 200)]
+    frames[0].save(root / "train" / "cat" / "z.png", save_all=True, append_images=frames[1:])
+    arrays = Folder(path=root).arrays()
+    assert arrays.train_x[3][0].max() == 10
+    assert arrays.notes == ("1 image with several frames: only the first is used",)
+
+
+def test_links_in_a_circle_are_refused(root):
+    (root / "train" / "cat" / "round").symlink_to(root / "train" / "cat")
+    with pytest.raises(UsageError, match="link to a folder above"):
+        Folder(path=root).arrays()
+
+
+@pytest.mark.parametrize("bare", [False, True])
+def test_a_test_split_is_made_on_request(root, bare):
+    whole = Folder(path=root).arrays()
+    shutil.rmtree(root / "test")
+    path = root / "train" if bare else root
+    word = "data\\.split=0\\.2"
+    for call in (Folder(path=path).arrays, Folder(path=path).default_model):
+        with pytest.raises(UsageError, match=word):
+            call()
+    made = Folder(path=path, split=0.34)
+    arrays = made.arrays()
+    assert (np.bincount(arrays.test_y) == 1).all()
+    assert (np.bincount(arrays.train_y) == 2).all()
+    both = np.concatenate([arrays.train_x, arrays.test_x])
+    assert sorted(map(bytes, both)) == sorted(map(bytes, whole.train_x))
+    smaller = Folder(path=path, split=0.34, size=8).arrays()
+    assert (smaller.test_y == arrays.test_y).all()
+    assert made.default_model() == "slim_resnet18"
+
+
+def test_a_split_beside_a_test_folder_is_refused(root):
+    with pytest.raises(UsageError, match="has a test split already"):
+        Folder(path=root, split=0.2).arrays()
+
+
+def test_what_was_noticed_is_said_once_even_if_quiet(root, tmp_path, capsys):
+    from commands import clbench
+
+    (root / "train" / "cat" / "notes.txt").write_text("no image")
+    words = ["scenario=class_incremental", "strategy=naive", "seed=0..1", "model=linear"]
+    own = ["data=folder", f"data.path={root}", "data.size=4", "device=cpu"]
+    code, out, err = clbench(capsys, "run", *words, *own, "-q", "--json", "--dry-run")
+    assert code == 0
+    assert err == "clbench: data=folder: left out: 1 file ending in .txt\n"
+    assert "left out" not in out

@@ -1,9 +1,17 @@
 """The user's own arrays: taken as they are or refused in one line."""
 
+import dataclasses
+import tracemalloc
+
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from small import CPU
 
+from clbench.data.pool import TensorPool
 from clbench.data.sets.npz import Npz
+from clbench.data.shapes import CHANNELS_FIRST, CHANNELS_LAST, channel_axis
 from clbench.errors import UsageError
 
 
@@ -120,3 +128,93 @@ def test_damaged_content_is_refused(tmp_path):
     (tmp_path / "own.npz").write_bytes(content)
     with pytest.raises(UsageError, match="train_x cannot be read"):
         Npz(path=tmp_path / "own.npz").arrays()
+
+
+OTHER = {CHANNELS_FIRST: CHANNELS_LAST, CHANNELS_LAST: CHANNELS_FIRST, None: None}
+SIDES = st.integers(1, 12)
+
+
+@given(SIDES, SIDES, SIDES)
+def test_the_channel_axis_is_the_mirror_image_of_that_of_the_mirrored_shape(a, b, c):
+    if (a, b, c) != (1, 1, 1):
+        assert channel_axis((c, b, a)) == OTHER[channel_axis((a, b, c))]
+
+
+@given(st.integers(5, 99), st.integers(5, 99), st.sampled_from([1, 3, 4]))
+def test_images_of_any_sides_are_told_by_their_few_channels(height, width, channels):
+    assert channel_axis((channels, height, width)) == CHANNELS_FIRST
+    assert channel_axis((height, width, channels)) == CHANNELS_LAST
+
+
+@pytest.mark.parametrize("layout", ["auto", "channels_last"])
+def test_channels_last_are_read_as_the_same_pixels_with_channels_first(tmp_path, layout):
+    arrays = parts((16, 16, 3))
+    turned = {k: v.transpose(0, 3, 1, 2) if k.endswith("_x") else v for k, v in arrays.items()}
+    first = save(tmp_path, turned).arrays()
+    last = dataclasses.replace(save(tmp_path, arrays), layout=layout)
+    for key in ("train_x", "test_x"):
+        np.testing.assert_array_equal(getattr(last.arrays(), key), getattr(first, key))
+    assert last.default_model() == "slim_resnet18"
+    assert first.notes == ()
+    assert bool(last.arrays().notes) == (layout == "auto")
+    assert TensorPool(first, CPU).sha256 == TensorPool(last.arrays(), CPU).sha256
+
+
+def test_the_layout_that_is_set_holds(tmp_path):
+    data = dataclasses.replace(save(tmp_path, parts((16, 16, 3))), layout="channels_first")
+    assert data.arrays().train_x.shape == (6, 16, 16, 3)
+    assert data.arrays().notes == ()
+
+
+@pytest.mark.parametrize("shape", [(3, 8, 3), (5, 6, 7), (3, 3, 3), (9, 1, 128)])
+def test_shapes_that_may_be_either_are_refused_naming_the_setting(tmp_path, shape):
+    data = save(tmp_path, parts(shape))
+    for call in (data.arrays, data.default_model):
+        with pytest.raises(UsageError, match=r"data\.layout=channels_first or data\.layout="):
+            call()
+    assert dataclasses.replace(data, layout="channels_first").arrays().train_x.shape[1:] == shape
+    with pytest.raises(UsageError, match=r"data\.layout=channels_last"):
+        dataclasses.replace(save(tmp_path, parts((8, 8))), layout="channels_last").arrays()
+
+
+@pytest.mark.parametrize("label", [-1, 10**5, 2_000_000_000, 2**40])
+def test_labels_that_are_no_class_numbers_are_refused_before_anything_is_allocated(tmp_path, label):
+    arrays = parts(train_y=np.array([0, 1, 2, 0, 1, label]))
+    tracemalloc.start()
+    try:
+        with pytest.raises(UsageError, match=rf"train_y has labels from .*{label}") as error:
+            save(tmp_path, arrays).arrays()
+        assert tracemalloc.get_traced_memory()[1] < 10**7
+    finally:
+        tracemalloc.stop()
+    assert "\n" not in str(error.value)
+
+
+def without_test(**changed):
+    arrays = parts(**changed)
+    return {key: value for key, value in arrays.items() if not key.startswith("test")}
+
+
+def test_a_test_split_is_made_on_request(tmp_path):
+    arrays = without_test()
+    data = save(tmp_path, arrays)
+    with pytest.raises(UsageError, match=r"has no test split.*data\.split=0\.2"):
+        data.arrays()
+    got = dataclasses.replace(data, split=0.2).arrays()
+    assert (sorted(got.test_y), sorted(got.train_y)) == ([0, 1, 2], [0, 1, 2])
+    both = np.concatenate([got.train_x, got.test_x])
+    assert sorted(map(bytes, both)) == sorted(map(bytes, arrays["train_x"]))
+    with pytest.raises(UsageError, match=r"data\.split=0\.2.*has a test split already"):
+        dataclasses.replace(save(tmp_path, parts()), split=0.2).arrays()
+    for share in (0.0, 1.0, -0.5):
+        with pytest.raises(UsageError, match=r"data\.split="):
+            dataclasses.replace(data, split=share)
+
+
+def test_class_names_are_read(tmp_path):
+    names = np.array(["ape", "bee", "cat"])
+    assert save(tmp_path, parts(class_names=names)).arrays().class_names == ("ape", "bee", "cat")
+    assert save(tmp_path, parts()).arrays().class_names == ()
+    for wrong in (names[:2], np.array([1, 2, 3]), names[None]):
+        with pytest.raises(UsageError, match="class_names"):
+            save(tmp_path, parts(class_names=wrong)).arrays()

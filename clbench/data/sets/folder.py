@@ -3,9 +3,9 @@
 Source and licence: yours. The images are in ``train/<class>/`` and ``test/<class>/``. Without
 ``test/``, ``data.split=0.2`` makes a test split; the class folders may then be in ``data.path``
 itself. The classes, sorted by name, are the labels 0, 1, ... Images in deeper folders belong to the
-class above them. Every raster format that Pillow reads is taken (PNG, JPEG, WebP, BMP, TIFF, GIF,
-...) and turned upright as its EXIF orientation says; other files are left out and counted. The
-decoded pixels of a JPEG file depend on the decoder, so the hash of such a data set can differ between
+class above them. Every raster format that Pillow reads is taken (PNG, JPEG, WebP, BMP, TIFF, GIF, ...)
+and turned upright as its EXIF orientation says; other files are left out and counted. The decoded
+pixels of a JPEG file depend on the decoder, so the hash of such a data set can differ between
 machines; that of PNG files does not.
 """
 
@@ -47,36 +47,43 @@ class Folder(OwnData):
             UsageError: a folder or file is missing, empty, outside the folder or no image; it is named.
         """
         tally = Tally()
-        parts = [self._classes(folder, tally) for folder in self._folders()]
-        names = tuple(parts[0])
-        for part in parts[1:]:
-            if tuple(part) != names:
-                odd = sorted(set(names) ^ set(part))[0]
+        train_folder, test_folder = self._folders()
+        train = self._classes(train_folder, tally)
+        names = tuple(train)
+        if self.makes_split(self._root(), test_folder is not None):
+            assert self.split is not None
+            files = [file for files in train.values() for file in files]
+            digests = [seeded_digest(file.read_bytes(), self.split_seed) for file in files]
+            x, y = self._load(train, tally)
+            chosen = held_out(self.split, y, digests, names)
+            split = x[~chosen], y[~chosen], x[chosen], y[chosen]
+        else:
+            assert test_folder is not None
+            test = self._classes(test_folder, tally)
+            if tuple(test) != names:
+                odd = sorted(set(names) ^ set(test))[0]
                 raise UsageError(
                     f"{self.path}: class {odd!r} exists in only one of train/ and test/"
                 )
-        x, y = self._load(parts[0], tally)
-        if len(parts) == 2:
-            split = x, y, *self._load(parts[1], tally)
-        else:
-            assert self.split is not None
-            files = [file for files in parts[0].values() for file in files]
-            digests = [seeded_digest(file.read_bytes(), self.split_seed) for file in files]
-            test = held_out(self.split, y, digests, names)
-            split = x[~test], y[~test], x[test], y[test]
+            split = *self._load(train, tally), *self._load(test, tally)
         return Arrays(*split, len(names), 1 / 255, class_names=names, notes=tally.notes())
 
     def default_model(self) -> str:
         """Recommend a model by the shape that the settings give; reads names only."""
-        self._classes(self._folders()[0], Tally())
+        train, test = self._folders()
+        self._classes(train, Tally())
+        self.makes_split(self._root(), test is not None)
         return suited_model(self._shape())
 
     def _shape(self) -> tuple[int, ...]:
         return (self.size, self.size) if self.gray else (3, self.size, self.size)
 
-    def _folders(self) -> list[Path]:
-        """The training and the test folder, or the only one."""
-        root = require_path(self.path, "folder", "DIR with train/<class>/ and test/<class>/")
+    def _root(self) -> Path:
+        return require_path(self.path, "folder", "DIR with train/<class>/ and test/<class>/")
+
+    def _folders(self) -> tuple[Path, Path | None]:
+        """The training folder, and the test folder if there is one."""
+        root = self._root()
         train, test = root / "train", root / "test"
         if not root.is_dir():
             raise UsageError(f"{root}: no such folder; need train/<class>/ and test/<class>/")
@@ -86,12 +93,12 @@ class Folder(OwnData):
                     f"{train}: no such folder; need train/<class>/ and test/<class>/ or, with "
                     "data.split=0.2, a folder for each class"
                 )
-            return [root]
-        return [train] if self.makes_split(root, test.is_dir()) else [train, test]
+            return root, None
+        return train, test if test.is_dir() else None
 
     def _classes(self, folder: Path, tally: Tally) -> dict[str, list[Path]]:
         """Image files by class, both sorted by name."""
-        root = require_path(self.path, "folder", "DIR").resolve()
+        root = self._root().resolve()
         classes = {}
         for entry in sorted(folder.iterdir(), key=lambda entry: entry.name):
             if entry.name.startswith("."):
