@@ -16,17 +16,20 @@ NOT_BITS = ("started", "finished", "environment", "code", "sources", "source_sha
 
 def warm_up() -> None:
     """Import what every run needs, before the first fork; nothing that starts threads."""
-    import tensorboard.summary.writer.event_file_writer  # noqa: F401
-    import torch
-    from torch.optim.sgd import SGD
+    import importlib
 
-    import clbench.cli.run
-    import clbench.engine.execute
-    import clbench.results.plots
-    import clbench.sweeps.local  # noqa: F401
+    import torch
+
+    for name in (
+        *("matplotlib.pyplot", "scipy.stats", "tensorboard.summary.writer.event_file_writer"),
+        *("clbench.cli.run", "clbench.engine.execute", "clbench.sweeps.local"),
+        *("clbench.results.plots", "clbench.results.tables", "rich.table"),
+    ):
+        importlib.import_module(name)
+    import clbench
 
     torch.set_num_threads(1)
-    SGD([torch.zeros(1, requires_grad=True)], lr=0.1)
+    clbench.prepare("scenario=scole", "strategy=naive").strategy()
 
 
 def start(words: list[str], log: Path, before: Callable[[], None] = lambda: None) -> int:
