@@ -54,6 +54,9 @@ def test_too_good_asks_for_a_reproduction_and_fails_nothing(board: Board, naive:
 
 
 def test_operations_that_no_formula_covers_are_told(board: Board, naive: Path) -> None:
+    edit(naive / "runs" / "seed1.json", put("cost.flops_ranked", False))
+    assert rules(board, "warning") == {"B1"}
+    edit(naive / "runs" / "seed1.json", put("cost.flops_ranked", True))
     edit(naive / "runs" / "seed2.json", put("cost.flops_uncounted", ["_fft_c2c"]))
     assert rules(board) == set()
     assert rules(board, "warning") == {"B1"}

@@ -147,7 +147,12 @@ def test_flags(board: Board) -> None:
 
 
 @pytest.mark.parametrize(
-    "cost", [{"flops_uncounted": ["aten::foo"]}, {"state_bytes_method": "declared"}]
+    "cost",
+    [
+        {"flops_uncounted": ["aten::foo"]},
+        {"flops_ranked": False},
+        {"state_bytes_method": "declared"},
+    ],
 )
 def test_costs_not_counted_in_full_do_not_rank(board: Board, cost: dict[str, object]) -> None:
     write_entry(board, "best", Meta("Best", "ewc"), runs(0.99, cost=cost))

@@ -234,8 +234,10 @@ def _seed_score(board: Board, seed: int, record: Record | None) -> SeedScore:
 
 
 def _is_comparable(record: Record) -> bool:
-    """Whether nothing of its cost was left out."""
-    return not record.cost["flops_uncounted"] and record.cost["state_bytes_method"] == "state_dict"
+    """Whether nothing of its cost was left out, and what was counted speaks for all."""
+    cost = record.cost
+    counted = not cost["flops_uncounted"] and cost.get("flops_ranked") is not False
+    return counted and cost["state_bytes_method"] == "state_dict"
 
 
 def _interval(values: Sequence[float | None]) -> Interval:

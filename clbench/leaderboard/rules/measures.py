@@ -152,6 +152,9 @@ def budget_is_kept(board: Board, entry: Entry) -> Iterator[Finding]:
     uncounted: set[str] = set()
     for seed, record in entry.records.items():
         uncounted |= set(record.cost["flops_uncounted"])
+        if record.cost.get("flops_ranked") is False:
+            wrong = "no FLOPs rank: the counted experiences do not explain the updates of all"
+            yield warning("B1", run_place(entry, seed), wrong)
         for name, limit in limits.items():
             if limit is not None and record.cost[name] > limit and record.status == "completed":
                 wrong = f"cost.{name} is {record.cost[name]}, the budget {limit}: train less"
