@@ -22,9 +22,18 @@ from clbench.configure.common import (
 from clbench.configure.protocol import Protocol, protocol_of
 from clbench.configure.sweep import sweep
 from clbench.configure.typed import build, is_required, names
+from clbench.configure.words import quote
 from clbench.errors import UsageError
 from clbench.plugins.blame import blamed, kind, place
-from clbench.plugins.registry import FOLDERS_WORD, GROUPS, Plugin, did_you_mean, find
+from clbench.plugins.registry import (
+    FOLDERS_WORD,
+    GROUPS,
+    Plugin,
+    default_of,
+    did_you_mean,
+    find,
+    stand_in,
+)
 
 REQUIRED = ("scenario", "strategy")
 NO_ENCODER = "none"
@@ -115,6 +124,8 @@ class Known:
 
     plugins: dict[tuple[str, str], tuple[Plugin, type[Any]]] = field(default_factory=dict)
     """By group and word."""
+    defaults: dict[str, str] = field(default_factory=dict)
+    """What a group has where none is named."""
     settings: dict[tuple[object, ...], Any] = field(default_factory=dict)
     """Frozen settings, by their class and by what was given."""
 
@@ -128,6 +139,16 @@ class Known:
             found = find(group, word)
             self.plugins[group, word] = found, found.load()
         return self.plugins[group, word]
+
+    def default(self, group: str) -> str:
+        """The option of a group that a run has where none is named.
+
+        Raises:
+            UsageError: there is none.
+        """
+        if group not in self.defaults:
+            self.defaults[group] = default_of(group)
+        return self.defaults[group]
 
     def build(self, cls: type[Any], given: Mapping[str, Any], prefix: str) -> Any:
         """Typed settings, as ``clbench.configure.typed.build`` makes them."""
@@ -179,7 +200,8 @@ def resolve_point(point: Mapping[str, Any], known: Known | None = None) -> RunCo
     for group in REQUIRED:
         chosen[group], classes[group] = known.plugin(group, str(point[group]))
     point = {**_suited(classes["scenario"].recommended, point), **point}
-    chosen["data"], classes["data"] = known.plugin("data", str(point.get("data", "digits")))
+    data = str(point["data"]) if "data" in point else known.default("data")
+    chosen["data"], classes["data"] = known.plugin("data", data)
     if protocol:
         point = protocol.with_budget(point, names(classes["strategy"].Config))
     point = _with_encoder(point, chosen, classes, known)
@@ -294,6 +316,13 @@ def _fill(
             )
     with blamed("its settings cannot be made", plugin, config.__name__, cls.__name__):
         return known.build(config, given, prefix)
+
+
+def stand_in_words() -> tuple[str, str]:
+    """Words for a scenario and a strategy, where settings require them and neither is used."""
+    found = (f"{group}={quote(stand_in(group).word)}" for group in REQUIRED)
+    scenario, strategy = found
+    return scenario, strategy
 
 
 def tracker_settings(plugin: Plugin, cls: type[Any], given: Mapping[str, str]) -> Any:

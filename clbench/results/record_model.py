@@ -257,6 +257,7 @@ class RecordForm(Form):
     started: Time
     finished: Time
     run_sha256: Sha256 | None = None
+    plugin_sha256: Annotated[dict[Name, Sha256], MaxLen(8)] | None = None
     results_versions: Annotated[dict[Name, Count], MaxLen(20)] | None = None
     encoder: Encoder | None = None
     factors: Factors | None = None

@@ -7,6 +7,7 @@ Licence: CC BY 4.0 (UCI), distributed with scikit-learn under BSD-3-Clause.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
@@ -17,6 +18,8 @@ from clbench.data.splits import split_every
 @dataclass(frozen=True)
 class Digits(DataSet):
     """1,442 training and 355 test images, 8x8, with values 0..16 as uint8."""
+
+    is_default: ClassVar[bool] = True
 
     def arrays(self) -> Arrays:
         """Load from the installed package; every fifth image of a class is a test image."""
