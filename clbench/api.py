@@ -38,7 +38,8 @@ def run(
         jobs: processes, for sweeps (spawned: a script then needs the usual ``__main__`` guard).
         quiet: no progress on stderr.
         tracker: what observes each run, such as ``"csv"``, ``["tensorboard", "wandb"]`` or a path;
-            None: nothing. Words and then the file's ``tracker`` go before the default. It never multiplies runs and changes no result.
+            None: nothing. A ``tracker=`` word overrides it, and it overrides that of the file, but for
+            the default. It never multiplies runs and changes no result.
         report: called with a ``clbench.tracker.Progress`` after every experience and every
             evaluation; needs ``jobs=1``. An error in it does not end the run.
         **settings: settings without a dot in their name; a list or range sweeps.

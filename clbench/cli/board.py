@@ -73,7 +73,8 @@ def main(arguments: argparse.Namespace) -> int:
     print(
         f"{board.folder / 'board.yaml'}: frozen; {board.primary}: floor {board.floor.mean:.4f}, "
         f"{board.naive.strategy} {board.naive.mean:.4f} ± {board.naive.sd:.4f}, "
-        f"{board.ceiling.strategy} {board.ceiling.mean:.4f} ± {board.ceiling.sd:.4f} (sd over {len(board.seeds)} seeds)"
+        f"{board.ceiling.strategy} {board.ceiling.mean:.4f} ± {board.ceiling.sd:.4f} "
+        f"(sd over {len(board.seeds)} seeds)"
     )
     return 0
 

@@ -197,9 +197,9 @@ def print_plan(
         state = state_of(run, options)
         shown = f"{run.folder(options.out)}  {tasks}  {state}"
         found[number] = (plan.line_of(point, run, tracker_words), state, shown)
-    told = once.told()
-    if told is not None:
-        say(told)
+    note = once.note()
+    if note is not None:
+        say(note)
     lines = [found[number][0] for number in once.numbers]
     for line, state, shown in (found[number] for number in once.numbers):
         if as_json:

@@ -25,7 +25,7 @@ from clbench.util.files import FileError, read_yaml
 from clbench.util.hashing import sha256_of
 
 MIN_SPREAD = 5.0
-"""Smallest distance of the ceiling and the lower anchor, in standard deviations over seeds, for ranking."""
+"""Smallest distance of the two anchors, in standard deviations over seeds, for ranking."""
 
 
 def new(name: str, words: list[str], root: Path) -> Path:
@@ -144,8 +144,9 @@ def _refuse_flat(board: Board) -> None:
     if apart < MIN_SPREAD * sd:
         raise UsageError(
             f"{board.folder}: cannot rank: {board.ceiling.strategy} {board.ceiling.mean:.4f} and "
-            f"{board.naive.strategy} {board.naive.mean:.4f} are {apart:.4f} apart, less than {MIN_SPREAD:g} standard "
-            f"deviations over seeds ({sd:.4f}); choose another primary, fewer tasks, or more classes"
+            f"{board.naive.strategy} {board.naive.mean:.4f} are {apart:.4f} apart, less than "
+            f"{MIN_SPREAD:g} standard deviations over seeds ({sd:.4f}); choose another "
+            "primary, fewer tasks, or more classes"
         )
 
 

@@ -55,9 +55,9 @@ class Planner:
             run = self.run(point)
         except UsageError as error:
             raise UsageError(f"--plan {line.where}: {error}") from error
-        told = moved(line, run)
-        if told is not None:
-            say(f"warning: {told}")
+        warning = moved(line, run)
+        if warning is not None:
+            say(f"warning: {warning}")
         return run
 
     def run(self, point: Mapping[str, Any]) -> Run:

@@ -160,9 +160,9 @@ def test_the_anchors_stand_in_the_draft(tmp_path: Path) -> None:
     path = new("mine", [*WORDS, "scenario.n_tasks=12"], tmp_path)
     anchors = yaml.safe_load(path.read_text())["anchors"]
     assert anchors == {"floor": "chance", "naive": "naive", "ceiling": "joint"}
-    edit_yaml(path, anchors={**anchors, "naive": "ema", "ceiling": "er"}, seeds=[0, 1, 2, 3, 4])
-    with pytest.raises(UsageError, match=r"cannot rank|apart") as refused:
-        edit_yaml(path, words=[*WORDS, "scenario.n_tasks=1"])
+    edit_yaml(path, anchors={**anchors, "naive": "ema", "ceiling": "er"})
+    edit_yaml(path, words=[*WORDS, "scenario.n_tasks=1"])
+    with pytest.raises(UsageError, match="cannot rank") as refused:
         frozen(tmp_path)
     assert "er " in str(refused.value)
     assert "ema" in str(refused.value)
