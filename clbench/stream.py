@@ -31,7 +31,7 @@ class Task:
     """Describes one task: its classes, its domain and its transform. It holds no samples."""
 
     classes: tuple[int, ...]
-    """Its classes (stream labels), ascending. It has all their training samples unless ``index`` is set."""
+    """Its classes (stream labels), ascending; it has all their training samples without ``index``."""
     domain: int | None = 0
     """The domain it is evaluated in; None: in all of them."""
     transform: int | None = None
@@ -92,7 +92,7 @@ class TaskData:
     y: Tensor
     """``(n,)`` int64 labels in ``[0, n_classes)``; -1 where unlabelled."""
     key: Tensor
-    """``(n,)`` int64: a sample's identity, which says nothing else of it; equal iff the sample is the same."""
+    """``(n,)`` int64 opaque identities: two are equal iff the samples are the same."""
     task_id: Tensor | None = None
     """``(n,)`` int64, where the scenario gives task identities; else None."""
     classes: Tensor | None = None

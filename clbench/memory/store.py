@@ -14,7 +14,8 @@ from clbench.stream import TaskData
 class SampleStore(nn.Module):
     """Keeps every distinct sample once, in the pool's dtype, in buffers that grow.
 
-    ``x``: ``(n, *input_shape)``; ``y``, ``key`` and, if the stream gives task ids, ``task_id``: ``(n,)`` int64.
+    ``x``: ``(n, *input_shape)``; ``y``, ``key`` and, if the stream gives task ids, ``task_id``:
+    ``(n,)`` int64.
     """
 
     def __init__(self, info: StreamInfo) -> None:
