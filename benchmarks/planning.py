@@ -19,6 +19,7 @@ SWEEPS = {
         "strategy.lr=" + ",".join(f"{n / 100}" for n in range(1, 11)),
         "seed=0..99",
     ),
+    "1000 penalties": ("strategy=ewc", "ewc.lam=" + ",".join(str(n) for n in range(1, 1001))),
     "1000 rates": ("strategy.lr=" + ",".join(f"{n / 1000}" for n in range(1, 1001)),),
 }
 
@@ -34,7 +35,8 @@ def measure(words: tuple[str, ...]) -> tuple[float, float]:
             tempfile.TemporaryDirectory() as out,
             contextlib.redirect_stdout(io.StringIO()) as said,
         ):
-            given = ["scenario=scole", "strategy=naive", *words, "--dry-run", "-q", "--out", out]
+            strategy = () if "strategy=ewc" in words else ("strategy=naive",)
+            given = ["scenario=scole", *strategy, *words, "--dry-run", "-q", "--out", out]
             assert main(["run", *given]) == 0
         assert len(said.getvalue().splitlines()) == 1000
         found.append(time.process_time() - start)

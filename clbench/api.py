@@ -38,7 +38,8 @@ def run(
         jobs: processes, for sweeps (spawned: a script then needs the usual ``__main__`` guard).
         quiet: no progress on stderr.
         tracker: what observes each run, such as ``"csv"``, ``["tensorboard", "wandb"]`` or a path;
-            None: nothing. It never multiplies runs and changes no result.
+            None: nothing. A ``tracker=`` word overrides it, and it overrides that of the file, but for
+            the default. It never multiplies runs and changes no result.
         report: called with a ``clbench.tracker.Progress`` after every experience and every
             evaluation; needs ``jobs=1``. An error in it does not end the run.
         **settings: settings without a dot in their name; a list or range sweeps.
@@ -52,17 +53,21 @@ def run(
         UsageError: the words are wrong; nothing was run.
         ClbenchError: a folder is in use or damaged.
     """
-    from clbench.configure.sweep import sweep
-    from clbench.configure.trackers import as_word, take_trackers
+    from clbench.configure.sweep import read_file, sweep
+    from clbench.configure.trackers import as_word, asked
     from clbench.engine.execute import Options
     from clbench.errors import ClbenchError
     from clbench.sweeps.local import run_all
     from clbench.trackers.progress import say
 
     given = [*words, *(f"{key}={_word(value)}" for key, value in settings.items())]
-    given, trackers = take_trackers(given, as_word(tracker))
-    points = sweep(given, Path(config) if config is not None else None, say)
-    options = Options(Path(out), resume, overwrite, jobs, quiet, trackers=trackers, report=report)
+    if tracker != "tensorboard" and not any(word.startswith("tracker=") for word in given):
+        given.append(f"tracker={as_word(tracker)}")
+    found = asked(given, read_file(Path(config)) if config is not None else None)
+    points = sweep(found.words, found.settings, say)
+    options = Options(
+        Path(out), resume, overwrite, jobs, quiet, trackers=found.trackers, report=report
+    )
     ended = []
     for done in run_all(points, options):
         if done.record is None:
@@ -81,16 +86,19 @@ def prepare(*words: str, config: str | Path | None = None, **settings: Any) -> R
     Raises:
         UsageError: the words are wrong, or ask for more than one run.
     """
-    from clbench.configure.config import resolve
+    from clbench.configure.config import resolve_point
+    from clbench.configure.sweep import read_file, sweep
+    from clbench.configure.trackers import asked
     from clbench.engine.build import prepare as prepare_one
     from clbench.engine.execute import Options, sink_of
     from clbench.errors import UsageError
 
     given = [*words, *(f"{key}={_word(value)}" for key, value in settings.items())]
-    found = resolve(given, Path(config) if config is not None else None)
-    if len(found) > 1:
-        raise UsageError(f"prepare: the words ask for {len(found)} runs; ask for one")
-    return prepare_one(found[0], sink=sink_of(Options(quiet=True)))
+    found = asked(given, read_file(Path(config)) if config is not None else None)
+    points = sweep(found.words, found.settings)
+    if len(points) > 1:
+        raise UsageError(f"prepare: the words ask for {len(points)} runs; ask for one")
+    return prepare_one(resolve_point(points[0]), sink=sink_of(Options(quiet=True)))
 
 
 def _word(value: Any) -> str:

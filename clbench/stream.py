@@ -1,7 +1,7 @@
 """Streams: what a scenario yields, as a pure function of (settings, seed, t).
 
-A scenario writes a ``plan``: which classes, in which domain, make up task ``t``. The stream turns it
-into experiences (whole tasks, or chunks of them) and into the world that is evaluated.
+A scenario gives a ``plan``: the classes and the domain of each task ``t``. The stream turns it into
+experiences (whole tasks, or chunks of tasks) and into the test samples that are evaluated.
 """
 
 from __future__ import annotations
@@ -23,27 +23,27 @@ from clbench.seeding import Axis
 from clbench.world import Cell, World, build_world
 
 PROBED_DOMAINS = 32
-"""Streams with more domains than this are evaluated on so many of them."""
+"""The largest number of domains that are evaluated; a stream with more is evaluated on this many."""
 
 
 @dataclass(frozen=True)
 class Task:
-    """What one task is made of, before any sample is touched."""
+    """Describes one task: its classes, its domain and its transform. It holds no samples."""
 
     classes: tuple[int, ...]
-    """Its classes (stream labels), ascending; all their training samples, unless ``index`` is set."""
+    """Its classes (stream labels), ascending; it has all their training samples without ``index``."""
     domain: int | None = 0
     """The domain it is evaluated in; None: in all of them."""
     transform: int | None = None
-    """Which of the stream's transforms its training samples go through; None for raw samples."""
+    """The number of the transform that its training samples get; None: they stay raw."""
     variant: int = 0
     """Part of the sample identity: equal for two tasks iff their transformed samples are equal."""
     index: np.ndarray | None = None
-    """``(n,)`` int64: the training samples of the pool, where not whole classes."""
+    """``(n,)`` int64: its training samples in the pool; None: all samples of its classes."""
     attribute: np.ndarray | None = None
-    """``(n,)`` int64 beside ``index``: the transform of each sample, in place of one for all.
+    """``(n,)`` int64, with ``index``: the transform of each sample; None: one transform for all.
 
-    It takes the place of ``variant`` too, so these transforms must draw nothing of their own.
+    It replaces ``variant`` too, so these transforms must be deterministic.
     """
 
     def __post_init__(self) -> None:
@@ -57,7 +57,7 @@ class Task:
 
 @dataclass(frozen=True)
 class Draw:
-    """One experience as indices in host memory: what ``experience`` will gather."""
+    """One experience as indices in host memory, before its samples are gathered."""
 
     number: int
     task: int
@@ -70,11 +70,11 @@ class Draw:
     """``(n,)`` int64 opaque identities."""
     ends_task: bool
     attribute: np.ndarray | None = None
-    """``(n,)`` int64: the transform of each sample; None where the plan has one for all, or none."""
+    """``(n,)`` int64: the transform of each sample; None: the plan's transform, if any, for all."""
 
     @property
     def transforms(self) -> tuple[int, ...]:
-        """The transforms that its samples go through, ascending; none where they stay raw."""
+        """The transforms that its samples get, ascending; empty if they stay raw."""
         if self.attribute is not None:
             return tuple(int(a) for a in np.unique(self.attribute))
         return () if self.plan.transform is None else (self.plan.transform,)
@@ -84,7 +84,7 @@ class Draw:
 class TaskData:
     """What a strategy learns from: one experience, as plain tensors on the run's device.
 
-    There is no way from here back to the stream, to other tasks or to test data.
+    It has no reference to the stream, to other tasks or to test data.
     """
 
     x: Tensor
@@ -92,7 +92,7 @@ class TaskData:
     y: Tensor
     """``(n,)`` int64 labels in ``[0, n_classes)``; -1 where unlabelled."""
     key: Tensor
-    """``(n,)`` int64 opaque identities: equal iff the sample is the same."""
+    """``(n,)`` int64 opaque identities: two are equal iff the samples are the same."""
     task_id: Tensor | None = None
     """``(n,)`` int64, where the scenario gives task identities; else None."""
     classes: Tensor | None = None
@@ -106,26 +106,26 @@ class TaskData:
         return len(self.y)
 
     def part(self, index: Tensor) -> TaskData:
-        """Gather samples by ``(m,)`` int64 positions, with all that goes with each of them."""
+        """Gather samples by ``(m,)`` int64 positions, with their labels, keys and task ids."""
         return self._each(lambda values: values.index_select(0, index))
 
     def split(self, size: int) -> Iterator[TaskData]:
-        """Cut into parts of ``size`` samples, the last of which may be smaller; nothing is copied."""
+        """Cut into parts of ``size`` samples; the last may be smaller. Nothing is copied."""
         parts = zip(*(values.split(size) for values in self._values()), strict=True)
         for x, y, key, *task_id in parts:
             yield replace(self, x=x, y=y, key=key, task_id=task_id[0] if task_id else None)
 
     def joined(self, other: TaskData) -> TaskData:
-        """Append samples of another task, in this one's dtype; all else stays this one's."""
+        """Append the samples of another task, in this task's dtype; other fields stay as they are."""
         there = iter(other._values())
         return self._each(lambda values: torch.cat([values, next(there).to(values.dtype)]))
 
     def _values(self) -> list[Tensor]:
-        """What there is one of for each sample."""
+        """The fields that have one value per sample."""
         return [v for v in (self.x, self.y, self.key, self.task_id) if v is not None]
 
     def _each(self, change: Callable[[Tensor], Tensor]) -> TaskData:
-        """Change everything that there is one of for each sample in the same way."""
+        """Apply a function to every field that has one value per sample."""
         x, y, key = change(self.x), change(self.y), change(self.key)
         task_id = None if self.task_id is None else change(self.task_id)
         return replace(self, x=x, y=y, key=key, task_id=task_id)
@@ -140,7 +140,7 @@ class TaskData:
 
 @dataclass(frozen=True)
 class Stream:
-    """A sequence of tasks over one pool, and the world it is evaluated on."""
+    """A sequence of tasks over one pool, with the test samples it is evaluated on."""
 
     pool: Pool
     seed: int
@@ -151,18 +151,18 @@ class Stream:
     labels: tuple[int, ...]
     """The pool's label of each stream class ``0..n_classes-1``; the world holds exactly these."""
     chunk: int | None = None
-    """Cut tasks into experiences of so many samples and hide the boundaries."""
+    """Deliver tasks in experiences of this many samples and hide the boundaries."""
     share: float = 1.0
-    """The part of a task's samples that is delivered, drawn anew for every task."""
+    """The share of a task's samples that is delivered, drawn again for every task."""
     transform: Transform | None = None
     n_domains: int | None = 1
-    """How many domains are evaluated; None: one for every task of an endless stream."""
+    """The number of domains; None: each task of an endless stream has its own."""
     task_ids: bool = False
-    """Whether learners are told the task, in training and in prediction."""
+    """Whether the learner is given task ids, in training and in prediction."""
     disjoint: bool = False
-    """Whether no class comes in two tasks."""
+    """Whether no class occurs in two tasks."""
     groups: bool = False
-    """Whether the cells are groups, of which the worst counts: classes crossed with attributes."""
+    """Whether cells are groups (a class with an attribute), whose worst accuracy is reported."""
     labels_in: tuple[tuple[int, ...], ...] | None = None
     """Where a class stands for other labels of the pool in each domain: for each domain its labels by
     class, and ``labels`` are those of the first. A domain may have fewer classes than the first. No
@@ -174,7 +174,7 @@ class Stream:
 
     @property
     def n_classes(self) -> int:
-        """The number of classes the learner has to tell apart."""
+        """The number of classes that the learner predicts."""
         return len(self.labels)
 
     @cached_property
@@ -186,7 +186,7 @@ class Stream:
 
     @cached_property
     def _members(self) -> dict[int, np.ndarray]:
-        """Per label of the pool that the stream has, its training samples in pool order."""
+        """For each pool label of the stream, its training samples in pool order."""
         of = self.pool.labels("train")
         return {label: np.flatnonzero(of == label) for label in self.pool_labels}
 
@@ -199,11 +199,11 @@ class Stream:
 
     @property
     def pool_labels(self) -> tuple[int, ...]:
-        """Every label of the pool that the stream has, domain by domain."""
+        """All pool labels of the stream, domain by domain."""
         return self.labels if self.labels_in is None else sum(self.labels_in, ())
 
     def _samples_of(self, task: Task) -> list[np.ndarray]:
-        """Per class of a task, its training samples in pool order."""
+        """For each class of a task, its training samples in pool order."""
         return [self._members[self.pool_label(c, task.domain)] for c in task.classes]
 
     @cached_property
@@ -212,7 +212,7 @@ class Stream:
         return [0]
 
     def task_size(self, task: Task) -> int:
-        """How many samples a task delivers."""
+        """The number of samples that a task delivers."""
         parts = self._samples_of(task) if task.index is None else [task.index]
         total = sum(map(len, parts))
         return max(1, round(self.share * total))
@@ -228,7 +228,7 @@ class Stream:
         return task, number - before[task]
 
     def n_experiences(self, n_tasks: int) -> int:
-        """How many experiences the first ``n_tasks`` tasks are delivered in."""
+        """The number of experiences in which the first ``n_tasks`` tasks are delivered."""
         if self.chunk is None:
             return n_tasks
         before = self._experiences_before
@@ -237,7 +237,7 @@ class Stream:
         return before[n_tasks]
 
     def draw(self, number: int) -> Draw:
-        """Which samples experience ``number`` delivers, in order; touches no sample."""
+        """The indices of the samples that experience ``number`` delivers, in order. Reads no sample."""
         t, chunk = self.locate(number)
         plan = self.plan(t)
         members = plan.index
@@ -257,7 +257,7 @@ class Stream:
         return Draw(number, t, plan, index, labels, keys, ends, attribute)
 
     def gather(self, draw: Draw) -> TaskData:
-        """The samples of a draw, on the device."""
+        """Gather the samples of a draw on the device."""
         device = self.pool.device
         if self.transform is None or not draw.transforms:
             x = self.pool.gather("train", draw.index)
@@ -289,16 +289,16 @@ class Stream:
         return out
 
     def experience(self, number: int) -> TaskData:
-        """What is delivered as experience ``number``."""
+        """The samples of experience ``number``."""
         return self.gather(self.draw(number))
 
     @property
     def sha256(self) -> str:
-        """The start of the stream's hash: that of its pool. Every delivered draw extends it."""
+        """The initial hash of the stream, from the pool's hash. Each delivered draw extends it."""
         return hashlib.sha256(f"clbench stream {self.pool.sha256}".encode()).hexdigest()
 
     def extend(self, sha256: str, draw: Draw) -> str:
-        """The stream's hash after one more draw: over keys, labels and transform parameters."""
+        """Extend the stream's hash by a draw: by its keys, labels and transform parameters."""
         digest = hashlib.sha256(sha256.encode())
         digest.update(draw.keys.data)
         digest.update(draw.labels.data)
@@ -321,7 +321,7 @@ class Stream:
 
     @cached_property
     def cells(self) -> tuple[Cell, ...]:
-        """The world, cut once: a class in a domain, and, where task ids come, under a task."""
+        """The cells that are scored: one for each class and domain and, with task ids, each task."""
         if not self.task_ids:
             classes = [len(labels) for labels in self.labels_in or ()]
             n_classes = {d: classes[d] if classes else self.n_classes for d in self.domains}
@@ -341,7 +341,7 @@ class Stream:
         return self.domains if task.domain is None else (task.domain,)
 
     def view(self, t: int) -> tuple[int, ...] | None:
-        """The cells that task ``t`` is measured on; None where its domain is not evaluated."""
+        """The cells that task ``t`` is scored on; None if its domain is not evaluated."""
         plan = self.plan(t)
         given = t if self.task_ids else None
         wanted = [Cell(c, d, given) for d in self._in(plan) for c in plan.classes]
@@ -361,7 +361,7 @@ class Stream:
 
 
 def _opaque(identity: np.ndarray, seed: int) -> np.ndarray:
-    """A seeded bijection of int64 (splitmix64's finaliser), so that a key tells nothing but itself."""
+    """A seeded bijection of int64 (splitmix64's finaliser); a key reveals nothing about its sample."""
     z = identity.astype(np.uint64) + np.uint64(seeding.integer(seed, Axis.KEY))
     z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)

@@ -1,4 +1,4 @@
-"""The world a stream is evaluated on: disjoint cells of test samples, predicted in one pass."""
+"""The test samples that a stream is evaluated on, in disjoint cells that are predicted in one pass."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Cell(NamedTuple):
     label: int
     domain: int = 0
     task_id: int | None = None
-    """The task whose classes may be answered, where the scenario gives task ids."""
+    """The task to whose classes predictions are restricted; None if the scenario gives no task ids."""
 
     @property
     def name(self) -> str:
@@ -37,7 +37,7 @@ class Cell(NamedTuple):
 
 @dataclass(frozen=True)
 class World:
-    """All cells' samples, permuted once across cells so that no batch gives its labels away."""
+    """The samples of all cells in one random order, so that a batch does not reveal its labels."""
 
     cells: tuple[Cell, ...]
     sizes: Tensor
@@ -47,15 +47,15 @@ class World:
     y: Tensor
     """``(n,)`` int64"""
     cell: Tensor
-    """``(n,)`` int64: which cell each sample belongs to."""
+    """``(n,)`` int64: the cell of each sample."""
     position: Tensor
-    """``(n,)`` int64: where each sample stands in canonical (cell by cell) order."""
+    """``(n,)`` int64: the position of each sample in canonical order, cell by cell."""
     task_id: Tensor | None
-    """``(n,)`` int64, where the scenario gives task ids."""
+    """``(n,)`` int64; None if the scenario gives no task ids."""
     allowed: Tensor | None
-    """``(n_tasks, n_classes)`` bool: the classes that may be answered under each task id."""
+    """``(n_tasks, n_classes)`` bool: the classes that may be predicted under each task id."""
     factors: Factors | None = None
-    """What is known of how the samples were made; None where nothing is."""
+    """The factors that generated the samples; None if they are unknown."""
 
 
 def build_world(
@@ -66,15 +66,15 @@ def build_world(
     transform: Transform | None,
     seed: int,
 ) -> World:
-    """Gather every cell's test samples once.
+    """Gather the test samples of every cell.
 
     Args:
-        pool: where the samples are.
-        cells: what to gather.
+        pool: holds the samples.
+        cells: the cells to gather, ordered by domain.
         labels: the pool's label of each cell.
-        n_classes: how many classes the learner has to tell apart.
-        transform: what makes a domain; None where there is only the raw one.
-        seed: of the run; the noise of random transforms and the order follow from it.
+        n_classes: the number of classes that the learner predicts.
+        transform: turns raw samples into those of a domain; None if samples stay raw.
+        seed: of the run; seeds the order and the noise of random transforms.
     """
     of = pool.labels("test")
     members = {label: np.flatnonzero(of == label) for label in set(labels)}
@@ -93,7 +93,7 @@ def build_world(
         known.append(transform.factors(pool, "test", samples, domain))
         change = partial(transform.bound("test", samples), domain=domain, generator=noise)
         xs.append(pool.changed("test", samples, change))
-    # Cells of one domain are neighbours in canonical order, so the parts just follow one another.
+    # Cells of one domain are adjacent in canonical order, so the parts can be concatenated.
     order = np.argsort([cell.domain for cell in cells], kind="stable")
     if (np.diff(order) != 1).any():
         raise ValueError("cells must be ordered by domain")
@@ -130,11 +130,11 @@ def build_world(
 def evaluate(
     strategy: torch.nn.Module, world: World, batch_size: int
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """One pass over the world, in mixed batches of fixed size.
+    """Predict every sample once, in mixed batches of fixed size.
 
     Returns:
-        ``(n_cells,)`` int64 correct answers; ``(n,)`` int64 predictions in canonical order; 0-d bool,
-        whether every score was a number (minus infinity rules a class out and is one).
+        ``(n_cells,)`` int64: correct predictions; ``(n,)`` int64: predictions in canonical order; 0-d
+        bool: whether no score was NaN or plus infinity (minus infinity excludes a class).
     """
     predictions = torch.empty_like(world.y)
     sane = torch.ones((), dtype=torch.bool, device=world.y.device)

@@ -36,6 +36,7 @@ ORDER = (
     "replay",
     "quadratic",
     "model",
+    "stand_ins",
     "models",
     "latents",
     "dark",

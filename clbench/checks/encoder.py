@@ -10,9 +10,9 @@ from torch import Tensor, nn
 from clbench.checks.bits import bits, differing
 from clbench.checks.finding import Check, Failed, NotApplicable
 from clbench.checks.rig import Rig
-from clbench.configure.config import resolve_point
+from clbench.configure.config import REQUIRED, resolve_point
 from clbench.errors import UsageError
-from clbench.plugins.registry import Plugin
+from clbench.plugins.registry import Plugin, stand_in
 
 SHAPES: tuple[tuple[int, ...], ...] = ((16,), (28, 28), (1, 28, 28), (3, 32, 32))
 
@@ -78,7 +78,8 @@ def refuses_unknown_settings(rig: Rig) -> None:
 
 
 def _settings(plugin: Plugin, given: dict[str, str]) -> object:
-    point = {"scenario": "scole", "strategy": "naive", "encoder": str(plugin.path), **given}
+    needed = {group: stand_in(group).word for group in REQUIRED}
+    point = {**needed, "encoder": str(plugin.path), **given}
     return resolve_point(point).encoder
 
 

@@ -15,7 +15,7 @@ from clbench.checks.rig import Rig
 from clbench.configure.config import resolve_point
 from clbench.data.pool import Pool
 from clbench.errors import UsageError
-from clbench.plugins.registry import Plugin
+from clbench.plugins.registry import Plugin, stand_in
 from clbench.scenario import Scenario
 from clbench.stream import Stream, TaskData
 from clbench.world import World
@@ -79,7 +79,7 @@ def make_stream(plugin: Plugin, settings: Mapping[str, str]) -> Stream:
 def _resolved(plugin: Plugin, settings: Mapping[str, str]) -> Scenario:
     given = {f"scenario.{name}": value for name, value in settings.items()}
     # A run needs a strategy; a stream does not depend on it.
-    point = {"scenario": str(plugin.path), "strategy": "naive", **given}
+    point = {"scenario": str(plugin.path), "strategy": stand_in("strategy").word, **given}
     scenario: Scenario = resolve_point(point).scenario
     return scenario
 

@@ -175,7 +175,7 @@ def refuses_streams_that_lack_what_it_needs(rig: Rig) -> None:
     declared = [f.name for f in dataclasses.fields(needs) if getattr(needs, f.name)]
     by_name = {trial.name: trial.stream for trial in trials()}
     without = {
-        "task_id": by_name["class_incremental"],
+        "task_id": by_name["disjoint"],
         "boundaries": by_name["chunked"],
         "disjoint_classes": by_name["recurring"],
         "n_tasks": by_name["chunked"],

@@ -15,7 +15,7 @@ from clbench.engine.assemble import assemble
 from clbench.engine.harness import run_stream, start_ledger
 from clbench.engine.observers import Observers, run_start
 from clbench.errors import MissingPackage
-from clbench.plugins.registry import Plugin, find
+from clbench.plugins.registry import Plugin, stand_in
 from clbench.tracker import Tracker
 
 SESSIONS = (2, 4)
@@ -49,7 +49,7 @@ CHECKS: tuple[Check, ...] = (
 def _predictions(plugin: Plugin | None) -> str:
     """The hash of all predictions of a run in two sessions, with a tracker or without one."""
     [trial] = [trial for trial in trials() if trial.name == "recurring"]
-    run = make_run(find("strategy", "naive"), trial.stream)
+    run = make_run(stand_in("strategy"), trial.stream)
     strategy, ledger = run.strategy(), start_ledger(run)
     with tempfile.TemporaryDirectory() as folder:
         for n_tasks in SESSIONS:

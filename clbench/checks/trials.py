@@ -16,7 +16,7 @@ from clbench.configure.config import resolve_point
 from clbench.data.pool import Pool
 from clbench.engine.build import Run, check_needs
 from clbench.errors import UsageError
-from clbench.plugins.registry import Plugin
+from clbench.plugins.registry import Plugin, stand_in
 from clbench.seeding import Axis
 from clbench.strategy import Strategy
 from clbench.stream import Stream, Task
@@ -37,7 +37,7 @@ def trials(kind: Kind = "images", order: tuple[int, ...] = IDENTITY) -> list[Tri
     """One stream of every sort.
 
     ``recurring``: two random classes a task, as in SCoLe; ``chunked``: the same, endless, cut into
-    pieces with hidden boundaries; ``class_incremental`` and ``task_incremental``: three disjoint
+    pieces with hidden boundaries; ``disjoint``, without task ids and with them: three disjoint
     tasks.
 
     Args:
@@ -62,8 +62,8 @@ def trials(kind: Kind = "images", order: tuple[int, ...] = IDENTITY) -> list[Tri
     return [
         Trial("recurring", again, 12),
         Trial("chunked", replace(again, n_tasks=None, chunk=chunk), 18),
-        Trial("class_incremental", once, 3),
-        Trial("task_incremental", replace(once, task_ids=True), 3),
+        Trial("disjoint", once, 3),
+        Trial("disjoint with task ids", replace(once, task_ids=True), 3),
     ]
 
 
@@ -131,7 +131,8 @@ def make_run(
     chosen = {**dict(plugin.given), **(settings or {})}
     given = {f"strategy.{name}": value for name, value in chosen.items()}
     # The scenario and the data of these settings are not used: the stream is already there.
-    point = {"scenario": "scole", "strategy": plugin.word, "model": model, **given}
+    scenario = stand_in("scenario").word
+    point = {"scenario": scenario, "strategy": plugin.word, "model": model, **given}
     config = resolve_point(point)
     return Run(config, stream, plugin.load(), torch.device("cpu"), {}, {}, {})
 

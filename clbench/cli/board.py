@@ -62,7 +62,7 @@ def main(arguments: argparse.Namespace) -> int:
     if arguments.action == "new":
         path = freeze.new(arguments.name, arguments.overrides, root)
         print(
-            f"{path}: edit title, seeds, budget and primary, then run "
+            f"{path}: edit title, anchors, seeds, budget and primary, then run "
             f"clbench board freeze {arguments.name}"
         )
         return 0
@@ -72,8 +72,9 @@ def main(arguments: argparse.Namespace) -> int:
     board = freeze.freeze(arguments.name, root, options, lambda line: print(line, file=sys.stderr))
     print(
         f"{board.folder / 'board.yaml'}: frozen; {board.primary}: floor {board.floor.mean:.4f}, "
-        f"naive {board.naive.mean:.4f} ± {board.naive.sd:.4f}, joint {board.ceiling.mean:.4f} ± "
-        f"{board.ceiling.sd:.4f} (sd over {len(board.seeds)} seeds)"
+        f"{board.naive.strategy} {board.naive.mean:.4f} ± {board.naive.sd:.4f}, "
+        f"{board.ceiling.strategy} {board.ceiling.mean:.4f} ± {board.ceiling.sd:.4f} "
+        f"(sd over {len(board.seeds)} seeds)"
     )
     return 0
 

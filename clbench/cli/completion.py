@@ -11,7 +11,7 @@ from typing import Any
 
 from clbench.errors import ClbenchError
 from clbench.plugins import source
-from clbench.plugins.registry import FOLDERS, FOLDERS_WORD, find, plugins
+from clbench.plugins.registry import FOLDERS, FOLDERS_WORD, default_of, find, plugins
 
 SHELLS = ("bash", "fish", "zsh")
 EXAMPLES = """examples:
@@ -127,7 +127,7 @@ def _settings(words: list[str]) -> Iterator[tuple[source.Setting, str]]:
     common = source.module_path("clbench.configure.common")
     for setting in source.class_settings(common, "Common") if common else ():
         yield setting, setting.name
-    chosen = {"data": "digits", **dict(w.split("=", 1) for w in words if "=" in w)}
+    chosen = {"data": default_of("data"), **dict(w.split("=", 1) for w in words if "=" in w)}
     for group in FOLDERS:
         for name in filter(None, chosen.get(group, "").split(",")):
             for setting in source.settings(find(group, name).path):

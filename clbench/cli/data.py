@@ -119,7 +119,7 @@ def main(arguments: argparse.Namespace) -> int:
 
 def _stream(arguments: argparse.Namespace) -> Any:
     """Build the stream of a scenario (default: synbols) on the run's default device."""
-    from clbench.configure.config import resolve
+    from clbench.configure.config import resolve, stand_in_words
     from clbench.engine.build import choose_device, load_pool
     from clbench.errors import UsageError
 
@@ -132,7 +132,7 @@ def _stream(arguments: argparse.Namespace) -> Any:
         words.append("data=synbols")
     if arguments.preset:
         words.append(f"data.preset={arguments.preset}")
-    words += ["strategy=naive", f"data.seed={arguments.seed}"]
+    words += [stand_in_words()[1], f"data.seed={arguments.seed}"]
     found = resolve(words)
     if len(found) > 1:
         raise UsageError("--film draws one stream: give no commas or ranges")
@@ -144,15 +144,20 @@ def _stream(arguments: argparse.Namespace) -> Any:
 
 def _settings(preset: str, seed: int, overrides: list[str]) -> Any:
     """Build the generator of these settings on the run's default device."""
-    from clbench.configure.config import resolve
+    from clbench.configure.config import resolve, stand_in_words
     from clbench.engine.build import choose_device
     from clbench.errors import UsageError
 
     for word in overrides:
         if not word.startswith("data.") and not word.startswith("device="):
             raise UsageError(f"{word}: not a setting of images; only data.* and device= are")
-    stand_in = ("scenario=class_incremental", "strategy=naive", "data=synbols")
-    words = (*stand_in, f"data.preset={preset}", f"data.seed={seed}", *overrides)
+    words = (
+        *stand_in_words(),
+        "data=synbols",
+        f"data.preset={preset}",
+        f"data.seed={seed}",
+        *overrides,
+    )
     found = resolve(words)
     if len(found) > 1:
         raise UsageError("one set of images at a time: give no commas or ranges")

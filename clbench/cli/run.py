@@ -28,7 +28,8 @@ A comma separates values of a sweep; 0..4 is an inclusive range;
 NAME.setting=... sets one arm of a sweep only. A value in quotes is
 taken as it is: "data.path='a,b.npz'" (the outer quotes are the shell's).
 tracker=tensorboard,csv gives every run both trackers and does not sweep;
-tracker=none gives none (see clbench list trackers).
+tracker=none gives none (see clbench list trackers). A plan keeps these
+words; given beside --plan FILE, they replace those of the plan.
 Precedence, lowest first: defaults, the scenario's recommendations,
 --config FILE, the command line."""
 
@@ -88,23 +89,24 @@ def add(commands: Any) -> None:
 
 def main(arguments: argparse.Namespace) -> int:
     """Run what the words ask for; stdout gets one table."""
-    from clbench.configure.sweep import sweep
-    from clbench.configure.trackers import take_trackers
+    from clbench.configure.sweep import read_file, sweep
+    from clbench.configure.trackers import asked
     from clbench.errors import UsageError
 
     if arguments.jobs < 1:
         raise UsageError(f"--jobs {arguments.jobs}: must be at least 1")
-    words, trackers = take_trackers(arguments.overrides)
-    if arguments.index is not None and (arguments.plan is None or words or arguments.config):
+    given = asked(arguments.overrides, read_file(arguments.config) if arguments.config else None)
+    if arguments.index is not None and (arguments.plan is None or given.words or arguments.config):
         raise UsageError("--index K goes with --plan FILE alone: clbench run --plan FILE --index K")
     lines = None
-    if arguments.plan is not None and not words and arguments.config is None:
+    if arguments.plan is not None and not given.words and arguments.config is None:
         from clbench.sweeps import plan
 
         lines = _chosen(plan.read(arguments.plan), arguments.index)
-        points = plan.points(lines)
+        points, planned = plan.read_points(lines)
+        given = given if given.tracker_words else planned
     else:
-        points = sweep(words, arguments.config, _note)
+        points = sweep(given.words, given.settings, _note)
     if arguments.cfg:
         return _print_settings(points)
     if arguments.md and not (words and arguments.config is None):
@@ -118,15 +120,14 @@ def main(arguments: argparse.Namespace) -> int:
         overwrite=arguments.overwrite,
         jobs=arguments.jobs,
         quiet=arguments.quiet,
-        trackers=trackers,
+        trackers=given.trackers,
     )
     if arguments.dry_run and arguments.md:
         _print_head(words)
         return 0
     if arguments.dry_run or (arguments.plan is not None and lines is None):
-        return print_plan(
-            points, options, arguments.plan if lines is None else None, arguments.json, lines or ()
-        )
+        file = arguments.plan if lines is None else None
+        return print_plan(points, options, file, arguments.json, lines or (), given.tracker_words)
     ended = []
     for done in run_all(points, options, lines or ()):
         ended.append(done)
@@ -195,6 +196,7 @@ def print_plan(
     file: Path | None = None,
     as_json: bool = False,
     planned: Sequence[Line] = (),
+    tracker_words: Sequence[str] = (),
 ) -> int:
     """Check every run and train nothing; print where each would go, or write the plan to a file."""
     import json
@@ -205,22 +207,20 @@ def print_plan(
     from clbench.sweeps.planner import Planner
     from clbench.trackers.progress import say
 
-    planner, settings, once = Planner(sink_of(options)), set(), Once()
+    planner, once = Planner(sink_of(options)), Once()
     found: dict[int, tuple[Line, str, str]] = {}
     for number, point in enumerate(points):
         run = planner.planned(point, planned[number] if planned else None)
         check_folder(run, options)
-        if run.run_sha256 not in settings:
-            settings.add(run.run_sha256)
-            run.stream.experience(0)
+        planner.deliver(run)
         once.add(number, point, run)
         tasks = "endless" if run.n_tasks is None else f"{run.n_tasks} tasks"
         state = state_of(run, options)
         shown = f"{run.folder(options.out)}  {tasks}  {state}"
-        found[number] = (plan.line_of(point, run), state, shown)
-    told = once.told()
-    if told is not None:
-        say(told)
+        found[number] = (plan.line_of(point, run, tracker_words), state, shown)
+    note = once.note()
+    if note is not None:
+        say(note)
     lines = [found[number][0] for number in once.numbers]
     for line, state, shown in (found[number] for number in once.numbers):
         if as_json:

@@ -113,8 +113,9 @@ def _verify(
         if not arguments.json:
             print(
                 f"{entry.slug}: {'held out' if result.passed else 'FAILED held-out'}: on a scale from "
-                f"naive (0) to joint (1), {result.claimed:.2f} on the board and {result.found:.2f} "
-                f"on fresh data; commitment {result.commitment}"
+                f"{board.naive.strategy} (0) to {board.ceiling.strategy} (1), "
+                f"{result.claimed:.2f} on the board and {result.found:.2f} on fresh data; "
+                f"commitment {result.commitment}"
             )
         if result.passed:
             write_verification(entry, "held-out", seeds, dataclasses.asdict(result))

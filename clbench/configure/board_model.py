@@ -71,11 +71,24 @@ class BoardForm(Form):
     sha256: Sha256
 
 
+class Anchors(Form):
+    """What the fixed points of a board's scale are measured by."""
+
+    floor: Literal["chance"]
+    """``chance``: one over the number of classes, where the primary is an accuracy; else 0."""
+    naive: Annotated[str, Text(100)]
+    """The strategy that does nothing against forgetting."""
+    ceiling: Annotated[str, Text(100)]
+    """The strategy that the best possible is measured by."""
+
+
 class Draft(Form):
     """``draft.yaml``: what a person decides. Edit it, then freeze."""
 
     words: Annotated[list[Annotated[str, Text(1000)]], MaxLen(200)]
     """``key=value`` of scenario, data, model and the common settings."""
+    anchors: Anchors
+    """What is run to measure the scale; a new draft has those of ``leaderboards/draft.yaml``."""
     protocol: Annotated[str, Text(20)] = "1.0"
     title: Annotated[str, Text(200)] = ""
     description: Annotated[str, Text(2000)] = ""

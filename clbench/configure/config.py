@@ -1,4 +1,4 @@
-"""From ``key=value`` words to frozen dataclasses: where OmegaConf begins and ends.
+"""From ``key=value`` words to frozen dataclasses.
 
 Precedence: dataclass defaults < the scenario's recommendation < file < command line.
 """
@@ -6,15 +6,10 @@ Precedence: dataclass defaults < the scenario's recommendation < file < command 
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from functools import cache
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, get_type_hints
-
-from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+from typing import Any
 
 from clbench.configure.common import (
     Common,
@@ -26,12 +21,19 @@ from clbench.configure.common import (
 )
 from clbench.configure.protocol import Protocol, protocol_of
 from clbench.configure.sweep import sweep
-from clbench.configure.words import Quoted
+from clbench.configure.typed import build, is_required, names
+from clbench.configure.words import quote
 from clbench.errors import UsageError
 from clbench.plugins.blame import blamed, kind, place
-from clbench.plugins.registry import FOLDERS_WORD, GROUPS, Plugin, did_you_mean, find
-from clbench.settings import check
-from clbench.util.yaml_files import YamlError, load
+from clbench.plugins.registry import (
+    FOLDERS_WORD,
+    GROUPS,
+    Plugin,
+    default_of,
+    did_you_mean,
+    find,
+    stand_in,
+)
 
 REQUIRED = ("scenario", "strategy")
 NO_ENCODER = "none"
@@ -113,6 +115,49 @@ class RunConfig:
         return settings
 
 
+@dataclass
+class Known:
+    """Plug-ins and settings that one sweep has found so far; it lasts as long as the sweep.
+
+    A plug-in that is edited meanwhile is that of the sweep's start in all its runs.
+    """
+
+    plugins: dict[tuple[str, str], tuple[Plugin, type[Any]]] = field(default_factory=dict)
+    """By group and word."""
+    defaults: dict[str, str] = field(default_factory=dict)
+    """What a group has where none is named."""
+    settings: dict[tuple[object, ...], Any] = field(default_factory=dict)
+    """Frozen settings, by their class and by what was given."""
+
+    def plugin(self, group: str, word: str) -> tuple[Plugin, type[Any]]:
+        """A plug-in and its class.
+
+        Raises:
+            UsageError: there is none, or it does not load.
+        """
+        if (group, word) not in self.plugins:
+            found = find(group, word)
+            self.plugins[group, word] = found, found.load()
+        return self.plugins[group, word]
+
+    def default(self, group: str) -> str:
+        """The option of a group that a run has where none is named.
+
+        Raises:
+            UsageError: there is none.
+        """
+        if group not in self.defaults:
+            self.defaults[group] = default_of(group)
+        return self.defaults[group]
+
+    def build(self, cls: type[Any], given: Mapping[str, Any], prefix: str) -> Any:
+        """Typed settings, as ``clbench.configure.typed.build`` makes them."""
+        key = (cls, prefix, *((k, type(value), repr(value)) for k, value in given.items()))
+        if key not in self.settings:
+            self.settings[key] = build(cls, given, prefix)
+        return self.settings[key]
+
+
 def _paths(settings: Any) -> set[str]:
     """Settings that hold a path: where a file is says nothing of what is in it."""
     names = (f.name for f in dataclasses.fields(settings))
@@ -129,43 +174,55 @@ def resolve(overrides: Sequence[str], file: Path | None = None) -> list[RunConfi
     Raises:
         UsageError: any word is wrong; nothing has been run.
     """
-    return [resolve_point(point) for point in sweep(overrides, file)]
+    known = Known()
+    return [resolve_point(point, known) for point in sweep(overrides, file)]
 
 
-def resolve_point(point: Mapping[str, Any]) -> RunConfig:
+def resolve_point(point: Mapping[str, Any], known: Known | None = None) -> RunConfig:
     """One run's settings, typed and checked, from its ``{key: value}``.
+
+    Args:
+        point: the run's settings by name.
+        known: what other points of the same sweep have found; extended.
 
     Raises:
         UsageError: any of them is wrong.
     """
+    known = Known() if known is None else known
     point, words = {k: v for k, v in point.items() if k != "overrides"}, point.get("overrides", ())
     protocol, point = protocol_of(point)
     for group in REQUIRED:
         if group not in point:
             raise UsageError(f"{group}= is required (clbench list {FOLDERS_WORD[group]})")
     _refuse_unknown_heads(point)
-    chosen = {group: find(group, str(point[group])) for group in REQUIRED}
-    classes = {group: plugin.load() for group, plugin in chosen.items()}
+    chosen: dict[str, Plugin] = {}
+    classes: dict[str, type[Any]] = {}
+    for group in REQUIRED:
+        chosen[group], classes[group] = known.plugin(group, str(point[group]))
     point = {**_suited(classes["scenario"].recommended, point), **point}
-    chosen["data"] = find("data", str(point.get("data", "digits")))
-    classes["data"] = chosen["data"].load()
+    data = str(point["data"]) if "data" in point else known.default("data")
+    chosen["data"], classes["data"] = known.plugin("data", data)
     if protocol:
-        point = protocol.with_budget(point, _names(classes["strategy"].Config))
-    point = _with_encoder(point, chosen, classes)
-    built = {group: _fill(group, chosen[group], classes[group], point) for group in chosen}
-    model = point["model"] if "model" in point else _default_model(built, chosen)
-    chosen["model"] = find("model", str(model))
-    built["model"] = _fill("model", chosen["model"], chosen["model"].load(), point)
-    common = _build(Common, {k: v for k, v in point.items() if k in _names(Common)}, "")
+        point = protocol.with_budget(point, names(classes["strategy"].Config))
+    point = _with_encoder(point, chosen, classes, known)
+    built = {group: _fill(group, chosen[group], classes[group], point, known) for group in chosen}
+    model = point["model"] if "model" in point else _default_model(built, chosen, known)
+    chosen["model"], network = known.plugin("model", str(model))
+    built["model"] = _fill("model", chosen["model"], network, point, known)
+    common = {k: v for k, v in point.items() if k in names(Common)}
     config = RunConfig(
-        **built, common=common, plugins=chosen, overrides=tuple(words), protocol=protocol
+        **built,
+        common=known.build(Common, common, ""),
+        plugins=chosen,
+        overrides=tuple(words),
+        protocol=protocol,
     )
     if protocol:
         protocol.check(config.as_dict())
     return config
 
 
-def _default_model(built: Mapping[str, Any], chosen: Mapping[str, Plugin]) -> str:
+def _default_model(built: Mapping[str, Any], chosen: Mapping[str, Plugin], known: Known) -> str:
     """The model that a run's encoder or data recommend.
 
     Raises:
@@ -176,11 +233,12 @@ def _default_model(built: Mapping[str, Any], chosen: Mapping[str, Plugin]) -> st
         name: str = built[group].default_model()
         if not isinstance(name, str):
             raise TypeError(f"it must return the name of a model, not {kind(name)}")
-    try:
-        find("model", name)
-    except UsageError as error:
-        where = place(chosen[group], "default_model")
-        raise UsageError(f"{where}: default_model() returns {name!r}: {error}") from error
+    if ("model", name) not in known.plugins:
+        try:
+            find("model", name)
+        except UsageError as error:
+            where = place(chosen[group], "default_model")
+            raise UsageError(f"{where}: default_model() returns {name!r}: {error}") from error
     return name
 
 
@@ -199,7 +257,10 @@ def _suited(recommended: Mapping[str, object], point: Mapping[str, Any]) -> dict
 
 
 def _with_encoder(
-    point: Mapping[str, Any], chosen: dict[str, Plugin], classes: dict[str, type[Any]]
+    point: Mapping[str, Any],
+    chosen: dict[str, Plugin],
+    classes: dict[str, type[Any]],
+    known: Known,
 ) -> dict[str, Any]:
     """Choose the run's encoder, if it has one; ``timm:resnet18`` spelt out as its setting.
 
@@ -212,8 +273,7 @@ def _with_encoder(
             if key.startswith("encoder."):
                 raise UsageError(f"{key} is set, but there is no encoder: add encoder=NAME")
         return dict(point)
-    plugin = find("encoder", name)
-    cls = plugin.load()
+    plugin, cls = known.plugin("encoder", name)
     chosen["encoder"], classes["encoder"] = plugin, cls
     if plugin.argument is None:
         return dict(point)
@@ -226,7 +286,7 @@ def _with_encoder(
 
 
 def _refuse_unknown_heads(point: Mapping[str, Any]) -> None:
-    known = {*GROUPS, *_names(Common), "board", "division", "tuned"}
+    known = {*GROUPS, *names(Common), "board", "division", "tuned"}
     for key in point:
         head, dot, _ = key.partition(".")
         if head not in known or (dot and head not in GROUPS):
@@ -234,26 +294,35 @@ def _refuse_unknown_heads(point: Mapping[str, Any]) -> None:
             raise UsageError(f"unknown setting {key!r}{hint} (clbench show)")
 
 
-def _fill(group: str, plugin: Plugin, cls: type[Any], point: Mapping[str, Any]) -> Any:
+def _fill(
+    group: str, plugin: Plugin, cls: type[Any], point: Mapping[str, Any], known: Known
+) -> Any:
     """A plug-in's settings from the ``group.*`` keys of a run."""
     config = cls.Config if group in ("strategy", "tracker") else cls
     prefix = group + "."
     given = {key.removeprefix(prefix): v for key, v in point.items() if key.startswith(prefix)}
-    unknown = set(given) - _names(config)
+    unknown = set(given) - names(config)
     for name in sorted(unknown):
-        hint = did_you_mean(name, _names(config))
+        hint = did_you_mean(name, names(config))
         raise UsageError(
             f"{group} {plugin.name!r} has no setting {name!r}{hint} "
             f"(clbench show {group}={plugin.name}; in a sweep, address one arm: NAME.{name}=...)"
         )
     for f in dataclasses.fields(config):
-        if _is_required(f) and f.name not in given:
+        if is_required(f) and f.name not in given:
             raise UsageError(
                 f"{group} {plugin.name!r} needs {prefix}{f.name}=... "
                 f"(clbench show {group}={plugin.name})"
             )
     with blamed("its settings cannot be made", plugin, config.__name__, cls.__name__):
-        return _build(config, given, prefix)
+        return known.build(config, given, prefix)
+
+
+def stand_in_words() -> tuple[str, str]:
+    """Words for a scenario and a strategy, where settings require them and neither is used."""
+    found = (f"{group}={quote(stand_in(group).word)}" for group in REQUIRED)
+    scenario, strategy = found
+    return scenario, strategy
 
 
 def tracker_settings(plugin: Plugin, cls: type[Any], given: Mapping[str, str]) -> Any:
@@ -262,55 +331,6 @@ def tracker_settings(plugin: Plugin, cls: type[Any], given: Mapping[str, str]) -
     Raises:
         UsageError: one of them is unknown or not of its type.
     """
-    return _fill("tracker", plugin, cls, {f"tracker.{name}": v for name, v in given.items()})
-
-
-def _is_required(f: dataclasses.Field[Any]) -> bool:
-    missing = dataclasses.MISSING
-    return f.init and f.default is missing and f.default_factory is missing
-
-
-def _names(cls: type[Any]) -> set[str]:
-    return {f.name for f in dataclasses.fields(cls) if f.init}
-
-
-@cache
-def _schema(cls: type[Any]) -> tuple[Any, dict[str, Any]]:
-    """The typed node of a settings dataclass and its types; merging into the node copies it."""
-    return OmegaConf.structured(cls), get_type_hints(cls)
-
-
-def _build(cls: type[Any], given: Mapping[str, Any], prefix: str) -> Any:
-    """A settings dataclass with typed values, each checked on its own to name it in the error."""
-    node, kinds = _schema(cls)  # type: ignore[arg-type]  # a class is hashable
-    for name, value in given.items():
-        try:
-            typed = _value(value)
-            if isinstance(typed, str) and kinds[name] in (tuple[str, ...], tuple[float, ...]):
-                typed = [typed]  # one word is a list of one
-            node = OmegaConf.merge(node, {name: typed})
-        except (OmegaConfBaseException, YamlError) as error:
-            reason = getattr(error, "problem", str(error)).splitlines()[0]
-            raise UsageError(f"{prefix}{name}={value}: {reason}") from error
-    for name in given:
-        value = OmegaConf.select(node, name)
-        if isinstance(value, float) and math.isnan(value):
-            raise UsageError(f"{prefix}{name}=nan: is not a number")
-    built = OmegaConf.to_object(node)
-    check(built, prefix.removesuffix("."))
-    return built
-
-
-def _value(value: Any) -> Any:
-    """Scalars stay raw text, which the typed node converts; lists and null need YAML.
-
-    A value in quotes is text, whatever it looks like.
-    """
-    if isinstance(value, str) and "${" in value:
-        # It would make the run depend on the environment and carry that into its record.
-        raise UsageError(f"{value!r}: interpolation is not supported; write the value out")
-    if isinstance(value, Quoted):
-        return str(value)
-    if isinstance(value, str) and (value[:1] in "[{" or value == "null"):
-        return load(value)
-    return value
+    return _fill(
+        "tracker", plugin, cls, {f"tracker.{name}": v for name, v in given.items()}, Known()
+    )

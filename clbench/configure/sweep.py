@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,17 +18,17 @@ from clbench.util import yaml_files
 
 def sweep(
     overrides: Sequence[str],
-    file: Path | None = None,
+    file: Path | Mapping[str, Any] | None = None,
     tell: Callable[[str], None] | None = None,
 ) -> list[dict[str, Any]]:
     """The words (after those of a file) as one ``{key: value}`` per run.
 
     Args:
         overrides: ``key=value`` words.
-        file: a YAML file of settings, which the words override.
+        file: a YAML file of settings, or what ``read_file`` found in one; the words override it.
         tell: called with a line for each value that a word names twice; it is swept once.
     """
-    pairs: dict[str, Any] = _read_file(file) if file else {}
+    pairs = read_file(file) if isinstance(file, Path) else file or {}
     choices: dict[str, list[Any]] = {key: [value] for key, value in pairs.items()}
     given: set[str] = set()
     for word in overrides:
@@ -87,8 +87,12 @@ def _names(value: str) -> tuple[str, ...]:
     return value, value.partition(":")[0]
 
 
-def _read_file(path: Path) -> dict[str, Any]:
-    """The settings of a file under the names that one types, ``strategy`` and ``strategy.lr``."""
+def read_file(path: Path) -> dict[str, Any]:
+    """The settings of a file under the names that one types, ``strategy`` and ``strategy.lr``.
+
+    Raises:
+        UsageError: the file cannot be read, or gives a setting twice.
+    """
     try:
         text = path.read_text(encoding="utf-8")
         loaded = yaml_files.load(text)
@@ -115,7 +119,7 @@ def _read_file(path: Path) -> dict[str, Any]:
 def _flat(loaded: dict[Any, Any]) -> Iterator[tuple[str, Any, tuple[str, ...]]]:
     """Each setting's name and value, and the keys that lead to it."""
     for key, value in loaded.items():
-        if key not in GROUPS or not isinstance(value, dict):
+        if key not in (*GROUPS, "tracker") or not isinstance(value, dict):
             yield str(key), value, (str(key),)
             continue
         if "name" in value:

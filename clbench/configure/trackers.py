@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from clbench.configure.config import tracker_settings
-from clbench.configure.words import split_top, unquote
+from clbench.configure.words import as_typed, split_top, unquote
 from clbench.errors import UsageError
 from clbench.plugins.blame import blamed
 from clbench.plugins.registry import GROUPS, Plugin, find
@@ -36,6 +38,70 @@ class Chosen:
         with blamed("cannot be built", self.plugin, "__init__", cls.__name__):
             tracker: Tracker = cls(settings)
         return tracker
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What words and a file ask for: settings of runs, and trackers apart from them."""
+
+    words: list[str]
+    """The words about runs."""
+    settings: dict[str, Any]
+    """The file's settings of runs."""
+    trackers: tuple[Chosen, ...]
+    tracker_words: tuple[str, ...]
+    """The words that ask for these trackers; empty where they are the default."""
+
+
+def asked(
+    words: Sequence[str], file: Mapping[str, Any] | None = None, default: str = DEFAULT
+) -> Asked:
+    """Take trackers out of words and of a file's settings, which the words override.
+
+    Args:
+        words: ``key=value`` as on the command line.
+        file: settings as ``clbench.configure.sweep.read_file`` gives them, such as
+            ``{"tracker": "csv", "strategy.lr": 0.1}``.
+        default: the trackers where neither chooses them.
+
+    Raises:
+        UsageError: there is no such tracker or setting.
+    """
+    file = {} if file is None else file
+    keys = {_parted(word)[0] for word in words}
+    own = {key: value for key, value in file.items() if _may_concern_trackers(key)}
+    if "tracker" in keys:
+        # Other trackers: the file's settings of its own do not apply to them.
+        listed = (
+            _word("tracker", file["tracker"]).partition("=")[2] if "tracker" in file else default
+        )
+        dropped = {"tracker", *(_name(part) for part in split_top(listed))}
+        file = {key: v for key, v in file.items() if key.partition(".")[0] not in dropped}
+        own = {key: value for key, value in own.items() if key in file}
+    from_file = {_word(key, value): key for key, value in own.items() if key not in keys}
+    rest, trackers = take_trackers([*from_file, *words], default)
+    taken = [word for word in (*from_file, *words) if word not in rest]
+    gone = {from_file[word] for word in taken if word in from_file}
+    return Asked(
+        words=[word for word in rest if word not in from_file],
+        settings={key: value for key, value in file.items() if key not in gone},
+        trackers=trackers,
+        tracker_words=tuple(taken),
+    )
+
+
+def _may_concern_trackers(key: str) -> bool:
+    """``tracker``, ``tracker.x`` and ``wandb.x``; and groups, whose options may share a name."""
+    head, dot, _ = key.partition(".")
+    return head == "tracker" or (head in GROUPS) != bool(dot)
+
+
+def _word(key: str, value: Any) -> str:
+    """A setting of a file as one types it."""
+    if key == "tracker":
+        parts = value if isinstance(value, list) else [NONE if value is None else value]
+        return f"{key}={','.join(map(str, parts)) or NONE}"
+    return f"{key}={as_typed(value) if isinstance(value, str) else json.dumps(value)}"
 
 
 def take_trackers(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 
@@ -15,6 +15,9 @@ from clbench.settings import check
 @dataclass(frozen=True)
 class DataSet(ABC):
     """Base of every data plug-in; its fields are the settings ``data.<field>``."""
+
+    is_default: ClassVar[bool] = False
+    """Whether runs that name no data learn from it; one data set says so."""
 
     augment: Literal["none", "crop_flip"] = field(default="none", metadata={"identity": "always"})
     """Training-time augmentation: none, or random crop (padding 1/8) with horizontal flip."""

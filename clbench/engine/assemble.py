@@ -77,6 +77,7 @@ def assemble(run: Run, strategy: Strategy, outcome: Outcome, started: datetime) 
         started=_stamp(started),
         finished=_stamp(datetime.now(UTC)),
         run_sha256=run.run_sha256,
+        plugin_sha256=run.plugin_sha256 or None,
         results_versions=run.versions,
         encoder=stream.pool.describe(),
         factors=outcome.factors.as_dict(ledger.factors) if outcome.factors else None,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
@@ -88,10 +88,9 @@ class Run:
         ends = [n for n in (self.stream.n_tasks, self.config.common.max_tasks) if n is not None]
         return min(ends) if ends else None
 
-    def with_config(self, config: RunConfig) -> Run:
+    def with_config(self, config: RunConfig, streams: Streams) -> Run:
         """The same run with settings that differ in the seed only, and so in the stream."""
-        stream = build_stream(config, self.stream.pool)
-        check_classes(stream)
+        stream = streams.of(config, self.stream.pool)
         run = replace(self, config=config, stream=stream)
         # Neither hash has the seed in it.
         vars(run).update(config_sha256=self.config_sha256, run_sha256=self.run_sha256)
@@ -150,6 +149,52 @@ class Run:
             return built
 
 
+class Streams:
+    """The streams over one pool that were made before: runs of a scenario and a seed share one."""
+
+    def __init__(self) -> None:
+        self._pool: Pool | None = None
+        self._made: dict[tuple[object, ...], Stream] = {}
+        self._checked: set[tuple[object, ...]] = set()
+
+    def of(self, config: RunConfig, pool: Pool, *, planned: bool = False) -> Stream:
+        """The stream of a run; streams over another pool are forgotten.
+
+        Args:
+            config: the run.
+            pool: its data.
+            planned: also draw its first task and its last, where that was not done before.
+
+        Raises:
+            UsageError: the stream cannot be made or used.
+        """
+        if pool is not self._pool:
+            self._pool, self._made, self._checked = pool, {}, set()
+        scenario, others = config.plugins["scenario"], config.plugins.values()
+        key = (*scenario_key(config), config.common.seed)
+        if key not in self._made:
+            with explained("the stream", scenario=config.scenario):
+                self._made[key] = build_stream(config, pool)
+        stream = self._made[key]
+        checks: dict[str, Callable[[Stream], None]] = {"plan": check_plan} if planned else {}
+        checks["classes"] = check_classes
+        with blamed(
+            "makes a stream that cannot be used", scenario, "plan", "stream", others=others
+        ):
+            for name, check in checks.items():
+                if (name, *key) not in self._checked:
+                    check(stream)
+                    self._checked.add((name, *key))
+        return stream
+
+
+def scenario_key(config: RunConfig) -> tuple[object, ...]:
+    """What tells the scenarios of two runs apart: the file and every setting."""
+    scenario = config.scenario
+    values = (repr(getattr(scenario, f.name)) for f in fields(scenario))
+    return (config.plugins["scenario"].path, type(scenario), *values)
+
+
 def load_pool(
     config: RunConfig,
     device: torch.device,
@@ -204,6 +249,7 @@ def prepare(
     pools: dict[Any, Pool] | None = None,
     sink: ProgressSink = SILENT,
     hashes: dict[tuple[Path, ...], dict[str, str]] | None = None,
+    streams: Streams | None = None,
 ) -> Run:
     """Load the data, make the stream, and refuse what cannot be run.
 
@@ -212,6 +258,7 @@ def prepare(
         pools: pools loaded before, by (settings, device); extended.
         sink: receives the progress of the encoder.
         hashes: hashes of source taken before, by the files; extended.
+        streams: streams made before; extended.
 
     Raises:
         UsageError: the data, the stream or the strategy's needs do not fit.
@@ -220,12 +267,7 @@ def prepare(
     device = choose_device(config.common.device)
     pool = load_pool(config, device, pools, sink)
     check_augment(config.data.augment, pool.input_shape)
-    scenario, others = config.plugins["scenario"], config.plugins.values()
-    with explained("the stream", scenario=config.scenario):
-        stream = build_stream(config, pool)
-    with blamed("makes a stream that cannot be used", scenario, "plan", "stream", others=others):
-        check_plan(stream)
-    check_classes(stream)
+    stream = (Streams() if streams is None else streams).of(config, pool, planned=True)
     strategy_class: type[Strategy] = config.plugins["strategy"].load()
     check_needs(strategy_class, stream, config.plugins["strategy"].name)
     hashed = ("strategy", "model", "scenario", "encoder")

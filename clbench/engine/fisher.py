@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from clbench import seeding
-from clbench.configure.config import RunConfig, resolve
+from clbench.configure.config import RunConfig, resolve, stand_in_words
 from clbench.configure.sweep import sweep
 from clbench.engine.build import choose_device, load_pool
 from clbench.errors import UsageError
@@ -24,8 +24,6 @@ from clbench.seeding import Axis
 from clbench.util import tensor_files
 from clbench.util.environment import code_version
 
-STAND_IN = ("scenario=class_incremental", "strategy=naive")
-"""A configuration requires them; neither is used."""
 SETTINGS = {*GROUPS, "seed", "device", "threads", "evaluate_on"} - {"scenario", "strategy"}
 
 
@@ -58,7 +56,7 @@ def configuration(words: Sequence[str]) -> RunConfig:
             raise UsageError(
                 f"{key}= does not apply to an estimate; give data=, model=, seed=, device="
             )
-    found = resolve([*STAND_IN, *words])
+    found = resolve([*stand_in_words(), *words])
     if len(found) > 1:
         raise UsageError("one estimate at a time: give no commas or ranges")
     return found[0]

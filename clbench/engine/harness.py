@@ -248,9 +248,9 @@ class _Loop:
         with Count() if is_counted(seed, "predict", n + 1) else nullcontext() as count:
             correct, answers, sane = evaluate(self.strategy, self.world, BATCH_SIZE)
             values = {k: v.detach() for k, v in self.strategy.diagnostics().items()}
-        told = torch.stack([sane.double(), *(v.double() for v in values.values())]).tolist()
+        numbers = torch.stack([sane.double(), *(v.double() for v in values.values())]).tolist()
         ledger.predict_seconds += self._lap()
-        if not told[0]:
+        if not numbers[0]:
             raise Diverged(f"scores are not numbers after {ledger.experiences} experiences")
         if count is not None:
             hashed = is_hashed(seed, "predict", n + 1)
@@ -261,7 +261,7 @@ class _Loop:
         if self.world.factors is not None:
             ledger.factors.append(self.world.factors.correct(answers))
         small = answers.to("cpu", torch.int32).numpy().tobytes()
-        diagnostics = dict(zip(values, told[1:], strict=True))
+        diagnostics = dict(zip(values, numbers[1:], strict=True))
         ledger.evaluated(right, small, accuracy, {**diagnostics, **self._probed()})
         ledger.warn(self.strategy.warning(diagnostics))
 

@@ -7,14 +7,16 @@ import math
 import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
-from clbench.configure.board import DIVISIONS, MIN_SEEDS, Anchor, Board, Budget
+from clbench.configure.board import DIVISIONS, MIN_SEEDS, Anchor, Board, Budget, builtin_boards
 from clbench.configure.board_model import Draft
 from clbench.configure.common import free_on_boards
 from clbench.configure.sweep import sweep
 from clbench.engine.execute import Options, record_of
 from clbench.errors import ClbenchError, UsageError
 from clbench.leaderboard.entry import SLUG
+from clbench.plugins.registry import did_you_mean, plugins
 from clbench.results import metrics
 from clbench.results.record import Record, write_atomically
 from clbench.sweeps.local import run_all
@@ -23,7 +25,7 @@ from clbench.util.files import FileError, read_yaml
 from clbench.util.hashing import sha256_of
 
 MIN_SPREAD = 5.0
-"""Smallest distance of joint and naive, in standard deviations over seeds, for ranking."""
+"""Smallest distance of the two anchors, in standard deviations over seeds, for ranking."""
 
 
 def new(name: str, words: list[str], root: Path) -> Path:
@@ -37,12 +39,13 @@ def new(name: str, words: list[str], root: Path) -> Path:
     for word in words:
         if word.split("=")[0].split(".")[0] in ("strategy", "seed", "device", "board"):
             raise UsageError(f"{word}: a board does not fix this setting")
-    sweep([*words, "strategy=naive"])
+    template = _template()
+    sweep([*words, f"strategy={template['anchors']['naive']}"])
     folder = root / name
     if (folder / "board.yaml").exists() or (folder / "draft.yaml").exists():
         raise UsageError(f"{folder}: exists")
     folder.mkdir(parents=True, exist_ok=True)
-    draft = Draft(words=words, title=name).model_dump()
+    draft = Draft(words=words, title=name, **template).model_dump()
     text = "# A draft: edit it, then clbench board freeze " + name + "\n"
     path = folder / "draft.yaml"
     write_atomically(path, (text + yaml_files.dump(draft)).encode())
@@ -50,7 +53,7 @@ def new(name: str, words: list[str], root: Path) -> Path:
 
 
 def freeze(name: str, root: Path, options: Options, tell: Callable[[str], None]) -> Board:
-    """Run naive and joint on all seeds, measure the scale, and write ``board.yaml``.
+    """Run the draft's anchors on all seeds, measure the scale, and write ``board.yaml``.
 
     Raises:
         UsageError: the draft is malformed, or the board could not tell strategies apart.
@@ -67,15 +70,16 @@ def freeze(name: str, root: Path, options: Options, tell: Callable[[str], None])
         if v
     ]
     seeds = "seed=" + ",".join(map(str, draft.seeds))
-    words = [*draft.words, "strategy=naive,joint", *limits, seeds]
-    found: dict[str, dict[int, Record]] = {"naive": {}, "joint": {}}
+    naive, ceiling = draft.anchors.naive, draft.anchors.ceiling
+    words = [*draft.words, f"strategy={naive},{ceiling}", *limits, seeds]
+    found: dict[str, dict[int, Record]] = {naive: {}, ceiling: {}}
     for done in run_all(sweep(words), dataclasses.replace(options, resume=True)):
         record = record_of(done)
         tell(f"{done.folder}: {record.status}")
         if record.status != "completed":
             raise ClbenchError(f"{done.folder}: {record.status}; the board was not frozen")
         found[record.config["strategy"]["name"]][record.seed] = record
-    some = found["naive"][draft.seeds[0]]
+    some = found[naive][draft.seeds[0]]
     board = _board(folder, draft, budget, some, found)
     _refuse_flat(board)
     data = {**board.content(), "sha256": board.sha256}
@@ -108,12 +112,14 @@ def _board(
         seeds=tuple(draft.seeds),
         tuning_seeds=tuple(draft.tuning_seeds),
         pool_sha256=some.pool_sha256,
-        stream_sha256={seed: r.stream_sha256 for seed, r in sorted(found["naive"].items())},
+        stream_sha256={
+            seed: r.stream_sha256 for seed, r in sorted(found[draft.anchors.naive].items())
+        },
         budget=budget,
         primary=draft.primary,
-        floor=Anchor("chance", chance, 0.0),
-        naive=_anchor("naive", draft.primary, found),
-        ceiling=_anchor("joint", draft.primary, found),
+        floor=Anchor(draft.anchors.floor, chance, 0.0),
+        naive=_anchor(draft.anchors.naive, draft.primary, found),
+        ceiling=_anchor(draft.anchors.ceiling, draft.primary, found),
         divisions=tuple(draft.divisions),
         sha256="",
     )
@@ -132,15 +138,25 @@ def _anchor(strategy: str, primary: str, found: dict[str, dict[int, Record]]) ->
 
 
 def _refuse_flat(board: Board) -> None:
-    """Refuse a board on which naive is within the noise of joint."""
+    """Refuse a board whose lower anchor is within the noise of its ceiling."""
     sd = max(board.naive.sd, board.ceiling.sd)
     apart = board.ceiling.mean - board.naive.mean
     if apart < MIN_SPREAD * sd:
         raise UsageError(
-            f"{board.folder}: cannot rank: joint {board.ceiling.mean:.4f} and naive "
-            f"{board.naive.mean:.4f} are {apart:.4f} apart, less than {MIN_SPREAD:g} standard "
-            f"deviations over seeds ({sd:.4f}); choose another primary, fewer tasks, or more classes"
+            f"{board.folder}: cannot rank: {board.ceiling.strategy} {board.ceiling.mean:.4f} and "
+            f"{board.naive.strategy} {board.naive.mean:.4f} are {apart:.4f} apart, less than "
+            f"{MIN_SPREAD:g} standard deviations over seeds ({sd:.4f}); choose another "
+            "primary, fewer tasks, or more classes"
         )
+
+
+def _template() -> dict[str, Any]:
+    """What every draft starts with: ``anchors``, which no code names."""
+    try:
+        found: dict[str, Any] = read_yaml(builtin_boards() / "draft.yaml")
+    except FileError as error:
+        raise UsageError(f"{error}; install clbench again") from error
+    return found
 
 
 def _read_draft(path: Path) -> Draft:
@@ -148,6 +164,8 @@ def _read_draft(path: Path) -> Draft:
         data = read_yaml(path)
     except FileError as error:
         raise UsageError(f"{error} (clbench board new)") from error
+    if isinstance(data, dict):
+        data = {**_template(), **data}  # a draft from before drafts had anchors
     wrong = schema.faults(Draft, data)
     if wrong:
         raise UsageError(f"{path}: {'; '.join(wrong[:3])}")
@@ -161,6 +179,13 @@ def _read_draft(path: Path) -> Draft:
     primary = metrics.table().get(draft.primary)
     if primary is None or primary.lower_is_better:
         raise UsageError(f"{path}: primary must be a metric where higher is better")
+    known = plugins("strategy")
+    for strategy in (draft.anchors.naive, draft.anchors.ceiling):
+        if strategy not in known:
+            hint = did_you_mean(strategy, known)
+            raise UsageError(f"{path}: anchors: unknown strategy {strategy!r}{hint}")
+    if draft.anchors.naive == draft.anchors.ceiling:
+        raise UsageError(f"{path}: anchors: naive and ceiling must be two strategies")
     if not draft.divisions or set(draft.divisions) - set(DIVISIONS):
         raise UsageError(f"{path}: divisions are {', '.join(DIVISIONS)}")
     if not any((draft.epochs, draft.batch_size, draft.samples, draft.train_flops)):

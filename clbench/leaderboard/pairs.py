@@ -84,7 +84,7 @@ def find_side(word: str, board: Board | None) -> Side:
 def _once(names: list[str], records: list[Record]) -> tuple[dict[int, Record], tuple[str, ...]]:
     """The records by seed, each run once, and a line for each run that several files hold."""
     left = repeats.without_repeats(records)
-    return {record.seed: record for record in left}, tuple(repeats.told(names, records))
+    return {record.seed: record for record in left}, tuple(repeats.notes(names, records))
 
 
 def pair(a: Side, b: Side, metric: str, *, failed_is_zero: bool) -> Pairing:

@@ -1,1 +1,1 @@
-"""Building blocks that strategies share: stores of samples."""
+"""Memories that strategies share: stores of samples, and generative and associative memories."""

@@ -1,4 +1,4 @@
-"""A memory of samples that has its final size from the start."""
+"""A memory of samples, allocated at its full size when it is made."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ def slot_layout(
     dtype: torch.dtype | None = None,
     extra: Mapping[str, tuple[int, ...]] | None = None,
 ) -> dict[str, tuple[tuple[int, ...], torch.dtype]]:
-    """What one stored sample is made of.
+    """The tensors that are stored for one sample.
 
     Args:
         info: of the stream.
         policy: a name in ``POLICIES``.
         dtype: of the stored samples; None: the pool's.
-        extra: shapes of further float32 tensors, say the logits of dark experience replay.
+        extra: shapes of further float32 tensors, such as the logits of dark experience replay.
     """
     layout = {"x": (info.input_shape, dtype or info.dtype), "y": ((), torch.int64)}
     layout["key"] = ((), torch.int64)
@@ -40,14 +40,14 @@ def slot_layout(
 
 
 def slot_bytes(layout: Layout) -> int:
-    """Bytes of one stored sample with all that is stored of it."""
+    """Bytes of one slot: a sample and everything that is stored with it."""
     return sum(math.prod(shape) * dtype.itemsize for shape, dtype in layout.values())
 
 
 def found_in(keys: Tensor, task: TaskData) -> Tensor:
-    """Find where samples come in an experience, ``(n,)`` keys to int64 positions; -1: nowhere.
+    """Find samples in an experience: ``(n,)`` keys to ``(n,)`` int64 positions, -1 where absent.
 
-    Of several positions the first is found.
+    A key that occurs several times gives its first position.
     """
     order = task.key.argsort(stable=True)
     at = torch.searchsorted(task.key[order], keys).clamp_max(len(order) - 1)
@@ -58,9 +58,9 @@ def found_in(keys: Tensor, task: TaskData) -> Tensor:
 class SampleMemory(nn.Module):
     """At most ``size`` distinct samples, as buffers ``(size, ...)`` of which the first are filled.
 
-    A sample is stored once, whatever the number of times it comes: what recurs is known by its key
-    and keeps its slot. Whoever stores more beside a sample renews it (``found_in`` says where it came
-    again). Unlabelled samples are not stored.
+    A sample is stored once, however often it recurs: it is recognised by its key and keeps its slot.
+    A strategy that stores further tensors with a sample has to update them itself when the sample
+    recurs (``found_in`` gives its position). Unlabelled samples are not stored.
     """
 
     def __init__(self, size: int, policy: str, layout: Layout) -> None:
@@ -77,9 +77,9 @@ class SampleMemory(nn.Module):
         self.filled: Tensor
         """0-d int64"""
         self.experiences: Tensor
-        """0-d int64: how many have been offered."""
+        """0-d int64: the number of experiences that were offered."""
         self.salt: Tensor
-        """0-d int64: the seed of the priorities."""
+        """0-d int64: the seed of the random priorities."""
 
     @torch.no_grad()
     def add(
@@ -88,16 +88,16 @@ class SampleMemory(nn.Module):
         features: tuple[Tensor, Tensor] | None = None,
         **extra: Tensor,
     ) -> tuple[Tensor, Tensor]:
-        """Offer all samples of an experience; to be called outside of the inner loop.
+        """Offer all samples of an experience. Call it outside the inner loop: it waits for the device.
 
         Args:
             task: the experience.
-            features: ``(filled, d)`` of what is stored and ``(n, d)`` of what is offered; for herding.
+            features: ``(filled, d)`` of the stored and ``(n, d)`` of the offered samples; for herding.
             extra: ``(n, ...)`` further tensors of the offered samples, by name.
 
         Returns:
-            ``(m,)`` slots that samples have entered, and ``(m,)`` which samples of the experience
-            those are, ascending.
+            ``(m,)`` slots that were written, and ``(m,)`` the positions in the experience of the
+            samples written there, ascending.
         """
         n_stored = int(self.filled)
         new = self._fresh(task, n_stored)
@@ -121,7 +121,7 @@ class SampleMemory(nn.Module):
         return slots, source
 
     def _fresh(self, task: TaskData, n_stored: int) -> Tensor:
-        """``(m,)``: the offered samples that are labelled, not stored, and the first of their key."""
+        """``(m,)`` positions of offered samples: labelled, not stored yet, and each key once."""
         order = task.key.argsort(stable=True)
         key = task.key[order]
         repeated = torch.zeros_like(key, dtype=torch.bool)
@@ -156,7 +156,7 @@ class SampleMemory(nn.Module):
     def _stamp(
         self, found: Candidates, order: Tensor, slots: Tensor, entering: Tensor, n_stored: int
     ) -> None:
-        """Remember what the policy is going to ask of every sample."""
+        """Update the stamps, which the policy reads at the next call of ``add``."""
         if self.policy.stamp == "none":
             return
         stamp = found.stamp
@@ -169,16 +169,16 @@ class SampleMemory(nn.Module):
     def gather(self, index: Tensor, like: Tensor | None = None) -> Batch:
         """``(n,)`` slots to their samples, with the dtype of ``like`` (None: as stored).
 
-        ``extra`` of the batch holds what was stored beyond sample, label and task id.
+        ``extra`` of the batch holds the further tensors of the layout.
         """
         x = self.x.index_select(0, index)
-        told = "task_id" in self.layout
+        has_task_id = "task_id" in self.layout
         known = ("x", "y", "key", "task_id", "stamp")
         further = (name for name in self.layout if name not in known)
         return Batch(
             x=x if like is None else x.to(like.dtype),
             y=self.y.index_select(0, index),
-            task_id=self.get_buffer("task_id").index_select(0, index) if told else None,
+            task_id=self.get_buffer("task_id").index_select(0, index) if has_task_id else None,
             extra={name: self.get_buffer(name).index_select(0, index) for name in further},
         )
 

@@ -1,19 +1,25 @@
-"""A memory that writes by Bayesian inference: the Kanerva Machine's linear-Gaussian memory.
+"""The linear-Gaussian memory of the Kanerva Machine, which is written by Bayesian inference.
 
 Wu, Wayne, Graves, Lillicrap 2018 (ICLR, Kanerva Machine) and Wu, Wayne, Gregor, Lillicrap 2018
 (NeurIPS, Dynamic Kanerva Machine, DKM). The memory is a matrix-normal belief over K rows of width C:
-mean R ``(K, C)``, covariance U ``(K, K)`` between rows, identity between columns. A sample z is taken
-to be ``w^T M`` plus noise, w its address. Writing is the posterior given z; reading is ``w^T R``.
+mean R ``(K, C)``, covariance U ``(K, K)`` between rows, identity between columns. The model of a
+sample z is ``z = w^T M + noise``, where w is its address. Writing z replaces the belief by its
+posterior given z. Reading at w returns the mean, ``w^T R``.
 
-Written at given addresses it is Bayesian linear regression, whatever the order and the blocks. The
-published addresses are solved from R itself; then order matters, and so does the block, whose
-addresses are all solved before any of it is written: it is part of the method, not of its speed.
+With given addresses, writing is Bayesian linear regression, and neither the order of the samples nor
+their division into blocks matters. The published addresses are solved from R itself. Then the order
+matters, and the size of a block too, because all its addresses are solved before any sample of it is
+written. The block size is therefore a hyperparameter of the method.
 
-Deviations from the published code: a block is written at once, by the Cholesky factor of its
-innovation; U is float64 (in float32 its small eigenvalues come out wrong after 100,000 writes) and its
-diagonal is not clipped, so that the posterior stays exact; ``map`` addresses minimise the stated
-objective, where the code solves another system (``official``); R's prior is drawn and not learnt.
-The functions take any leading dimensions, one memory each.
+Deviations from the published code:
+
+- a block is written at once, by the Cholesky factor of its innovation;
+- U is float64: in float32 its small eigenvalues are wrong after 100,000 writes;
+- the diagonal of U is not clipped, so that the posterior stays exact;
+- ``map`` addresses minimise the stated objective; the code solves another system (``official``);
+- the prior mean of R is drawn, not learnt.
+
+All functions take leading batch dimensions, one memory for each.
 """
 
 from __future__ import annotations
@@ -29,17 +35,17 @@ Address = Literal["map", "official", "fixed"]
 
 
 def solve_address(mean: Tensor, z: Tensor, ridge: float, official: bool = False) -> Tensor:
-    """Where in the memory samples are.
+    """Solve for the addresses of samples.
 
-    The minimum of ``|z - w^T R|^2 + ridge |w|^2``, ``w = (A + ridge I)^-1 R z`` with ``A = R R^T``;
-    ridge is the variance of the noise over that of addresses. The published code solves
-    ``w = (A^T A + ridge I)^-1 A^T R z`` in its place.
+    They minimise ``|z - w^T R|^2 + ridge |w|^2``, ``w = (A + ridge I)^-1 R z`` with ``A = R R^T``;
+    ridge is the noise variance divided by the prior variance of addresses. The published code solves
+    ``w = (A^T A + ridge I)^-1 A^T R z`` instead.
 
     Args:
         mean: ``(..., K, C)``, R.
         z: ``(..., B, C)`` samples.
         ridge: positive.
-        official: as the published code does.
+        official: solve the system of the published code.
 
     Returns:
         ``(..., B, K)``, in the dtype of ``mean``; solved in float64.
@@ -58,10 +64,10 @@ def solve_address(mean: Tensor, z: Tensor, ridge: float, official: bool = False)
 
 
 def fixed_address(keys: Tensor, z: Tensor) -> Tensor:
-    """``(..., B, K)``: addresses that no write moves, ``relu(keys z)`` brought to length sqrt(K).
+    """``(..., B, K)`` addresses that do not depend on the memory: ``relu(keys z)``, of length sqrt(K).
 
-    A graded form of the fixed random addresses of Kanerva 1988 (Sparse Distributed Memory), where a
-    sample is at every address nearer than a radius. Writing at them is regression on random features.
+    A graded form of the fixed random addresses of Kanerva 1988 (Sparse Distributed Memory), which
+    stores a sample at every address within a radius. Writing is then regression on random features.
 
     Args:
         keys: ``(K, C)``, standard normal.
@@ -88,9 +94,9 @@ def _innovation(
 
 
 def write_(mean: Tensor, covariance: Tensor, w: Tensor, z: Tensor, noise: float) -> None:
-    """Make R and U, in place, the belief after samples at given addresses.
+    """Update R and U in place to the posterior given samples at given addresses.
 
-    An address of zeros writes nothing.
+    A sample whose address is zero changes nothing.
 
     Args:
         mean: ``(..., K, C)``, R.
@@ -105,12 +111,12 @@ def write_(mean: Tensor, covariance: Tensor, w: Tensor, z: Tensor, noise: float)
 
 
 def write_kl(mean: Tensor, covariance: Tensor, w: Tensor, z: Tensor, noise: float) -> Tensor:
-    """``(...)``: KL in nats of the belief after a block's write from the belief before; exact.
+    """``(...)``: the exact KL divergence, in nats, of the belief after writing a block from before.
 
     For one sample it is the DKM's step, ``-1/2 [C b - b/s |d|^2 + C log(1 - b)]`` with
-    ``s = w^T U w + noise``, ``b = w^T U w / s`` and d the error. Of a block it is the KL of the whole
-    write, which is not the sum of its steps' (and neither is the published code's total, which lacks
-    the half and looks at diagonals alone). Arguments as for ``write_``.
+    ``s = w^T U w + noise``, ``b = w^T U w / s`` and d the error. For a block it is the KL of the whole
+    write, which differs from the sum over single steps. The total of the published code is neither:
+    it lacks the factor 1/2 and uses diagonals only. Arguments as for ``write_``.
     """
     factor, _, scaled = _innovation(mean, covariance, w, z, noise)
     eye = torch.eye(w.shape[-2], dtype=factor.dtype, device=factor.device)
@@ -123,17 +129,17 @@ def write_kl(mean: Tensor, covariance: Tensor, w: Tensor, z: Tensor, noise: floa
 
 
 def address_kl(w: Tensor, variance: float) -> Tensor:
-    """``(..., B)``: KL of N(w, variance I) from the prior of addresses N(0, I), in nats.
+    """``(..., B)``: KL divergence, in nats, of N(w, variance I) from the prior of addresses N(0, I).
 
     Args:
         w: ``(..., B, K)`` addresses.
-        variance: of the posterior of every entry, positive.
+        variance: posterior variance of every entry of an address, positive.
     """
     return (w.square().sum(-1) + w.shape[-1] * (variance - 1 - math.log(variance))) / 2
 
 
 class KanervaMemory(nn.Module):
-    """One memory of samples ``[cue; rest]``, which finds the rest by the cue.
+    """Stores samples ``[cue; rest]`` and recalls the rest from the cue.
 
     Buffers: ``mean`` ``(K, C)``; ``covariance`` ``(K, K)`` float64; ``written``, a count, 0-d float64;
     with fixed addresses also ``keys`` ``(K, cue)``.
@@ -149,13 +155,13 @@ class KanervaMemory(nn.Module):
         prior_std: float = 1.0,
         block: int = 64,
     ) -> None:
-        """Draw the prior from torch's generator.
+        """Draw the prior mean from torch's generator.
 
         Args:
             rows: K.
-            cue: entries of the cue.
-            width: entries of what is written, C. Solved addresses need the cue to be part of it.
-            address: ``map`` and ``official`` solve for it, see ``solve_address``; ``fixed`` does not.
+            cue: number of entries of the cue.
+            width: C, number of entries of a sample. Solved addresses need it to include the cue.
+            address: ``map`` and ``official``: see ``solve_address``; ``fixed``: see ``fixed_address``.
             noise: variance of the observation noise; addresses and the prior's rows have variance 1.
             prior_std: of the entries of R's prior, in the units of the cue. A mean of zero could not be
                 addressed: every address would be zero. The columns past the cue start at zero, as
@@ -181,7 +187,7 @@ class KanervaMemory(nn.Module):
     def address(self, cue: Tensor) -> Tensor:
         """``(B, c)``, the first c columns of samples, to ``(B, K)`` addresses.
 
-        Solved addresses take any c up to the width, fixed ones the cue and drop what follows it.
+        Solved addresses take any c up to the width. Fixed ones use the cue and ignore later columns.
         """
         if self.kind == "fixed":
             return fixed_address(self.keys, cue[:, : self.cue])
@@ -194,8 +200,8 @@ class KanervaMemory(nn.Module):
 
         Args:
             z: ``(B, C)``.
-            cue: ``(B, c)``, what their addresses are found by; None: the first columns of z.
-            weight: ``(B,)``, 0 for a sample that is not to be written, else 1; None: all are.
+            cue: ``(B, c)``, from which their addresses follow; None: the first columns of z.
+            weight: ``(B,)``, 1 to write a sample and 0 to skip it; None: write all.
         """
         cue = z[:, : self.cue] if cue is None else cue
         weight = z.new_ones(len(z)) if weight is None else weight.to(z.dtype)
@@ -208,13 +214,13 @@ class KanervaMemory(nn.Module):
         return zip(*(part.split(self.block) for part in parts), strict=True)
 
     def read(self, cue: Tensor, iterations: int = 0) -> Tensor:
-        """``(B, c)`` to ``(B, C)``: what the memory has at the cue.
+        """Recall samples from their cues: ``(B, c)`` to ``(B, C)``.
 
         Args:
             cue: the first columns of samples.
-            iterations: how often what was read is taken for the cue of another reading. The DKM
-                passes it through its auto-encoder in between; without one a reading is linear, and
-                repeating it sharpens nothing but leads to the strongest directions of R.
+            iterations: how often the result is used as the cue of another reading. The DKM passes
+                it through its autoencoder in between. Without one a reading is linear, and repeated
+                readings converge to the leading directions of R.
         """
         found = self.address(cue) @ self.mean
         for _ in range(iterations):
@@ -222,15 +228,15 @@ class KanervaMemory(nn.Module):
         return found
 
     def stored_basis(self) -> Tensor:
-        """``(K, C)``: standard normal combinations of these rows are reads as stored ones are.
+        """``(K, C)`` rows whose standard normal combinations are distributed like stored samples.
 
-        They are at addresses with the second moment of those that were written, which U tells:
-        ``sum w w^T = noise (U^-1 - I)``. Next to zero when nothing has been written.
+        Their addresses have the second moment of the addresses that were written, which follows from
+        U: ``sum w w^T = noise (U^-1 - I)``. It is close to zero if nothing was written.
         """
         eye = torch.eye(len(self.mean), dtype=self.covariance.dtype, device=self.mean.device)
         precision = torch.cholesky_solve(eye, torch.linalg.cholesky_ex(self.covariance).L)
         moment = (self.noise / self.written.clamp_min(1)) * (precision - eye)
-        # Rows no write has touched leave it singular.
+        # It is singular if some rows were never written.
         moment = moment + 1e-6 * moment.diagonal().mean().clamp_min(1e-12) * eye
         factor: Tensor = torch.linalg.cholesky_ex(moment).L
         return factor.mT.to(self.mean.dtype) @ self.mean
@@ -241,11 +247,11 @@ class KanervaMemory(nn.Module):
 
 
 def rows_within(n_bytes: int, cue: int, width: int, address: Address = "map") -> int:
-    """The most rows with which a memory's ``nbytes()`` is at most ``n_bytes``; 0: not even one.
+    """The largest number of rows whose memory has ``nbytes()`` of at most ``n_bytes``, or 0.
 
-    They are the root of ``8 K^2 + 4 (width + keys) K + 8 = n_bytes``: covariance, mean and keys, and
-    the count. Keys, ``cue`` entries a row, are stored with fixed addresses only. ``cue``, ``width`` and
-    ``address`` are those of ``KanervaMemory``.
+    It solves ``8 K^2 + 4 (width + keys) K + 8 = n_bytes`` for K: the bytes of covariance, mean and
+    keys, and of the count. Only fixed addresses store keys, of ``cue`` entries each. ``cue``,
+    ``width`` and ``address`` are those of ``KanervaMemory``.
     """
     linear = 4 * (width + (cue if address == "fixed" else 0))
     if n_bytes < 8:

@@ -1,14 +1,13 @@
 """Which samples a full memory keeps: admission policies as orderings of candidates.
 
-A memory of size M looks at what it holds together with what is new, puts all of it in the policy's
-order and keeps the first M. So insertion is a sort on the device whatever comes; and what
-``reservoir`` and ``class_balanced`` keep depends on *which* samples came, not on their order and not
-on how often: recurrence gives no sample a second chance.
+A memory of size M sorts its stored and the new samples in the policy's order and keeps the first M.
+Insertion is therefore one sort on the device. What ``reservoir`` and ``class_balanced`` keep depends
+on *which* samples were seen, and neither on their order nor on how often they recurred.
 
-Chance enters by ``priorities``: a random number per sample, a seeded hash of its key. The M smallest
-of them are a uniform sample without replacement of all distinct samples so far: reservoir sampling
-by random tags, with the inclusion law of Vitter's algorithm R (1985, ACM TOMS 11:37) where no sample
-comes twice, and that of bottom-k sampling (Cohen & Kaplan 2007, PODC) where samples recur.
+Each sample has a random priority, a seeded hash of its key (``priorities``). The samples with the M
+smallest priorities are a uniform sample without replacement of all distinct samples seen. This is
+reservoir sampling by random tags: inclusion probabilities are those of Vitter's algorithm R (1985,
+ACM TOMS 11:37) if no sample recurs, and of bottom-k sampling (Cohen & Kaplan 2007, PODC) if some do.
 """
 
 from __future__ import annotations
@@ -45,18 +44,18 @@ class Candidates:
 
 @dataclass(frozen=True)
 class Policy:
-    """How a memory chooses."""
+    """How a memory chooses the samples that it keeps."""
 
     order: Callable[[Candidates], Tensor]
     """``(n,)`` int64: the candidates, best first."""
     stamp: Literal["none", "experience", "rank"] = "none"
-    """What is remembered of a sample: nothing; the experience it came in; its rank in its class."""
+    """What is stored with a sample: nothing, the experience it arrived in, or its rank in its class."""
     refreshes: bool = False
-    """Whether a stored sample that comes again counts as new."""
+    """Whether a stored sample that recurs gets the present experience as its stamp."""
 
 
 def priorities(key: Tensor, salt: Tensor) -> Tensor:
-    """``(n,)`` int64 keys to int64 hashes, a bijection (splitmix64's finaliser) for every salt."""
+    """Hash ``(n,)`` int64 keys to int64; for each salt a bijection (splitmix64's finaliser)."""
     z = key ^ salt
     z = (z ^ _shifted(z, 30)) * (0xBF58476D1CE4E5B9 - 2**64)
     z = (z ^ _shifted(z, 27)) * (0x94D049BB133111EB - 2**64)
@@ -70,7 +69,7 @@ def _shifted(z: Tensor, bits: int) -> Tensor:
 
 
 def rank_within(group: Tensor, order: Tensor) -> Tensor:
-    """``(n,)``: how many of its own group come before each in ``order``."""
+    """``(n,)``: for each element, how many of its group precede it in ``order``."""
     by_group = order[group[order].argsort(stable=True)]
     sorted_group = group[by_group]
     first = torch.searchsorted(sorted_group, sorted_group)
@@ -80,34 +79,37 @@ def rank_within(group: Tensor, order: Tensor) -> Tensor:
 
 
 def balanced(group: Tensor, order: Tensor, salt: Tensor) -> Tensor:
-    """Reorder so that any first M hold as equal a number of each group as there are samples for.
+    """Reorder so that the first M, for any M, hold equally many of each group, as far as possible.
 
-    Which groups get what remains after equal shares, a hash of the group decides: so where the groups
-    outnumber M, a uniform sample of M groups has one sample each, however large the groups are.
+    Places that remain after equal shares go to groups in the order of a hash of the group. If there
+    are more groups than M, a uniform sample of M groups gets one place each, whatever their sizes.
     """
     order = order[priorities(group[order], salt).argsort(stable=True)]
     return order[rank_within(group, order)[order].argsort(stable=True)]
 
 
 def reservoir(candidates: Candidates) -> Tensor:
-    """A uniform sample of all distinct samples."""
+    """Keep a uniform sample of all distinct samples."""
     return candidates.priority.argsort()
 
 
 def class_balanced(candidates: Candidates) -> Tensor:
-    """Equally many of each class, each class's a uniform sample of it."""
+    """Keep equally many samples of each class, drawn uniformly within the class."""
     return balanced(candidates.y, candidates.priority.argsort(), candidates.salt)
 
 
 def task_balanced(candidates: Candidates) -> Tensor:
-    """Equally many of each task; where tasks outnumber places, of a uniform sample of tasks."""
+    """Keep equally many samples of each task.
+
+    If tasks outnumber places, a uniform sample of tasks gets one place each.
+    """
     return balanced(candidates.stamp, candidates.priority.argsort(), candidates.salt)
 
 
 def ring(candidates: Candidates) -> Tensor:
-    """Per class first in, first out (Chaudhry et al. 2019, arXiv 1902.10486), classes balanced.
+    """Keep the newest samples of each class, balanced (Chaudhry et al. 2019, arXiv 1902.10486).
 
-    Within one experience, which is delivered in random order, chance decides.
+    Samples of one experience are equally new; their random priorities decide.
     """
     order = candidates.priority.argsort()
     newest_first = order[candidates.stamp[order].argsort(stable=True, descending=True)]
@@ -115,10 +117,10 @@ def ring(candidates: Candidates) -> Tensor:
 
 
 def herding(candidates: Candidates) -> Tensor:
-    """Per class the samples whose running mean stays nearest to the class mean; classes balanced.
+    """Keep, of each class, the samples whose running mean is nearest to the class mean; balanced.
 
-    iCaRL's algorithms 4 and 5 (Rebuffi et al. 2017, arXiv 1611.07725): classes with new samples are
-    herded anew, from all their candidates; others keep their order and lose their last.
+    iCaRL's algorithms 4 and 5 (Rebuffi et al. 2017, arXiv 1611.07725). A class with new samples is
+    ranked again from all its candidates; another class keeps its order and drops its last samples.
     """
     assert candidates.features is not None
     if len(candidates.y) == 0:
@@ -132,21 +134,21 @@ def herding(candidates: Candidates) -> Tensor:
 
 
 def _largest_share(y: Tensor, size: int) -> int:
-    """The most samples that any class keeps when ``size`` places are shared in a balanced way."""
+    """The largest number of samples that a class keeps when ``size`` places are balanced."""
     rank = rank_within(y, torch.arange(len(y), device=y.device)).sort().values
     return int(rank[:size][-1]) + 1
 
 
 def herd(features: Tensor, y: Tensor, most: int) -> Tensor:
-    """``(n,)`` int64 ranks within each class by iCaRL's algorithm 4; ``most`` where beyond that.
+    """``(n,)`` int64 ranks within each class by iCaRL's algorithm 4; ``most`` for all later ones.
 
     The k-th exemplar of a class minimises ``|mu - (f + sum of the chosen)/k|`` over unit-length
-    features f, mu being their mean. All classes go through one loop over k.
+    features f, where mu is their mean. One loop over k serves all classes.
 
     Args:
         features: ``(n, d)``
         y: ``(n,)`` int64 classes.
-        most: exemplars a class to find.
+        most: the number of exemplars to rank in each class.
     """
     features = F.normalize(features, dim=1)
     _, group, count = y.unique(return_inverse=True, return_counts=True)

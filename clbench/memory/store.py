@@ -1,4 +1,4 @@
-"""A store of distinct samples that grows as they come."""
+"""A store that keeps every distinct sample and grows without limit."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ from clbench.stream import TaskData
 
 
 class SampleStore(nn.Module):
-    """Every distinct sample once, in the pool's dtype, as buffers that grow.
+    """Keeps every distinct sample once, in the pool's dtype, in buffers that grow.
 
-    ``x``: ``(n, *input_shape)``; ``y``, ``key`` and, where tasks are told, ``task_id``: ``(n,)`` int64.
+    ``x``: ``(n, *input_shape)``; ``y``, ``key`` and, if the stream gives task ids, ``task_id``:
+    ``(n,)`` int64.
     """
 
     def __init__(self, info: StreamInfo) -> None:
@@ -43,7 +44,7 @@ class SampleStore(nn.Module):
             self.task_id = torch.cat([self.task_id, task.task_id.index_select(0, new)])
 
     def all(self) -> TaskData:
-        """Everything that is stored, as one task whose classes are not told."""
+        """All stored samples as one task; its ``classes`` is None."""
         return TaskData(self.x, self.y, self.key, self.task_id if len(self.task_id) else None)
 
     def nbytes(self) -> int:

@@ -1,4 +1,4 @@
-"""A variational autoencoder as a memory: it is asked for samples like those it has seen."""
+"""A variational autoencoder as a generative memory."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from torch import Tensor, nn
 class VAE(nn.Module):
     """Fully connected, with a standard normal latent (Kingma & Welling 2014, arXiv 1312.6114).
 
-    Images (integers that ``scale`` brings to [0, 1]) have a Bernoulli likelihood per pixel, all else
-    a Gaussian one whose single variance is the optimal one, the mean squared error itself
-    (Rybkin et al. 2021, arXiv 2006.13202), so that no scale has to be set.
+    Integer samples, such as images, are scaled to [0, 1] and have a Bernoulli likelihood per pixel.
+    Other samples have a Gaussian likelihood with one shared variance. It is set to its optimum, the
+    mean squared error (Rybkin et al. 2021, arXiv 2006.13202), so it is no hyperparameter.
     """
 
     def __init__(
@@ -34,7 +34,7 @@ class VAE(nn.Module):
     def loss(self, x: Tensor) -> Tensor:
         """``(B,)``: the negative evidence lower bound of ``(B, *input_shape)`` raw samples, in nats.
 
-        Of the Gaussian one the constant is left out.
+        The constant of the Gaussian likelihood is left out.
         """
         flat = x.flatten(1).to(self._weight.dtype) * self.scale
         encoded: Tensor = self.encoder(flat)
@@ -46,7 +46,7 @@ class VAE(nn.Module):
             error = F.binary_cross_entropy_with_logits(decoded, flat, reduction="none").sum(1)
             return error + divergence
         squared = (decoded - flat).square()
-        # The variance in the denominator is a constant of the gradient; then its own is zero.
+        # No gradient flows through the variance: at its optimum its own gradient is zero.
         variance = squared.detach().mean().clamp_min(1e-6)
         error = squared.sum(1) / (2 * variance) + flat.shape[1] / 2 * variance.log()
         return error + divergence

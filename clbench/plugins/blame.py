@@ -62,8 +62,8 @@ def blamed(
             raise
         if found[0].path.name in str(error):
             raise
-        told = f"{found[0].path.name} line {found[1]}: {error}"
-        raise type(error)(told) from error
+        message = f"{found[0].path.name} line {found[1]}: {error}"
+        raise type(error)(message) from error
     except (Exception, SystemExit) as error:  # a third party's code may raise anything
         found = position(error, (plugin, *others))
         where = f"{found[0].path.name} line {found[1]}" if found else place(plugin, *methods)

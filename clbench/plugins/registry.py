@@ -196,6 +196,41 @@ def did_you_mean(word: str, known: Any) -> str:
     return f"; did you mean {close[0]!r}?" if close else ""
 
 
+def stand_in(group: str) -> Plugin:
+    """The plainest scenario or strategy, for code that needs one and looks at none of its results."""
+    path = PACKAGE / "stand_ins" / f"{group}.py"
+    return Plugin(group, path.stem, path)
+
+
+def default_of(group: str) -> str:
+    """The option that a run has where none is named: its class says ``is_default = True``.
+
+    Raises:
+        UsageError: no option says so, or several do.
+    """
+    found = [
+        name for name, plugin in plugins(group).items() if _is_default(plugin.path.read_bytes())
+    ]
+    if len(found) == 1:
+        return found[0]
+    many = f"{', '.join(found)} all say is_default" if found else "there is no default"
+    raise UsageError(f"{group}= is required: {many} (clbench list {FOLDERS_WORD[group]})")
+
+
+@cache
+def _is_default(source: bytes) -> bool:
+    if b"is_default" not in source:
+        return False
+    classes = [node for node in ast.parse(source).body if isinstance(node, ast.ClassDef)]
+    return any(
+        isinstance(line, ast.AnnAssign)
+        and ast.unparse(line.target) == "is_default"
+        and line.value is not None
+        and bool(ast.literal_eval(line.value))
+        for line in (classes[-1].body if classes else [])
+    )
+
+
 def _import(plugin: Plugin) -> Any:
     """Import a plug-in file under a name of its own; the same file once per content."""
     digest = hashlib.sha256(str(plugin.path).encode() + plugin.path.read_bytes()).hexdigest()[:12]

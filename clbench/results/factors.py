@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 SEPARATE = 8
 """A number with at most so many values is taken as it is; with more, in ``BRACKETS``."""
 BRACKETS = 5
-MOST = 64
+MAX_BRACKETS = 64
 """Values that a factor may have: those of one with more say nothing each."""
 
 
@@ -54,7 +54,7 @@ def bracketed(values: Mapping[str, np.ndarray], truth: Tensor) -> Factors | None
     codes = []
     for factor, column in values.items():
         names, code = _cut(column)
-        if not 2 <= len(names) <= MOST:
+        if not 2 <= len(names) <= MAX_BRACKETS:
             continue
         sizes = np.bincount(code, minlength=len(names)).tolist()
         codes.append(code + len(brackets))

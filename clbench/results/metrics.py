@@ -53,8 +53,8 @@ def value_of(metric: Metric, counts: Counts) -> Value:
     except Exception as error:
         code = getattr(metric.function, "__code__", None)
         at = _place(error, Path(code.co_filename), code.co_firstlineno) if code else ""
-        told = f"the metric {metric.name} failed: {type(error).__name__}: {error}{at}"
-        warnings.warn(told, RuntimeWarning, stacklevel=2)
+        message = f"the metric {metric.name} failed: {type(error).__name__}: {error}{at}"
+        warnings.warn(message, RuntimeWarning, stacklevel=2)
         return UNDEFINED
     return found
 

@@ -105,6 +105,9 @@ class Record:
     finished: str
     run_sha256: str | None = None
     """The run's identity without its seed; its start names the folder. Older records have none."""
+    plugin_sha256: dict[str, str] | None = None
+    """By group, the hash of a plug-in's own source less what changes no result, such as the texts of
+    errors. Older records have none."""
     results_versions: dict[str, int] | None = None
     """``{engine, ...}``: versions of what the run stands on; records without them are version 1."""
     encoder: dict[str, Any] | None = None

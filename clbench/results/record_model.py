@@ -26,19 +26,19 @@ from clbench.util.schema import (
     Time,
 )
 
-MOST = 10**6
+MAX_NUMBERS = 10**6
 """Numbers in one list."""
 
 
 def _few_enough(rows: list[list[int]]) -> list[list[int]]:
-    if sum(map(len, rows)) > MOST:
-        raise ValueError(f"must hold at most {MOST} numbers")
+    if sum(map(len, rows)) > MAX_NUMBERS:
+        raise ValueError(f"must hold at most {MAX_NUMBERS} numbers")
     return rows
 
 
 Rows = Annotated[list[Annotated[list[Count], FailFast()]], FailFast(), AfterValidator(_few_enough)]
 """A row of whole numbers for each evaluation, or for each view."""
-Series = Annotated[list[float | None], MaxLen(MOST), FailFast()]
+Series = Annotated[list[float | None], MaxLen(MAX_NUMBERS), FailFast()]
 Label = Annotated[int, Interval(ge=0, le=10**5)]
 Size = Annotated[int, Interval(ge=1, le=10**9)]
 Version = Annotated[str, Text(100)]
@@ -108,8 +108,8 @@ class Cell(Form):
 class CellCounts(Form):
     """What was answered right."""
 
-    evaluated_after: Annotated[Counts, MaxLen(MOST)]
-    cells: Annotated[list[Cell], MaxLen(MOST), FailFast()]
+    evaluated_after: Annotated[Counts, MaxLen(MAX_NUMBERS)]
+    cells: Annotated[list[Cell], MaxLen(MAX_NUMBERS), FailFast()]
     views: Rows
     correct: Rows
 
@@ -117,8 +117,10 @@ class CellCounts(Form):
 class Tasks(Form):
     """The tasks that ended."""
 
-    view: Annotated[list[Annotated[int, Interval(ge=-1, le=LARGEST)]], MaxLen(MOST), FailFast()]
-    end: Annotated[list[Positive], MaxLen(MOST), FailFast()]
+    view: Annotated[
+        list[Annotated[int, Interval(ge=-1, le=LARGEST)]], MaxLen(MAX_NUMBERS), FailFast()
+    ]
+    end: Annotated[list[Positive], MaxLen(MAX_NUMBERS), FailFast()]
 
 
 class Measured(Form):
@@ -247,7 +249,7 @@ class RecordForm(Form):
     tasks: Tasks
     metrics: Annotated[dict[Name, Measured], MaxLen(200)]
     retention: Annotated[list[Retention], MaxLen(64), FailFast()]
-    frequency: Annotated[list[Frequency], MaxLen(MOST), FailFast()]
+    frequency: Annotated[list[Frequency], MaxLen(MAX_NUMBERS), FailFast()]
     diagnostics: Annotated[dict[Annotated[str, Text(100, r"[\w.() /%-]+")], Series], MaxLen(64)]
     warnings: Annotated[list[Annotated[str, Text(1000)]], MaxLen(1000), FailFast()]
     cost: Cost
@@ -257,6 +259,7 @@ class RecordForm(Form):
     started: Time
     finished: Time
     run_sha256: Sha256 | None = None
+    plugin_sha256: Annotated[dict[Name, Sha256], MaxLen(8)] | None = None
     results_versions: Annotated[dict[Name, Count], MaxLen(20)] | None = None
     encoder: Encoder | None = None
     factors: Factors | None = None

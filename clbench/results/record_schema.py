@@ -77,11 +77,11 @@ def _encoder(data: Mapping[str, Any]) -> Iterator[str]:
     if any(there) and not all(there):
         yield "encoder must be in encoder, config, sources and cost, or in none of them"
     elif data.get("encoder") is not None:
-        told, config = data["encoder"], data["config"]["encoder"]
+        recipe_of, config = data["encoder"], data["config"]["encoder"]
         name = config.get("name") if isinstance(config, Mapping) else None
-        if name != told["encoder"]:
+        if name != recipe_of["encoder"]:
             yield f"config.encoder.name is {str(name)[:40]!r}, but encoder.encoder is not"
-        recipe = {k: v for k, v in told.items() if k not in NOT_RECIPE}
+        recipe = {k: v for k, v in recipe_of.items() if k not in NOT_RECIPE}
         if sha256_of(recipe) != data["pool_sha256"]:
             yield "pool_sha256 is not that of encoder: the record was edited; run it anew"
 

@@ -26,7 +26,7 @@ class Repeat(NamedTuple):
 def arm_of(record: Record) -> tuple[str, ...]:
     """What is equal for two records that differ in their seed only.
 
-    Records from before ``run_sha256`` are told apart by their marks.
+    Records from before ``run_sha256`` are distinguished by their marks.
     """
     if record.run_sha256 is not None:
         return (record.run_sha256,)
@@ -85,7 +85,7 @@ def without_repeats(records: Iterable[Record]) -> list[Record]:
     return [record for at, record in enumerate(given) if at not in left_out]
 
 
-def told(names: Sequence[str], records: Sequence[Record]) -> list[str]:
+def notes(names: Sequence[str], records: Sequence[Record]) -> list[str]:
     """A line for each run that several places hold.
 
     Args:

@@ -77,7 +77,7 @@ def load_all(
         else:
             folders.append(str(path.parent))
     if repeated is not None:
-        for line in repeats.told(folders, records):
+        for line in repeats.notes(folders, records):
             repeated(line)
     return repeats.without_repeats(records)
 
@@ -122,12 +122,12 @@ def narrow(rows: Sequence[Row]) -> list[Column]:
 def definitions_to_markdown(rows: Sequence[Row]) -> str:
     """What stands below a Markdown table: a line on each of its columns that has a definition."""
     shown = definitions(narrow(rows))
-    return "".join(f"- **{_escape_pipe(title)}**: {told}\n" for title, told in shown)
+    return "".join(f"- **{_escape_pipe(title)}**: {definition}\n" for title, definition in shown)
 
 
 def definitions_to_text(rows: Sequence[Row]) -> str:
     """What stands below a narrow table: a line on each of its columns that has a definition."""
-    return "".join(f"{title}: {told}\n" for title, told in definitions(narrow(rows)))
+    return "".join(f"{title}: {definition}\n" for title, definition in definitions(narrow(rows)))
 
 
 def _grid(rows: Sequence[Row]) -> tuple[list[str], list[list[str]]]:

@@ -50,9 +50,9 @@ def run_all(
         if any(other.stream.pool is not run.stream.pool for other in [*runs.values()][:1]):
             runs.clear()  # only the runs of one pool are kept: they hold it in memory
         runs[number] = run
-    told = once.told()
-    if told is not None:
-        say(told)
+    note = once.note()
+    if note is not None:
+        say(note)
     if options.jobs > 1 and len(once.numbers) > 1:
         if options.report is not None:
             raise UsageError("report= is called in this process: it needs jobs=1")

@@ -14,7 +14,7 @@ class Once:
 
     def __init__(self) -> None:
         self._kept: dict[tuple[str, int], tuple[float, int, Mapping[str, Any]]] = {}
-        self._told: list[str] = []
+        self._repeats: list[str] = []
 
     def add(self, number: int, point: Mapping[str, Any], run: Run) -> None:
         """Take in a point of the sweep, by its number, and the run that it asks for."""
@@ -23,7 +23,7 @@ class Once:
         before = self._kept.setdefault(key, mine)
         if before is mine:
             return
-        self._told.append(_difference(before[2], point))
+        self._repeats.append(_difference(before[2], point))
         if mine[0] > before[0]:
             self._kept[key] = mine
 
@@ -32,12 +32,12 @@ class Once:
         """The points to run, ascending."""
         return sorted(number for _, number, _ in self._kept.values())
 
-    def told(self) -> str | None:
+    def note(self) -> str | None:
         """One line on the points that are left out; None where there are none."""
-        if not self._told:
+        if not self._repeats:
             return None
-        more = len(self._told) - 1
-        return f"{self._told[0]} name one run, which is run once" + (
+        more = len(self._repeats) - 1
+        return f"{self._repeats[0]} name one run, which is run once" + (
             f"; so do {more} more of the sweep's points" if more else ""
         )
 

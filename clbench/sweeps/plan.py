@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from clbench.configure.sweep import sweep
+from clbench.configure.trackers import Asked, asked
 from clbench.configure.words import as_typed
 from clbench.engine.build import Run
 from clbench.errors import UsageError
@@ -38,10 +39,10 @@ class Line:
         return {"words": list(self.words), "folder": self.folder}
 
 
-def line_of(point: Mapping[str, Any], run: Run) -> Line:
-    """The line of a run that a point of a sweep asks for."""
-    words = tuple(f"{k}={_text(v)}" for k, v in point.items() if k != "overrides")
-    return Line(words, run.folder(Path()).as_posix())
+def line_of(point: Mapping[str, Any], run: Run, tracker_words: Sequence[str] = ()) -> Line:
+    """The line of a run that a point of a sweep asks for, with the words that choose its trackers."""
+    words = (f"{k}={_text(v)}" for k, v in point.items() if k != "overrides")
+    return Line((*words, *tracker_words), run.folder(Path()).as_posix())
 
 
 def _text(value: Any) -> str:
@@ -102,16 +103,34 @@ def points(lines: Sequence[Line]) -> list[dict[str, Any]]:
     Raises:
         UsageError: the words of a line are wrong, or ask for several runs.
     """
-    found = []
+    return read_points(lines)[0]
+
+
+def read_points(lines: Sequence[Line]) -> tuple[list[dict[str, Any]], Asked]:
+    """The points of a plan's lines, and the trackers that all of them ask for.
+
+    Raises:
+        UsageError: the words of a line are wrong, ask for several runs, or for other trackers than
+            the first line's.
+    """
+    found: list[dict[str, Any]] = []
+    first: Asked | None = None
     for line in lines:
         try:
-            asked = sweep(list(line.words))
+            mine = asked(line.words)
+            points = sweep(mine.words)
         except UsageError as error:
             raise UsageError(f"--plan {line.where}: {error}") from error
-        if len(asked) != 1:
-            raise UsageError(f"--plan {line.where}: asks for {len(asked)} runs; one a line")
-        found += asked
-    return found
+        if len(points) != 1:
+            raise UsageError(f"--plan {line.where}: asks for {len(points)} runs; one a line")
+        first = mine if first is None else first
+        if mine.tracker_words != first.tracker_words:
+            raise UsageError(
+                f"--plan {line.where}: has other tracker= words than the first line; run them apart "
+                "(--index K), or give tracker= beside --plan"
+            )
+        found += points
+    return found, asked(()) if first is None else first
 
 
 def moved(line: Line, run: Run) -> str | None:

@@ -11,10 +11,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from clbench.configure.config import RunConfig, resolve_point
+from clbench.configure.config import Known, RunConfig, resolve_point
 from clbench.data.latent import SILENT, ProgressSink
 from clbench.data.pool import Pool
-from clbench.engine.build import Run, prepare
+from clbench.engine.build import Run, Streams, prepare, scenario_key
 from clbench.engine.calls import check_network_output
 from clbench.engine.diagnostics import check_network
 from clbench.engine.idle import foreseen
@@ -31,10 +31,15 @@ class Planner:
     pools: dict[Any, Pool] = field(default_factory=dict)
     hashes: dict[tuple[Path, ...], dict[str, str]] = field(default_factory=dict)
     """Hashes of source, by the files."""
+    known: Known = field(default_factory=Known)
+    """Plug-ins and settings."""
+    streams: Streams = field(default_factory=Streams)
     tell: Callable[[str], None] | None = say
     """Prints a line for the user."""
     first: dict[str, Run] = field(default_factory=dict)
-    """The first run of each choice of settings without the seed."""
+    """The first run of each choice of settings without the seed, over the present pool."""
+    delivered: set[tuple[object, ...]] = field(default_factory=set)
+    """The scenarios and pools of which an experience was gathered."""
 
     def planned(self, point: Mapping[str, Any], line: Line | None) -> Run:
         """The run of one point, which may be of a line of a plan.
@@ -50,9 +55,9 @@ class Planner:
             run = self.run(point)
         except UsageError as error:
             raise UsageError(f"--plan {line.where}: {error}") from error
-        told = moved(line, run)
-        if told is not None:
-            say(f"warning: {told}")
+        warning = moved(line, run)
+        if warning is not None:
+            say(f"warning: {warning}")
         return run
 
     def run(self, point: Mapping[str, Any]) -> Run:
@@ -66,18 +71,32 @@ class Planner:
         before = self.first.get(key)
         seed = str(point.get("seed", "0"))
         if before is None or not (seed.isascii() and seed.isdigit()):
-            run = prepare(resolve_point(point), self.pools, self.sink, self.hashes)
+            run = self._prepared(point)
             check_network_output(run)
             strategy = run.strategy()
             check_network(run.config.common.diagnostics, strategy)
             idle = foreseen(run, strategy)
             if idle is not None and self.tell is not None:
                 self.tell(f"warning: {idle}")
-            # Runs of another pool would keep it in memory.
-            pool = run.stream.pool
-            self.first = {k: r for k, r in self.first.items() if r.stream.pool is pool}
+            if any(r.stream.pool is not run.stream.pool for r in [*self.first.values()][:1]):
+                self.first.clear()  # they would keep another pool in memory
             return self.first.setdefault(key, run) if before is None else run
-        return before.with_config(_with_seed(before.config, int(seed), point))
+        return before.with_config(_with_seed(before.config, int(seed), point), self.streams)
+
+    def _prepared(self, point: Mapping[str, Any]) -> Run:
+        config = resolve_point(point, self.known)
+        return prepare(config, self.pools, self.sink, self.hashes, self.streams)
+
+    def deliver(self, run: Run) -> None:
+        """Gather a run's first experience, once for all runs of a scenario and a pool.
+
+        Raises:
+            UsageError: it cannot be gathered.
+        """
+        key = (*scenario_key(run.config), run.stream.pool.sha256)
+        if key not in self.delivered:
+            run.stream.experience(0)
+            self.delivered.add(key)
 
 
 def _with_seed(config: RunConfig, seed: int, point: Mapping[str, Any]) -> RunConfig:

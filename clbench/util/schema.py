@@ -163,8 +163,8 @@ WORDS = {
 def _line(found: Mapping[str, Any]) -> str:
     value = found["input"]
     cut = value[:CUT] if isinstance(value, str) else str(value)[:CUT]
-    told = WORDS.get(found["type"])
-    said = told.format(**found.get("ctx", {}), value=cut) if told else found["msg"]
+    template = WORDS.get(found["type"])
+    said = template.format(**found.get("ctx", {}), value=cut) if template else found["msg"]
     text = f"{place(found['loc'])} {said}"
     return "".join(c if c.isprintable() else "?" for c in text)
 

@@ -25,7 +25,7 @@ from clbench.results.record_schema import faults
 from clbench.util.files import FileError, read_json
 
 EXAMPLES = int(os.environ.get("CLBENCH_FUZZ_EXAMPLES", "150"))
-"""Raise to fuzz for long: CLBENCH_FUZZ_EXAMPLES=5000 pytest tests/leaderboard/test_entry.py"""
+"""Raise to fuzz for long: CLBENCH_FUZZ_EXAMPLES=5000 pytest -m fuzz tests/leaderboard/test_entry.py"""
 FUZZ = settings(max_examples=EXAMPLES, derandomize=True, deadline=None)
 
 ODD = (
@@ -122,6 +122,7 @@ def fuzzed(tiny_board: Board, tmp_path_factory: pytest.TempPathFactory) -> tuple
     return dataclasses.replace(tiny_board, folder=folder), folder / "entries" / "naive"
 
 
+@pytest.mark.fuzz
 @FUZZ
 @given(seed=st.integers(0, 2**32))
 def test_fuzzed_records(seed: int, fuzzed: tuple[Board, Path]) -> None:
@@ -135,6 +136,7 @@ def test_fuzzed_records(seed: int, fuzzed: tuple[Board, Path]) -> None:
         path.write_text(original)
 
 
+@pytest.mark.fuzz
 @FUZZ
 @given(seed=st.integers(0, 2**32))
 def test_fuzzed_records_with_metrics_that_fit(seed: int, fuzzed: tuple[Board, Path]) -> None:
@@ -160,6 +162,7 @@ def test_fuzzed_records_with_metrics_that_fit(seed: int, fuzzed: tuple[Board, Pa
         path.write_text(original)
 
 
+@pytest.mark.fuzz
 @FUZZ
 @given(seed=st.integers(0, 2**32))
 def test_fuzzed_entry_yaml(seed: int, fuzzed: tuple[Board, Path]) -> None:
@@ -174,6 +177,7 @@ def test_fuzzed_entry_yaml(seed: int, fuzzed: tuple[Board, Path]) -> None:
         path.write_text(original)
 
 
+@pytest.mark.fuzz
 @FUZZ
 @given(seed=st.integers(0, 2**32), data=st.binary(max_size=20))
 def test_fuzzed_bytes(seed: int, data: bytes, fuzzed: tuple[Board, Path]) -> None:

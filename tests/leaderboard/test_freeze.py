@@ -154,3 +154,35 @@ def _other(value: Any) -> Any:
         swap = {"1.0": "1.1", "anytime_world_accuracy": "world_accuracy"}
         return swap.get(value, value[:-1] + ("0" if value[-1:] != "0" else "1"))
     return value + 1
+
+
+def test_the_anchors_stand_in_the_draft(tmp_path: Path) -> None:
+    path = new("mine", [*WORDS, "scenario.n_tasks=12"], tmp_path)
+    anchors = yaml.safe_load(path.read_text())["anchors"]
+    assert anchors == {"floor": "chance", "naive": "naive", "ceiling": "joint"}
+    edit_yaml(path, anchors={**anchors, "naive": "ema", "ceiling": "er"})
+    edit_yaml(path, words=[*WORDS, "scenario.n_tasks=1"])
+    with pytest.raises(UsageError, match="cannot rank") as refused:
+        frozen(tmp_path)
+    assert "er " in str(refused.value)
+    assert "ema" in str(refused.value)
+    assert {p.name.partition("-")[0] for p in (tmp_path / "runs" / "scole").iterdir()} == {
+        "ema",
+        "er",
+    }
+
+
+@pytest.mark.parametrize(
+    ("anchors", "reason"),
+    [
+        ({"floor": "zero", "naive": "naive", "ceiling": "joint"}, "anchors.floor"),
+        ({"floor": "chance", "naive": "naiv", "ceiling": "joint"}, "did you mean 'naive'"),
+        ({"floor": "chance", "naive": "naive", "ceiling": "naive"}, "two strategies"),
+        ({"floor": "chance", "naive": "naive"}, "anchors.ceiling"),
+    ],
+)
+def test_wrong_anchors_are_refused(tmp_path: Path, anchors: dict[str, str], reason: str) -> None:
+    edit_yaml(new("mine", WORDS, tmp_path), anchors=anchors)
+    with pytest.raises(UsageError, match=reason):
+        frozen(tmp_path)
+    assert not (tmp_path / "runs").exists()

@@ -21,7 +21,8 @@ from clbench.leaderboard.reproduce.hygiene import Limits, hygiene
 from clbench.leaderboard.reproduce.isolate import isolated, job_of, source_of
 from clbench.plugins.registry import Plugin
 
-NAIVE = ("scenario=scole", "strategy=naive", "max_tasks=2")
+SCOLE = ("scenario=scole",)
+NAIVE = (*SCOLE, "strategy=naive", "max_tasks=2")
 
 NOISY = '''
 """Draws from every generator, remembers its mode, and writes to stdout."""
@@ -161,9 +162,15 @@ def plugin(tmp_path: Path) -> Any:
 @pytest.mark.parametrize(
     "words",
     [
-        ("scenario=scole", "strategy=naive"),
-        ("scenario=scole", "strategy=ewc", "strategy.lam=0.3", "strategy.penalty_step=explicit"),
-        ("scenario=scole", "strategy=joint", "strategy.epochs=2", "strategy.budget=scratch"),
+        (*SCOLE, "strategy=naive"),
+        pytest.param(
+            (*SCOLE, "strategy=ewc", "strategy.lam=0.3", "strategy.penalty_step=explicit"),
+            marks=pytest.mark.slow,
+        ),
+        pytest.param(
+            (*SCOLE, "strategy=joint", "strategy.epochs=2", "strategy.budget=scratch"),
+            marks=pytest.mark.slow,
+        ),
     ],
 )
 def test_bits_are_those_of_an_ordinary_run(words: tuple[str, ...]) -> None:
@@ -304,6 +311,7 @@ def test_errors_say_what_happened_and_the_process_goes_on(plugin: Any) -> None:
     assert outcome.status == "error"
 
 
+@pytest.mark.slow
 def test_a_process_that_spins_is_an_error(plugin: Any) -> None:
     _skip_without("cpu")
     words = ("scenario=scole", f"strategy={plugin(MISBEHAVING)}", "strategy.how=spin")

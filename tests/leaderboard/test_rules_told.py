@@ -19,6 +19,7 @@ from clbench.leaderboard.rules import sources
 from clbench.leaderboard.rules.validate import validate, validate_board
 from clbench.leaderboard.scores import score
 from clbench.leaderboard.verification import record_sha256, write_verification
+from clbench.plugins.source import identity_sha256, source_sha256
 from clbench.util.hashing import sha256_of
 
 
@@ -89,6 +90,46 @@ def test_what_differs_from_the_tree_is_stale(board: Board, naive: Path) -> None:
         edit(path, change)
     assert rules(board) == set()
     assert rules(board, "warning") == {"C3"}
+
+
+@pytest.mark.parametrize("group", ["strategy", "model", "scenario"])
+@pytest.mark.parametrize("change", ["a reworded error", "another constant"])
+def test_only_what_changes_a_result_makes_an_entry_stale(
+    board: Board,
+    naive: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    group: str,
+    change: str,
+) -> None:
+    """The plug-in of this clbench has been edited since; no source of a model is in the entry."""
+    from clbench.leaderboard.rules import sources
+    from clbench.plugins.registry import Plugin, plugins
+
+    name = {"strategy": "naive", "model": "mlp", "scenario": "scole"}[group]
+    text = plugins(group)[name].path.read_text()
+    before, after = tmp_path / "before.py", tmp_path / f"{name}.py"
+    before.write_text(text + "\nif False:\n    raise ValueError('old')\n")
+    new = "'new words')\n" if change == "a reworded error" else "'old')\nEXTRA = 1\n"
+    after.write_text(text + "\nif False:\n    raise ValueError(" + new)
+    if group == "strategy":
+        (with_own_source(naive) / "strategy.py").write_text(before.read_text())
+
+    def ran(data: dict[str, Any]) -> None:
+        data["sources"][group] = source_sha256(before)["own"]
+        data["source_sha256"] = sha256_of(data["sources"])
+        data["plugin_sha256"][group] = identity_sha256(before)
+
+    for path in (naive / "runs").iterdir():
+        edit(path, ran)
+    tree = sources._plugins(group)
+    edited = {**tree, name: Plugin(group, name, after)}
+    monkeypatch.setattr(sources, "_plugins", lambda g: edited if g == group else plugins(g))
+    sources.tree_sha256.cache_clear()
+    assert rules(board) == set()
+    is_stale = change == "another constant" and group != "scenario"  # its streams have a hash
+    assert rules(board, "warning") == ({"C3"} if is_stale else set())
+    sources.tree_sha256.cache_clear()
 
 
 def test_entries_with_the_same_answers_are_told(board: Board, naive: Path) -> None:

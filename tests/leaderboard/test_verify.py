@@ -170,7 +170,9 @@ def test_other_answers_fail_here_and_have_a_tolerance_elsewhere(board: Board, na
     assert compare_rows(far, record).passed
 
 
-@pytest.mark.parametrize("how", HIDDEN)
+@pytest.mark.parametrize(
+    "how", ["a module's global", pytest.param("an attribute", marks=pytest.mark.slow)]
+)
 def test_hidden_state_does_not_survive(board: Board, tmp_path: Path, how: str) -> None:
     remember, count = HIDDEN[how]
     source = tmp_path / "hiding.py"

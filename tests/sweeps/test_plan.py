@@ -16,12 +16,15 @@ from omegaconf import OmegaConf
 from small import write_npz
 
 import clbench.sweeps.planner as planner_module
-from clbench.configure import config
+from clbench.configure import typed
+from clbench.configure.config import Known, resolve_point
 from clbench.configure.sweep import sweep
+from clbench.configure.words import Quoted
 from clbench.engine import build
 from clbench.errors import UsageError
 from clbench.plugins import registry, source
 from clbench.strategy import GradientStrategy
+from clbench.stream import Stream
 from clbench.sweeps import plan
 from clbench.sweeps.planner import Planner
 
@@ -132,8 +135,8 @@ def test_each_piece_of_work_is_done_once_for_all_that_share_it(
     base = [w for w in words if not w.startswith(("strategy", "seed"))]
     for point in sweep([*base, "strategy=naive", "strategy.lr=0.1,0.01", "seed=0..99"]):
         planner.run(point)
-    # Hashed: the strategy, the model, the scenario, and all three together.
-    assert counts == {"built": 2, "hashed": 4, "streams": 200}
+    # A stream for each seed. Hashed: the strategy, the model, the scenario, and all three together.
+    assert counts == {"built": 2, "hashed": 4, "streams": 100}
 
 
 def test_entry_points_and_schemas_are_read_once(monkeypatch: pytest.MonkeyPatch, words: list[str]):
@@ -146,7 +149,7 @@ def test_entry_points_and_schemas_are_read_once(monkeypatch: pytest.MonkeyPatch,
     made: list[type] = []
     schema = OmegaConf.structured
     monkeypatch.setattr(OmegaConf, "structured", lambda cls: made.append(cls) or schema(cls))
-    config._schema.cache_clear()
+    typed._schema.cache_clear()
     planner = Planner()
     base = [w for w in words if not w.startswith(("strategy", "seed"))]
     for point in sweep([*base, "strategy=naive", "strategy.lr=0.1,0.01", "seed=0..99"]):
@@ -242,3 +245,85 @@ def test_a_planned_run_is_the_one_that_is_prepared_alone(words: list[str]):
         assert planned.config.overrides == alone.config.overrides
         a, b = planned.stream.draw(1), alone.stream.draw(1)
         assert (a.keys == b.keys).all()
+
+
+def test_a_thousand_settings_share_all_but_what_they_set(
+    monkeypatch: pytest.MonkeyPatch, words: list[str], tmp_path: Path, capsys: Capture
+):
+    """Of 1,000 rates each is typed once and tried once; everything else is done once for all."""
+    counts: dict[str, int] = {}
+
+    def count(target: Any, name: str) -> None:
+        real = getattr(target, name)
+
+        def call(*args: Any, **named: Any) -> Any:
+            counts[name] = counts.get(name, 0) + 1
+            return real(*args, **named)
+
+        monkeypatch.setattr(target, name, call)
+
+    count(typed, "_typed")
+    count(build, "build_stream")
+    count(build, "check_plan")
+    count(Stream, "experience")
+    count(GradientStrategy, "__init__")
+    count(registry, "plugins")
+    count(OmegaConf, "structured")
+    base = [w for w in words if not w.startswith(("strategy", "seed"))]
+    typed._schema.cache_clear()
+    typed.defaults.cache_clear()
+    n = 1000
+    rates = ",".join(str(k / n) for k in range(1, n + 1))
+    file = tmp_path / "plan.jsonl"
+    sweep_words = [*base, "strategy=ewc", f"ewc.lam={rates}"]
+    assert clbench(capsys, "run", *sweep_words, "--plan", file).code == 0
+    assert len(plan.read(file)) == n
+    assert counts["__init__"] == n  # a construction on trial for each
+    assert n <= counts["_typed"] <= n + len(base)
+    assert counts["build_stream"] == counts["check_plan"] == counts["experience"] == 1
+    assert counts["plugins"] <= 2 * len(registry.GROUPS)
+    assert counts["structured"] < 100  # once for each setting there is
+
+
+def test_settings_that_look_alike_are_not_taken_for_one_another():
+    known = Known()
+    base = {"scenario": "scole", "strategy": "naive"}
+    for value, path in (("1", "1"), (Quoted("null"), "null"), (Quoted("[1]"), "[1]")):
+        point = {**base, "data": "npz", "data.path": value, "model": "mlp"}
+        assert str(resolve_point(point, known).data.path) == path
+    for value, size in ((1, 1), ("2", 2), (Quoted("1"), 1)):
+        assert resolve_point({**base, "threads": value}, known).common.threads == size
+    with pytest.raises(UsageError, match="threads=True"):
+        resolve_point({**base, "threads": True}, known)
+    with pytest.raises(UsageError, match=r"strategy\.lr=nan"):
+        resolve_point({**base, "strategy.lr": "nan"}, known)
+    with pytest.raises(UsageError, match=r"strategy\.lr=nan"):
+        resolve_point({**base, "strategy.lr": "nan"}, known)
+
+
+def test_a_plan_keeps_its_trackers(
+    capsys: Capture, tmp_path: Path, words: list[str], no_pictures: None
+):
+    """They run as planned, unless other trackers are asked for beside the plan."""
+    file = tmp_path / "plan.jsonl"
+    one = [w for w in words if not w.startswith(("strategy", "seed"))]
+    clbench(capsys, "run", *one, "strategy=naive,ewc", "tracker=csv", "--plan", file)
+    assert [line.words[-1] for line in plan.read(file)] == ["tracker=csv"] * 2
+    shown = clbench(capsys, "run", "--plan", file, "--dry-run", "--json").out.splitlines()
+    assert [json.loads(line)["words"][-1] for line in shown] == ["tracker=csv"] * 2
+    for more, there in (((), {"csv"}), (("tracker=none",), set())):
+        out = tmp_path / f"runs{len(more)}"
+        assert clbench(capsys, "run", "--plan", file, *more, "--out", out, "-q").code == 0
+        records = [*out.rglob("record.json")]
+        assert len(records) == 2
+        assert {path.suffix[1:] for path in out.rglob("*.csv")} == there
+        assert all("tracker" not in path.read_text() for path in records)
+
+
+def test_lines_with_different_trackers_run_apart(capsys: Capture, tmp_path: Path, words: list[str]):
+    file = tmp_path / "plan.jsonl"
+    good = [*(w for w in words if "," not in w and not w.startswith("seed")), "strategy=naive"]
+    plan.write(file, [plan.Line((*good, "tracker=csv"), "x"), plan.Line(tuple(good), "x")])
+    code, _, err = clbench(capsys, "run", "--plan", file, "--dry-run")
+    assert (code, f"--plan {file}:2: has other tracker= words" in err) == (2, True)
+    assert clbench(capsys, "run", "--plan", file, "--index", "1", "--dry-run").code == 0

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from small import write_npz
 
 import clbench
-from clbench.configure.sweep import sweep
-from clbench.configure.trackers import DEFAULT, take_trackers
+from clbench.configure.sweep import read_file, sweep
+from clbench.configure.trackers import DEFAULT, asked, take_trackers
 from clbench.errors import UsageError
 from clbench.results.record import Record
 from clbench.tracker import Progress
@@ -200,3 +200,47 @@ def test_report_needs_this_process(npz: Path, tmp_path: Path):
     with pytest.raises(UsageError, match="jobs=1"):
         clbench.run(*words, out=tmp_path / "runs", jobs=2, report=print, quiet=True)
     assert not (tmp_path / "runs").exists()
+
+
+CSV_AND_MINE = "tracker: [csv, {mine}]\nmine.name: a,b.txt\nstrategy: naive\n"
+
+
+def test_a_file_chooses_trackers_and_words_choose_others(mine: Path, tmp_path: Path):
+    file = tmp_path / "c.yaml"
+    file.write_text(CSV_AND_MINE.format(mine=mine))
+    settings = read_file(file)
+    found = asked(["seed=1"], settings)
+    assert [chosen.plugin.name for chosen in found.trackers] == ["csv", "mine"]
+    assert found.trackers[1].given == (("name", "a,b.txt"),)
+    assert (found.words, found.settings) == (["seed=1"], {"strategy": "naive"})
+    assert asked(found.tracker_words).trackers == found.trackers  # as a plan keeps them
+    for word, chosen in (("tracker=none", []), ("tracker=csv", ["csv"])):
+        other = asked([word], settings)
+        assert [c.plugin.name for c in other.trackers] == chosen
+        assert (other.words, other.settings) == ([], {"strategy": "naive"})
+    one = asked(["mine.name=c"], settings)
+    assert one.trackers[1].given == (("name", "c"),)
+
+
+@pytest.mark.parametrize("text", ["tracker: none", "tracker:", "tracker: []"])
+def test_a_file_may_choose_none(text: str, tmp_path: Path):
+    (tmp_path / "c.yaml").write_text(text)
+    assert asked([], read_file(tmp_path / "c.yaml")).trackers == ()
+
+
+def test_settings_of_runs_in_a_file_are_not_taken_for_a_trackers(mine: Path):
+    file = {"strategy": "other/mine.py", "mine.name": "x", "tracker": str(mine), "ewc.lam": 3}
+    found = asked([], file)
+    assert found.settings == {"strategy": "other/mine.py", "mine.name": "x", "ewc.lam": 3}
+    assert found.trackers[0].given == ()
+
+
+def test_the_trackers_of_a_file_follow_a_run(npz: Path, tmp_path: Path, capsys: Capture):
+    file = tmp_path / "c.yaml"
+    file.write_text("tracker: csv\nstrategy: naive\n")
+    out = tmp_path / "runs"
+    assert command(capsys, "run", *tiny(npz), "--config", file, "--out", out, "-q").code == 0
+    assert len([*out.rglob("*.csv")]) == 1
+    clbench.run(*tiny(npz), config=file, out=tmp_path / "again", quiet=True)
+    assert len([*(tmp_path / "again").rglob("*.csv")]) == 1
+    assert clbench.prepare(*tiny(npz), config=file).config.plugins["strategy"].name == "naive"

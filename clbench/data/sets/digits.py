@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 
@@ -19,6 +20,8 @@ from clbench.data.splits import split_every
 @dataclass(frozen=True)
 class Digits(DataSet):
     """1,442 training and 355 test images, 8x8, with values 0..16 as uint8."""
+
+    is_default: ClassVar[bool] = True
 
     def arrays(self) -> Arrays:
         """Load from the installed package; every fifth image of a class is a test image."""

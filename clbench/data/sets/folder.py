@@ -3,9 +3,9 @@
 Source and licence: yours. The images are in ``train/<class>/`` and ``test/<class>/``. Without
 ``test/``, ``data.split=0.2`` makes a test split; the class folders may then be in ``data.path``
 itself. The classes, sorted by name, are the labels 0, 1, ... Images in deeper folders belong to the
-class above them. Every raster format that Pillow reads is taken (PNG, JPEG, WebP, BMP, TIFF, GIF, ...)
-and turned upright as its EXIF orientation says; other files are left out and counted. The decoded
-pixels of a JPEG file depend on the decoder, so the hash of such a data set can differ between
+class above them. Every raster format that Pillow reads is taken (PNG, JPEG, WebP, BMP, TIFF, GIF,
+...) and turned upright as its EXIF orientation says; other files are left out and counted. The
+decoded pixels of a JPEG file depend on the decoder, so the hash of such a data set can differ between
 machines; that of PNG files does not.
 """
 

@@ -105,11 +105,11 @@ def _table(board: Board, rows: Sequence[EntryRow]) -> str:
 
 def _head(board: Board, primary: Column, others: Sequence[Column]) -> str:
     def sortable(
-        key: str, title: str, kind: str = "", *, lower: bool = False, told: str = ""
+        key: str, title: str, kind: str = "", *, lower: bool = False, help_text: str = ""
     ) -> str:
         first = "ascending" if lower else "descending"
         now = "descending" if key == board.primary else "none"
-        about = f' title="{as_html(told)}"' if told else ""
+        about = f' title="{as_html(help_text)}"' if help_text else ""
         return (
             f'<th scope="col" class="{kind}" data-key="{key}" data-first="{first}" '
             f'aria-sort="{now}"><button type="button"{about}>{as_html(title)}</button></th>'
@@ -120,23 +120,26 @@ def _head(board: Board, primary: Column, others: Sequence[Column]) -> str:
             "rank",
             "rank",
             lower=True,
-            told="Places within the division compatible with the evidence",
+            help_text="Places within the division compatible with the evidence",
         ),
         sortable("name", "entry", "entry", lower=True),
-        sortable(board.primary, primary.title, told=columns.explain(board.primary)),
+        sortable(board.primary, primary.title, help_text=columns.explain(board.primary)),
         '<th scope="col" class="left">seeds</th>',
-        sortable("n", "n", told="Completed seeds"),
+        sortable("n", "n", help_text="Completed seeds"),
         sortable("tier", "tier", "left"),
-        *(sortable(k, by_key()[k].title, lower=True, told=columns.explain(k)) for k in COSTS),
+        *(sortable(k, by_key()[k].title, lower=True, help_text=columns.explain(k)) for k in COSTS),
         sortable(
             "pareto",
             "Pareto",
             "middle",
-            told="On the front of primary, training FLOPs and state bytes",
+            help_text="On the front of primary, training FLOPs and state bytes",
         ),
         *(
             sortable(
-                c.key, c.title, lower=columns.lower_is_better(c.key), told=columns.explain(c.key)
+                c.key,
+                c.title,
+                lower=columns.lower_is_better(c.key),
+                help_text=columns.explain(c.key),
             )
             for c in others
         ),

@@ -51,8 +51,8 @@ def _tables(board: Board, ranked: Sequence[EntryRow]) -> str:
         if (members := [row for row in ranked if row.division == division])
     ]
     meanings = "".join(
-        f"- **{title}**: {as_markdown(told)}\n"
-        for title, told in columns.definitions(board, ranked)
+        f"- **{title}**: {as_markdown(definition)}\n"
+        for title, definition in columns.definitions(board, ranked)
     )
     return "\n".join([*tables, f"Columns:\n\n{meanings}"]) if tables else "No entries yet.\n"
 

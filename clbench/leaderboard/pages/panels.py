@@ -14,7 +14,7 @@ from clbench.results.tables import Column, Interval
 from clbench.results.tables import columns as all_columns
 from clbench.util.text import as_html, safe_link
 
-MOST = 40
+MAX_SHOWN = 40
 """Settings, findings and so on that are shown of a kind."""
 
 
@@ -47,7 +47,7 @@ def tier_tag(row: EntryRow) -> str:
 
 
 def _lead(row: EntryRow) -> str:
-    who = ", ".join(as_html(author, 60) for author in row.authors[:MOST])
+    who = ", ".join(as_html(author, 60) for author in row.authors[:MAX_SHOWN])
     if row.affiliation:
         who += f" ({as_html(row.affiliation, 100)})"
     links = [
@@ -84,7 +84,10 @@ def _columns(board: Board, row: EntryRow) -> Iterable[str]:
     yield _pairs("Paper and measured", _reference(row, with_interval(row.primary, primary)))
     yield _pairs(
         "Tuning",
-        [*_flat(row.tuning), ("tuned on", " ".join(map(str, row.tuned_on[:MOST])) or "no seed")],
+        [
+            *_flat(row.tuning),
+            ("tuned on", " ".join(map(str, row.tuned_on[:MAX_SHOWN])) or "no seed"),
+        ],
     )
     yield _pairs("Reproduced", _flat(row.verification))
     version = {**row.version, "commit": str(row.version.get("commit"))[:12]}
@@ -127,7 +130,7 @@ def _flat(mapping: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]
 
 def _pairs(title: str, pairs: Iterable[tuple[str, Any]], *, short: bool = False) -> str:
     """A titled list of words and values; nothing where there are none."""
-    items = list(pairs)[:MOST]
+    items = list(pairs)[:MAX_SHOWN]
     if not items:
         return ""
     cut = 12 if short else 120
@@ -140,5 +143,5 @@ def _pairs(title: str, pairs: Iterable[tuple[str, Any]], *, short: bool = False)
 
 
 def _list(title: str, lines: Iterable[str]) -> str:
-    body = "".join(f"<li>{as_html(line, 300)}</li>" for line in list(lines)[:MOST])
+    body = "".join(f"<li>{as_html(line, 300)}</li>" for line in list(lines)[:MAX_SHOWN])
     return f'<h3>{title}</h3><ul class="notes">{body}</ul>'

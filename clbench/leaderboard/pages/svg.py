@@ -125,10 +125,10 @@ def pareto(
     for (row, c, p), (a, b) in zip(points, spots, strict=True):
         half = 0.0 if row.failed else row.primary.half_width or 0.0
         top, bottom = (max(y.stop, min(y.start, y(v))) for v in (p + half, p - half))
-        told = f"{row.name}: {gain.title} {number(p, gain)}, {cost.title} {number(c, cost)}"
+        label = f"{row.name}: {gain.title} {number(p, gain)}, {cost.title} {number(c, cost)}"
         parts.append(
             f'<g class="point {style[row.slug]}" data-entry="{as_html(row.slug)}">'
-            f"<title>{as_html(told)}</title>"
+            f"<title>{as_html(label)}</title>"
             f'<line x1="{a}" x2="{a}" y1="{top}" y2="{bottom}"/>'
             f'<circle cx="{a}" cy="{b}" {_FILLED if row.on_front else _HOLLOW}/></g>'
         )
@@ -157,13 +157,13 @@ def strip(seeds: Sequence[SeedScore], mean: float, half: float, low: float, high
             parts.append('<path d="M1 6l6 6M7 6l-6 6"/>')
         else:
             parts.append(f'<circle cx="{x(seed.score)}" cy="9" r="2.6"/>')
-    told = ", ".join(
+    label = ", ".join(
         f"seed {s.seed} {100 * s.score:.1f}" + ("" if s.status == "completed" else f" {s.status}")
         for s in seeds
     )
     return (
         f'<svg class="strip" viewBox="0 0 120 18" width="120" height="18" role="img" '
-        f'aria-label="{as_html(told, 400)}"><title>{as_html(told, 400)}</title>'
+        f'aria-label="{as_html(label, 400)}"><title>{as_html(label, 400)}</title>'
         f"{''.join(parts)}</svg>"
     )
 

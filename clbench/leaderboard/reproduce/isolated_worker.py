@@ -67,7 +67,7 @@ def _build(job: dict[str, Any], folder: Path) -> Strategy:
     from torch import nn
 
     from clbench import seeding
-    from clbench.configure.config import _build as build_settings
+    from clbench.configure.typed import build as build_settings
     from clbench.plugins.registry import Plugin
     from clbench.strategy import StreamInfo
 

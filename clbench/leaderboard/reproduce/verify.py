@@ -30,6 +30,7 @@ from clbench.leaderboard.reproduce.isolate import isolated
 from clbench.leaderboard.reproduce.job import job_of, source_of
 from clbench.leaderboard.shared import check_sources
 from clbench.plugins.registry import Plugin
+from clbench.plugins.registry import stand_in as plain
 from clbench.plugins.source import settings as settings_of
 from clbench.results.record import Record
 from clbench.util.processes import fresh_process
@@ -165,7 +166,7 @@ def isolated_run(point: dict[str, Any], pools: dict[Any, Pool] | None = None) ->
                 "without --isolate, in the folder that holds it"
             )
     stand_in = {k: v for k, v in point.items() if not k.startswith("strategy.")}
-    stand_in["strategy"] = "naive"
+    stand_in["strategy"] = plain("strategy").word
     models = {k.partition(".")[2]: v for k, v in point.items() if k.startswith("model.")}
     if "model" in point:  # the open division
         stand_in = {k: v for k, v in stand_in.items() if not k.startswith("model.")}

@@ -200,7 +200,9 @@ def nothing_is_too_good(board: Board, entry: Entry) -> Iterator[Finding]:
     flops = [r.cost["train_flops"] for r in entry.records.values() if r.status == "completed"]
     cheap = flops and min(flops) < CHEAP * naive.train_flops
     if cheap and mean > naive.mean + 3 * naive.sd + FAR:
-        wrong = f"trains on {min(flops):.2g} operations, naive on {naive.train_flops:.2g}"
+        wrong = (
+            f"trains on {min(flops):.2g} operations, {naive.strategy} on {naive.train_flops:.2g}"
+        )
         yield review("P1", place(entry), f"{wrong}: needs reproduction (clbench verify)")
 
 

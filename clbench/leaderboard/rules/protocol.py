@@ -71,11 +71,10 @@ def streams_are_the_boards(board: Board, entry: Entry) -> Iterator[Finding]:
     for seed, record in entry.records.items():
         file = run_place(entry, seed)
         if record.pool_sha256 != board.pool_sha256:
-            wrong = "pool_sha256 is not the board's: the data set differs; download it again"
-            if record.config["data"]["name"] == "synbols":
-                wrong += (
-                    ", that is, draw it with the fonts (matplotlib) and the Pillow of the board"
-                )
+            wrong = (
+                "pool_sha256 is not the board's: the data set differs; download it again, or, if it "
+                "is drawn, draw it with the fonts (matplotlib) and the Pillow of the board"
+            )
             yield error("C1", file, wrong)
         wanted = board.stream_sha256.get(record.seed)
         if record.status == "completed" and record.stream_sha256 != wanted:

@@ -42,8 +42,10 @@ def tree_sha256(group: str, name: str) -> str | None:
 def is_stale(group: str, name: str, record: Record, source: Path) -> bool:
     """Whether this clbench's plug-in of a name gives other runs than the one that ran.
 
-    It does where its code means something else (the text of an error or the place of a module of the
-    engine means nothing), or where a version of results has been raised since.
+    It does where its code means something else, or where a version of results has been raised since.
+    The text of an error and the place of a module of the engine mean nothing. A submitted source shows
+    what its code means. Without one, the record's ``plugin_sha256`` says it; of a record that has
+    neither only the exact hash can be compared.
 
     Args:
         group: of the plug-in.
@@ -55,7 +57,10 @@ def is_stale(group: str, name: str, record: Record, source: Path) -> bool:
     if plugin is None:
         return False
     if record.sources[group] != tree_sha256(group, name):
-        ran = _meaning(source, source.stat().st_mtime_ns) if is_source(source) else None
+        if is_source(source):
+            ran = _meaning(source, source.stat().st_mtime_ns)
+        else:
+            ran = (record.plugin_sha256 or {}).get(group)
         if ran is None or ran != _meaning(plugin.path, 0):
             return True
     if group != "strategy":

@@ -1,0 +1,116 @@
+"""Gives settings their types, one setting at a time; OmegaConf is used here and nowhere else."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import math
+from collections.abc import Mapping
+from functools import cache
+from typing import Any, get_type_hints
+
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from clbench.configure.words import Quoted
+from clbench.errors import UsageError
+from clbench.settings import check
+from clbench.util.yaml_files import YamlError, load
+
+
+def build(cls: type[Any], given: Mapping[str, Any], prefix: str) -> Any:
+    """Make a settings dataclass from typed values.
+
+    Args:
+        cls: the dataclass.
+        given: values as words or as a file has them, by name; each is a field of the dataclass.
+        prefix: what errors put before a setting's name, such as ``strategy.``.
+
+    Raises:
+        UsageError: a value is not of its type or outside its bounds; it names the setting.
+    """
+    values = {
+        name: copy.deepcopy(value)
+        for name, value in defaults(cls).items()  # type: ignore[arg-type]  # a class is hashable
+        if name not in given
+    }
+    for name, value in given.items():
+        values[name] = _typed(cls, name, value, prefix)
+    for name in given:
+        if isinstance(values[name], float) and math.isnan(values[name]):
+            raise UsageError(f"{prefix}{name}=nan: is not a number")
+    built = cls(**values)
+    check(built, prefix.removesuffix("."))
+    return built
+
+
+@cache
+def defaults(cls: type[Any]) -> dict[str, Any]:
+    """The defaults of a settings dataclass, converted to their declared types."""
+    return {
+        f.name: getattr(OmegaConf.to_object(_schema(cls, f.name)), f.name)  # type: ignore[arg-type]
+        for f in dataclasses.fields(cls)
+        if f.init and not is_required(f)
+    }
+
+
+def is_required(f: dataclasses.Field[Any]) -> bool:
+    """Whether a setting has no default."""
+    missing = dataclasses.MISSING
+    return f.init and f.default is missing and f.default_factory is missing
+
+
+def names(cls: type[Any]) -> set[str]:
+    """The settings of a dataclass."""
+    return {f.name for f in dataclasses.fields(cls) if f.init}
+
+
+@cache
+def _schema(cls: type[Any], name: str) -> Any:
+    """The typed node of one setting: merging into it copies it, and a whole class is expensive."""
+    [f] = [f for f in dataclasses.fields(cls) if f.name == name]
+    missing = dataclasses.MISSING
+    default: Any = dataclasses.field()
+    if f.default is not missing:
+        default = dataclasses.field(default=f.default)
+    elif f.default_factory is not missing:
+        default = dataclasses.field(default_factory=f.default_factory)
+    kind = _kinds(cls)[name]  # type: ignore[arg-type]
+    return OmegaConf.structured(dataclasses.make_dataclass(cls.__name__, [(name, kind, default)]))
+
+
+@cache
+def _kinds(cls: type[Any]) -> dict[str, Any]:
+    return get_type_hints(cls)
+
+
+def _typed(cls: type[Any], name: str, value: Any, prefix: str) -> Any:
+    """One value in the declared type of its setting.
+
+    Raises:
+        UsageError: it has another type.
+    """
+    try:
+        found = _value(value)
+        if isinstance(found, str) and _kinds(cls)[name] in (tuple[str, ...], tuple[float, ...]):  # type: ignore[arg-type]
+            found = [found]  # one word is a list of one
+        node = OmegaConf.merge(_schema(cls, name), {name: found})  # type: ignore[arg-type]
+        return getattr(OmegaConf.to_object(node), name)
+    except (OmegaConfBaseException, YamlError) as error:
+        reason = getattr(error, "problem", str(error)).splitlines()[0]
+        raise UsageError(f"{prefix}{name}={value}: {reason}") from error
+
+
+def _value(value: Any) -> Any:
+    """Scalars stay raw text, which the typed node converts; lists and null need YAML.
+
+    A value in quotes is text, whatever it looks like.
+    """
+    if isinstance(value, str) and "${" in value:
+        # It would make the run depend on the environment and carry that into its record.
+        raise UsageError(f"{value!r}: interpolation is not supported; write the value out")
+    if isinstance(value, Quoted):
+        return str(value)
+    if isinstance(value, str) and (value[:1] in "[{" or value == "null"):
+        return load(value)
+    return value
