@@ -50,6 +50,7 @@ def main(arguments: argparse.Namespace) -> int:
     """Print the table in the chosen format."""
     from clbench.errors import UsageError
     from clbench.results import classes, tables
+    from clbench.util.console import one_line
 
     if not arguments.folder.is_dir():
         raise UsageError(f"{arguments.folder}: no such folder")
@@ -57,7 +58,7 @@ def main(arguments: argparse.Namespace) -> int:
     repeated: list[str] = []
     records = tables.load_all(arguments.folder, damaged.append, repeated.append)
     for line in (*damaged, *repeated):
-        print(f"clbench: warning: {line}", file=sys.stderr)
+        print(f"clbench: warning: {one_line(line)}", file=sys.stderr)
     if not records:
         raise UsageError(f"{arguments.folder}: holds no record.json")
     rows = tables.summarise(records)

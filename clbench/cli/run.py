@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from clbench.util.console import one_line, printable
+
 if TYPE_CHECKING:
     from clbench.engine.execute import Done, Options
     from clbench.sweeps.plan import Line
@@ -142,19 +144,19 @@ def outcome(done: Done) -> list[str]:
     """How a run ended, and what its strategy warned of."""
     record = done.record
     if record is None:
-        return [f"clbench: error: {' '.join(done.error.split())}"]
+        return [f"clbench: error: {one_line(done.error)}"]
     accuracy = record.metrics["world_accuracy"]["value"]
     what = "already done" if done.skipped else str(record.status)
     if record.error:
         what += f": {record.error['type']}: {record.error['message']}"
     shown = "" if accuracy is None else f", world accuracy {accuracy:.1%}"
     again = " (--resume goes on)" if record.status == "interrupted" else ""
-    warnings = [f"clbench: warning: {text}" for text in record.warnings]
-    return [*warnings, f"{done.folder}: {what}{shown}{again}"]
+    warnings = [f"clbench: warning: {one_line(text)}" for text in record.warnings]
+    return [*warnings, one_line(f"{done.folder}: {what}{shown}{again}")]
 
 
 def _note(line: str) -> None:
-    print(f"clbench: {line}", file=sys.stderr)
+    print(f"clbench: {one_line(line)}", file=sys.stderr)
 
 
 def _print_settings(points: list[dict[str, Any]]) -> int:
@@ -178,17 +180,18 @@ def print_plan(
     """Check every run and train nothing; print where each would go, or write the plan to a file."""
     import json
 
-    from clbench.engine.execute import check_folder, sink_of, state_of
+    from clbench.engine.execute import sink_of, state_of, trackers_of
     from clbench.sweeps import plan
+    from clbench.sweeps.local import checked
     from clbench.sweeps.once import Once
     from clbench.sweeps.planner import Planner
     from clbench.trackers.progress import say
 
+    trackers_of(options)
     planner, settings, once = Planner(sink_of(options)), set(), Once()
     found: dict[int, tuple[Line, str, str]] = {}
     for number, point in enumerate(points):
-        run = planner.planned(point, planned[number] if planned else None)
-        check_folder(run, options)
+        run = checked(planner, point, planned[number] if planned else None, options)
         if run.run_sha256 not in settings:
             settings.add(run.run_sha256)
             run.stream.experience(0)
@@ -205,7 +208,7 @@ def print_plan(
         if as_json:
             print(json.dumps({**line.as_dict(), "state": state}))
         elif file is None:
-            print(shown)
+            print(printable(shown))
     if file is not None:
         plan.write(file, lines)
         print(f"{file}: {len(lines)} runs", file=sys.stderr)

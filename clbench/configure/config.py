@@ -34,6 +34,8 @@ from clbench.settings import check
 from clbench.util.yaml_files import YamlError, load
 
 REQUIRED = ("scenario", "strategy")
+LONGEST = 100
+"""Characters of a value that an error repeats."""
 NO_ENCODER = "none"
 """``encoder=none``: raw samples; said where a file or a scenario would have it otherwise."""
 
@@ -152,11 +154,11 @@ def resolve_point(point: Mapping[str, Any]) -> RunConfig:
     if protocol:
         point = protocol.with_budget(point, _names(classes["strategy"].Config))
     point = _with_encoder(point, chosen, classes)
-    built = {group: _fill(group, chosen[group], classes[group], point) for group in chosen}
+    built = {group: _fill(group, chosen[group], classes[group], point, words) for group in chosen}
     model = point["model"] if "model" in point else _default_model(built, chosen)
     chosen["model"] = find("model", str(model))
-    built["model"] = _fill("model", chosen["model"], chosen["model"].load(), point)
-    common = _build(Common, {k: v for k, v in point.items() if k in _names(Common)}, "")
+    built["model"] = _fill("model", chosen["model"], chosen["model"].load(), point, words)
+    common = _build(Common, {k: v for k, v in point.items() if k in _names(Common)}, "", words)
     config = RunConfig(
         **built, common=common, plugins=chosen, overrides=tuple(words), protocol=protocol
     )
@@ -230,12 +232,42 @@ def _refuse_unknown_heads(point: Mapping[str, Any]) -> None:
     for key in point:
         head, dot, _ = key.partition(".")
         if head not in known or (dot and head not in GROUPS):
+            owners = [] if dot else _owners(head, point)
+            if owners:
+                value = str(point[key])
+                words = " or ".join(f"{owner}={value[:LONGEST]}" for owner in owners)
+                raise UsageError(f"{key} is a setting of a plug-in: write {words}")
             hint = did_you_mean(head, known)
-            raise UsageError(f"unknown setting {key!r}{hint} (clbench show)")
+            raise UsageError(f"unknown setting {key[:LONGEST]!r}{hint} (clbench show)")
 
 
-def _fill(group: str, plugin: Plugin, cls: type[Any], point: Mapping[str, Any]) -> Any:
-    """A plug-in's settings from the ``group.*`` keys of a run."""
+def _owners(name: str, point: Mapping[str, Any]) -> list[str]:
+    """A setting's whole names in the plug-ins that a run has chosen, as far as they can be found."""
+    found = []
+    for group in GROUPS:
+        try:
+            value = point.get(group, "digits" if group == "data" else None)
+            if value is None and group == "model":
+                data = find("data", str(point.get("data", "digits"))).load()
+                value = data().default_model()
+            if value in (None, NO_ENCODER):
+                continue
+            cls = find(group, str(value)).load()
+            if name in _names(cls.Config if group == "strategy" else cls):
+                found.append(f"{group}.{name}")
+        except Exception:  # whatever is wrong with it is told when the key is right
+            continue
+    return found
+
+
+def _fill(
+    group: str,
+    plugin: Plugin,
+    cls: type[Any],
+    point: Mapping[str, Any],
+    words: Sequence[str] = (),
+) -> Any:
+    """A plug-in's settings from the ``group.*`` keys of a run; ``words`` are for its errors."""
     config = cls.Config if group in ("strategy", "tracker") else cls
     prefix = group + "."
     given = {key.removeprefix(prefix): v for key, v in point.items() if key.startswith(prefix)}
@@ -253,7 +285,7 @@ def _fill(group: str, plugin: Plugin, cls: type[Any], point: Mapping[str, Any]) 
                 f"(clbench show {group}={plugin.name})"
             )
     with blamed("its settings cannot be made", plugin, config.__name__, cls.__name__):
-        return _build(config, given, prefix)
+        return _build(config, given, prefix, words)
 
 
 def tracker_settings(plugin: Plugin, cls: type[Any], given: Mapping[str, str]) -> Any:
@@ -280,18 +312,37 @@ def _schema(cls: type[Any]) -> tuple[Any, dict[str, Any]]:
     return OmegaConf.structured(cls), get_type_hints(cls)
 
 
-def _build(cls: type[Any], given: Mapping[str, Any], prefix: str) -> Any:
+def _as_given(key: str, words: Sequence[str]) -> str:
+    """What a word gave for a key, or for its setting under the name of an arm; empty if none did."""
+    name = f".{key.rpartition('.')[2]}"
+    for word in words:
+        head, _, text = word.partition("=")
+        if (head == key or head.endswith(name)) and len(text) <= LONGEST and "[" not in text:
+            return text
+    return ""
+
+
+def _build(cls: type[Any], given: Mapping[str, Any], prefix: str, words: Sequence[str] = ()) -> Any:
     """A settings dataclass with typed values, each checked on its own to name it in the error."""
     node, kinds = _schema(cls)  # type: ignore[arg-type]  # a class is hashable
     for name, value in given.items():
+        typed = value
         try:
             typed = _value(value)
             if isinstance(typed, str) and kinds[name] in (tuple[str, ...], tuple[float, ...]):
                 typed = [typed]  # one word is a list of one
             node = OmegaConf.merge(node, {name: typed})
-        except (OmegaConfBaseException, YamlError) as error:
-            reason = getattr(error, "problem", str(error)).splitlines()[0]
-            raise UsageError(f"{prefix}{name}={value}: {reason}") from error
+        except (OmegaConfBaseException, YamlError, ValueError, OverflowError) as error:
+            shown = str(value) if len(str(value)) <= LONGEST else f"{str(value)[:LONGEST]}..."
+            if "tuple" in str(kinds[name]) and not str(value).startswith(("[", "{")):
+                asked = _as_given(f"{prefix}{name}", words) or shown
+                raise UsageError(
+                    f"{prefix}{name}={shown}: is a list; write {prefix}{name}=[{asked}]"
+                ) from error
+            reason = (getattr(error, "problem", str(error)).splitlines() or ["is malformed"])[0]
+            if len(str(value)) > LONGEST:
+                reason = f"is of {len(str(value)):,} characters, and no value of this setting"
+            raise UsageError(f"{prefix}{name}={shown}: {reason}") from error
     for name in given:
         value = OmegaConf.select(node, name)
         if isinstance(value, float) and math.isnan(value):

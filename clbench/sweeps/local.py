@@ -43,9 +43,7 @@ def run_all(
     runs: dict[int, Run] = {}
     once = Once()
     for number, point in enumerate(points):
-        run = planner.planned(point, lines[number] if lines else None)
-        _check_end(run)
-        check_folder(run, options)
+        run = checked(planner, point, lines[number] if lines else None, options)
         once.add(number, point, run)
         if any(other.stream.pool is not run.stream.pool for other in [*runs.values()][:1]):
             runs.clear()  # only the runs of one pool are kept: they hold it in memory
@@ -64,6 +62,18 @@ def run_all(
         yield done
         if done.record is not None and done.record.status == "interrupted":
             return
+
+
+def checked(planner: Planner, point: dict[str, Any], line: Line | None, options: Options) -> Run:
+    """A run that can be done as asked, as far as can be said before it; a dry run says the same.
+
+    Raises:
+        UsageError: it cannot.
+    """
+    run = planner.planned(point, line)
+    _check_end(run)
+    check_folder(run, options)
+    return run
 
 
 def _in_processes(points: dict[int, dict[str, Any]], options: Options) -> Iterator[Done]:

@@ -65,7 +65,7 @@ class Planner:
         key = repr(sorted(given.items()))
         before = self.first.get(key)
         seed = str(point.get("seed", "0"))
-        if before is None or not (seed.isascii() and seed.isdigit()):
+        if before is None or not (seed.isascii() and seed.isdigit() and len(seed) < 19):
             run = prepare(resolve_point(point), self.pools, self.sink, self.hashes)
             check_network_output(run)
             strategy = run.strategy()

@@ -1,0 +1,1 @@
+"""Kills, full disks, flipped bits and hostile files."""
