@@ -180,14 +180,14 @@ def print_plan(
     """Check every run and train nothing; print where each would go, or write the plan to a file."""
     import json
 
-    from clbench.engine.execute import sink_of, state_of, trackers_of
+    from clbench.engine.execute import sink_of, state_of
     from clbench.sweeps import plan
-    from clbench.sweeps.local import checked
+    from clbench.sweeps.local import check_options, checked
     from clbench.sweeps.once import Once
     from clbench.sweeps.planner import Planner
     from clbench.trackers.progress import say
 
-    trackers_of(options)
+    check_options(options)
     planner, settings, once = Planner(sink_of(options)), set(), Once()
     found: dict[int, tuple[Line, str, str]] = {}
     for number, point in enumerate(points):

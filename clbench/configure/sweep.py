@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -55,8 +56,8 @@ def sweep(
             }
         choices.pop(key, None)
         choices[key] = values
-        for value in dict.fromkeys(values):
-            if tell is not None and values.count(value) > 1:
+        for value, n in Counter(values).items():
+            if tell is not None and n > 1:
                 tell(f"{key}={value} is given twice in {word}; it runs once")
     if "board" in choices:
         choices = spread(choices)

@@ -65,10 +65,10 @@ def print_table(
         caption_justify="left",
         box=box.HEAVY_HEAD if boxed else None,
     )
-    for at in shown:
+    for at, width in zip(shown, _widths(heads, cells, shown, room, boxed), strict=True):
         justify: Any = "right" if heads[at].right else "left"
         table.add_column(
-            escape(heads[at].title), justify=justify, no_wrap=True, overflow="ellipsis"
+            escape(heads[at].title), justify=justify, width=width, no_wrap=True, overflow="ellipsis"
         )
     for row in cells:
         table.add_row(*(escape(row[at]) for at in shown))
@@ -110,15 +110,44 @@ def fitting(
     heads: Sequence[Head], rows: Sequence[Sequence[str]], room: int, boxed: bool = True
 ) -> list[int]:
     """The columns, by number, that fit into so many characters, and those that stay."""
-    from rich.cells import cell_len
-
-    texts = [[head.title, *(row[at] for row in rows)] for at, head in enumerate(heads)]
-    widths = [max(map(cell_len, column)) for column in texts]
-    around, edge = (3, 1) if boxed else (2, 0)  # of a column, and of the table
+    widths = _natural(heads, rows)
     shown = list(range(len(heads)))
     for at in reversed(range(len(heads))):
-        if sum(widths[k] + around for k in shown) + edge <= room:
+        if sum(widths[k] for k in shown) + _lines(len(shown), boxed) <= room:
             break
         if not heads[at].stays:
             shown.remove(at)
     return shown
+
+
+def _natural(heads: Sequence[Head], rows: Sequence[Sequence[str]]) -> list[int]:
+    """The width of each column's widest text."""
+    from rich.cells import cell_len
+
+    texts = [[head.title, *(row[at] for row in rows)] for at, head in enumerate(heads)]
+    return [max(map(cell_len, column)) for column in texts]
+
+
+def _lines(n: int, boxed: bool) -> int:
+    """The characters around the texts of so many columns."""
+    return 3 * n + 1 if boxed else 2 * n
+
+
+def _widths(
+    heads: Sequence[Head],
+    rows: Sequence[Sequence[str]],
+    shown: Sequence[int],
+    room: int,
+    boxed: bool,
+) -> list[int]:
+    """The widths of the columns that are shown; where they do not fit, the widest are cut."""
+    natural = _natural(heads, rows)
+    widths = [natural[at] for at in shown]
+    excess = sum(widths) + _lines(len(shown), boxed) - room
+    while excess > 0 and max(widths) > 1:
+        widest = widths.index(max(widths))
+        second = max([w for w in widths if w < widths[widest]], default=1)
+        less = min(excess, max(1, widths[widest] - second))
+        widths[widest] -= less
+        excess -= less
+    return widths
