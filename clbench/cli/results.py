@@ -18,7 +18,8 @@ def add(commands: Any) -> None:
     parser = commands.add_parser(
         "results",
         help="print a table of a folder of runs, and plot it",
-        description="Read every record below a folder and aggregate over seeds.",
+        description="Read every record below a folder and aggregate over seeds. A terminal too narrow "
+        "for the table gets fewer columns: they are left out from the right, and a line names them.",
         epilog=EXAMPLES,
     )
     parser.add_argument("folder", type=Path, metavar="DIR", help="a folder of runs")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults import hostile
+from tests.faults import hostile, measuring
 
 pytestmark = [
     pytest.mark.faults,
@@ -16,18 +16,18 @@ pytestmark = [
 
 
 @pytest.fixture(scope="module")
-def base(tmp_path_factory: pytest.TempPathFactory) -> hostile.Measured:
-    found = hostile.harmless(tmp_path_factory.mktemp("harmless"))
+def base(tmp_path_factory: pytest.TempPathFactory) -> measuring.Measured:
+    found = measuring.harmless(tmp_path_factory.mktemp("harmless"))
     assert found.code == 0, found.err
     return found
 
 
 @pytest.mark.parametrize("case", hostile.CASES, ids=lambda case: case.name)
 def test_it_is_refused_before_it_costs(
-    case: hostile.Case, base: hostile.Measured, tmp_path: Path
+    case: hostile.Case, base: measuring.Measured, tmp_path: Path
 ) -> None:
-    found = hostile.measured(case.make(tmp_path), tmp_path)
-    assert hostile.faults(found, base) == []
+    found = measuring.measured(case.make(tmp_path), tmp_path)
+    assert measuring.faults(found, base) == []
 
 
 def test_the_list_is_long() -> None:
