@@ -30,7 +30,7 @@ from clbench.cli import (
 )
 from clbench.errors import ClbenchError, UsageError
 from clbench.util import stopping
-from clbench.util.console import show_everything
+from clbench.util.console import let_go, one_line, show_everything
 
 COMMANDS = (
     run,
@@ -79,7 +79,7 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Exit with 2."""
-        self.exit(2, f"clbench: error: {' '.join(message.split())} (see {self.prog} --help)\n")
+        self.exit(2, f"clbench: error: {one_line(message)} (see {self.prog} --help)\n")
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -101,6 +101,15 @@ def build_parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command line and return its exit code."""
     show_everything(sys.stdout, sys.stderr)
+    try:
+        return _main(argv)
+    except BrokenPipeError:  # the reader has closed the pipe (clbench list --help | head)
+        return 0
+    finally:
+        let_go(sys.stdout, sys.stderr)
+
+
+def _main(argv: Sequence[str] | None) -> int:
     words = sys.argv[1:] if argv is None else [*argv]
     parser = build_parser()
     completion.answer(parser)
@@ -121,7 +130,8 @@ def call(arguments: argparse.Namespace) -> int:
     try:
         with stopping.interrupting():
             code: int = arguments.call(arguments)
-            sys.stdout.flush()
+            if sys.stdout is not None:
+                sys.stdout.flush()
         return code
     except (ClbenchError, KeyboardInterrupt, OSError) as error:
         if getattr(arguments, "debug", False) or os.environ.get("CLBENCH_DEBUG"):
@@ -145,13 +155,11 @@ def explain(error: BaseException) -> int:
         print("clbench: interrupted", file=sys.stderr)
         return 130
     if isinstance(error, BrokenPipeError):
-        # The reader of stdout has closed it (clbench list | head); a flush would fail again.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+        return 0  # the reader of stdout has closed it (clbench list | head)
     text = str(error)
     if isinstance(error, OSError) and not isinstance(error, ClbenchError):
         text = ": ".join(
             str(part)[:200] for part in (error.filename, error.strerror or error) if part
         )
-    print(f"clbench: error: {' '.join(text.split())}", file=sys.stderr)
+    print(f"clbench: error: {one_line(text)}", file=sys.stderr)
     return 2 if isinstance(error, UsageError) else 1

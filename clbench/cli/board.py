@@ -8,6 +8,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from clbench.util.console import printable
+
 EXAMPLES = """examples:
   clbench board list
   clbench board new mine scenario=scole scenario.n_tasks=200 data=digits
@@ -98,5 +100,6 @@ def _list(arguments: argparse.Namespace) -> int:
     for name in sorted(boards):
         board = boards[name]
         entries = sum(1 for path in board.entries.glob("*/entry.yaml"))
-        print(f"{name:<28} {board.protocol}  {entries:>3} entries  {board.title}")
+        line = f"{name:<28} {board.protocol}  {entries:>3} entries  {board.title}"
+        print(printable(line))
     return 0

@@ -86,19 +86,16 @@ def _row(folder: Path, verify: bool) -> dict[str, Any]:
 
 
 def _print(rows: list[dict[str, Any]]) -> None:
-    from rich.console import Console
-    from rich.table import Table
+    from clbench.util.grid import Head, print_table
 
-    table = Table(box=None)
-    for title in ("name", "data", "encoder", "samples", "latents", "dtype", "MB", "made", ""):
-        table.add_column(
-            title, justify="right" if title in ("samples", "latents", "MB") else "left"
-        )
-    for row in rows:
-        cells = [str(row.get(k, "")) for k in ("data", "encoder", "samples", "latents", "dtype")]
-        size = f"{row['bytes'] / 1e6:.1f}"
-        table.add_row(row["name"], *cells, size, row.get("made", ""), row["state"])
-    console = Console()
-    if not console.is_terminal:
-        console = Console(width=160)
-    console.print(table)
+    numbers = ("samples", "latents", "MB")
+    titles = ("name", "state", "data", "encoder", "MB", "samples", "latents", "dtype", "made")
+    cells = [
+        [
+            str(f"{row['bytes'] / 1e6:.1f}" if title == "MB" else row.get(title, ""))
+            for title in titles
+        ]
+        for row in rows
+    ]
+    heads = [Head(t, right=t in numbers, stays=t in ("name", "state")) for t in titles]
+    print_table(heads, cells, boxed=False, more="clbench cache list --json has them")

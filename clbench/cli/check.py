@@ -10,6 +10,7 @@ from typing import Any
 
 from clbench.errors import UsageError
 from clbench.plugins.registry import FOLDERS, Plugin, find
+from clbench.util.console import printable
 
 EXAMPLES = """examples:
   clbench check mine.py                     (a strategy)
@@ -66,7 +67,7 @@ def main(arguments: argparse.Namespace) -> int:
                 continue
             mark = "ok  " if finding.passed else "FAIL"
             text = f"  {finding.message}" if finding.message else ""
-            print(f"{mark} {plugin.name}: {finding.check}{text}", flush=True)
+            print(printable(f"{mark} {plugin.name}: {finding.check}{text}"), flush=True)
     if arguments.json:
         print(json.dumps(found, indent=2))
     print(f"{failed} checks failed" if failed else "all checks passed", file=sys.stderr)

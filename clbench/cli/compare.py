@@ -78,27 +78,24 @@ def _plain(metric: str, a: Side, b: Side, found: Pairing) -> dict[str, Any]:
 
 
 def _print(metric: str, a: Side, b: Side, found: Pairing) -> None:
-    from rich.console import Console
-    from rich.markup import escape
-    from rich.table import Table
-
     from clbench.leaderboard.pages.columns import by_key, number, with_interval
+    from clbench.util.console import one_line
+    from clbench.util.grid import Head, print_table
     from clbench.util.text import clean
 
     column = by_key()[metric]
     column = column._replace(digits=column.digits + 1)
-    table = Table(title=escape(column.title), title_justify="left")
-    for title in ("seed", clean(a.name, 40), clean(b.name, 40), "difference"):
-        table.add_column(escape(title), justify="right")
-    for one in found.pairs:
-        cells = (number(v, column) for v in (one.a, one.b, one.a - one.b))
-        table.add_row(str(one.seed), *cells)
-    console = Console(soft_wrap=True)
-    console.print(table)
+    heads = [Head("seed", stays=True)]
+    heads += [Head(clean(side.name, 24), stays=True) for side in (a, b)] + [Head("difference")]
+    rows = [
+        [str(one.seed), *(number(v, column) for v in (one.a, one.b, one.a - one.b))]
+        for one in found.pairs
+    ]
+    print_table(heads, rows, title=column.title)
     difference = found.result.difference
     print(f"difference {with_interval(difference, column)} (95 % interval), {_verdict(found)}")
     for line in found.left_out:
-        print(f"left out: {line}", file=sys.stderr)
+        print(f"left out: {one_line(line)}", file=sys.stderr)
     if found.alike:
         seeds = " ".join(map(str, found.alike))
         print(

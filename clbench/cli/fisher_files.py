@@ -187,10 +187,7 @@ def _plain(value: float | None) -> str:
 
 
 def _print_table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    widths = [max(len(line[at]) for line in [heads, *rows]) for at in range(len(heads))]
-    for line in [heads, *rows]:
-        cells = [
-            line[0].ljust(widths[0]),
-            *(c.rjust(w) for c, w in zip(line[1:], widths[1:], strict=True)),
-        ]
-        print("  ".join(cells).rstrip())
+    from clbench.util.grid import Head, print_table
+
+    columns = [Head(title, right=at > 0, stays=at < 2) for at, title in enumerate(heads)]
+    print_table(columns, rows, boxed=False, more="--json has them")

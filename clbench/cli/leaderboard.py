@@ -7,6 +7,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from clbench.util.console import printable
+
 EXAMPLES = """examples:
   clbench leaderboard
   clbench leaderboard scole-digits
@@ -65,10 +67,10 @@ def main(arguments: argparse.Namespace) -> int:
     if arguments.check:
         old = render.stale(files)
         for path in old:
-            print(f"{path}: out of date; run clbench leaderboard")
+            print(printable(f"{path}: out of date; run clbench leaderboard"))
         return 1 if old else 0
     for path in render.write(files):
-        print(path)
+        print(printable(str(path)))
     return 0
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from clbench.errors import UsageError
 from clbench.plugins.registry import BRIDGES, FOLDERS_WORD, did_you_mean, plugins
+from clbench.util.console import printable
 
 METRICS = "metrics"
 EXAMPLES = """examples:
@@ -62,7 +63,7 @@ def main(arguments: argparse.Namespace) -> int:
     for word, names in found.items():
         print(f"{word}:")
         for name, summary in names.items():
-            print(f"  {name:<{width}}  {summary}")
+            print(printable(f"  {name:<{width}}  {summary}"))
     return 0
 
 

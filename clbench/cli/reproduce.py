@@ -155,27 +155,26 @@ def _needs(of: Reproduction, small: bool) -> dict[str, Any]:
 
 
 def _print(of: Reproduction, rows: list[Compared], small: bool) -> None:
-    from rich.console import Console
-    from rich.markup import escape
-    from rich.table import Table
-
     from clbench.reproduce.page import ours, theirs
+    from clbench.util.console import one_line
+    from clbench.util.grid import Head, print_table
 
-    table = Table(title=escape(of.form.title), title_justify="left")
-    for title in ("row", "published", "ours", "difference", "tolerance", "verdict"):
-        table.add_column(title, justify="left" if title in ("row", "verdict") else "right")
+    titles = ("row", "ours", "published", "verdict", "difference", "tolerance")
+    cells = []
     for row in rows:
         gap = "" if row.difference is None else f"{row.difference:+.2f}"
-        cells = (row.row, theirs(row), ours(row), gap, f"{row.tolerance:g}", row.verdict)
-        table.add_row(*map(escape, cells))
-    console = Console()
-    console = console if console.is_terminal else Console(width=160)
-    console.print(table)
+        cells.append([row.row, ours(row), theirs(row), row.verdict, gap, f"{row.tolerance:g}"])
+    print_table(
+        [Head(t, right=t not in ("row", "verdict"), stays=t in ("row", "ours")) for t in titles],
+        cells,
+        title=of.form.title,
+        more="--json has them",
+    )
     for network in sorted({row.network for row in rows if row.network}):
         print(f"network: {network}")
     for row in rows:
         for line in row.failed:
-            print(f"{row.row}: {line}", file=sys.stderr)
+            print(one_line(f"{row.row}: {line}"), file=sys.stderr)
     if not small:
         for line in of.form.deviates:
             print(f"deviates: {line}")

@@ -18,7 +18,8 @@ def add(commands: Any) -> None:
     parser = commands.add_parser(
         "results",
         help="print a table of a folder of runs, and plot it",
-        description="Read every record below a folder and aggregate over seeds.",
+        description="Read every record below a folder and aggregate over seeds. A terminal too narrow "
+        "for the table gets fewer columns: they are left out from the right, and a line names them.",
         epilog=EXAMPLES,
     )
     parser.add_argument("folder", type=Path, metavar="DIR", help="a folder of runs")
@@ -50,6 +51,7 @@ def main(arguments: argparse.Namespace) -> int:
     """Print the table in the chosen format."""
     from clbench.errors import UsageError
     from clbench.results import classes, tables
+    from clbench.util.console import one_line
 
     if not arguments.folder.is_dir():
         raise UsageError(f"{arguments.folder}: no such folder")
@@ -57,7 +59,7 @@ def main(arguments: argparse.Namespace) -> int:
     repeated: list[str] = []
     records = tables.load_all(arguments.folder, damaged.append, repeated.append)
     for line in (*damaged, *repeated):
-        print(f"clbench: warning: {line}", file=sys.stderr)
+        print(f"clbench: warning: {one_line(line)}", file=sys.stderr)
     if not records:
         raise UsageError(f"{arguments.folder}: holds no record.json")
     rows = tables.summarise(records)

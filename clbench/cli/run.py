@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from clbench.util.console import one_line, printable
+
 if TYPE_CHECKING:
     from clbench.engine.execute import Done, Options
     from clbench.sweeps.plan import Line
@@ -109,7 +111,7 @@ def main(arguments: argparse.Namespace) -> int:
         points = sweep(given.words, given.settings, _note)
     if arguments.cfg:
         return _print_settings(points)
-    if arguments.md and not (words and arguments.config is None):
+    if arguments.md and not (given.words and arguments.config is None):
         raise UsageError("--md goes with words alone: they are the command above the table")
     from clbench.engine.execute import Options
     from clbench.sweeps.local import run_all
@@ -123,7 +125,7 @@ def main(arguments: argparse.Namespace) -> int:
         trackers=given.trackers,
     )
     if arguments.dry_run and arguments.md:
-        _print_head(words)
+        _print_head([*given.words])
         return 0
     if arguments.dry_run or (arguments.plan is not None and lines is None):
         file = arguments.plan if lines is None else None
@@ -143,7 +145,7 @@ def main(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print(to_json(rows), end="")
     elif arguments.md:
-        _print_head(words)
+        _print_head([*given.words])
         print(to_markdown(rows), end="")
     elif rows:
         print_table(rows)
@@ -164,19 +166,19 @@ def outcome(done: Done) -> list[str]:
     """How a run ended, and what its strategy warned of."""
     record = done.record
     if record is None:
-        return [f"clbench: error: {' '.join(done.error.split())}"]
+        return [f"clbench: error: {one_line(done.error)}"]
     accuracy = record.metrics["world_accuracy"]["value"]
     what = "already done" if done.skipped else str(record.status)
     if record.error:
         what += f": {record.error['type']}: {record.error['message']}"
     shown = "" if accuracy is None else f", world accuracy {accuracy:.1%}"
     again = " (--resume goes on)" if record.status == "interrupted" else ""
-    warnings = [f"clbench: warning: {text}" for text in record.warnings]
-    return [*warnings, f"{done.folder}: {what}{shown}{again}"]
+    warnings = [f"clbench: warning: {one_line(text)}" for text in record.warnings]
+    return [*warnings, one_line(f"{done.folder}: {what}{shown}{again}")]
 
 
 def _note(line: str) -> None:
-    print(f"clbench: {line}", file=sys.stderr)
+    print(f"clbench: {one_line(line)}", file=sys.stderr)
 
 
 def _print_settings(points: list[dict[str, Any]]) -> int:
@@ -201,17 +203,18 @@ def print_plan(
     """Check every run and train nothing; print where each would go, or write the plan to a file."""
     import json
 
-    from clbench.engine.execute import check_folder, sink_of, state_of
+    from clbench.engine.execute import sink_of, state_of
     from clbench.sweeps import plan
+    from clbench.sweeps.local import check_options, checked
     from clbench.sweeps.once import Once
     from clbench.sweeps.planner import Planner
     from clbench.trackers.progress import say
 
+    check_options(options)
     planner, once = Planner(sink_of(options)), Once()
     found: dict[int, tuple[Line, str, str]] = {}
     for number, point in enumerate(points):
-        run = planner.planned(point, planned[number] if planned else None)
-        check_folder(run, options)
+        run = checked(planner, point, planned[number] if planned else None, options)
         planner.deliver(run)
         once.add(number, point, run)
         tasks = "endless" if run.n_tasks is None else f"{run.n_tasks} tasks"
@@ -226,7 +229,7 @@ def print_plan(
         if as_json:
             print(json.dumps({**line.as_dict(), "state": state}))
         elif file is None:
-            print(shown)
+            print(printable(shown))
     if file is not None:
         plan.write(file, lines)
         print(f"{file}: {len(lines)} runs", file=sys.stderr)

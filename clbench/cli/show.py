@@ -12,6 +12,7 @@ from typing import Any
 from clbench.errors import UsageError
 from clbench.plugins import source
 from clbench.plugins.registry import FOLDERS, did_you_mean, find
+from clbench.util.console import one_line, printable
 
 EXAMPLES = """examples:
   clbench show strategy=ewc
@@ -64,11 +65,12 @@ def main(arguments: argparse.Namespace) -> int:
         print(json.dumps(data, indent=2))
         return 0
     for word, (doc, prefix, settings) in shown.items():
-        print(word, *([doc] if doc else []), sep="\n\n", end="\n\n")
+        text = "\n".join(map(printable, doc.expandtabs().splitlines()))
+        print(printable(word), *([text] if text else []), sep="\n\n", end="\n\n")
         for setting in settings:
             kind = ", ".join(word for word in (setting.type, setting.bound) if word)
-            print(f"  {prefix}{setting.name}={_typed(setting.default)}   ({kind})")
-            print(textwrap.indent(textwrap.fill(setting.help, 88), "      "))
+            print(printable(f"  {prefix}{setting.name}={_typed(setting.default)}   ({kind})"))
+            print(textwrap.indent(textwrap.fill(one_line(setting.help), 88), "      "))
         print()
     return 0
 

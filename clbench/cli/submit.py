@@ -42,11 +42,12 @@ def main(arguments: argparse.Namespace) -> int:
     """Submit and validate the entry; print the next steps."""
     from clbench.leaderboard.rules.validate import validate
     from clbench.leaderboard.submit import submit
+    from clbench.util.console import printable
 
     board, entry = submit(arguments.folder, arguments.entry, arguments.boards)
     findings = validate(board, entry)
     for finding in findings:
-        print(f"{finding.level}: {finding.rule} {finding.file}: {finding.message}")
+        print(printable(f"{finding.level}: {finding.rule} {finding.file}: {finding.message}"))
     meta = entry.folder / "entry.yaml"
     print(f"{entry.folder}: {len(entry.records)} records. Next: fill in {meta}, then run")
     print(f"  clbench validate {entry.folder}")

@@ -41,14 +41,18 @@ def main(arguments: argparse.Namespace) -> int:
     """Tune, and print the trials, the best first."""
     from clbench.engine.execute import Options
     from clbench.leaderboard.tune import tune
+    from clbench.util.console import one_line, printable
 
     options = Options(out=arguments.out, resume=arguments.resume, jobs=arguments.jobs)
-    trials, path = tune(arguments.overrides, options, lambda line: print(line, file=sys.stderr))
+    trials, path = tune(
+        arguments.overrides, options, lambda line: print(one_line(line), file=sys.stderr)
+    )
     for trial in trials:
         settings = " ".join(f"{k}={v}" for k, v in trial.settings.items()) or "(defaults)"
-        print(f"{trial.mean:.4f}  {settings}")
+        print(printable(f"{trial.mean:.4f}  {settings}"))
     words = [
         w for w in arguments.overrides if w.partition("=")[0] in ("board", "strategy", "division")
     ]
-    print(f"\nclbench run {' '.join(words)} tuned={path}")
+    print()
+    print(printable(f"clbench run {' '.join(words)} tuned={path}"))
     return 0

@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from clbench.util.console import printable
+
 if TYPE_CHECKING:
     from clbench.configure.board import Board
     from clbench.leaderboard.rules.findings import Finding
@@ -68,7 +70,7 @@ def main(arguments: argparse.Namespace) -> int:
     n_errors = 0
     for board, folder, finding in _findings(arguments):
         n_errors += finding.level == "error"
-        file = (folder / finding.file).as_posix()
+        file = printable((folder / finding.file).as_posix())
         if arguments.json:
             findings.append({"board": board, **dataclasses.asdict(finding)})
         else:
@@ -83,6 +85,7 @@ def _findings(arguments: argparse.Namespace) -> Iterator[tuple[str, Path, Findin
     """Findings with the board's name (empty for what boards share) and the folder of the file."""
     from clbench.configure.board import load_board
     from clbench.leaderboard.entry import load_entry, refuse_without_entries
+    from clbench.leaderboard.rules.findings import error
     from clbench.leaderboard.rules.shared import validate_sources
     from clbench.leaderboard.rules.validate import changes, validate, validate_board
 
@@ -99,7 +102,10 @@ def _findings(arguments: argparse.Namespace) -> Iterator[tuple[str, Path, Findin
             for finding in changes(board, before, entry) if before else ():
                 yield board.name, board.folder, finding
             continue
-        for board in _boards_in(folder):
+        boards, malformed = _boards_in(folder)
+        for name, wrong in malformed.items():
+            yield name, folder, error("S1", f"{name}/board.yaml", wrong)
+        for board in boards:
             refuse_without_entries(board)
             for finding in validate_board(board, _before(board, arguments.against)):
                 yield board.name, board.folder, finding
@@ -115,24 +121,29 @@ def _boards(given: Path | None) -> Path:
     return given or (here if any(here.glob("*/board.yaml")) else builtin_boards())
 
 
-def _boards_in(folder: Path) -> list[Board]:
-    """Load the board in a folder, or all boards below it.
+def _boards_in(folder: Path) -> tuple[list[Board], dict[str, str]]:
+    """Load the board in a folder, or all boards below it; what is wrong with those that are none.
 
     Raises:
-        UsageError: there is none.
+        UsageError: there is no board, or the one that is named is malformed.
     """
-    from clbench.configure.board import list_boards, load_board
+    from clbench.configure.board import load_board
     from clbench.errors import UsageError
 
-    if (folder / "board.yaml").is_file():
-        return [load_board(folder)]
-    found = list_boards(folder) if folder.is_dir() else []
-    if not found:
+    if os.path.lexists(folder / "board.yaml"):
+        return [load_board(folder)], {}
+    found, malformed = [], {}
+    for path in sorted(folder.glob("*/board.yaml")) if folder.is_dir() else []:
+        try:
+            found.append(load_board(path.parent))
+        except UsageError as error:
+            malformed[path.parent.name] = str(error).removeprefix(f"{path}: ")
+    if not found and not malformed:
         raise UsageError(
             f"{folder}: is no board, holds no board, and is no entry of a board "
             "(leaderboards/BOARD/entries/NAME)"
         )
-    return found
+    return found, malformed
 
 
 def _before(board: Board, against: Path | None) -> Board | None:
@@ -141,4 +152,6 @@ def _before(board: Board, against: Path | None) -> Board | None:
     Raises:
         UsageError: ``against`` holds no board.
     """
-    return next((b for b in _boards_in(against) if b.name == board.name), None) if against else None
+    return (
+        next((b for b in _boards_in(against)[0] if b.name == board.name), None) if against else None
+    )

@@ -103,9 +103,10 @@ def _verify(
     from clbench.leaderboard.reproduce.held_out import held_out
     from clbench.leaderboard.reproduce.verify import reproduce
     from clbench.leaderboard.verification import write_verification
+    from clbench.util.console import one_line, printable
 
     def tell(line: str) -> None:
-        print(line, file=sys.stderr)
+        print(one_line(line), file=sys.stderr)
 
     seeds = _seeds(arguments.seeds, board.seeds)
     if arguments.held_out:
@@ -126,7 +127,7 @@ def _verify(
     for one in found:
         if not arguments.json:
             mark = "ok  " if one.passed else "FAIL"
-            print(f"{mark} {entry.slug} seed {one.seed}: {one.message}")
+            print(printable(f"{mark} {entry.slug} seed {one.seed}: {one.message}"))
     passed = all(one.passed for one in found)
     if passed and arguments.prefix is None:
         write_verification(

@@ -52,8 +52,8 @@ class Common:
     the last bits of a result; without a working compiler the run warns and goes on as it is."""
 
     def __post_init__(self) -> None:
-        if self.seed < 0:
-            raise UsageError(f"seed={self.seed} must be at least 0")
+        if not 0 <= self.seed < 2**63:
+            raise UsageError(f"seed={self.seed} must be at least 0, and less than 2**63")
         if self.eval_every != "log" and not re.fullmatch(r"[1-9]\d*", self.eval_every):
             raise UsageError(f"eval_every={self.eval_every} must be a positive integer or log")
         if not re.fullmatch(r"auto|cpu|cuda(:\d+)?|mps", self.device):

@@ -21,7 +21,7 @@ from clbench.configure.common import (
 )
 from clbench.configure.protocol import Protocol, protocol_of
 from clbench.configure.sweep import sweep
-from clbench.configure.typed import build, is_required, names
+from clbench.configure.typed import LONGEST, build, is_required, names
 from clbench.configure.words import quote
 from clbench.errors import UsageError
 from clbench.plugins.blame import blamed, kind, place
@@ -150,11 +150,13 @@ class Known:
             self.defaults[group] = default_of(group)
         return self.defaults[group]
 
-    def build(self, cls: type[Any], given: Mapping[str, Any], prefix: str) -> Any:
+    def build(
+        self, cls: type[Any], given: Mapping[str, Any], prefix: str, words: Sequence[str] = ()
+    ) -> Any:
         """Typed settings, as ``clbench.configure.typed.build`` makes them."""
         key = (cls, prefix, *((k, type(value), repr(value)) for k, value in given.items()))
         if key not in self.settings:
-            self.settings[key] = build(cls, given, prefix)
+            self.settings[key] = build(cls, given, prefix, words)
         return self.settings[key]
 
 
@@ -205,10 +207,12 @@ def resolve_point(point: Mapping[str, Any], known: Known | None = None) -> RunCo
     if protocol:
         point = protocol.with_budget(point, names(classes["strategy"].Config))
     point = _with_encoder(point, chosen, classes, known)
-    built = {group: _fill(group, chosen[group], classes[group], point, known) for group in chosen}
+    built = {
+        group: _fill(group, chosen[group], classes[group], point, known, words) for group in chosen
+    }
     model = point["model"] if "model" in point else _default_model(built, chosen, known)
     chosen["model"], network = known.plugin("model", str(model))
-    built["model"] = _fill("model", chosen["model"], network, point, known)
+    built["model"] = _fill("model", chosen["model"], network, point, known, words)
     common = {k: v for k, v in point.items() if k in names(Common)}
     config = RunConfig(
         **built,
@@ -290,14 +294,43 @@ def _refuse_unknown_heads(point: Mapping[str, Any]) -> None:
     for key in point:
         head, dot, _ = key.partition(".")
         if head not in known or (dot and head not in GROUPS):
+            owners = [] if dot else _owners(head, point)
+            if owners:
+                value = str(point[key])
+                words = " or ".join(f"{owner}={value[:LONGEST]}" for owner in owners)
+                raise UsageError(f"{key} is a setting of a plug-in: write {words}")
             hint = did_you_mean(head, known)
-            raise UsageError(f"unknown setting {key!r}{hint} (clbench show)")
+            raise UsageError(f"unknown setting {key[:LONGEST]!r}{hint} (clbench show)")
+
+
+def _owners(name: str, point: Mapping[str, Any]) -> list[str]:
+    """A setting's whole names in the plug-ins that a run has chosen, as far as they can be found."""
+    found = []
+    for group in GROUPS:
+        try:
+            value = point.get(group, default_of("data") if group == "data" else None)
+            if value is None and group == "model":
+                data = find("data", str(point.get("data", default_of("data")))).load()
+                value = data().default_model()
+            if value in (None, NO_ENCODER):
+                continue
+            cls = find(group, str(value)).load()
+            if name in names(cls.Config if group == "strategy" else cls):
+                found.append(f"{group}.{name}")
+        except Exception:  # whatever is wrong with it is told when the key is right
+            continue
+    return found
 
 
 def _fill(
-    group: str, plugin: Plugin, cls: type[Any], point: Mapping[str, Any], known: Known
+    group: str,
+    plugin: Plugin,
+    cls: type[Any],
+    point: Mapping[str, Any],
+    known: Known,
+    words: Sequence[str] = (),
 ) -> Any:
-    """A plug-in's settings from the ``group.*`` keys of a run."""
+    """A plug-in's settings from the ``group.*`` keys of a run; ``words`` are for its errors."""
     config = cls.Config if group in ("strategy", "tracker") else cls
     prefix = group + "."
     given = {key.removeprefix(prefix): v for key, v in point.items() if key.startswith(prefix)}
@@ -315,7 +348,7 @@ def _fill(
                 f"(clbench show {group}={plugin.name})"
             )
     with blamed("its settings cannot be made", plugin, config.__name__, cls.__name__):
-        return known.build(config, given, prefix)
+        return known.build(config, given, prefix, words)
 
 
 def stand_in_words() -> tuple[str, str]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import math
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,12 @@ from clbench.configure.words import without_folder as without_folder
 from clbench.errors import UsageError
 from clbench.plugins.registry import GROUPS
 from clbench.util import yaml_files
+from clbench.util.files import FileError, read_text
+
+MAX_CONFIG_BYTES = 1 << 16
+"""Largest size of a ``--config`` file; its reader takes a second for it."""
+MAX_RUNS = 200_000
+"""Largest number of runs of one sweep."""
 
 
 def sweep(
@@ -48,11 +56,14 @@ def sweep(
             }
         choices.pop(key, None)
         choices[key] = values
-        for value in dict.fromkeys(values):
-            if tell is not None and values.count(value) > 1:
+        for value, n in Counter(values).items():
+            if tell is not None and n > 1:
                 tell(f"{key}={value} is given twice in {word}; it runs once")
     if "board" in choices:
         choices = spread(choices)
+    n_runs = math.prod(map(len, choices.values()))
+    if n_runs > MAX_RUNS:
+        raise UsageError(f"the words ask for {n_runs:,} runs; at most {MAX_RUNS:,} in one sweep")
     points = [dict(zip(choices, p, strict=True)) for p in itertools.product(*choices.values())]
     addressed = [_address_arms(point, choices) for point in points]
     words = [without_folder(word) for word in overrides]
@@ -94,12 +105,10 @@ def read_file(path: Path) -> dict[str, Any]:
         UsageError: the file cannot be read, or gives a setting twice.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        text = read_text(path, MAX_CONFIG_BYTES, links=True)
         loaded = yaml_files.load(text)
-    except OSError as error:
-        raise UsageError(f"--config {path}: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise UsageError(f"--config {path}: is not UTF-8 text") from error
+    except FileError as error:
+        raise UsageError(f"--config {error}") from error
     except yaml_files.YamlError as error:
         raise UsageError(f"--config {path}: {error}") from error
     if not isinstance(loaded, dict):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any, get_type_hints
 
@@ -17,14 +17,18 @@ from clbench.errors import UsageError
 from clbench.settings import check
 from clbench.util.yaml_files import YamlError, load
 
+LONGEST = 100
+"""Characters of a value that an error repeats."""
 
-def build(cls: type[Any], given: Mapping[str, Any], prefix: str) -> Any:
+
+def build(cls: type[Any], given: Mapping[str, Any], prefix: str, words: Sequence[str] = ()) -> Any:
     """Make a settings dataclass from typed values.
 
     Args:
         cls: the dataclass.
         given: values as words or as a file has them, by name; each is a field of the dataclass.
         prefix: what errors put before a setting's name, such as ``strategy.``.
+        words: what was typed, for errors.
 
     Raises:
         UsageError: a value is not of its type or outside its bounds; it names the setting.
@@ -35,7 +39,7 @@ def build(cls: type[Any], given: Mapping[str, Any], prefix: str) -> Any:
         if name not in given
     }
     for name, value in given.items():
-        values[name] = _typed(cls, name, value, prefix)
+        values[name] = _typed(cls, name, value, prefix, words)
     for name in given:
         if isinstance(values[name], float) and math.isnan(values[name]):
             raise UsageError(f"{prefix}{name}=nan: is not a number")
@@ -84,21 +88,39 @@ def _kinds(cls: type[Any]) -> dict[str, Any]:
     return get_type_hints(cls)
 
 
-def _typed(cls: type[Any], name: str, value: Any, prefix: str) -> Any:
+def _typed(cls: type[Any], name: str, value: Any, prefix: str, words: Sequence[str]) -> Any:
     """One value in the declared type of its setting.
 
     Raises:
         UsageError: it has another type.
     """
+    kind = _kinds(cls)[name]  # type: ignore[arg-type]
     try:
         found = _value(value)
-        if isinstance(found, str) and _kinds(cls)[name] in (tuple[str, ...], tuple[float, ...]):  # type: ignore[arg-type]
+        if isinstance(found, str) and kind in (tuple[str, ...], tuple[float, ...]):
             found = [found]  # one word is a list of one
         node = OmegaConf.merge(_schema(cls, name), {name: found})  # type: ignore[arg-type]
         return getattr(OmegaConf.to_object(node), name)
-    except (OmegaConfBaseException, YamlError) as error:
-        reason = getattr(error, "problem", str(error)).splitlines()[0]
-        raise UsageError(f"{prefix}{name}={value}: {reason}") from error
+    except (OmegaConfBaseException, YamlError, ValueError, OverflowError) as error:
+        key, text = f"{prefix}{name}", str(value)
+        shown = text if len(text) <= LONGEST else f"{text[:LONGEST]}..."
+        if "tuple" in str(kind) and not text.startswith(("[", "{")):
+            asked = _as_given(key, words) or shown
+            raise UsageError(f"{key}={shown}: is a list; write {key}=[{asked}]") from error
+        reason = (getattr(error, "problem", str(error)).splitlines() or ["is malformed"])[0]
+        if len(text) > LONGEST:
+            reason = f"is of {len(text):,} characters, and no value of this setting"
+        raise UsageError(f"{key}={shown}: {reason}") from error
+
+
+def _as_given(key: str, words: Sequence[str]) -> str:
+    """What a word gave for a key, or for its setting under the name of an arm; empty if none did."""
+    name = f".{key.rpartition('.')[2]}"
+    for word in words:
+        head, _, text = word.partition("=")
+        if (head == key or head.endswith(name)) and len(text) <= LONGEST and "[" not in text:
+            return text
+    return ""
 
 
 def _value(value: Any) -> Any:

@@ -61,6 +61,8 @@ def split_top(text: str) -> list[str]:
         if not bounds:
             values.append(part)
             continue
+        if len(part) > 40:
+            raise UsageError(f"range {part[:40]}... has numbers that are too large")
         low, high = int(bounds[1]), int(bounds[2])
         if high < low or high - low > 100_000:
             raise UsageError(f"range {part} is empty or too long")

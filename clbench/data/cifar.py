@@ -17,9 +17,12 @@ from clbench.data.dataset import DataSet
 from clbench.data.files import data_roots, first_with, torchvision_datasets
 from clbench.data.pool import Arrays
 from clbench.errors import UsageError
+from clbench.util.files import FileError, read_text
 
 SHAPE = (3, 32, 32)
 PIXELS = 3 * 32 * 32
+MAX_FILE = 1 << 28
+"""Bytes; the largest file, of 50,000 records, has 154 million."""
 
 
 @dataclass(frozen=True)
@@ -86,7 +89,10 @@ class CifarDataSet(DataSet):
     def _names(self, folder: Path) -> tuple[str, ...]:
         """The class names beside the binary files; none if their file is missing or another's."""
         file = folder / self.names_file
-        names = tuple(file.read_text(encoding="utf-8").split()) if file.is_file() else ()
+        try:
+            names = tuple(read_text(file, links=True).split()) if file.is_file() else ()
+        except FileError as error:
+            raise UsageError(f"{error}; fetch it again") from error
         return names if len(names) == self.n_classes else ()
 
     def _torchvision_root(self) -> Path:
@@ -126,6 +132,8 @@ def read_cifar(file: Path, label_bytes: int) -> tuple[np.ndarray, np.ndarray]:
         UsageError: the file is unreadable, empty or not a whole number of records.
     """
     try:
+        if file.stat().st_size > MAX_FILE:
+            raise UsageError(f"{file}: is larger than {MAX_FILE >> 20} MiB; fetch it again")
         values = np.fromfile(file, dtype=np.uint8)
     except OSError as error:
         raise UsageError(f"{file}: cannot be read ({error.strerror}); fetch it again") from error

@@ -21,8 +21,11 @@ from clbench.data.dataset import DataSet
 from clbench.data.files import data_roots, torchvision_datasets
 from clbench.data.pool import Arrays
 from clbench.errors import UsageError
+from clbench.util.archives import FREE, MAX_RATIO
 
 SIDE, N_CLASSES = 28, 10
+DEFLATE = 1100
+"""No byte of a gzip file holds more."""
 DEBIAN_ROOT = Path("/usr/share/datasets")
 _PARTS = (
     ("train", "images", 3),
@@ -148,6 +151,12 @@ def read_idx(file: Path, item_shape: tuple[int, ...]) -> np.ndarray:
             shape = struct.unpack(f">{n_dims}I", header[4:])
             if shape[1:] != item_shape or shape[0] == 0:
                 raise UsageError(f"{file}: holds shape {shape}, expected (n, {item_shape}), n >= 1")
+            stated, size = math.prod(shape), file.stat().st_size
+            ratio = MAX_RATIO if stated > FREE else DEFLATE
+            if stated > size * (ratio if file.suffix == ".gz" else 1):
+                raise UsageError(
+                    f"{file}: states {stated:,} values, more than {size:,} bytes hold; fetch it again"
+                )
             # One byte more than stated detects a longer file without reading it all.
             values = stream.read(math.prod(shape) + 1)
     except (OSError, EOFError, zlib.error) as error:

@@ -6,6 +6,7 @@ Every raster format that Pillow decodes by itself is read. Pillow only finds the
 
 from __future__ import annotations
 
+import stat
 import warnings
 from collections import Counter
 from collections.abc import Iterator
@@ -18,6 +19,8 @@ import numpy as np
 from clbench.errors import UsageError
 
 EIGHT_BIT_MODES = {"1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr"}
+MAX_PIXELS, MAX_FILE, MAX_DEPTH = 50 * 10**6, 1 << 28, 50
+"""Pixels of an image, bytes of its file, and folders below a class; decoding takes 8 bytes a pixel."""
 NOT_DECODED = {"BUFR", "EPS", "GRIB", "HDF5", "IPTC", "MPEG", "WMF"}
 
 
@@ -101,20 +104,42 @@ def _walk(
         if entry.name.startswith("."):
             tally.hidden += 1
             continue
-        real = entry.resolve()
+        try:
+            real = entry.resolve()
+        except (OSError, RuntimeError) as error:
+            raise UsageError(f"{entry}: is a link to itself; remove it") from error
         is_folder, is_image = entry.is_dir(), entry.suffix.lower() in formats()
         if (is_folder or is_image) and not real.is_relative_to(root):
             raise UsageError(f"{entry}: is a link out of data.path; put the file itself there")
         if is_folder:
+            if len(above) > MAX_DEPTH:
+                raise UsageError(f"{folder}: is {len(above)} folders below its class; move it up")
             if real in above:
                 raise UsageError(f"{entry}: is a link to a folder above it; remove the link")
             yield from _walk(entry, top, root, (*above, real), tally)
         elif is_image:
+            _check_file(entry)
             if folder != top:
                 tally.below[str(folder.relative_to(top.parent.parent))] += 1
             yield entry
         else:
             tally.endings[entry.suffix.lower() or "no dot"] += 1
+
+
+def _check_file(file: Path) -> None:
+    """Refuse what is no ordinary file, or larger than an image of ``MAX_PIXELS``.
+
+    Raises:
+        UsageError: it is named.
+    """
+    try:
+        found = file.stat()
+    except OSError as error:
+        raise UsageError(f"{file}: cannot be read ({error.strerror})") from error
+    if not stat.S_ISREG(found.st_mode):
+        raise UsageError(f"{file}: is a pipe or device, not an ordinary file; remove it")
+    if found.st_size > MAX_FILE:
+        raise UsageError(f"{file}: is larger than {MAX_FILE >> 20} MiB; make the image smaller")
 
 
 def decode(file: Path, size: int, gray: bool, tally: Tally | None = None) -> np.ndarray:
@@ -132,14 +157,19 @@ def decode(file: Path, size: int, gray: bool, tally: Tally | None = None) -> np.
     try:
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
-            if not file.is_file():
-                raise OSError("is not an ordinary file")
+            _check_file(file)
             with Image.open(file, formats=tuple(set(formats().values()))) as image:
+                if image.width * image.height > MAX_PIXELS:
+                    raise UsageError(
+                        f"{file}: has {image.width:,}x{image.height:,} pixels; make it smaller (at "
+                        f"most {MAX_PIXELS // 10**6} million)"
+                    )
                 if image.mode not in EIGHT_BIT_MODES:
                     raise UsageError(f"{file}: mode {image.mode}; convert it to 8 bits per channel")
                 # The further pictures of a camera's MPO file are previews of the first.
-                tally.frames += image.format != "MPO" and getattr(image, "n_frames", 1) > 1
-                upright = ImageOps.exif_transpose(image)
+                tally.frames += image.format != "MPO" and getattr(image, "is_animated", False)
+                ImageOps.exif_transpose(image, in_place=True)
+                upright: Image.Image = image
                 if "transparency" in upright.info or upright.mode in ("LA", "PA", "RGBA"):
                     upright = upright.convert("RGBA")
                     tally.transparent += upright.getchannel("A").getextrema()[0] != 255

@@ -143,7 +143,9 @@ def load_entry(folder: Path) -> Entry:
         except (FileError, ClbenchError) as error:
             message = " ".join(str(error).split()).removeprefix(f"{path}: ")
             problems.append(Problem(path, message))
-            return None
+        except Exception as error:  # whatever a reader did not think of is told of the file
+            problems.append(Problem(path, unjudged(error)))
+        return None
 
     slug = folder.absolute().name
     if folder.is_symlink() or not folder.is_dir():
@@ -159,6 +161,15 @@ def load_entry(folder: Path) -> Entry:
     if os.path.lexists(folder / "verified.json"):
         verification = attempt(folder / "verified.json", _parse_verification)
     return Entry(slug, folder, meta, records, verification, tuple(problems))
+
+
+def unjudged(error: Exception) -> str:
+    """One line on a file that could not be judged."""
+    reason = " ".join(str(error).split())[:200]
+    return (
+        f"cannot be judged ({type(error).__name__}{': ' if reason else ''}{reason}): if it is as "
+        "clbench wrote it, report this; else copy the run's record again"
+    )
 
 
 def iter_entries(board: Board) -> Iterator[Entry]:

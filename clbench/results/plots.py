@@ -12,6 +12,7 @@ from clbench.results import classes
 from clbench.results.arms import by_arm, labels
 from clbench.results.repeats import without_repeats
 from clbench.util.atomic import write_atomically
+from clbench.util.console import one_line
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -36,7 +37,7 @@ def plot_curves(records: Sequence[Record], axes: Axes | None = None) -> Axes:
     names = {id(r): name for name, arm in zip(labels(arms), arms, strict=True) for r in arm.records}
     for record in without_repeats(records):
         counts = record.to_counts()
-        label = f"{names[id(record)]} seed {record.seed}"
+        label = plain_text(f"{names[id(record)]} seed {record.seed}")
         axes.plot(counts.evaluated_after, counts.world_accuracy, label=label)
     axes.set(xlabel="experiences", ylabel="world accuracy", ylim=(0, 1.02))
     axes.grid(alpha=0.3)
@@ -83,8 +84,8 @@ def plot_classes(records: Sequence[Record], axes: Axes) -> None:
 
 
 def plain_text(text: str) -> str:
-    """Escape what matplotlib would read as a formula."""
-    return text.replace("$", r"\$")
+    """Escape what matplotlib would read as a formula, or has no glyph for."""
+    return one_line(text).replace("$", r"\$")
 
 
 def save_curve(records: Sequence[Record], path: Path) -> None:
@@ -164,7 +165,7 @@ def save_comparison(records: Sequence[Record], path: Path) -> None:
         curves = [r.to_counts() for r in arm.records]
         grid = curves[0].evaluated_after
         lines = np.stack([np.interp(grid, c.evaluated_after, c.world_accuracy) for c in curves])
-        axes.plot(grid, lines.mean(0), label=f"{name} (n={len(lines)})")
+        axes.plot(grid, lines.mean(0), label=plain_text(f"{name} (n={len(lines)})"))
         axes.fill_between(grid, lines.min(0), lines.max(0), alpha=0.2)
     axes.set(xlabel="experiences", ylabel="world accuracy", ylim=(0, 1.02))
     axes.grid(alpha=0.3)

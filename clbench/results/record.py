@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 SCHEMA = 1
+MAX_BYTES = 1 << 28
+"""Largest size of a record that is read; the harness writes a hundredth of it at most."""
 COSTS = (
     "train_seconds",
     "predict_seconds",
@@ -195,13 +197,17 @@ class Record:
         Raises:
             ClbenchError: the file is missing, is not a record, or of another schema.
         """
+        from clbench.util.files import FileError, json_fault, read_text
+
         try:
-            data = json.loads(path.read_bytes(), parse_constant=_refuse_constant)
-        except OSError as error:
-            raise ClbenchError(f"{path}: {error.strerror}") from error
+            data = json.loads(
+                read_text(path, MAX_BYTES, links=True), parse_constant=_refuse_constant
+            )
+        except FileError as error:
+            raise ClbenchError(str(error)) from error
         except (ValueError, RecursionError) as error:
             raise ClbenchError(
-                f"{path}: is not a record: {error}; move it away to run anew"
+                f"{path}: is not a record: {json_fault(error)}; move it away to run anew"
             ) from error
         return cls.parse(data, path)
 

@@ -19,6 +19,10 @@ from clbench.results.columns import columns as columns
 from clbench.results.columns import columns_of as columns_of
 from clbench.results.columns import definitions as definitions
 from clbench.results.record import Record
+from clbench.util import grid
+from clbench.util.console import one_line
+from clbench.util.grid import Head
+from clbench.util.text import as_exact_cell
 
 
 class Interval(NamedTuple):
@@ -154,7 +158,7 @@ def to_markdown(rows: Sequence[Row]) -> str:
 
 
 def _escape_pipe(text: str) -> str:
-    return text.replace("\\", "\\\\").replace("|", "\\|").replace("\n", " ")
+    return one_line(text).replace("\\", "\\\\").replace("|", "\\|")
 
 
 def groups_to_markdown(records: Iterable[Record]) -> str:
@@ -231,7 +235,7 @@ def _escape_latex(text: str) -> str:
         "±": r"$\pm$",
         "–": "--",
     }
-    return "".join(special.get(c, f"\\{c}" if c in "&%$#_{}" else c) for c in text)
+    return "".join(special.get(c, f"\\{c}" if c in "&%$#_{}" else c) for c in one_line(text))
 
 
 def to_csv(rows: Sequence[Row]) -> str:
@@ -244,7 +248,8 @@ def to_csv(rows: Sequence[Row]) -> str:
     for row in rows:
         values = ["" if v is None else v for key in keys for v in row.values[key]]
         seeds = " ".join(map(str, row.seeds))
-        writer.writerow([row.scenario, row.name, seeds, "; ".join(row.failed), *values])
+        texts = [as_exact_cell(text) for text in (row.scenario, row.name)]
+        writer.writerow([*texts, seeds, "; ".join(row.failed), *values])
     return out.getvalue()
 
 
@@ -264,28 +269,21 @@ def to_json(rows: Sequence[Row]) -> str:
 
 
 def print_table(rows: Sequence[Row], stream: Any = None) -> None:
-    """A table for people: rich, as wide as the terminal (or as it needs, in a file)."""
-    from rich.console import Console
-    from rich.table import Table
-
+    """A table for people; on a terminal, columns that have no room are left out from the right."""
     head, body = _grid(rows)
-    table = Table(caption="mean ± 95 % Student-t interval over n seeds", caption_justify="left")
-    for number, title in enumerate(head):
-        left = title in ("scenario", "strategy")
-        table.add_column(title, justify="left" if left else "right", no_wrap=number > 1)
-    for line in body:
-        table.add_row(*(_escape_markup(text) for text in line))
-    console = Console(file=stream)
-    if not console.is_terminal:
-        console = Console(file=stream, width=200)
-    console.print(table)
-    console.print(_escape_markup(definitions_to_text(rows)), end="", highlight=False)
+    first = [title in ("scenario", "strategy") for title in head]
+    kept = first.index(False) + 2  # the number of seeds and the first metric stay
+    grid.print_table(
+        [
+            Head(t, right=not left, stays=at < kept)
+            for at, (t, left) in enumerate(zip(head, first, strict=True))
+        ],
+        body,
+        caption="mean ± 95 % Student-t interval over n seeds",
+        more="clbench results DIR --format md has them",
+        stream=stream,
+    )
+    print(definitions_to_text(rows), end="", file=stream)
     for row in rows:
         for failure in row.failed:
-            console.print(f"{_escape_markup(row.name)} {_escape_markup(failure)}", style="red")
-
-
-def _escape_markup(text: str) -> str:
-    from rich.markup import escape
-
-    return escape(text)
+            print(one_line(f"{row.name} {failure}"), file=stream)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import sys
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -39,13 +40,11 @@ def run_all(
         UsageError: any of the runs cannot be done as asked; none was started.
     """
     planner = Planner(sink_of(options))
-    trackers_of(options)  # one that cannot work says so before anything is run
+    check_options(options)
     runs: dict[int, Run] = {}
     once = Once()
     for number, point in enumerate(points):
-        run = planner.planned(point, lines[number] if lines else None)
-        _check_end(run)
-        check_folder(run, options)
+        run = checked(planner, point, lines[number] if lines else None, options)
         once.add(number, point, run)
         if any(other.stream.pool is not run.stream.pool for other in [*runs.values()][:1]):
             runs.clear()  # only the runs of one pool are kept: they hold it in memory
@@ -64,6 +63,38 @@ def run_all(
         yield done
         if done.record is not None and done.record.status == "interrupted":
             return
+
+
+def check_options(options: Options) -> None:
+    """Refuse, before anything is run, a tracker that cannot work or a folder that cannot be written.
+
+    Raises:
+        UsageError: saying which.
+    """
+    trackers_of(options)
+    out = options.out.absolute()
+    try:
+        nearest = next(p for p in (out, *out.parents) if p.exists())
+        if not nearest.is_dir():
+            return  # the first run that is checked names the file in the way
+        probe = nearest / f".clbench-{os.getpid()}-{threading.get_ident()}"
+        probe.mkdir()
+        probe.rmdir()
+    except OSError as error:
+        shown = str(options.out)[:200]
+        raise UsageError(f"--out {shown}: cannot be written ({error.strerror})") from error
+
+
+def checked(planner: Planner, point: dict[str, Any], line: Line | None, options: Options) -> Run:
+    """A run that can be done as asked, as far as can be said before it; a dry run says the same.
+
+    Raises:
+        UsageError: it cannot.
+    """
+    run = planner.planned(point, line)
+    _check_end(run)
+    check_folder(run, options)
+    return run
 
 
 def _in_processes(points: dict[int, dict[str, Any]], options: Options) -> Iterator[Done]:

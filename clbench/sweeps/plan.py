@@ -18,7 +18,9 @@ from clbench.configure.words import as_typed
 from clbench.engine.build import Run
 from clbench.errors import UsageError
 from clbench.util.atomic import write_atomically
+from clbench.util.files import FileError, read_text
 
+MAX_PLAN_BYTES = 1 << 26
 MAX_LINE = 100_000
 """Characters of one line; a longer one is no plan."""
 
@@ -71,11 +73,9 @@ def read(path: Path) -> list[Line]:
         UsageError: the file is missing, or a line is not one of a plan; it names the line.
     """
     try:
-        rows = path.read_text(encoding="utf-8").splitlines()
-    except OSError as error:
-        raise UsageError(f"--plan {path}: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise UsageError(f"--plan {path}: is not text") from error
+        rows = read_text(path, MAX_PLAN_BYTES, links=True).splitlines()
+    except FileError as error:
+        raise UsageError(f"--plan {error}") from error
     if not rows:
         raise UsageError(f"--plan {path}: is empty; clbench run ... --plan {path} writes a plan")
     return [_parse(row, f"{path}:{number}") for number, row in enumerate(rows, 1)]

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from clbench.tracker import Progress, RunStart, Tracker
+from clbench.util.console import has_codes, one_line
 
 if TYPE_CHECKING:
     from rich.progress import Progress as RichProgress
@@ -29,13 +30,13 @@ class Bar(Tracker):
 
     def start(self, run: RunStart) -> None:
         """Show the bar, or start the clock of the lines."""
-        self.title, self.total, self.done = run.title, run.n_experiences, run.experiences
+        self.title, self.total, self.done = one_line(run.title), run.n_experiences, run.experiences
         self.bar: RichProgress | None = None
-        if sys.stderr.isatty():
+        if has_codes(sys.stderr):
             self.bar = _rich_bar("world accuracy {task.fields[accuracy]:.1%}")
             self.bar.start()
             self.task = self.bar.add_task(
-                self.title, total=self.total, completed=self.done, accuracy=0.0
+                _plain(self.title), total=self.total, completed=self.done, accuracy=0.0
             )
         self.started = self.last = time.monotonic()
 
@@ -91,11 +92,12 @@ def _rich_bar(*more: str) -> RichProgress:
 @contextmanager
 def counted(title: str, total: int | None) -> Iterator[Callable[[int], None]]:
     """Progress of something that counts, to a total if known, as a bar or, in logs, as lines."""
-    if not sys.stderr.isatty():
+    title = one_line(title)
+    if not has_codes(sys.stderr):
         yield _counted_lines(title, total)
         return
     with _rich_bar() as bar:
-        task = bar.add_task(title, total=total)
+        task = bar.add_task(_plain(title), total=total)
         yield lambda done: bar.update(task, completed=done)
 
 
@@ -117,4 +119,11 @@ def _counted_lines(title: str, total: int | None) -> Callable[[int], None]:
 
 def say(line: str) -> None:
     """A line on stderr."""
-    sys.stderr.write(f"clbench: {line}\n")
+    sys.stderr.write(f"clbench: {one_line(line)}\n")
+
+
+def _plain(title: str) -> str:
+    """A title in which rich finds no markup."""
+    from rich.markup import escape
+
+    return escape(title)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import io
+import os
 import unicodedata
 from typing import Any
 
@@ -38,6 +39,49 @@ def show_everything(*streams: Any) -> None:
     for stream in streams:
         if isinstance(stream, io.TextIOWrapper) and stream.errors in ("strict", "backslashreplace"):
             stream.reconfigure(errors=ERRORS)
+
+
+def let_go(*streams: Any) -> None:
+    """Flush streams; one that nobody reads any more, or that is full, is led to nothing.
+
+    The interpreter's own flush at its end would fail again, and say so.
+    """
+    for stream in streams:
+        try:
+            stream.flush()
+        except (AttributeError, ValueError):  # None, or closed
+            continue
+        except OSError:
+            nothing = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nothing, stream.fileno())
+            os.close(nothing)
+
+
+def printable(text: str) -> str:
+    """Text with every character escaped that a terminal would obey, or that cannot be seen.
+
+    Such are control characters, and marks that reorder what stands beside them.
+    """
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else _escaped(ord(c)) for c in text)
+
+
+def one_line(text: str) -> str:
+    """Text of strangers in one printable line."""
+    return printable(" ".join(text.split()))
+
+
+def _escaped(code: int) -> str:
+    if code < 0x100:
+        return f"\\x{code:02x}"
+    return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+
+
+def has_codes(stream: Any) -> bool:
+    """Whether a stream takes colours and moves of the cursor: a terminal, unless NO_COLOR is set."""
+    is_terminal = bool(getattr(stream, "isatty", bool)())
+    return is_terminal and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
 
 
 def encode_plainly(error: UnicodeError) -> tuple[str, int]:

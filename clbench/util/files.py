@@ -12,9 +12,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from clbench.util.yaml_files import CORE, MERGE, Loader, YamlError, load
+from clbench.util.yaml_files import CORE, Loader, YamlError, load
 
 MAX_BYTES = 1 << 20
 """Largest size of a file in bytes."""
@@ -23,6 +21,8 @@ MAX_YAML_BYTES = 1 << 15
 MAX_DEPTH = 8
 MAX_INTEGER = 1 << 63
 MAX_TEXT = 4096
+LESS = {False: "submit records only", True: "such files are short"}
+"""What to do about a file that is too large, by whether links are followed."""
 
 
 class FileError(Exception):
@@ -41,9 +41,17 @@ def read_json(path: Path) -> Any:
     except RecursionError as error:
         raise FileError(f"{path}: is nested deeper than {MAX_DEPTH}") from error
     except ValueError as error:  # also of whole numbers with thousands of digits
-        raise FileError(f"{path}: is not strict JSON: {error}") from error
+        raise FileError(f"{path}: is not strict JSON: {json_fault(error)}") from error
     _check_values(path, data)
     return data
+
+
+def json_fault(error: BaseException) -> str:
+    """What is wrong with a text that is no JSON, in one line."""
+    if isinstance(error, RecursionError):
+        return "is nested too deeply"
+    text = str(error)
+    return "holds a number of thousands of digits" if "int_max_str_digits" in text else text
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
@@ -63,21 +71,31 @@ def read_yaml(path: Path) -> dict[str, Any]:
     return data
 
 
-def read_text(path: Path, limit: int = MAX_BYTES) -> str:
-    """Read an ordinary file of UTF-8 text, of at most ``limit`` bytes; links are not followed.
+def read_text(path: Path, limit: int = MAX_BYTES, *, links: bool = False) -> str:
+    """Read an ordinary file of UTF-8 text, of at most ``limit`` bytes.
+
+    Args:
+        path: the file.
+        limit: in bytes.
+        links: whether it may be a link; those of strangers are not followed.
 
     Raises:
         FileError: it is another kind of file, or cannot be read.
     """
     # O_NONBLOCK: opening a named pipe would block forever. Neither flag exists on Windows.
-    flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+    follow = 0 if links else getattr(os, "O_NOFOLLOW", 0)
+    flags = os.O_RDONLY | follow | getattr(os, "O_NONBLOCK", 0)
     try:
-        if path.is_symlink() or not stat.S_ISREG(path.lstat().st_mode):
-            raise FileError(f"{path}: must be an ordinary file, not a link, folder or device")
+        found = path.stat() if links else path.lstat()
+        if not stat.S_ISREG(found.st_mode):
+            kinds = "a folder, pipe or device" if links else "a link, folder or device"
+            raise FileError(f"{path}: must be an ordinary file, not {kinds}")
+        if found.st_size > limit:
+            raise FileError(f"{path}: is larger than {limit >> 10} KiB; {LESS[links]}")
         with os.fdopen(os.open(path, flags), "rb") as file:
             data = file.read(limit + 1)
         if len(data) > limit:
-            raise FileError(f"{path}: is larger than {limit >> 10} KiB; submit records only")
+            raise FileError(f"{path}: is larger than {limit >> 10} KiB; {LESS[links]}")
         return data.decode()
     except UnicodeDecodeError as error:
         raise FileError(f"{path}: is not UTF-8 text") from error
@@ -161,25 +179,17 @@ _DATE = re.compile(
 
 
 class _StrictLoader(Loader):
-    """Loads plain values only; an alias could expand a few bytes to gigabytes."""
+    """Refuses what some readers take for a date, and more depth than a file of ours has."""
 
     yaml_implicit_resolvers = {None: [*CORE, ("date", _DATE)]}  # noqa: RUF012 - never changed
-    depth = 0
+    max_depth = MAX_DEPTH
 
     def compose_node(self, parent: Any, index: Any) -> Any:
         event = self.peek_event()  # type: ignore[no-untyped-call]
-        line = event.start_mark.line + 1
-        if self.check_event(yaml.AliasEvent):
-            raise YamlError("aliases are not allowed", line)
-        if getattr(event, "tag", None) is not None:
-            raise YamlError("tags are not allowed", line)
-        if self.depth > MAX_DEPTH:
-            raise YamlError(f"nested deeper than {MAX_DEPTH}", line)
-        self.depth += 1
         node: Any = super().compose_node(parent, index)
-        self.depth -= 1
         if node.tag == "date":
-            raise YamlError(f"{node.value} is a date to some readers: write it in quotes", line)
-        if node.tag == MERGE:
-            raise YamlError("merge keys (<<) are not allowed", line)
+            raise YamlError(
+                f"{node.value} is a date to some readers: write it in quotes",
+                event.start_mark.line + 1,
+            )
         return node

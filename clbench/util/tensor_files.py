@@ -19,12 +19,16 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from clbench.errors import UsageError
+from clbench.util import archives
 from clbench.util.atomic import write_atomically
 
 FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 COUNTS = (torch.bool, torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
 LONGEST_NAME = 500
 MAX_DIMENSIONS = 32
+MAX_TENSORS = 20_000
+MAX_HEADER = 1 << 23
+"""Bytes of a safetensors file's header."""
 _DTYPES = {"F16", "BF16", "F32", "F64", "BOOL", "U8", "I8", "I16", "I32", "I64"}
 """The same, as safetensors writes them."""
 UNREADABLE = (
@@ -116,8 +120,13 @@ def read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     """
     _require(path)
     try:
+        _check_header(path)
         with safe_open(path, "pt") as file:
             header = dict(file.metadata() or {})
+            if len(file.keys()) > MAX_TENSORS:
+                raise UsageError(
+                    f"{path}: holds {len(file.keys()):,} tensors; at most {MAX_TENSORS:,}"
+                )
             for name in file.keys():  # noqa: SIM118 - it is no mapping
                 dtype = file.get_slice(name).get_dtype()
                 if dtype not in _DTYPES:
@@ -143,25 +152,37 @@ def read_dictionary(path: Path) -> dict[str, Tensor]:
         if path.suffix == ".npz":
             found = _read_npz(path)
         else:
+            _check_packed(path)
             with warnings.catch_warnings(action="ignore"):  # torch warns about unusual files
                 found = torch.load(path, map_location="cpu", weights_only=True)
     except UNREADABLE as error:
         raise _damaged(path, "a dictionary of tensors without objects", error) from error
     if not isinstance(found, Mapping):
         raise UsageError(f"{path}: holds {type(found).__name__}, not a dictionary of tensors")
+    if len(found) > MAX_TENSORS:
+        raise UsageError(f"{path}: holds {len(found):,} tensors; at most {MAX_TENSORS:,}")
+    size = path.stat().st_size
     for name, value in found.items():
         if not isinstance(name, str) or not isinstance(value, Tensor):
+            # A tuple of tuples can be endless as text.
+            said = str(name) if isinstance(name, str | int) else type(name).__name__
             raise UsageError(
-                f"{path}: {shown(str(name))} is {type(value).__name__}, not a tensor under a name; "
+                f"{path}: {shown(said)} is {type(value).__name__}, not a tensor under a name; "
                 "save the flat dictionary alone"
             )
         if value.layout != torch.strided or value.is_quantized or value.is_meta:
             raise UsageError(f"{path}: tensor {shown(name)} is not dense")
+        if path.suffix != ".npz" and value.numel() * value.element_size() > size:
+            raise UsageError(
+                f"{path}: tensor {shown(name)} has {value.numel():,} values, more than the file holds"
+            )
     return _checked(path, {name: t.detach().contiguous() for name, t in found.items()})
 
 
 def _read_npz(path: Path) -> dict[str, Tensor]:
     found = {}
+    for name in archives.members(path):
+        archives.header(path, name.removesuffix(".npy"))
     # Opened here, because numpy leaves a file that is no archive open.
     with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
         for name in archive:
@@ -173,6 +194,25 @@ def _read_npz(path: Path) -> dict[str, Tensor]:
                     f"{path}: tensor {shown(name)} cannot be read ({reason})"
                 ) from error
     return found
+
+
+def _check_header(path: Path) -> None:
+    """Refuse a safetensors file whose header is longer than that of any network."""
+    with path.open("rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+    if MAX_HEADER < length <= path.stat().st_size:
+        raise UsageError(
+            f"{path}: has a header of {length / 1e6:,.0f} MB; at most {MAX_TENSORS:,} tensors"
+        )
+
+
+def _check_packed(path: Path) -> None:
+    """Refuse a file of ``torch.save`` that unpacks to more than it is; torch itself packs nothing."""
+    if not zipfile.is_zipfile(path):
+        return
+    stated = sum(info.file_size for info in archives.members(path).values())
+    if stated > path.stat().st_size:
+        raise UsageError(f"{path}: states {stated:,} bytes, more than it holds; save it with torch")
 
 
 def _require(path: Path) -> None:

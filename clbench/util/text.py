@@ -9,8 +9,12 @@ import unicodedata
 from typing import Any
 from urllib.parse import quote, urlsplit
 
+from clbench.util.console import printable
+
 LONGEST = 200
 """Default number of characters of a text that are shown."""
+FORMULA = tuple("=+-@\t\r＝＋－＠")
+"""What a spreadsheet reads a formula after, at the start of a cell."""
 _BIDI = set("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\ufeff")
 _MARKDOWN = re.compile(r"([\\`*_\[\]|~#@!$])")
 _AUTOLINK = re.compile(r"(?i)(?<=www)\.|(?<=http):|(?<=https):|(?<=ftp):|(?<=mailto):")
@@ -49,7 +53,19 @@ def as_cell(value: Any, longest: int = LONGEST) -> str:
     OWASP advises; numbers of ours do not pass here.
     """
     text = clean(value, longest)
-    return "'" + text if text[:1] in ("=", "+", "-", "@") else text
+    return "'" + text if text[:1] in FORMULA else text
+
+
+def as_exact_cell(text: str) -> str:
+    """A text for a CSV cell that gives it back, but for a leading ``'`` before a would-be formula.
+
+    Control characters are escaped, since a table may be printed to a terminal.
+    """
+    if text[:1] in FORMULA:
+        text = f"'{text}"
+    if any(unicodedata.category(c) in ("Cc", "Cs") for c in text):
+        text = "".join(printable(c) if unicodedata.category(c) in ("Cc", "Cs") else c for c in text)
+    return text
 
 
 def as_json(data: Any) -> str:

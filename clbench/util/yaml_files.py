@@ -29,6 +29,8 @@ CORE = [
     (MERGE, re.compile(r"<<\Z")),
 ]
 """Tags of plain scalars, the first that matches; all else is text."""
+LONGEST_NUMBER = 1000
+"""Characters of a whole number."""
 
 
 class YamlError(Exception):
@@ -41,12 +43,20 @@ class YamlError(Exception):
 
 def _integer(loader: yaml.SafeLoader, node: yaml.ScalarNode) -> int:
     text = str(loader.construct_scalar(node))
+    if len(text) > LONGEST_NUMBER:
+        raise YamlError(f"a number of {len(text):,} characters", node.start_mark.line + 1)
     bases = {"0o": 8, "0x": 16}
     return int(text, bases.get(text[:2], 10))
 
 
 class Loader(yaml.SafeLoader):
-    """Builds plain data from YAML 1.2; aliases and merge keys work, Python's own tags do not."""
+    """Builds plain data from YAML 1.2, without aliases, merge keys and tags.
+
+    An alias could make gigabytes of a few bytes.
+    """
+
+    max_depth = 20
+    depth = 0
 
     yaml_implicit_resolvers = {None: CORE}  # noqa: RUF012 - PyYAML never changes it
     yaml_constructors = {  # noqa: RUF012
@@ -54,12 +64,31 @@ class Loader(yaml.SafeLoader):
         f"{_TAG}int": _integer,
     }
 
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        """Compose a node of a limited depth."""
+        event = self.peek_event()  # type: ignore[no-untyped-call]
+        line = event.start_mark.line + 1
+        if self.check_event(yaml.AliasEvent):
+            raise YamlError("anchors and aliases are not allowed", line)
+        if getattr(event, "anchor", None) is not None:
+            raise YamlError("anchors and aliases are not allowed", line)
+        if getattr(event, "tag", None) is not None:
+            raise YamlError("tags are not allowed", line)
+        if self.depth > self.max_depth:
+            raise YamlError(f"nested deeper than {self.max_depth}", line)
+        self.depth += 1
+        node: Any = super().compose_node(parent, index)
+        self.depth -= 1
+        if node.tag == MERGE:
+            raise YamlError("merge keys (<<) are not allowed", line)
+        return node
+
     def compose_mapping_node(self, anchor: Any) -> Any:
         """Compose a mapping; its keys are compared as values, so ``1`` and ``0x1`` are equal."""
         node = super().compose_mapping_node(anchor)
         first: dict[Hashable, int] = {}
         for key, _ in node.value:
-            if not isinstance(key, yaml.ScalarNode) or key.tag == MERGE:
+            if not isinstance(key, yaml.ScalarNode):
                 continue
             value = (key.tag, self.construct_object(key, deep=True))
             line = key.start_mark.line + 1
@@ -103,6 +132,8 @@ def load(text: str, loader: type[Loader] = Loader) -> Any:
         ) from error
     except RecursionError as error:
         raise YamlError("is nested too deeply") from error
+    except MemoryError as error:
+        raise YamlError("is too large") from error
     # A whole number with thousands of digits is a ValueError, a malformed tag may be any of these.
     except (yaml.YAMLError, ValueError, LookupError, TypeError, AttributeError) as error:
         raise YamlError(" ".join(str(error).split())[:200] or "is malformed") from error

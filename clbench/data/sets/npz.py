@@ -7,8 +7,8 @@ classes.
 
 from __future__ import annotations
 
+import os
 import zipfile
-import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -21,6 +21,7 @@ from clbench.data.own import OwnData
 from clbench.data.pool import MAX_CLASSES
 from clbench.data.shapes import CHANNELS_FIRST, CHANNELS_LAST, channel_axis, suited_model
 from clbench.data.splits import held_out, seeded_digest
+from clbench.util import archives
 
 KEYS = ("train_x", "train_y", "test_x", "test_y")
 TEST = {"test_x", "test_y"}
@@ -112,8 +113,8 @@ def _read(file: Path, key: str) -> np.ndarray:
     try:
         with np.load(file, allow_pickle=False) as archive:
             values: np.ndarray = archive[key]
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        raise UsageError(f"{file}: {key} cannot be read ({_line(error)})") from error
+    except archives.BROKEN as error:
+        raise UsageError(f"{file}: {key} cannot be read ({archives.line(error)})") from error
     if key == NAMES:
         return values.astype(str)
     if key.endswith("_y"):
@@ -136,16 +137,12 @@ def _peek(file: Path, key: str) -> tuple[int, ...]:
     """Read and check the shape of an array from its header."""
     names_in(file)
     try:
-        with zipfile.ZipFile(file) as archive, archive.open(f"{key}.npy") as stream:
-            version = np.lib.format.read_magic(stream)
-            if version == (1, 0):
-                shape, _, dtype = np.lib.format.read_array_header_1_0(stream)
-            else:
-                shape, _, dtype = np.lib.format.read_array_header_2_0(stream)
-    except KeyError as error:
-        raise UsageError(f"{file}: has no array {key}; needs {', '.join(KEYS)}") from error
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        raise UsageError(f"{file}: {key} is not a NumPy array ({_line(error)})") from error
+        found = archives.header(file, key)
+    except archives.ArchiveError as error:
+        raise UsageError(f"{file}: {key} is not a NumPy array ({error})") from error
+    if found is None:
+        raise UsageError(f"{file}: has no array {key}; needs {', '.join(KEYS)}")
+    shape, dtype = found
     if key == NAMES:
         if dtype.kind not in "US" or len(shape) != 1:
             raise UsageError(f"{file}: {key} is {dtype} of shape {shape}; need texts (n,)")
@@ -169,14 +166,14 @@ def names_in(file: Path) -> set[str]:
         UsageError: the file is missing or not an ``.npz`` file.
     """
     if not file.is_file():
-        raise UsageError(f"{file}: no such file; set data.path to an .npz file")
+        kind = "no ordinary file" if os.path.lexists(file) else "no such file"
+        raise UsageError(f"{file}: {kind}; set data.path to an .npz file")
     if not zipfile.is_zipfile(file):
         raise UsageError(f"{file}: not an .npz file (a zip); write it with numpy.savez")
     try:
-        with zipfile.ZipFile(file) as archive:
-            return {name.removesuffix(".npy") for name in archive.namelist()}
-    except (OSError, ValueError, zipfile.BadZipFile) as error:
-        raise UsageError(f"{file}: cannot be read ({_line(error)})") from error
+        return {name.removesuffix(".npy") for name in archives.members(file)}
+    except archives.ArchiveError as error:
+        raise UsageError(f"{file}: {error}") from error
 
 
 def _class_names(file: Path, n_classes: int) -> tuple[str, ...]:
@@ -210,7 +207,3 @@ def _compare(file: Path, parts: dict[str, np.ndarray]) -> None:
             f"{file}: samples of train_x have shape {parts['train_x'].shape[1:]}, "
             f"of test_x {parts['test_x'].shape[1:]}; need one shape"
         )
-
-
-def _line(error: Exception) -> str:
-    return str(error).splitlines()[0] if str(error) else type(error).__name__

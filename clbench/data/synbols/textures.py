@@ -22,6 +22,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from clbench.data import array_cache
+from clbench.data.pictures import MAX_PIXELS
 from clbench.data.synbols.counter import Draws
 from clbench.data.synbols.distributions import Normal
 from clbench.data.synbols.patterns import Camouflage, Fill, Natural
@@ -141,7 +142,13 @@ def photographs(place: Path | None) -> list[np.ndarray]:
     images = []
     for file in files:
         try:
+            if not file.is_file():
+                raise OSError("is no ordinary file")
             with Image.open(file, formats=("PNG", "JPEG")) as image:
+                if image.width * image.height > MAX_PIXELS:
+                    raise UsageError(
+                        f"{file}: has more than {MAX_PIXELS:,} pixels; make it smaller"
+                    )
                 images.append(np.asarray(image.convert("RGB")))
         except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
             raise UsageError(f"{file}: not a readable PNG or JPEG image") from error

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from clbench.configure.board import Board
-from clbench.leaderboard.entry import TIERS, Entry, iter_entries
+from clbench.leaderboard.entry import TIERS, Entry, iter_entries, unjudged
 from clbench.leaderboard.ranking import pareto_front, rank_ranges
 from clbench.leaderboard.rules.findings import Finding
 from clbench.leaderboard.scores import score_run
@@ -117,7 +117,11 @@ def iterate(board: Board, validate: Validate | None = None) -> Iterator[EntryRow
         validate: checks an entry; None leaves all self-reported.
     """
     for entry in iter_entries(board):
-        yield summarise_entry(board, entry, validate(board, entry) if validate else None)
+        findings = validate(board, entry) if validate else None
+        try:
+            yield summarise_entry(board, entry, findings)
+        except Exception as error:  # of a record that the rules refuse as well
+            yield EntryRow(entry.slug, entry.slug, "", "", TIERS[0], errors=(unjudged(error),))
 
 
 def summarise_entry(

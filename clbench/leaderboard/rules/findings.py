@@ -8,6 +8,7 @@ from typing import Literal
 
 from clbench.configure.board import Board
 from clbench.leaderboard.entry import Entry
+from clbench.util.console import printable
 
 Level = Literal["error", "warning", "review"]
 
@@ -46,8 +47,7 @@ def review(rule: str, file: str, message: str) -> Finding:
 
 def shown(text: str) -> str:
     """Make one line of untrusted text, without control sequences for a terminal."""
-    safe = (c if c.isprintable() else f"\\x{ord(c):02x}" for c in text[:1000])
-    return "".join(safe)
+    return printable(text[:1000])
 
 
 def place(entry: Entry, name: str = "") -> str:

@@ -10,7 +10,6 @@ from pathlib import Path
 from clbench.leaderboard import shared
 from clbench.leaderboard.rules.findings import Finding, error
 from clbench.leaderboard.rules.structure import shared_fault
-from clbench.util.files import FileError
 
 NAME = re.compile(r"[0-9a-f]{64}\.py")
 
@@ -25,7 +24,7 @@ def validate_sources(root: Path) -> Iterator[Finding]:
         return
     try:
         used = set(shared.named(root))
-    except FileError:  # a finding of that entry; what it names is unknown
+    except Exception:  # a finding of that entry; what it names is unknown
         used = None
     for name in sorted(os.listdir(folder)):
         file = f"sources/{name}"
@@ -35,7 +34,10 @@ def validate_sources(root: Path) -> Iterator[Finding]:
             wrong = "does not belong here: remove it (<sha256>.py, which clbench submit writes)"
             yield error("S1", file, wrong)
             continue
-        fault = shared_fault(folder / name)
+        try:
+            fault = shared_fault(folder / name)
+        except OSError as why:
+            fault = f"cannot be read ({why.strerror})"
         if fault:
             yield error("S1", file, f"{fault}: restore it")
         elif used is not None and name.removesuffix(".py") not in used:

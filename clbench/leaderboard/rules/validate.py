@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib
 import os
 import pkgutil
+import re
 import stat
 from collections.abc import Iterator
 from functools import cache
@@ -12,9 +14,9 @@ from pathlib import Path
 
 from clbench.configure.board import Board
 from clbench.leaderboard import rules as package
-from clbench.leaderboard.entry import MAX_ENTRIES, Entry, iter_entries, load_entry
+from clbench.leaderboard.entry import MAX_ENTRIES, Entry, iter_entries, load_entry, unjudged
 from clbench.leaderboard.rules import measures
-from clbench.leaderboard.rules.findings import Check, Finding, error, place, warning
+from clbench.leaderboard.rules.findings import Check, Finding, error, place, run_place, warning
 from clbench.leaderboard.scores import score
 
 FIRST = ("structure", "protocol", "measures")
@@ -42,7 +44,35 @@ def rules(path: tuple[str, ...]) -> tuple[Check, ...]:
 def validate(board: Board, entry: Entry) -> list[Finding]:
     """Collect all findings about an entry; it is valid if none is an error."""
     found = rules((*package.__path__,))
-    return [finding for rule in found for finding in rule(board, entry)]
+    return [finding for rule in found for finding in _judged(rule, board, entry)]
+
+
+def _judged(rule: Check, board: Board, entry: Entry) -> list[Finding]:
+    """What a rule finds; a record on which it fails is a finding, and the others are judged."""
+    try:
+        return [*rule(board, entry)]
+    except Exception as why:
+        first = why
+    name = _name(rule)
+    wrong: dict[int, Finding] = {}
+    for seed, record in entry.records.items():
+        try:
+            [*rule(board, dataclasses.replace(entry, records={seed: record}))]
+        except Exception as why:
+            wrong[seed] = error(name, run_place(entry, seed), unjudged(why))
+    others = {seed: record for seed, record in entry.records.items() if seed not in wrong}
+    try:
+        if wrong:
+            return [*wrong.values(), *rule(board, dataclasses.replace(entry, records=others))]
+    except Exception as why:
+        first = why
+    return [*wrong.values(), error(name, place(entry), unjudged(first))]
+
+
+def _name(rule: Check) -> str:
+    """The rule as findings name it: the first word of its docstring, such as ``C1``."""
+    found = re.match(r"[A-Z]\d", rule.__doc__ or "")
+    return found[0] if found else "S2"
 
 
 def validate_board(board: Board, against: Board | None = None) -> Iterator[Finding]:
@@ -61,8 +91,17 @@ def validate_board(board: Board, against: Board | None = None) -> Iterator[Findi
             yield from changes(board, against, entry)
 
 
-def changes(board: Board, against: Board, entry: Entry) -> Iterator[Finding]:
+def changes(board: Board, against: Board, entry: Entry) -> list[Finding]:
     """P2: the primary of an existing entry changes only with source, settings or protocol."""
+
+    def rule(board: Board, entry: Entry) -> Iterator[Finding]:
+        """P2: as above."""
+        yield from _changes(board, against, entry)
+
+    return _judged(rule, board, entry)
+
+
+def _changes(board: Board, against: Board, entry: Entry) -> Iterator[Finding]:
     folder = against.entries / entry.slug
     if not (folder / "entry.yaml").is_file() or against.protocol != board.protocol:
         return
