@@ -102,6 +102,14 @@ class TaskData:
     shuffle_seed: int = 0
     """Seeds the order of the epochs after the first; the same for every strategy and device."""
 
+    def __post_init__(self) -> None:
+        for name, values in (("x", self.x), ("key", self.key), ("task_id", self.task_id)):
+            if values is not None and len(values) != len(self.y):
+                raise ValueError(
+                    f"TaskData: y has {len(self.y)} samples and {name} has {len(values)}; part, "
+                    "split and joined change all of them together"
+                )
+
     def __len__(self) -> int:
         return len(self.y)
 

@@ -10,6 +10,7 @@ from torch import nn
 from clbench import seeding
 from clbench.configure.config import RunConfig
 from clbench.data.pool import Pool
+from clbench.engine.allocation import explained
 from clbench.plugins.blame import blamed, is_builtin, kind
 from clbench.plugins.registry import Plugin
 from clbench.seeding import Axis
@@ -71,7 +72,7 @@ def build_network(
         UsageError: the model does not take such samples, fails, or returns something else than a
             network; it names the model's file and line.
     """
-    with blamed("cannot be built", plugin, "build"):
+    with blamed("cannot be built", plugin, "build"), explained("the network", model=model):
         network = model.build(input_shape, n_classes, scale)
         if not isinstance(network, nn.Module):
             raise TypeError(f"build() must return a torch.nn.Module, not {kind(network)}")

@@ -14,9 +14,13 @@ NAMES = ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1", "SIGUSR2")
 
 
 def _signals() -> list[signal.Signals]:
-    """Those of this system that nobody asked to ignore (``nohup`` ignores SIGHUP)."""
+    """Those of this system, less SIGHUP where ``nohup`` has it ignored.
+
+    Shells ignore SIGINT in jobs that they start in the background; that is no wish of the user.
+    """
     there = [signal.Signals[name] for name in NAMES if hasattr(signal, name)]
-    return [number for number in there if signal.getsignal(number) is not signal.SIG_IGN]
+    kept = signal.getsignal(signal.SIGHUP) if hasattr(signal, "SIGHUP") else None
+    return [n for n in there if n.name != "SIGHUP" or kept is not signal.SIG_IGN]
 
 
 @contextmanager

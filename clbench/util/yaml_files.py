@@ -154,4 +154,6 @@ def line_of(text: str, *keys: str) -> int | None:
 def dump(data: Any, allow_unicode: bool = False) -> str:
     """Write plain data as YAML; keys keep their order."""
     text: str = yaml.dump(data, Dumper=Dumper, sort_keys=False, allow_unicode=allow_unicode)
+    if any(break_ in text for break_ in "\x85\u2028\u2029"):  # YAML 1.1 ends lines with them
+        text = yaml.dump(data, Dumper=Dumper, sort_keys=False)
     return text

@@ -90,7 +90,7 @@ def test_test_is_never_opened(
     monkeypatch.setattr(digits, "pool", sealed)
     trials, _ = tuned(tiny_board, tmp_path, "strategy.lr=0.1")
     assert trials[0].mean > 0.1
-    with pytest.raises(AssertionError, match="test was opened"):  # the seal holds
+    with pytest.raises(UsageError, match="test was opened"):  # the seal holds
         run_on(tiny_board, tmp_path / "runs", "strategy=naive", "seed=0")
 
 

@@ -120,13 +120,6 @@ def test_a_setting_in_two_spellings_is_given_twice(
     )
 
 
-def test_anchors_and_merges_of_a_users_file_work(tmp_path: Path):
-    file = tmp_path / "c.yaml"
-    file.write_text("strategy: &a {name: ewc, lr: 1}\nmodel: {<<: *a, name: mlp}\n")
-    [point] = sweep([], file)
-    assert (point["strategy"], point["model"], point["model.lr"]) == ("ewc", "mlp", 1)
-
-
 def test_lines_of_keys():
     text = "a:\n  b: 1\n  c: {d: 2}\n"
     assert [line_of(text, *k) for k in (("a",), ("a", "c", "d"), ("x",), ("a", "x"))] == [
