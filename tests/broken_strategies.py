@@ -35,8 +35,7 @@ REPLAY_FROM_A_LIST = strategy("""
     def begin(self, task):
         self.stored.append(task)
         old = self.stored[0]
-        return type(task)(torch.cat([task.x, old.x]), torch.cat([task.y, old.y]), task.key,
-                          None if task.task_id is None else torch.cat([task.task_id, old.task_id]))
+        return task.joined(old)
 """)
 
 PLAIN_ATTRIBUTE = strategy("""
