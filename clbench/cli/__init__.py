@@ -102,9 +102,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run a command line and return its exit code."""
     show_everything(sys.stdout, sys.stderr)
     try:
-        return _main(argv)
+        with stopping.interrupting():
+            return _main(argv)
     except BrokenPipeError:  # the reader has closed the pipe (clbench list --help | head)
         return 0
+    except KeyboardInterrupt as error:  # before the command has begun
+        return explain(error)
     finally:
         let_go(sys.stdout, sys.stderr)
 
@@ -128,10 +131,9 @@ def _main(argv: Sequence[str] | None) -> int:
 def call(arguments: argparse.Namespace) -> int:
     """Run a parsed command; an error becomes one line on stderr and an exit code."""
     try:
-        with stopping.interrupting():
-            code: int = arguments.call(arguments)
-            if sys.stdout is not None:
-                sys.stdout.flush()
+        code: int = arguments.call(arguments)
+        if sys.stdout is not None:
+            sys.stdout.flush()
         return code
     except (ClbenchError, KeyboardInterrupt, OSError) as error:
         if getattr(arguments, "debug", False) or os.environ.get("CLBENCH_DEBUG"):

@@ -25,6 +25,8 @@ STREAMS = {
     "chunked": ("scenario=scole", "scenario.n_tasks=8", "scenario.chunk=60"),
     "told": ("scenario=task_incremental", "scenario.n_tasks=5"),
 }
+START_SECONDS = 0.02
+"""A signal before that may come before a process has any handler, and ends it as the system does."""
 ALWAYS = ("--resume", "-q", "checkpoint_seconds=0", "threads=1")
 SWEEP = (
     *("scenario=scole", "scenario.n_tasks=600", "scenario.share=0.3", "strategy=naive,er"),
@@ -69,7 +71,7 @@ def single_runs(n: int, folder: Path, seed: int = 0) -> Tally:
                 dying = dying_at_rename(draw.randint(1, 30))
                 code = wait(start([*words, "--out", str(out)], log, dying))
             else:
-                delay = draw.uniform(0, length)
+                delay = draw.uniform(START_SECONDS, length)
                 code = killed([*words, "--out", str(out)], log, signal.Signals[kind], delay)
             if code == 0:  # it was done before
                 break
