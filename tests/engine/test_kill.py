@@ -95,6 +95,7 @@ def killed(tmp_path: Path, kills: int, n_tasks: int, number: int) -> None:
     assert not [p for p in found.iterdir() if p.name.startswith(".record")]
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs SIGKILL")
 def test_killed_runs_resume_to_the_same_bits(tmp_path: Path):
     killed(tmp_path, kills=3, n_tasks=150, number=signal.SIGKILL)

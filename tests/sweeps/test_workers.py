@@ -66,7 +66,7 @@ SCRIPT = """
 """
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1, signal.SIGKILL])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 def test_a_signal_to_the_parent_reaches_the_workers(tmp_path: Path, number: signal.Signals):
     script = tmp_path / "main.py"
     script.write_text(textwrap.dedent(SCRIPT.format(path=[str(Path(__file__).parent), *sys.path])))
