@@ -36,7 +36,7 @@ class Training:
 
     trial: Trial
     pause: int
-    """It was also prepared for an evaluation after so many experiences, drawn at random."""
+    """The number of experiences, drawn at random, after which it was prepared for an evaluation."""
     strategy: Strategy
     world: World
     answers: Tensor

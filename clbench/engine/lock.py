@@ -9,7 +9,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -76,13 +76,9 @@ def _heartbeat(path: Path) -> Iterator[None]:
 def _take(path: Path) -> None:
     owner = json.dumps({"host": socket.gethostname(), "pid": os.getpid()}).encode()
     for _ in range(2):
-        try:
-            with storage(path), path.open("xb") as file:
-                file.write(owner)
+        with storage(path), suppress(FileExistsError), path.open("xb") as file:
+            file.write(owner)
             return
-        except Exception as error:
-            if not isinstance(error.__cause__, FileExistsError):
-                raise
         try:
             old = time.time() - path.stat().st_mtime > STALE_SECONDS
         except FileNotFoundError:

@@ -124,10 +124,10 @@ def network(record: Record) -> str:
 
 
 def value_of(record: Record, metric: str, after: int | None) -> float | None:
-    """A metric at the end, or the world accuracy after so many experiences; a share.
+    """A metric at the end, or the world accuracy after ``after`` experiences; a share.
 
     Raises:
-        ClbenchError: nothing was evaluated after so many experiences.
+        ClbenchError: nothing was evaluated after that number of experiences.
     """
     if after is None:
         return record.metric(metric)

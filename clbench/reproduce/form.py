@@ -70,7 +70,7 @@ class RowForm(Form):
     tolerance: Points | None = None
     """In points; null: that of the file."""
     after: Positive | None = None
-    """The world accuracy after so many experiences, in place of the metric at the end."""
+    """A number of experiences: the world accuracy after them, in place of the metric at the end."""
     over: Name | None = None
     """The row that the value is divided by, seed by seed."""
     missing: Annotated[str, Text(300)] = ""
