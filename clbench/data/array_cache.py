@@ -1,11 +1,12 @@
 """A cache on disk of arrays that take long to compute, under the hash of their recipe.
 
-Each is one ``.npz`` file, beside the latents in the cache's folder. The file repeats the recipe. The
-archive has checksums, so a damaged file is detected when read, and rewritten.
+Each is one ``.npz`` file, beside the latents in the cache's folder. The file repeats the recipe and
+has a digest, so a damaged file is noticed when it is read, and made anew.
 """
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import zipfile
@@ -21,7 +22,7 @@ from clbench.data.latent_cache import home, key_of
 from clbench.errors import ClbenchError
 from clbench.util.atomic import write_atomically
 
-RECIPE = "recipe"
+RECIPE, DIGEST = "recipe", "sha256"
 
 
 def fetch(
@@ -32,7 +33,7 @@ def fetch(
     Args:
         kind: the subfolder.
         recipe: plain data that determine the arrays.
-        make: computes the arrays by name; no name may be ``recipe``.
+        make: computes the arrays by name; no name may be ``recipe`` or ``sha256``.
 
     Raises:
         ClbenchError: the cache cannot be written.
@@ -49,7 +50,7 @@ def fetch(
             if found is None:
                 found = make()
                 buffer = io.BytesIO()
-                parts: dict[str, Any] = {RECIPE: np.array(text), **found}
+                parts: dict[str, Any] = {RECIPE: np.array(text), DIGEST: _digest(found), **found}
                 np.savez(buffer, **parts)
                 write_atomically(path, buffer.getvalue())
     except OSError as error:
@@ -63,7 +64,16 @@ def _read(path: Path, recipe: str) -> dict[str, np.ndarray] | None:
         # Opened here, because np.load leaves a file that is no archive open.
         with path.open("rb") as whole, np.load(whole, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error):
+    except (OSError, ValueError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error):
         return None
-    said = arrays.pop(RECIPE, None)
-    return arrays if said is not None and str(said) == recipe else None
+    said, digest = str(arrays.pop(RECIPE, None)), str(arrays.pop(DIGEST, None))
+    return arrays if said == recipe and digest == str(_digest(arrays)) else None
+
+
+def _digest(arrays: Mapping[str, np.ndarray]) -> np.ndarray:
+    """SHA-256 over names, dtypes, shapes and values: an archive's own checksums leave names out."""
+    digest = hashlib.sha256()
+    for name in sorted(arrays):
+        array = np.ascontiguousarray(arrays[name])
+        digest.update(f"{name} {array.dtype.str} {arrays[name].shape}\n".encode() + array.tobytes())
+    return np.array(digest.hexdigest())

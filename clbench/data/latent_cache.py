@@ -25,6 +25,7 @@ import numpy as np
 from filelock import FileLock
 
 from clbench.errors import ClbenchError
+from clbench.util import seal
 from clbench.util.hashing import file_sha256, sha256_of
 
 FORMAT = 1
@@ -89,6 +90,9 @@ def read_meta(folder: Path) -> Meta:
         data = json.loads((folder / "meta.json").read_bytes())
         if data["format"] != FORMAT:
             raise Damaged(f"made by another version (format {data['format']}, not {FORMAT})")
+        if wrong := seal.fault(data):
+            raise Damaged(f"meta.json: {wrong}")
+        data.pop(seal.KEY, None)
         meta = Meta(**{**data, "shape": tuple(data["shape"])})
         if key_of(meta.recipe) != folder.name:
             raise Damaged("its recipe does not match its name")
@@ -161,8 +165,7 @@ def fetch(
         with _writing(folder) as part:
             meta = make(part)
             meta = dataclasses.replace(meta, sha256=file_sha256(part / "latents.npy"))
-            text = json.dumps(dataclasses.asdict(meta), indent=1, allow_nan=False)
-            (part / "meta.json").write_text(text + "\n", encoding="utf-8")
+            (part / "meta.json").write_bytes(seal.sealed(dataclasses.asdict(meta)))
         return open_checked(folder)
 
 

@@ -20,11 +20,13 @@ import torch
 from torch import Tensor
 
 from clbench.errors import UsageError
-from clbench.util import tensor_files
+from clbench.util import seal, tensor_files
 from clbench.util.tensor_files import FLOATS, shown
 
 FORMAT = 1
 KEY = "clbench.fisher"
+TENSORS = "tensors_sha256"
+"""Of the tensors; it and the digest of the metadata are not in files of earlier versions."""
 LONGEST_TEXT = 1000
 
 
@@ -91,7 +93,8 @@ def save(path: Path | str, fisher: Mapping[str, Tensor], metadata: Metadata) -> 
     check(str(path), fisher)
     data = {"format": FORMAT, **metadata.as_dict()}
     _parsed(path, data)
-    tensor_files.write(path, fisher, {KEY: json.dumps(data, allow_nan=False)})
+    text = seal.sealed({**data, TENSORS: tensor_files.sha256(fisher)}).decode()
+    tensor_files.write(path, fisher, {KEY: text})
 
 
 def load(path: Path | str) -> Release:
@@ -110,6 +113,10 @@ def load(path: Path | str) -> Release:
         data = json.loads(header[KEY])
     except (ValueError, RecursionError) as error:
         raise UsageError(f"{path}: its metadata are not JSON") from error
+    if isinstance(data, dict):
+        wrong = seal.fault(data)
+        if wrong or data.get(TENSORS) not in (None, tensor_files.sha256(fisher)):
+            raise UsageError(f"{path}: {wrong or f'its tensors are not those of its {TENSORS}'}")
     metadata = _parsed(path, data)
     check(str(path), fisher)
     return Release(fisher, metadata)
@@ -140,7 +147,9 @@ def _parsed(path: Path, data: Any) -> Metadata:
             f"{path}: metadata of format {str(found)[:40]!r}; this clbench reads {FORMAT}"
         )
     known = {f.name for f in dataclasses.fields(Metadata)}
-    values = {name: value for name, value in data.items() if name != "format"}
+    values = {
+        name: value for name, value in data.items() if name not in ("format", TENSORS, seal.KEY)
+    }
     for name, value in values.items():
         if name not in known:
             raise UsageError(f"{path}: metadata have no field {str(name)[:40]!r}")

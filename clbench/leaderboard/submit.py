@@ -20,7 +20,7 @@ from clbench.leaderboard.entry import (
     source_file,
 )
 from clbench.results.record import Record, write_atomically
-from clbench.util import yaml_files
+from clbench.util import seal, yaml_files
 from clbench.util.files import FileError, read_yaml
 
 
@@ -85,8 +85,7 @@ def _ranked(data: bytes) -> bytes:
     record = json.loads(data)
     if not record["diagnostics"]:
         return data
-    text = json.dumps({**record, "diagnostics": {}}, allow_nan=False, separators=(",", ":"))
-    return f"{text}\n".encode()
+    return seal.sealed({**record, "diagnostics": {}})
 
 
 def _text(path: Path, record: Record, hashes: Mapping[str, str]) -> str:

@@ -21,6 +21,7 @@ from clbench.errors import ClbenchError
 from clbench.metric import Counts
 from clbench.plugins.registry import GROUPS, OPTIONAL_GROUPS
 from clbench.results import factors, metrics
+from clbench.util import seal
 from clbench.util.atomic import write_atomically as write_atomically
 
 if TYPE_CHECKING:
@@ -186,9 +187,8 @@ class Record:
         return plot_curves([self], axes)
 
     def save(self, path: Path) -> None:
-        """Write atomically, as JSON without NaN."""
-        text = json.dumps(self.to_dict(), allow_nan=False, separators=(",", ":"))
-        write_atomically(path, (text + "\n").encode())
+        """Write atomically, as JSON without NaN, with a digest (see ``clbench.util.seal``)."""
+        write_atomically(path, seal.sealed(self.to_dict()))
 
     @classmethod
     def load(cls, path: Path) -> Record:
@@ -221,10 +221,13 @@ class Record:
         if not isinstance(data, Mapping) or data.get("schema") != SCHEMA:
             found = data.get("schema") if isinstance(data, Mapping) else None
             raise ClbenchError(f"{path}: schema {found!r}, this clbench reads {SCHEMA}")
+        if wrong := seal.fault(data):
+            raise ClbenchError(f"{path}: {wrong}; move it away to run anew")
+        data = {key: value for key, value in data.items() if key != seal.KEY}
         names = {f.name for f in dataclasses.fields(cls)}
         if set(data) | optional_fields() != names:
-            wrong = sorted((set(data) | optional_fields()) ^ names)
-            raise ClbenchError(f"{path}: is not a record: missing or unknown {', '.join(wrong)}")
+            odd = ", ".join(sorted((set(data) | optional_fields()) ^ names))
+            raise ClbenchError(f"{path}: is not a record: missing or unknown {odd}")
         record = cls(**data)
         try:
             record.check()

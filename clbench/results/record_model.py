@@ -264,3 +264,4 @@ class RecordForm(Form):
     encoder: Encoder | None = None
     factors: Factors | None = None
     class_names: Annotated[list[Annotated[str, Text(100)]], MaxLen(10**5)] | None = None
+    content_sha256: Sha256 | None = None

@@ -20,6 +20,7 @@ from clbench.data import latent_cache
 from clbench.data.latent import ProgressSink
 from clbench.data.latent_cache import Damaged
 from clbench.errors import ClbenchError, UsageError
+from clbench.util import seal
 from clbench.util.hashing import file_sha256
 
 Damage = Callable[[Path], None]
@@ -39,7 +40,8 @@ def entry(tiny: Path) -> Path:
 
 def change_meta(folder: Path, **changes: object) -> None:
     file = folder / "meta.json"
-    file.write_text(json.dumps({**json.loads(file.read_text()), **changes}))
+    data = {**json.loads(file.read_text()), **changes}
+    file.write_bytes(seal.sealed(data))
 
 
 def flip(folder: Path) -> None:

@@ -17,7 +17,9 @@ def main() -> int:
     parser.add_argument(
         "--sweeps", type=int, default=0, metavar="N", help="of sweeps of two workers"
     )
-    parser.add_argument("--flips", type=int, default=0, metavar="N", help="bits of a checkpoint")
+    parser.add_argument(
+        "--flips", type=int, default=0, metavar="N", help="bits of each kind of file"
+    )
     parser.add_argument("--seed", type=int, default=0, help="of moments and signals")
     asked = parser.parse_args()
     forked.warm_up()
@@ -38,10 +40,10 @@ def main() -> int:
                 for kind, count in sorted(tally.kills.items()):
                     print(f"| – {kind} | {count} | | |", flush=True)
         if asked.flips:
-            path, read = flips.checkpoint_file(Path(name))
-            unnoticed = flips.unnoticed(path, asked.flips, read, asked.seed)
-            faults += [f"bit {at} of a checkpoint was not noticed" for at in unnoticed]
-            print(f"| flipped bits of a checkpoint | {asked.flips} | {len(unnoticed)} | |")
+            for what, (path, read) in flips.files(Path(name)).items():
+                unnoticed = flips.unnoticed(path, asked.flips, read, asked.seed)
+                faults += [f"bit {at} of {what} was not noticed" for at in unnoticed]
+                print(f"| flipped bits of {what} | {asked.flips} | {len(unnoticed)} | |")
     print("\n".join(faults))
     return 1 if faults else 0
 

@@ -8,7 +8,9 @@ from pathlib import Path
 
 import torch
 
+from clbench.data import latent_cache
 from clbench.errors import ClbenchError
+from clbench.util.files import FileError
 
 
 def flipped(path: Path, n: int, seed: int = 0) -> Iterator[int]:
@@ -31,15 +33,30 @@ def flipped(path: Path, n: int, seed: int = 0) -> Iterator[int]:
 
 
 def unnoticed(path: Path, n: int, read: Callable[[], object], seed: int = 0) -> list[int]:
-    """The flipped bits with which ``read`` raises no ``ClbenchError``."""
+    """The flipped bits with which ``read`` neither raises nor returns what it did before.
+
+    JSON has two ways to write ``1e-5``, and an archive's dates mean nothing.
+    """
     found = []
+    wanted = read()
     for at in flipped(path, n, seed):
         try:
-            read()
-        except ClbenchError:
+            same = read() == wanted
+        except (ClbenchError, FileError, latent_cache.Damaged):
             continue
-        found.append(at)
+        if not same:
+            found.append(at)
     return found
+
+
+def strictly(load: Callable[[], object]) -> Callable[[], object]:
+    """A reader whose every return counts as a difference: only an error is a notice."""
+
+    def read() -> object:
+        load()
+        return object()
+
+    return read
 
 
 def checkpoint_file(folder: Path) -> tuple[Path, Callable[[], object]]:
@@ -55,7 +72,7 @@ def checkpoint_file(folder: Path) -> tuple[Path, Callable[[], object]]:
     run_stream(run, strategy, ledger)
     path = folder / "checkpoint"
     checkpoint.save(path, "it", ledger, strategy.state_dict())
-    return path, lambda: checkpoint.load(path, "it", torch.device("cpu"))
+    return path, strictly(lambda: checkpoint.load(path, "it", torch.device("cpu")))
 
 
 def fisher_file(folder: Path) -> tuple[Path, Callable[[], object]]:
@@ -67,7 +84,67 @@ def fisher_file(folder: Path) -> tuple[Path, Callable[[], object]]:
     words = ("scenario=scole", "strategy=naive", "scenario.n_tasks=3", "model.hidden=[8]")
     assert main(["run", *words, "-q", "--out", str(folder / "runs")]) == 0
     [run] = (folder / "runs").glob("*/*/seed0")
-    assert main(["export", str(run), str(weights)]) == 0
-    more = ("data=digits", "model=mlp", "model.hidden=[8]", "samples=64")
-    assert main(["fisher", "compute", str(weights), str(path), *more]) == 0
-    return path, lambda: load(path)
+    assert main(["export", str(run), "--weights", str(weights)]) == 0
+    more = ("data=digits", "model=mlp", "model.hidden=[8]", "--samples", "64", "-q")
+    files = ("--weights", str(weights), "--out", str(path))
+    assert main(["fisher", "compute", *more, *files]) == 0
+    return path, strictly(lambda: load(path))
+
+
+def record_files(folder: Path) -> dict[str, tuple[Path, Callable[[], object]]]:
+    """A run's record and that of an entry, and what reads each."""
+    import shutil
+
+    from clbench.cli import main
+    from clbench.leaderboard.entry import read_record
+    from clbench.results.record import Record
+
+    words = ("scenario=scole", "strategy=ewc", "scenario.n_tasks=3", "model.hidden=[8]")
+    assert main(["run", *words, "-q", "--out", str(folder / "recorded")]) == 0
+    [path] = folder.glob("recorded/*/*/seed0/record.json")
+    entered = shutil.copy(path, folder / "seed0.json")
+    return {
+        "a record": (path, lambda: Record.load(path)),
+        "an entry's record": (entered, lambda: read_record(entered)),
+    }
+
+
+def cache_files(folder: Path) -> dict[str, tuple[Path, Callable[[], object]]]:
+    """Two caches, and what reads each: latents and their metadata, and an archive of arrays.
+
+    A damaged archive is made anew, which is as good as an error.
+    """
+    import os
+
+    import numpy as np
+
+    from clbench.cli import main
+    from clbench.data import array_cache
+
+    os.environ[latent_cache.CACHE_VARIABLE] = str(folder / "cache")
+    words = ("scenario=scole", "strategy=naive", "scenario.n_tasks=2", "encoder=random")
+    assert main(["run", *words, "-q", "--out", str(folder / "encoded")]) == 0
+    [entry] = latent_cache.entries()
+    arrays = {"a": np.arange(50), "b": np.ones((3, 4))}
+
+    def cached() -> bool:
+        found = array_cache.fetch("tests", {"n": 1}, lambda: dict(arrays))
+        return all(np.array_equal(found[name], arrays[name]) for name in arrays)
+
+    cached()
+    [archive] = (folder / "cache" / "tests").glob("*.npz")
+    return {
+        "latents": (entry / "latents.npy", lambda: latent_cache.open_checked(entry)[0].tolist()),
+        "metadata of latents": (entry / "meta.json", lambda: latent_cache.read_meta(entry)),
+        "an archive of arrays": (archive, cached),
+    }
+
+
+def files(folder: Path) -> dict[str, tuple[Path, Callable[[], object]]]:
+    """Every kind of file that is read back, and what reads it."""
+    return {
+        "a checkpoint": checkpoint_file(folder),
+        "a released Fisher": fisher_file(folder),
+        **record_files(folder),
+        **cache_files(folder),
+    }

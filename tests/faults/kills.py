@@ -29,7 +29,7 @@ START_SECONDS = 0.02
 """A signal before that may come before a process has any handler, and ends it as the system does."""
 ALWAYS = ("--resume", "-q", "checkpoint_seconds=0", "threads=1")
 SWEEP = (
-    *("scenario=scole", "scenario.n_tasks=600", "scenario.share=0.3", "strategy=naive,er"),
+    *("scenario=scole", "scenario.n_tasks=300", "scenario.share=0.3", "strategy=naive,er"),
     *("seed=0..1", "eval_every=log", "--jobs", "2"),
 )
 
@@ -85,6 +85,7 @@ def single_runs(n: int, folder: Path, seed: int = 0) -> Tally:
             tally.fault(f"{strategy} on {stream}: other bits", log)
         if left := [p.name for p in out.rglob("*.part")]:
             tally.fault(f"{strategy} on {stream}: {left} is left", log)
+        sys.stderr.write(f"single runs: {sum(tally.kills.values())} of {n}\n")
     return tally
 
 
@@ -115,10 +116,12 @@ def sweeps(n: int, folder: Path, seed: int = 0) -> Tally:
                 os.killpg(pid, number)
             else:
                 os.kill(pid, number)
-            code = wait(pid)
+            code, text = wait(pid), log.read_text(errors="replace")
             tally.kills[f"{name} to {whom}"] += 1
-            if "Traceback" in log.read_text(errors="replace"):
+            if code not in _codes(name, whom) or "Traceback" in text:
                 tally.fault(f"{name} to {whom}: exit code {code}", log)
+            if whom == "worker" and code == 1 and "SIGKILL" not in text:
+                tally.fault("the death of a worker is not named", log)
             if orphans := _left(workers, seconds=30):
                 tally.fault(f"{name} to {whom}: {len(orphans)} orphans", log)
                 for orphan in orphans:
@@ -127,7 +130,15 @@ def sweeps(n: int, folder: Path, seed: int = 0) -> Tally:
             tally.fault("the sweep is not resumed", log)
         elif bits(out) != wanted:
             tally.fault("the sweep has other bits", log)
+        sys.stderr.write(f"sweeps: {sum(tally.kills.values())} of {n}\n")
     return tally
+
+
+def _codes(name: str, whom: str) -> tuple[int, ...]:
+    """The exit codes that a killed sweep may leave with; 0: the worker had nothing left to do."""
+    if whom == "worker":
+        return (0, 1)
+    return (-signal.SIGKILL,) if name == "SIGKILL" else (130,)
 
 
 def _sweep(out: Path, log: Path) -> int:

@@ -53,6 +53,16 @@ def test_no_flipped_bit_of_a_checkpoint_goes_unnoticed(tmp_path: Path):
     assert flips.unnoticed(path, 200, read) == []
 
 
+def test_no_flipped_bit_of_a_record_goes_unnoticed(tmp_path: Path):
+    for what, (path, read) in flips.record_files(tmp_path).items():
+        assert flips.unnoticed(path, 200, read) == [], what
+
+
+def test_no_flipped_bit_of_a_cache_goes_unnoticed(tmp_path: Path):
+    for what, (path, read) in flips.cache_files(tmp_path).items():
+        assert flips.unnoticed(path, 100, read) == [], what
+
+
 def test_no_flipped_bit_of_a_released_fisher_goes_unnoticed(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ):

@@ -13,7 +13,7 @@ import pytest
 import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tiny import edit_yaml
+from tiny import edit_yaml, plain
 
 from clbench.configure.board import Board
 from clbench.leaderboard.entry import Entry, iter_entries, load_entry
@@ -130,7 +130,7 @@ def test_fuzzed_records(seed: int, fuzzed: tuple[Board, Path]) -> None:
     path = folder / "runs" / "seed2.json"
     original = path.read_text()
     try:
-        path.write_text(json.dumps(mutate(json.loads(original), random.Random(seed))))
+        path.write_text(json.dumps(mutate(plain(original), random.Random(seed))))
         all_is_told_and_no_score_is_made_up(board, folder)
     finally:
         path.write_text(original)
@@ -144,7 +144,7 @@ def test_fuzzed_records_with_metrics_that_fit(seed: int, fuzzed: tuple[Board, Pa
     board, folder = fuzzed
     path = folder / "runs" / "seed2.json"
     original = path.read_text()
-    data = json.loads(original)
+    data = plain(original)
     parts = mutate({k: data[k] for k in ("counts", "tasks", "stream")}, random.Random(seed))
     try:
         path.write_text(json.dumps({**data, **parts}))
@@ -247,7 +247,7 @@ def test_an_empty_folder_is_an_entry_with_a_problem(board: Board) -> None:
 
 
 def test_a_real_record_has_no_fault_and_is_read_whole(naive: Path) -> None:
-    data = read_json(naive / "runs" / "seed0.json")
+    data = plain((naive / "runs" / "seed0.json").read_text())
     assert faults(data) == []
     for name in data.keys() - optional_fields():
         assert faults({k: v for k, v in data.items() if k != name}), f"{name} can be left out"
@@ -255,7 +255,7 @@ def test_a_real_record_has_no_fault_and_is_read_whole(naive: Path) -> None:
 
 def test_the_file_error_names_the_first_faults(naive: Path) -> None:
     path = naive / "runs" / "seed0.json"
-    data = json.loads(path.read_text())
+    data = plain(path.read_text())
     data["cost"] = {key: -1 for key in data["cost"]}
     path.write_text(json.dumps(data))
     [problem] = load_entry(naive).problems

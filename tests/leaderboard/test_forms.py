@@ -19,6 +19,7 @@ from clbench.leaderboard.entry import Meta, Verification
 from clbench.leaderboard.models import KINDS, EntryForm, VerificationForm, form_of, json_schema
 from clbench.results.record import Record, optional_fields
 from clbench.results.record_model import RecordForm
+from clbench.util import seal
 from clbench.util.schema import Form, faults
 
 ROOT = Path(__file__).parents[2]
@@ -81,7 +82,7 @@ def test_every_file_of_every_board_fits_the_json_schema(kind: str) -> None:
 @pytest.mark.parametrize(
     ("form", "kept"),
     [
-        (RecordForm, {f.name for f in dataclasses.fields(Record)}),
+        (RecordForm, {f.name for f in dataclasses.fields(Record)} | {seal.KEY}),
         (EntryForm, {f.name for f in dataclasses.fields(Meta)}),
         (VerificationForm, {f.name for f in dataclasses.fields(Verification)}),
         (BoardForm, {f.name for f in dataclasses.fields(Board)} - {"name", "folder"}),
@@ -93,4 +94,4 @@ def test_forms_have_the_fields_of_what_is_read(form: type[Form], kept: set[str])
 
 def test_optional_fields_of_a_record_are_those_of_its_form() -> None:
     optional = {n for n, f in RecordForm.model_fields.items() if not f.is_required()}
-    assert optional == optional_fields()
+    assert optional == optional_fields() | {seal.KEY}

@@ -10,6 +10,7 @@ from typing import Any
 import yaml
 
 from clbench.configure.board import Anchor, Board, Budget, load_board
+from clbench.util import seal
 from clbench.util.hashing import sha256_of
 
 SEEDS = (0, 1, 2, 3, 4)
@@ -77,10 +78,17 @@ def run_on(board: Board, out: Path, *words: str) -> Path:
     return folders[0].parent
 
 
+def plain(text: str) -> dict[str, Any]:
+    """A record's fields without its digest, as records had none: what is changed is judged."""
+    return {key: value for key, value in json.loads(text).items() if key != seal.KEY}
+
+
 def edit(path: Path, change: Callable[[dict[str, Any]], Any]) -> None:
-    """Change a JSON file in place."""
+    """Change a JSON file in place; of a record, as a forger would: with a digest that fits."""
     data = json.loads(path.read_text())
     change(data)
+    if seal.KEY in data:
+        data[seal.KEY] = sha256_of({k: v for k, v in data.items() if k != seal.KEY})
     path.write_text(json.dumps(data))
 
 
