@@ -103,7 +103,8 @@ class _Pool(Generic[Job]):
         process = self.context.Process(
             target=_serve, args=(there, self.alive_read, self.work, self.threads), daemon=True
         )
-        process.start()
+        with stopping.held():  # a process that starts has no handlers yet
+            process.start()
         there.close()
         self.workers.append(_Worker(process, here))
         return self.workers[-1]
@@ -125,11 +126,12 @@ class _Pool(Generic[Job]):
             number, worker.number = worker.number, None
             assert number is not None
             try:
-                result = worker.pipe.recv()
+                result, leaves = worker.pipe.recv()
             except (EOFError, OSError):
-                self.workers.remove(worker)
                 worker.process.join()
-                result = Died(number, _how(worker.process.exitcode))
+                result, leaves = Died(number, _how(worker.process.exitcode)), True
+            if leaves:
+                self.workers.remove(worker)
             yield result
 
     def dismiss_idle(self) -> None:
@@ -162,23 +164,29 @@ def _how(exitcode: int | None) -> str:
 
 
 def _serve(pipe: Connection, alive: Connection, work: Callable[..., Any], threads: int) -> None:
-    """Do jobs until the parent has none, asks to stop, or is gone."""
-    import torch
+    """Do jobs until the parent has none or is gone; after a signal, answer the job at hand and end.
 
-    torch.set_num_threads(threads)
-    stopped = threading.Event()
-
-    def watch() -> None:
-        with suppress(EOFError, OSError):
-            alive.recv_bytes()
-        stopped.set()
-
-    threading.Thread(target=watch, daemon=True).start()
+    No job is taken and left without an answer: one that comes after the signal stops at its start.
+    """
     with stopping.deferred() as signalled:
-        while not signalled():
+        stopping.let_in()
+        import torch
+
+        torch.set_num_threads(threads)
+        stopped = threading.Event()
+
+        def watch() -> None:
+            with suppress(EOFError, OSError):
+                alive.recv_bytes()
+            stopped.set()
+
+        threading.Thread(target=watch, daemon=True).start()
+        leaves = False
+        while not leaves:
             try:
                 number, job = pipe.recv()
-                result = work(number, job, stopped.is_set)
-                pipe.send(result)
+                result = work(number, job, lambda: stopped.is_set() or signalled())
+                leaves = signalled()
+                pipe.send((result, leaves))
             except (EOFError, OSError, KeyboardInterrupt):
                 break

@@ -38,6 +38,25 @@ def handled(handler: Callable[[int, FrameType | None], Any]) -> Iterator[None]:
             signal.signal(number, signal.SIG_DFL if old is None else old)
 
 
+@contextmanager
+def held() -> Iterator[None]:
+    """Hold the signals back in here, and in a process that is started here until it lets them in."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _signals())
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def let_in() -> None:
+    """Let in the signals that the starter of this process held back; those that came act now."""
+    if hasattr(signal, "pthread_sigmask"):
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _signals())
+
+
 def interrupting() -> Any:
     """A context in which every one of the signals raises KeyboardInterrupt, as Ctrl-C does."""
     return handled(_interrupt)

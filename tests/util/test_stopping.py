@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 import threading
 
 import pytest
@@ -55,3 +57,21 @@ def test_other_threads_change_nothing():
     thread.start()
     thread.join()
     assert found == [(False, before)]
+
+
+@pytest.mark.skipif(not hasattr(signal, "pthread_sigmask"), reason="POSIX signals")
+@pytest.mark.parametrize("lets_in", [False, True])
+def test_a_process_started_while_signals_are_held_gets_them_when_it_lets_them_in(lets_in: bool):
+    code = f"""
+import os, signal
+os.kill(os.getpid(), signal.SIGUSR1)
+from clbench.util import stopping
+with stopping.deferred() as signalled:
+    if {lets_in}:
+        stopping.let_in()
+    print(signalled())
+"""
+    with stopping.held():
+        child = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+    assert child.communicate() == (f"{lets_in}\n", None)
+    assert child.returncode == 0
