@@ -168,6 +168,7 @@ def test_bytes_are_spent_on_as_many_rows_as_they_hold(address: str, mode: str):
     assert strategy.memory_bytes() <= 3000 < larger.memory_bytes()
 
 
+@pytest.mark.slow
 def test_state_is_constant_over_ten_thousand_tasks():
     r, strategy = kanerva("strategy.memory_size=3")
     before = state_bytes(strategy.state_dict())
