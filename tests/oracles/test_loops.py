@@ -10,8 +10,9 @@ from .rig import STREAMS, Rig
 TOLERANCE = 1e-8
 """Of weights, as a part of the longest way that a weight has gone; of importances and scores, as a part
 of the largest. The loops sum in another order, and nothing else differs."""
-PAIRS = [(case, stream) for case in all_cases() for stream in case.streams]
-QUICK = {case.name.split()[0]: (case, case.streams[0]) for case in reversed(all_cases())}.values()
+CASES = all_cases()
+PAIRS = [(case, stream) for case in CASES for stream in case.streams]
+QUICK = {case.strategy: (case, case.streams[0]) for case in reversed(CASES)}.values()
 """The first case of every strategy; the others run with the slow tests."""
 
 
