@@ -14,6 +14,14 @@ def no_real_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
+def shared_cache(
+    no_real_cache: None, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One cache for all tests of a process that ask for it: glyphs are drawn once and not per test."""
+    monkeypatch.setenv("CLBENCH_CACHE", str(tmp_path_factory.getbasetemp() / "shared-cache"))
+
+
+@pytest.fixture
 def few_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     """A plasticity probe of a few steps, for tests that do not look at its value."""
     from clbench.engine import diagnostics

@@ -12,6 +12,7 @@ from commands import clbench
 
 from clbench.engine.resolved import MARK, head, resolved
 
+pytestmark = pytest.mark.usefixtures("shared_cache")
 ROOT = Path(__file__).parents[1]
 PAGES = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")]
 LINK = re.compile(r"\]\(([^)\s]+)\)")

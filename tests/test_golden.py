@@ -9,6 +9,7 @@ from golden import FILE, cases, counts
 
 GOLDEN = json.loads(FILE.read_text())
 CASES = cases()
+pytestmark = pytest.mark.usefixtures("shared_cache")
 
 
 def test_every_case_has_its_counts() -> None:

@@ -23,6 +23,7 @@ from clbench.leaderboard.reproduce.held_out import unseen
 from clbench.results.record import Record
 from clbench.stream import Stream
 
+pytestmark = pytest.mark.usefixtures("shared_cache")
 CPU = torch.device("cpu")
 SMALL = Synbols(
     preset="default-bw",

@@ -67,7 +67,7 @@ def test_on_a_diagonal_bowl_the_importance_is_half_the_curvature(lr: float):
 )
 def test_the_paths_add_up_to_the_fall_of_the_loss(words: tuple[str, ...]):
     """Whatever moves the weights: momentum, clipping, another optimizer, the penalty."""
-    r, strategy = si("strategy.lr=5e-4", "strategy.epochs=300", "strategy.batch_size=1000", *words)
+    r, strategy = si("strategy.lr=1e-3", "strategy.epochs=150", "strategy.batch_size=1000", *words)
     strategy.learn(r.stream.experience(0))
     task = r.stream.experience(1)
 
