@@ -236,5 +236,5 @@ def _missed(
 
 
 def _delay(config: Mapping[str, Any]) -> int:
-    delay = config.get("label_delay", 0)
-    return delay if type(delay) is int else 0
+    delay: Any = config.get("label_delay", 0)
+    return int(delay) if type(delay) is int else 0
