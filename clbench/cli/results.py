@@ -55,7 +55,7 @@ def add(commands: Any) -> None:
 def main(arguments: argparse.Namespace) -> int:
     """Print the table in the chosen format."""
     from clbench.errors import UsageError
-    from clbench.results import classes, online, tables
+    from clbench.results import classes, online_tables, tables
     from clbench.util.console import one_line
 
     if not arguments.folder.is_dir():
@@ -85,7 +85,7 @@ def main(arguments: argparse.Namespace) -> int:
     elif arguments.factors:
         print(tables.factors_to_markdown(records), end="")
     elif arguments.online:
-        print(online.to_csv(records), end="")
+        print(online_tables.to_csv(records), end="")
     elif arguments.format == "table":
         tables.print_table(rows)
     else:

@@ -1,4 +1,4 @@
-"""Online accuracy: metrics, curves and tables of predictions that were made before learning.
+"""Online accuracy: metrics and curves of predictions that were made before learning.
 
 Everything follows from the counts of a record (its field ``online``), which ``prequential=true`` adds.
 Online accuracy by task is what Dohare et al. 2024 (Nature 632:768) and UPGD (Elsayed & Mahmood 2024,
@@ -7,16 +7,13 @@ arXiv 2404.00781) draw of plasticity.
 
 from __future__ import annotations
 
-import csv
-import io
 import itertools
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from clbench.metric import UNDEFINED, Counts, Online, Value
-from clbench.util.text import as_exact_cell
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -117,42 +114,10 @@ def frame(record: Record) -> pd.DataFrame:
     return pd.DataFrame(columns)
 
 
-def to_csv(records: Iterable[Record]) -> str:
-    """Online accuracy of each task: a row for each, mean and 95 % half width over completed seeds."""
-    from clbench.results.arms import by_arm
-    from clbench.results.tables import t_interval
-
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    measured = ("online_accuracy", "blind_accuracy")
-    head = [part for name in measured for part in (name, f"{name}_half_width", f"{name}_n")]
-    writer.writerow(["scenario", "strategy", "seeds", "task", *head])
-    for arm in by_arm(r for r in records if r.status == "completed" and r.online is not None):
-        told = [as_exact_cell(arm.scenario), as_exact_cell(arm.name)]
-        told.append(" ".join(str(r.seed) for r in arm.records))
-        lines = [_tasks(record) for record in arm.records]
-        for task in range(max(map(len, lines))):
-            row: list[Any] = [*told, task]
-            for which in range(len(measured)):
-                values = [line[task][which] for line in lines if task < len(line)]
-                interval = t_interval([v for v in values if not np.isnan(v)])
-                row += ["" if v is None else v for v in interval]
-            writer.writerow(row)
-    return out.getvalue()
-
-
-def _tasks(record: Record) -> list[tuple[float, float]]:
-    counts = record.to_counts()
-    found = counts.online
-    assert found is not None
-    parts = (by_task(of, found.size, counts.task_end) for of in (found.correct, found.blind))
-    return [(float(a), float(b)) for a, b in zip(*parts, strict=True)]
-
-
 def n_learnt(record: Record) -> int:
     """Experiences that a strategy was given to learn from."""
     clock = (record.online or {}).get("realtime")
-    came = max(0, record.stream["experiences"] - _delay(record.config))
+    came: int = max(0, record.stream["experiences"] - _delay(record.config))
     return came - (len(clock["missed"]) if clock else 0)
 
 
