@@ -43,6 +43,25 @@ def lookup(ascending: np.ndarray, wanted: np.ndarray) -> np.ndarray:
 
 
 @dataclass(frozen=True)
+class Online:
+    """What was answered right before it was learnt. E experiences; labelled samples only."""
+
+    size: np.ndarray
+    """``(E,)`` int: samples of each experience."""
+    correct: np.ndarray
+    """``(E,)`` int"""
+    blind: np.ndarray
+    """``(E,)`` int: what repeating the last known label would have had right."""
+    ahead: np.ndarray
+    """``(max(0, E - distance),)`` int: right answers on experiences from ``distance`` on, with the
+    weights of ``distance`` experiences before; empty where none were asked for."""
+    distance: int
+    """0: none were asked for."""
+    window: int
+    """Experiences of the sliding window."""
+
+
+@dataclass(frozen=True)
 class Counts:
     """What was answered right. E evaluations, C cells, V views, T tasks that have ended."""
 
@@ -64,6 +83,8 @@ class Counts:
     """Whether predictions are told the task."""
     groups: bool = False
     """Whether the cells are groups: classes crossed with an attribute."""
+    online: Online | None = None
+    """None where nothing was predicted before it was learnt."""
 
     @cached_property
     def view_accuracy(self) -> np.ndarray:

@@ -117,6 +117,8 @@ def _settings() -> Iterator[tuple[str, tuple[str, ...]]]:
                     )
     for value in ("log", "2"):
         yield f"common/eval_every={value}", (*FIVE, "strategy=naive", f"eval_every={value}")
+    for name, value in (("prequential", "true"), ("label_delay", "2"), ("realtime", "0.7")):
+        yield f"common/{name}={value}", (*FIVE, "strategy=er", f"{name}={value}")
     yield "common/evaluate_on=val", (*FIVE, "strategy=naive", "evaluate_on=val")
 
 
@@ -129,7 +131,10 @@ def _values(hint: Any) -> tuple[Any, ...]:
 
 
 def counts(words: tuple[str, ...], perturbed: bool = True) -> dict[str, Any] | str:
-    """Right answers ``{evaluated_after (E), correct (E, C)}``, or the first words of the refusal."""
+    """Right answers ``{evaluated_after (E), correct (E, C)}``, or the first words of the refusal.
+
+    With them, where there are any, those before learning, by experience, and what was missed.
+    """
     try:
         run = clbench.prepare(*words, "device=cpu", "seed=7")
         torch.set_default_dtype(torch.float64)
@@ -146,7 +151,9 @@ def counts(words: tuple[str, ...], perturbed: bool = True) -> dict[str, Any] | s
     outcome = run_stream(run, strategy, start_ledger(run))
     if outcome.error is not None:
         return f"{outcome.status}: {type(outcome.error).__name__}: {str(outcome.error)[:60]}"
-    return {"evaluated_after": outcome.ledger.evaluated_after, "correct": outcome.ledger.correct}
+    ledger, online = outcome.ledger, outcome.ledger.online
+    found = {"evaluated_after": ledger.evaluated_after, "correct": ledger.correct}
+    return {**found, "online": online.correct, "missed": online.missed} if online.size else found
 
 
 def main() -> None:

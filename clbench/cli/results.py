@@ -42,6 +42,11 @@ def add(commands: Any) -> None:
         help="print the accuracy by attributes of the test samples, as Markdown",
     )
     parser.add_argument(
+        "--online",
+        action="store_true",
+        help="print the online accuracy of each task (prequential=true), as CSV",
+    )
+    parser.add_argument(
         "--plot", type=Path, metavar="FILE", help="plot the curves to a png, pdf or svg file"
     )
     parser.set_defaults(call=main)
@@ -50,7 +55,7 @@ def add(commands: Any) -> None:
 def main(arguments: argparse.Namespace) -> int:
     """Print the table in the chosen format."""
     from clbench.errors import UsageError
-    from clbench.results import classes, tables
+    from clbench.results import classes, online_tables, tables
     from clbench.util.console import one_line
 
     if not arguments.folder.is_dir():
@@ -79,12 +84,14 @@ def main(arguments: argparse.Namespace) -> int:
         print(classes.to_markdown(records), end="")
     elif arguments.factors:
         print(tables.factors_to_markdown(records), end="")
+    elif arguments.online:
+        print(online_tables.to_csv(records), end="")
     elif arguments.format == "table":
         tables.print_table(rows)
     else:
         print(writers[arguments.format](rows), end="")
     if arguments.format == "md" and not (
-        arguments.groups or arguments.classes or arguments.factors
+        arguments.groups or arguments.classes or arguments.factors or arguments.online
     ):
         print("\n" + tables.definitions_to_markdown(rows), end="")
     return 1 if damaged else 0

@@ -7,10 +7,11 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from clbench.errors import UsageError
 from clbench.plugins.registry import did_you_mean
+from clbench.settings import AtLeast, Positive
 
 ALWAYS = {"identity": "always"}
 """A run with another value is another run; the value is part of its hash, default or not."""
@@ -50,6 +51,21 @@ class Common:
     compile: bool = field(default=False, metadata=IF_SET)
     """Put the network through torch.compile, which takes up to minutes at the start and may change
     the last bits of a result; without a working compiler the run warns and goes on as it is."""
+    prequential: bool = field(default=False, metadata=IF_SET)
+    """Predict each experience before it is learnt (online accuracy). prepare then runs after every
+    experience."""
+    prequential_window: Annotated[int, AtLeast(1)] = field(default=100, metadata=IF_SET)
+    """Experiences of the sliding window of online accuracy."""
+    prequential_ahead: Annotated[int, AtLeast(0)] = field(default=0, metadata=IF_SET)
+    """Also predict the experience so many further on with the weights of now (next-window accuracy),
+    which takes a second pass; 0: no."""
+    label_delay: Annotated[int, AtLeast(0)] = field(default=0, metadata=IF_SET)
+    """Experiences by which labels come late: at t the strategy learns experience t - label_delay. The
+    first ones teach nothing, and the last ones are never learnt."""
+    realtime: Annotated[float | None, Positive] = field(default=None, metadata=IF_SET)
+    """The stream does not wait: a sample that passes gives a strategy the time for so many forward
+    and backward passes of the run's network, in counted operations. What it has no time for it
+    misses. Implies prequential; null: the stream waits."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.seed < 2**63:
@@ -71,6 +87,17 @@ class Common:
                 raise UsageError(f"diagnostics={name}: choose from {', '.join(known)}{hint}")
         chosen = [name for name in DIAGNOSTICS if {name, "all"} & set(self.diagnostics)]
         object.__setattr__(self, "diagnostics", tuple(chosen))  # one spelling, one hash
+        if self.realtime is not None:
+            if self.compile:
+                raise UsageError(
+                    f"realtime={self.realtime} counts every experience, which runs the network "
+                    "uncompiled: drop compile=true"
+                )
+            object.__setattr__(self, "prequential", True)
+        for name in ("prequential_window", "prequential_ahead"):
+            value = getattr(self, name)
+            if not self.prequential and value != getattr(Common, name):
+                raise UsageError(f"{name}={value} goes with prequential=true")
 
 
 def roles() -> dict[str, str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime
+from typing import Any
 
 import numpy as np
 
@@ -11,6 +12,7 @@ from clbench.configure.protocol import FIXED
 from clbench.engine.build import Run
 from clbench.engine.costs import costs, unranked
 from clbench.engine.harness import Outcome
+from clbench.engine.ledger import Ledger
 from clbench.errors import Diverged
 from clbench.metric import Counts
 from clbench.plugins.blame import position
@@ -82,8 +84,16 @@ def assemble(run: Run, strategy: Strategy, outcome: Outcome, started: datetime) 
         encoder=stream.pool.describe(),
         factors=outcome.factors.as_dict(ledger.factors) if outcome.factors else None,
         class_names=kept_names(stream.pool.class_names, stream.labels),
+        online=_online(run, ledger),
     )
     return with_metrics(record, record.to_counts())
+
+
+def _online(run: Run, ledger: Ledger) -> dict[str, Any] | None:
+    common = run.config.common
+    if not common.prequential:
+        return None
+    return ledger.online.for_record(common.prequential_window, common.prequential_ahead)
 
 
 def with_metrics(record: Record, counts: Counts) -> Record:

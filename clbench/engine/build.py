@@ -270,6 +270,12 @@ def prepare(
     stream = (Streams() if streams is None else streams).of(config, pool, planned=True)
     strategy_class: type[Strategy] = config.plugins["strategy"].load()
     check_needs(strategy_class, stream, config.plugins["strategy"].name)
+    if config.common.realtime is not None and not strategy_class.resumable:
+        name = config.plugins["strategy"].name
+        raise UsageError(
+            f"realtime={config.common.realtime}: strategy {name!r} cannot be rebuilt from its state, "
+            "which predicts while it trains; drop realtime="
+        )
     hashed = ("strategy", "model", "scenario", "encoder")
     files: dict[str, tuple[Path, ...]] = {
         g: (config.plugins[g].path,) for g in hashed if g in config.plugins

@@ -41,13 +41,14 @@ def costs(ledger: Ledger, strategy: Strategy, pool: Pool) -> dict[str, Any]:
     """The costs of a run, as its record holds them."""
     frozen = sum(b.nbytes for b in strategy.buffers() if getattr(b, "frozen", False))
     seconds = _train_seconds(ledger)
-    n_evaluations = len(ledger.evaluated_after)
+    predicted = estimate(ledger.predicted, len(ledger.evaluated_after), "operations")
+    predicted += estimate(ledger.online.counted, ledger.online.samples, "operations")
     return {
         "train_seconds": None if seconds is None else round(seconds, 4),
         "predict_seconds": round(ledger.predict_seconds, 4),
         "harness_seconds": round(ledger.harness_seconds, 4),
         "train_flops": round(train_flops(ledger)),
-        "predict_flops": round(estimate(ledger.predicted, n_evaluations, "operations")),
+        "predict_flops": round(predicted),
         "flops_method": METHOD,
         "flops_ranked": unranked(ledger) is None,
         "flops_uncounted": ledger.uncounted,

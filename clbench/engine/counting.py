@@ -25,7 +25,7 @@ ENOUGH = 4
 TOLERANCE = 0.1
 """By how much the estimated updates may differ from all updates, where operations are ranked."""
 
-Kind = Literal["learn", "prepare", "predict"]
+Kind = Literal["learn", "prepare", "predict", "online"]
 
 
 Numbers = tuple[int, int, int, int, bool]

@@ -21,7 +21,9 @@ from clbench.engine.diagnostics import Probe
 from clbench.engine.guards import counting_updates
 from clbench.engine.ledger import Ledger, refuse_hidden_memory, state_bytes
 from clbench.engine.observers import Report, evaluation, n_experiences
+from clbench.engine.prequential import Prequential
 from clbench.engine.reach import held_bytes
+from clbench.engine.realtime import Clock
 from clbench.engine.schedule import is_due
 from clbench.errors import Diverged, StorageError
 from clbench.nets.flops import Count
@@ -29,7 +31,7 @@ from clbench.results.factors import Factors
 from clbench.results.record import Status
 from clbench.seeding import Axis
 from clbench.strategy import Strategy
-from clbench.stream import Draw
+from clbench.stream import Draw, TaskData
 from clbench.tracker import Evaluation, Progress
 from clbench.util import stopping
 from clbench.world import World, evaluate
@@ -105,16 +107,21 @@ class _Loop:
     ) -> None:
         self.run, self.strategy, self.ledger = run, strategy, ledger
         self.report, self.save = report, save
+        self.held: tuple[int, TaskData] | None = None
         self.end: int | None = None
         self.latest: Evaluation | None = None
         encoded = run.stream.pool.encoded
         self.world: World = run.stream.world()
         if ledger.experiences == 0 and not ledger.evaluated_after:  # once, however often resumed
             ledger.encoded += run.stream.pool.encoded - encoded
-        asked, threads = run.config.common.diagnostics, run.config.common.threads
+        common = run.config.common
+        self.online = Prequential(run, ledger) if common.prequential else None
+        timed = self.online if common.realtime is not None else None
+        self.clock = Clock(run, strategy, ledger, timed) if timed is not None else None
+        asked, threads = common.diagnostics, common.threads
         self.probe = Probe(asked, strategy, run.stream, threads) if asked else None
-        self.clock = time.perf_counter()
-        self.saved_at = self.clock
+        self.since = time.perf_counter()
+        self.saved_at = self.since
 
     def go(self, interrupted: Callable[[], bool]) -> Status:
         run, ledger = self.run, self.ledger
@@ -129,7 +136,7 @@ class _Loop:
                 return "interrupted"
             if end is not None and ledger.experiences >= end:
                 break
-            self._learn(run.stream.draw(ledger.experiences))
+            self._advance()
             if self._spent():
                 self._checkpoint()
                 return "budget_exceeded"
@@ -144,7 +151,8 @@ class _Loop:
         self._checkpoint()
         if ledger.evaluated_after[-1] != ledger.experiences:
             seeding.seed_all(run.config.common.seed, Axis.LEARN, ledger.experiences, 1)
-            self._prepare(is_last=True)
+            if self.online is None and ledger.samples:  # else it is prepared, or has learnt nothing
+                self._prepare(is_last=True)
             self._evaluate()
             self._report(is_new=True)
         return "completed"
@@ -167,11 +175,49 @@ class _Loop:
             )
         )
 
+    def _advance(self) -> None:
+        """Let the next experience come and go: predict it where asked to, learn what there is now."""
+        run, ledger, clock = self.run, self.ledger, self.clock
+        encoded = run.stream.pool.encoded
+        delay, number = run.config.common.label_delay, ledger.experiences + 1
+        draw = run.stream.draw(ledger.experiences)
+        if self.online is not None:
+            ledger.harness_seconds += self._lap()
+            self.online.predict(self.strategy, draw, self._gather)
+            ledger.predict_seconds += self._lap()
+        due = draw  # what there are labels of
+        if delay:
+            due = run.stream.draw(max(0, draw.number - delay))
+        learns = draw.number >= delay and (clock is None or clock.has_time(draw))
+        if learns:
+            with clock.charging() if clock is not None else nullcontext():
+                self._learn(due)
+                if self.online is not None or is_due(run.config.common.eval_every, number):
+                    self._prepare()
+        if clock is not None:
+            clock.pass_by(draw, learns)
+            ledger.predict_seconds += self._lap()
+            ledger.online.missed += [due.number] * (draw.number >= delay and not learns)
+        self.held = None
+        # Counted only now: a run that ends inside ``learn`` has not learned this experience.
+        ledger.stream_sha256 = run.stream.extend(ledger.stream_sha256, draw)
+        ledger.samples += len(due.index) * learns
+        ledger.encoded += run.stream.pool.encoded - encoded
+        ledger.experiences = number
+        if draw.ends_task:
+            ledger.task_end.append(number)
+        if self.online is not None:
+            ledger.online.pass_by()
+
+    def _gather(self, draw: Draw) -> TaskData:
+        """The samples of a draw, gathered once where they are predicted and learnt."""
+        if self.held is None or self.held[0] != draw.number:
+            self.held = draw.number, self.run.stream.gather(draw)
+        return self.held[1]
+
     def _learn(self, draw: Draw) -> None:
         run, ledger, strategy = self.run, self.ledger, self.strategy
-        encoded = run.stream.pool.encoded
-        task = run.stream.gather(draw)
-        encoded = run.stream.pool.encoded - encoded
+        task = self._gather(draw)
         number = ledger.experiences + 1
         seed = run.config.common.seed
         seeding.seed_all(seed, Axis.LEARN, draw.number)
@@ -180,23 +226,14 @@ class _Loop:
         with watching(strategy, task) if counted else nullcontext() as watch:
             strategy.learn(task)
         seconds = self._lap()
-        if watch is None:  # counting slows a step down, so its seconds do not count
-            ledger.train_seconds += seconds
-            ledger.timed_samples += len(task)
-        else:
+        if watch is not None:
             hashed = is_hashed(seed, "learn", number)
             total = watch.count.total
             ledger.learned.append((ledger.samples, len(task), total, watch.updates, hashed))
             self._note(watch)
-        if is_due(run.config.common.eval_every, number):
-            self._prepare()
-        # Counted only now: a run that ends inside ``learn`` has not learned this experience.
-        ledger.stream_sha256 = run.stream.extend(ledger.stream_sha256, draw)
-        ledger.samples += len(task)
-        ledger.encoded += encoded
-        ledger.experiences = number
-        if draw.ends_task:
-            ledger.task_end.append(number)
+        elif self.clock is None:  # counting slows a step down, so its seconds do not count
+            ledger.train_seconds += seconds
+            ledger.timed_samples += len(task)
 
     def _prepare(self, *, is_last: bool = False) -> None:
         """Let the strategy get ready for an evaluation; its costs are those of training."""
@@ -208,11 +245,12 @@ class _Loop:
         with watching(self.strategy, None) if counted else nullcontext() as watch:
             self.strategy.prepare()
         seconds = self._lap()
-        if watch is None:
+        if watch is None and self.clock is None:
             ledger.prepare_seconds += seconds
             ledger.timed_prepares += 1
         else:
             ledger.counted_prepare_seconds += seconds
+        if watch is not None:
             total, hashed = watch.count.total, is_hashed(seed, "prepare", number)
             if is_last:
                 ledger.prepared_last = [total, watch.updates]
@@ -302,5 +340,5 @@ class _Loop:
             torch.cuda.synchronize(self.run.device)
         elif self.run.device.type == "mps":
             torch.mps.synchronize()
-        before, self.clock = self.clock, time.perf_counter()
-        return self.clock - before
+        before, self.since = self.since, time.perf_counter()
+        return self.since - before

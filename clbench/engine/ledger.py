@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from clbench.engine.online import OnlineLedger
+
 LARGEST_LEAF = 1024
 """Largest size of a non-tensor in a state dict; memory must be in tensors, where it is counted."""
 
@@ -23,7 +25,7 @@ class Ledger:
     started: str = ""
     """When the first session began, in ISO 8601; a run that was resumed has several."""
     experiences: int = 0
-    """Experiences learnt."""
+    """Experiences that have gone by: learnt, unless ``label_delay`` or ``realtime`` is set."""
     task_end: list[int] = field(default_factory=list)
     """For each finished task, the number of experiences learned by then."""
     evaluated_after: list[int] = field(default_factory=list)
@@ -70,6 +72,8 @@ class Ledger:
     """Transformed samples that a frozen encoder encoded for this run."""
     warnings: list[str] = field(default_factory=list)
     """Warnings of the strategy, each once."""
+    online: OnlineLedger = field(default_factory=OnlineLedger)
+    """Of ``prequential`` and ``realtime``; empty without them."""
 
     def warn(self, message: str | None) -> None:
         """Add a warning if it is new."""
@@ -97,7 +101,8 @@ class Ledger:
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> Ledger:
         """Convert from plain data."""
-        return cls(**data)
+        online = OnlineLedger.from_dict(data.get("online", {}))  # checkpoints may be older than it
+        return cls(**{**data, "online": online})
 
 
 def tensors_of(state: Any) -> list[torch.Tensor]:

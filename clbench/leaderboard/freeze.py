@@ -11,7 +11,8 @@ from typing import Any
 
 from clbench.configure.board import DIVISIONS, MIN_SEEDS, Anchor, Board, Budget, builtin_boards
 from clbench.configure.board_model import Draft
-from clbench.configure.common import free_on_boards
+from clbench.configure.common import Common, free_on_boards
+from clbench.configure.config import resolve_point
 from clbench.configure.sweep import sweep
 from clbench.engine.execute import Options, record_of
 from clbench.errors import ClbenchError, UsageError
@@ -72,8 +73,10 @@ def freeze(name: str, root: Path, options: Options, tell: Callable[[str], None])
     seeds = "seed=" + ",".join(map(str, draft.seeds))
     naive, ceiling = draft.anchors.naive, draft.anchors.ceiling
     words = [*draft.words, f"strategy={naive},{ceiling}", *limits, seeds]
+    points = sweep(words)
+    _refuse_clock(resolve_point(points[0]).common)
     found: dict[str, dict[int, Record]] = {naive: {}, ceiling: {}}
-    for done in run_all(sweep(words), dataclasses.replace(options, resume=True)):
+    for done in run_all(points, dataclasses.replace(options, resume=True)):
         record = record_of(done)
         tell(f"{done.folder}: {record.status}")
         if record.status != "completed":
@@ -135,6 +138,14 @@ def _anchor(strategy: str, primary: str, found: dict[str, dict[int, Record]]) ->
     sd = math.sqrt(math.fsum((v - mean) ** 2 for v in known) / (len(known) - 1))
     flops = [r.cost["train_flops"] for r in found[strategy].values()]
     return Anchor(strategy, round(mean, 6), round(sd, 6), round(sum(flops) / len(flops)))
+
+
+def _refuse_clock(common: Common) -> None:
+    if common.realtime is not None:
+        raise UsageError(
+            f"realtime={common.realtime}: a verifier runs a strategy in another process, whose "
+            "operations no clock here sees; drop it from the draft"
+        )
 
 
 def _refuse_flat(board: Board) -> None:

@@ -7,7 +7,8 @@ number of terms it averages.
 Sources: average accuracy and forgetting, Chaudhry et al. 2018 (arXiv 1801.10112); backward and
 forward transfer, Lopez-Paz & Ranzato 2017 (arXiv 1706.08840); average anytime accuracy, Caccia et
 al. 2020 (arXiv 2003.05856); the whole world as headline, Lesort et al. 2023 (arXiv 2207.04543);
-worst-group accuracy, Sagawa et al. 2020 (arXiv 1911.08731).
+worst-group accuracy, Sagawa et al. 2020 (arXiv 1911.08731); average incremental accuracy, Rebuffi et
+al. 2017 (arXiv 1611.07725).
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ import numpy as np
 from clbench.errors import UsageError
 from clbench.metric import UNDEFINED, Counts, Metric, Value, lookup
 from clbench.plugins.registry import line_of
+from clbench.results import online
 from clbench.results.retention import Frequency as Frequency
 from clbench.results.retention import Retention as Retention
 from clbench.results.retention import frequency as frequency
@@ -85,6 +87,15 @@ def anytime_average_accuracy(counts: Counts) -> Value:
     total = tasks.sum(1)
     mean = (tasks * counts.view_accuracy).sum(1) / np.maximum(total, 1)
     return _weighted(mean, np.where(total > 0, counts.weight, 0))
+
+
+def average_incremental_accuracy(counts: Counts) -> Value:
+    """AIA: mean over tasks of the accuracy, right after each, on all cells of the tasks so far."""
+    stages = np.flatnonzero(counts.right_after >= 0)
+    seen = _first_task(counts.views, counts.view_of_task)[None, :] <= stages[:, None]
+    correct = (counts.correct[counts.right_after[stages]] * seen).sum(1)
+    size = (counts.size * seen).sum(1)
+    return _mean((correct / np.maximum(size, 1))[size > 0])
 
 
 def learning_accuracy(counts: Counts) -> Value:
@@ -176,6 +187,23 @@ BUILTIN = (
         since="2026-11-22",
         main=False,
     ),
+    Metric(
+        "average_incremental_accuracy",
+        average_incremental_accuracy,
+        "AIA",
+        since="2026-11-28",
+        main=False,
+    ),
+    Metric("online_accuracy", online.online_accuracy, "online acc", since="2026-11-28"),
+    Metric("blind_accuracy", online.blind_accuracy, "blind acc", since="2026-11-28"),
+    Metric(
+        "online_window_accuracy",
+        online.online_window_accuracy,
+        "last window",
+        since="2026-11-28",
+        main=False,
+    ),
+    Metric("next_window_accuracy", online.next_window_accuracy, "next window", since="2026-11-28"),
 )
 """In the order of the tables. All that is said of a metric anywhere is read from here."""
 ENTRY_POINT = "clbench.metrics"

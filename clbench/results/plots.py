@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from clbench.results import classes
 from clbench.results.arms import by_arm, labels
+from clbench.results.online_plots import plot_arms, plot_tasks, plot_window
 from clbench.results.repeats import without_repeats
 from clbench.util.atomic import write_atomically
 from clbench.util.console import one_line
@@ -98,7 +99,8 @@ def save_curve(records: Sequence[Record], path: Path) -> None:
 def overview(records: Sequence[Record]) -> Figure:
     """A run's curve, retention, frequency where classes differ in it, and named classes.
 
-    Below them, where there are any, the diagnostics that a run can switch on, and the factors.
+    Below them, where there are any, the diagnostics that a run can switch on, the factors, and online
+    accuracy.
     """
     from matplotlib.figure import Figure
 
@@ -106,7 +108,8 @@ def overview(records: Sequence[Record]) -> Figure:
 
     measured = [name for name in MEASURED if any(name in r.diagnostics for r in records)]
     known = [r for r in records if r.factors is not None and r.factors["correct"]]
-    n_rows = 1 + bool(measured) + bool(known)
+    online = [r for r in records if r.online is not None]
+    n_rows = 1 + bool(measured) + bool(known) + bool(online)
     n_factors = min(FACTORS_SHOWN, len(final([known[0].factors or {}]))) if known else 0
     figure = Figure(figsize=(13, 4 * n_rows), layout="constrained")
     upper, *lower = figure.subfigures(n_rows, 1, squeeze=False)[:, 0]
@@ -117,6 +120,10 @@ def overview(records: Sequence[Record]) -> Figure:
     frequency = more[:uneven]
     for axes in more[uneven:]:
         plot_classes(records, axes)
+    if online:
+        window, tasks = lower.pop().subplots(1, 2)
+        plot_window(online, window)
+        plot_tasks(online, tasks)
     if known:
         below = lower.pop()
         for number, axes in enumerate(below.subplots(1, n_factors, squeeze=False)[0]):
@@ -150,6 +157,8 @@ def overview(records: Sequence[Record]) -> Figure:
 def save_comparison(records: Sequence[Record], path: Path) -> None:
     """World accuracy over the stream, one line per arm: mean over seeds, shaded to min and max.
 
+    Beside it online accuracy, where any arm has it.
+
     Raises:
         UsageError: the ending is not one that matplotlib writes, or the folder cannot be written.
     """
@@ -158,9 +167,17 @@ def save_comparison(records: Sequence[Record], path: Path) -> None:
 
     from clbench.errors import UsageError
 
-    figure = Figure(figsize=(8, 5), layout="constrained")
-    axes = figure.subplots()
     arms = by_arm(r for r in records if r.status == "completed")
+    online = {
+        plain_text(name): arm
+        for name, arm in zip(labels(arms), arms, strict=True)
+        if all(r.online is not None for r in arm.records)
+    }
+    figure = Figure(figsize=(16 if online else 8, 5), layout="constrained")
+    axes, *beside = figure.subplots(1, 1 + bool(online), squeeze=False)[0]
+    for other in beside:
+        plot_arms(online, other)
+        other.legend()
     for name, arm in zip(labels(arms), arms, strict=True):
         curves = [r.to_counts() for r in arm.records]
         grid = curves[0].evaluated_after

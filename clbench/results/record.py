@@ -20,7 +20,7 @@ import numpy as np
 from clbench.errors import ClbenchError
 from clbench.metric import Counts
 from clbench.plugins.registry import GROUPS, OPTIONAL_GROUPS
-from clbench.results import factors, metrics
+from clbench.results import factors, metrics, online
 from clbench.util import seal
 from clbench.util.atomic import write_atomically as write_atomically
 
@@ -121,6 +121,10 @@ class Record:
     class_names: list[str] | None = None
     """The name of each class of the stream, in label order; left out where the data have none. No
     part of the run's identity."""
+    online: dict[str, Any] | None = None
+    """What was answered right before it was learnt: ``{size (E), correct (E), blind (E), window,
+    classes, ahead, realtime}`` over experiences (see ``clbench.engine.prequential``); left out
+    without ``prequential``."""
 
     def to_dict(self) -> dict[str, Any]:
         """As plain data, as the file has it."""
@@ -147,6 +151,7 @@ class Record:
             task_end=np.array(self.tasks["end"], dtype=np.int64),
             task_ids=bool(self.stream["task_ids"]),
             groups=bool(self.stream.get("groups", False)),
+            online=None if self.online is None else online.arrays(self.online),
         )
 
     def metric(self, name: str) -> float | None:
@@ -179,6 +184,10 @@ class Record:
             where += [f"task_{cell['task_id']}"] if cell["task_id"] is not None else []
             columns["/".join(where)] = counts.correct[:, number] / counts.size[number]
         return pd.DataFrame(columns)
+
+    def online_frame(self) -> pd.DataFrame:
+        """One row per experience, of ``prequential``: counts, and accuracy in the sliding window."""
+        return online.frame(self)
 
     def plot(self, axes: Axes | None = None) -> Axes:
         """World accuracy over the stream, on given or new axes."""
@@ -267,6 +276,10 @@ class Record:
             raise ValueError("counts.correct is outside 0..size")
         if self.factors is not None:
             wrong = factors.faults(self.factors, counts.correct.sum(1).tolist())
+            if wrong:
+                raise ValueError(wrong[0])
+        if self.online is not None:
+            wrong = online.faults(self.online, self.config, self.stream)
             if wrong:
                 raise ValueError(wrong[0])
         if self.class_names is not None:

@@ -227,6 +227,44 @@ class Factors(Form):
     correct: Rows
 
 
+PerExperience = Annotated[list[Count], MaxLen(MAX_NUMBERS), FailFast()]
+"""A whole number for each experience."""
+
+
+class OnlineClasses(Form):
+    """Predictions before learning, by class."""
+
+    size: Annotated[list[Count], MaxLen(10**5), FailFast()]
+    correct: Annotated[list[Count], MaxLen(10**5), FailFast()]
+
+
+class Ahead(Form):
+    """Predictions of later experiences."""
+
+    distance: Positive
+    correct: PerExperience
+
+
+class Realtime(Form):
+    """The clock of operations."""
+
+    flops_per_sample: Positive
+    spent_flops: Count
+    missed: PerExperience
+
+
+class Online(Form):
+    """What was answered right before it was learnt."""
+
+    size: PerExperience
+    correct: PerExperience
+    blind: PerExperience
+    window: Positive
+    classes: OnlineClasses | None
+    ahead: Ahead | None
+    realtime: Realtime | None
+
+
 class RecordForm(Form):
     """The record of a run, written by the harness. ``clbench.results.record`` says what it means."""
 
@@ -264,4 +302,5 @@ class RecordForm(Form):
     encoder: Encoder | None = None
     factors: Factors | None = None
     class_names: Annotated[list[Annotated[str, Text(100)]], MaxLen(10**5)] | None = None
+    online: Online | None = None
     content_sha256: Sha256 | None = None

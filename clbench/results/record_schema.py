@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from clbench.results import factors, metrics
+from clbench.results import factors, metrics, online
 from clbench.results.record import ENCODING_COSTS, SCHEMA
 from clbench.results.record_model import RecordForm
 from clbench.util import schema, seal
@@ -116,11 +116,31 @@ def _sizes(data: Mapping[str, Any]) -> Iterator[str]:
             yield f"diagnostics.{name} must have a value for each evaluation"
     if data.get("factors") is not None:
         yield from factors.faults(data["factors"], [sum(row) for row in counts["correct"]])
+    yield from _online(data)
     n_classes = len({cell["label"] for cell in counts["cells"]})
     work = n_evaluations * n * n_views
     largest = max(max(n_views, n_tasks, n_classes) * n, n_evaluations * max(n_views, n))
     if work > MAX_WORK or largest > MAX_TABLE:
         yield "counts are too many to recompute the metrics: evaluate less often (eval_every=log)"
+
+
+def _online(data: Mapping[str, Any]) -> Iterator[str]:
+    """Predictions before learning fit the settings, and what was learnt fits what was missed."""
+    found, config, stream = data.get("online"), data["config"], data["stream"]
+    delay = config.get("label_delay", 0)
+    if type(delay) is not int or delay < 0:
+        yield "config.label_delay must be a whole number of at least 0"
+    elif found is None:
+        if config.get("prequential"):
+            yield "online is missing, though config.prequential is set"
+    else:
+        wrong = online.faults(found, config, stream)
+        yield from wrong
+        # Unlabelled samples are delivered too, and have no size here.
+        if not wrong and data["cost"]["samples_delivered"] < online.samples_learnt(
+            found, config, stream
+        ):
+            yield "cost.samples_delivered is less than online.size of what was not missed"
 
 
 _PLACE = re.compile(

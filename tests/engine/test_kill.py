@@ -64,7 +64,7 @@ def bits(folder: Path) -> dict[str, Any]:
     return {**{k: v for k, v in record.items() if k not in ("started", "finished")}, "cost": cost}
 
 
-def killed(tmp_path: Path, kills: int, n_tasks: int, number: int) -> None:
+def killed(tmp_path: Path, kills: int, n_tasks: int, number: int, *more: str) -> None:
     npz = write_npz(tmp_path / "blobs.npz", n_train=60)
     words = (
         "scenario=scole",
@@ -74,6 +74,7 @@ def killed(tmp_path: Path, kills: int, n_tasks: int, number: int) -> None:
         "strategy.momentum=0.5",
         "strategy.fisher=sampled",
         "checkpoint_seconds=0.05",
+        *more,
     )
     whole = start(tmp_path / "whole", npz, words)
     started = time.monotonic()
@@ -99,6 +100,13 @@ def killed(tmp_path: Path, kills: int, n_tasks: int, number: int) -> None:
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs SIGKILL")
 def test_killed_runs_resume_to_the_same_bits(tmp_path: Path):
     killed(tmp_path, kills=3, n_tasks=150, number=signal.SIGKILL)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs SIGKILL")
+def test_killed_runs_keep_their_debt(tmp_path: Path):
+    more = ("realtime=0.3", "label_delay=2", "prequential_ahead=3", "strategy.epochs=2")
+    killed(tmp_path, 3, 100, signal.SIGKILL, *more)
 
 
 @pytest.mark.slow

@@ -58,6 +58,13 @@ def test_new_refuses_bad_names(tmp_path: Path, name: str) -> None:
         new(name, WORDS, tmp_path)
 
 
+def test_a_clock_of_operations_makes_no_board(tmp_path: Path) -> None:
+    new("mine", [*WORDS, "scenario.n_tasks=12", "realtime=1"], tmp_path)
+    with pytest.raises(UsageError, match="no clock here sees; drop it"):
+        frozen(tmp_path)
+    assert not (tmp_path / "runs").exists()
+
+
 NO_BUDGET = {"epochs": None, "batch_size": None, "samples": None, "train_flops": None}
 
 

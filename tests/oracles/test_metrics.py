@@ -30,12 +30,14 @@ SCENARIOS = [
 ]
 
 GROUPS = {"worst_group_accuracy", "anytime_worst_group_accuracy"}
+ONLINE = {"online_accuracy", "blind_accuracy", "online_window_accuracy", "next_window_accuracy"}
+"""Of predictions before learning, which ``tests/engine/test_prequential.py`` holds to loops."""
 NEVER = {
-    "scole": GROUPS | {"forward_transfer"},
-    "class_incremental": GROUPS | {"forward_transfer"},
-    "task_incremental": GROUPS,
-    "domain_incremental": GROUPS,
-    "subgroup_shift": {"forward_transfer"},
+    "scole": GROUPS | ONLINE | {"forward_transfer"},
+    "class_incremental": GROUPS | ONLINE | {"forward_transfer"},
+    "task_incremental": GROUPS | ONLINE,
+    "domain_incremental": GROUPS | ONLINE,
+    "subgroup_shift": ONLINE | {"forward_transfer"},
 }
 """What no stream of a scenario defines. Forward transfer needs a task that is told, or a domain that is
 new to known classes."""
@@ -206,7 +208,20 @@ class Raw:
             "anytime_worst_group_accuracy": (
                 self.over_experiences(self.worst) if grouped else UNDEFINED
             ),
+            "average_incremental_accuracy": mean(self.stages()),
+            **dict.fromkeys(ONLINE, UNDEFINED),
         }
+
+    def stages(self) -> list[float]:
+        """Right after each task, the share right of all test samples of the tasks so far."""
+        found = []
+        for t, end in enumerate(self.ends):
+            seen = [
+                a for a in self.answers.get(end, []) for s in range(t + 1) if self.belongs(a, s)
+            ]
+            seen = [*{id(a): a for a in seen}.values()]
+            found += [share(seen)] if seen else []
+        return found
 
     def forward(self) -> list[float]:
         """Gains before learning, of tasks none of whose test samples belong to an earlier task."""

@@ -77,6 +77,15 @@ def test_worst_group_by_hand():
     }
 
 
+def test_average_incremental_accuracy_by_hand():
+    """Stages .9, (6 + 8)/20 and (4 + 5 + 10)/30; of unequal sizes it is no mean over tasks."""
+    found = metrics.compute(THREE_TASKS)["average_incremental_accuracy"]
+    assert found == pytest.approx(Value((0.9 + 14 / 20 + 19 / 30) / 3, 3))
+    uneven = counts([0, 1, 2], [[0, 0], [8, 0], [4, 3]], [[0], [1]], [0, 1], [1, 2], size=[8, 3])
+    wanted = pytest.approx(Value((8 / 8 + 7 / 11) / 2, 2))
+    assert metrics.compute(uneven)["average_incremental_accuracy"] == wanted
+
+
 def test_forgetting_uses_the_best_since_learnt_not_only_right_after():
     """Task 0 is at .5 when learnt, .9 after task 1, .6 at the end: forgot .3, BWT +.1."""
     c = counts(

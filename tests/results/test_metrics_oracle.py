@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_metrics import counts
 
+from clbench.metric import Online
 from clbench.results import metrics
 from clbench.results.metrics import UNDEFINED, Counts, Value
 
@@ -30,7 +33,7 @@ def any_counts(draw: st.DrawFn) -> Counts:
     evaluated = sorted(draw(st.sets(st.integers(0, total), max_size=total + 1)))
     size = [draw(st.integers(1, 5)) for _ in range(n_cells)]
     correct = [[draw(st.integers(0, n)) for n in size] for _ in evaluated]
-    return counts(
+    found = counts(
         evaluated,
         correct,
         views,
@@ -40,6 +43,26 @@ def any_counts(draw: st.DrawFn) -> Counts:
         label=[draw(st.integers(0, 2)) for _ in range(n_cells)],
         task_ids=draw(st.booleans()),
         groups=draw(st.booleans()),
+    )
+    return dataclasses.replace(found, online=draw(st.none() | any_online(total)))
+
+
+@st.composite
+def any_online(draw: st.DrawFn, n: int) -> Online:
+    """Predictions of n experiences, some of them without a labelled sample."""
+    size = draw(st.lists(st.integers(0, 4), min_size=n, max_size=n))
+    distance = draw(st.integers(0, 3))
+
+    def right(of: list[int]) -> np.ndarray:
+        return np.array([draw(st.integers(0, k)) for k in of], dtype=np.int64)
+
+    return Online(
+        size=np.array(size, dtype=np.int64),
+        correct=right(size),
+        blind=right(size),
+        ahead=right(size[distance:] if distance else []),
+        distance=distance,
+        window=draw(st.integers(1, 4)),
     )
 
 
@@ -126,7 +149,43 @@ class Oracle:
             "anytime_worst_group_accuracy": self.weighted(
                 [(self.worst(e), w) for e, w in enumerate(self.weights()) if c.groups]
             ),
+            "average_incremental_accuracy": self.stages(),
+            **self.online(),
         }
+
+    def stages(self) -> Value:
+        """The accuracy on all cells so far, after each task that was followed by an evaluation."""
+        found = []
+        for t in range(len(self.ends)):
+            seen = sorted({i for s in range(t + 1) for i in self.cells(s) or []})
+            at = self.right_after(t)
+            if at is not None and seen:
+                found.append(self.accuracy(at, seen))
+        return self.mean(found)
+
+    def online(self) -> dict[str, Value]:
+        names = ("online", "blind", "online_window", "next_window")
+        found = {f"{name}_accuracy": UNDEFINED for name in names}
+        o = self.c.online
+        if o is None:
+            return found
+        n = len(o.size)
+        last = range(max(0, n - o.window), n)
+        terms = {
+            "online": [(int(o.correct[t]), int(o.size[t])) for t in range(n)],
+            "blind": [(int(o.blind[t]), int(o.size[t])) for t in range(n)],
+            "online_window": [(int(o.correct[t]), int(o.size[t])) for t in last],
+            "next_window": [
+                (int(o.ahead[t]), int(o.size[t + o.distance]))
+                for t in range(n - o.distance)
+                if o.distance
+            ],
+        }
+        for name, pairs in terms.items():
+            total = sum(size for _, size in pairs)
+            if total:
+                found[f"{name}_accuracy"] = Value(sum(a for a, _ in pairs) / total, total)
+        return found
 
     def worst(self, e: int) -> float:
         return min(self.accuracy(e, [i]) for i in range(len(self.c.size)))

@@ -21,6 +21,8 @@ from clbench.results.record import Record, write_atomically
 from clbench.results.record_schema import faults
 
 GROUP_METRICS = {"worst_group_accuracy", "anytime_worst_group_accuracy"}
+ONLINE_METRICS = {"online_accuracy", "blind_accuracy", "online_window_accuracy"}
+AHEAD = {"next_window_accuracy"}
 WORDS = {
     "scole": ("scenario=scole", "scenario.n_tasks=8"),
     "sparse": ("scenario=scole", "scenario.n_tasks=8", "scenario.chunk=5", "eval_every=7"),
@@ -28,6 +30,13 @@ WORDS = {
     "task": ("scenario=task_incremental",),
     "domain": ("scenario=domain_incremental", "scenario.n_tasks=34"),
     "groups": ("scenario=subgroup_shift", "scenario.n_tasks=3"),
+    "online": ("scenario=class_incremental", "prequential=true"),
+    "ahead": (
+        "scenario=class_incremental",
+        "scenario.chunk=7",
+        "realtime=0.7",
+        "prequential_ahead=2",
+    ),
 }
 IMAGES = pool(shape=(6, 6))
 
@@ -65,12 +74,14 @@ def test_which_metrics_are_defined_where():
         case: {name for name, m in make(case).metrics.items() if m["value"] is not None}
         for case in WORDS
     }
-    every = set(metrics.table()) - GROUP_METRICS
+    every = set(metrics.table()) - GROUP_METRICS - ONLINE_METRICS - AHEAD
     assert defined["groups"] == (every - {"forward_transfer"}) | GROUP_METRICS
     assert defined["class"] == every - {"forward_transfer"}
     assert defined["task"] == every
     assert defined["domain"] == every
     assert defined["scole"] == every - {"forward_transfer"}
+    assert defined["online"] == defined["class"] | ONLINE_METRICS
+    assert defined["ahead"] == defined["online"] | AHEAD
 
 
 def test_records_from_before_there_were_groups_are_read(tmp_path: Path):
@@ -84,7 +95,7 @@ def test_records_from_before_there_were_groups_are_read(tmp_path: Path):
     assert {record.metric(name) for name in GROUP_METRICS} == {None}
     assert with_metrics(record, record.to_counts()).metrics == RECORD.metrics
     assert faults(old) == []
-    for name in set(metrics.table()) - GROUP_METRICS:
+    for name in metrics.required():
         bad = {**old, "metrics": {k: v for k, v in old["metrics"].items() if k != name}}
         assert faults(bad)
         with pytest.raises(ClbenchError):

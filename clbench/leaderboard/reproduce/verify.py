@@ -234,9 +234,8 @@ def compare_rows(record: Record, again: Record) -> Reproduction:
 def _same_counts(a: Record, b: Record) -> bool:
     """Whether the counts agree; scores are computed from them, and no hash covers them."""
     before, now = a.to_counts(), b.to_counts()
-    return np.array_equal(before.evaluated_after, now.evaluated_after) and np.array_equal(
-        before.correct, now.correct
-    )
+    same = np.array_equal(before.evaluated_after, now.evaluated_after)
+    return same and np.array_equal(before.correct, now.correct) and a.online == b.online
 
 
 def same_platform(a: Record, b: Record) -> bool:

@@ -22,6 +22,7 @@ from clbench.leaderboard.rules.findings import (
 from clbench.leaderboard.scores import score
 from clbench.leaderboard.verification import is_current
 from clbench.results import metrics
+from clbench.results.online import n_learnt
 from clbench.results.record import Record
 
 TOLERANCE = 1e-9
@@ -168,7 +169,7 @@ def costs_are_possible(board: Board, entry: Entry) -> Iterator[Finding]:
     """B2: every experience delivered a sample, and the times are consistent."""
     for seed, record in entry.records.items():
         file, cost = run_place(entry, seed), record.cost
-        if cost["samples_delivered"] < record.stream["experiences"]:
+        if cost["samples_delivered"] < n_learnt(record):
             yield error("B2", file, "cost.samples_delivered is less than one for each experience")
         started, finished = (_time(text) for text in (record.started, record.finished))
         elapsed = (finished - started).total_seconds()
