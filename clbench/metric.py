@@ -64,6 +64,10 @@ class Counts:
     """Whether predictions are told the task."""
     groups: bool = False
     """Whether the cells are groups: classes crossed with an attribute."""
+    samples: np.ndarray | None = None
+    """``(E,)`` int: training samples delivered before each evaluation; None in older records."""
+    first: np.ndarray | None = None
+    """``(C,)`` int: experiences learnt when a cell's class had come in its domain; -1: never."""
 
     @cached_property
     def view_accuracy(self) -> np.ndarray:

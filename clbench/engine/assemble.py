@@ -10,6 +10,7 @@ import numpy as np
 from clbench.configure.protocol import FIXED
 from clbench.engine.build import Run
 from clbench.engine.costs import costs, unranked
+from clbench.engine.exposure import described
 from clbench.engine.harness import Outcome
 from clbench.errors import Diverged
 from clbench.metric import Counts
@@ -82,6 +83,7 @@ def assemble(run: Run, strategy: Strategy, outcome: Outcome, started: datetime) 
         encoder=stream.pool.describe(),
         factors=outcome.factors.as_dict(ledger.factors) if outcome.factors else None,
         class_names=kept_names(stream.pool.class_names, stream.labels),
+        exposure=described(ledger.samples_at, ledger.first_seen, len(ledger.evaluated_after)),
     )
     return with_metrics(record, record.to_counts())
 

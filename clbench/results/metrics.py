@@ -25,6 +25,13 @@ import numpy as np
 from clbench.errors import UsageError
 from clbench.metric import UNDEFINED, Counts, Metric, Value, lookup
 from clbench.plugins.registry import line_of
+from clbench.results.presence import (
+    a_auc,
+    first_task,
+    missing_accuracy,
+    present_accuracy,
+    unseen_accuracy,
+)
 from clbench.results.retention import Frequency as Frequency
 from clbench.results.retention import Retention as Retention
 from clbench.results.retention import frequency as frequency
@@ -125,7 +132,7 @@ def forward_transfer(counts: Counts) -> Value:
     before = lookup(counts.evaluated_after, np.r_[0, counts.task_end[:-1]])
     if len(counts.task_end) < 2 or counts.evaluated_after[0] != 0:
         return UNDEFINED
-    first_cell = _first_task(counts.views, counts.view_of_task)
+    first_cell = first_task(counts.views, counts.view_of_task)
     labels = counts.label[None, :] == np.unique(counts.label)[:, None]
     first_label = np.where(labels, first_cell[None, :], len(counts.task_end)).min(1)
     gains = []
@@ -176,6 +183,10 @@ BUILTIN = (
         since="2026-11-22",
         main=False,
     ),
+    Metric("present_accuracy", present_accuracy, "present", since="2026-11-28", main=False),
+    Metric("missing_accuracy", missing_accuracy, "missing", since="2026-11-28", main=False),
+    Metric("unseen_accuracy", unseen_accuracy, "unseen", since="2026-11-28", main=False),
+    Metric("a_auc", a_auc, "A_AUC", since="2026-11-28", main=False),
 )
 """In the order of the tables. All that is said of a metric anywhere is read from here."""
 ENTRY_POINT = "clbench.metrics"
@@ -240,15 +251,6 @@ def _earlier(counts: Counts) -> np.ndarray:
         & (counts.right_after >= 0)
         & (counts.right_after < len(counts.evaluated_after) - 1)
     )
-
-
-def _first_task(views: np.ndarray, view_of_task: np.ndarray) -> np.ndarray:
-    """``(C,)``: the first task with each cell; the number of tasks where none has it."""
-    n_tasks = len(view_of_task)
-    first_of_view = np.full(len(views), n_tasks)
-    measured = np.flatnonzero(view_of_task >= 0)
-    np.minimum.at(first_of_view, view_of_task[measured], measured)
-    return np.asarray(np.where(views, first_of_view[:, None], n_tasks).min(0, initial=n_tasks))
 
 
 def _mean(values: np.ndarray) -> Value:

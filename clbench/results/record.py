@@ -20,7 +20,7 @@ import numpy as np
 from clbench.errors import ClbenchError
 from clbench.metric import Counts
 from clbench.plugins.registry import GROUPS, OPTIONAL_GROUPS
-from clbench.results import factors, metrics
+from clbench.results import factors, metrics, presence
 from clbench.util.atomic import write_atomically as write_atomically
 
 if TYPE_CHECKING:
@@ -120,6 +120,10 @@ class Record:
     class_names: list[str] | None = None
     """The name of each class of the stream, in label order; left out where the data have none. No
     part of the run's identity."""
+    exposure: dict[str, list[int]] | None = None
+    """``{samples (E), first (C)}``: training samples delivered before each evaluation, and the
+    experiences learnt when each cell's class had come in its domain (-1: never). Older records have
+    none."""
 
     def to_dict(self) -> dict[str, Any]:
         """As plain data, as the file has it."""
@@ -146,6 +150,7 @@ class Record:
             task_end=np.array(self.tasks["end"], dtype=np.int64),
             task_ids=bool(self.stream["task_ids"]),
             groups=bool(self.stream.get("groups", False)),
+            **{name: np.array(v, dtype=np.int64) for name, v in (self.exposure or {}).items()},
         )
 
     def metric(self, name: str) -> float | None:
@@ -266,6 +271,8 @@ class Record:
             wrong = factors.faults(self.factors, counts.correct.sum(1).tolist())
             if wrong:
                 raise ValueError(wrong[0])
+        for fault in presence.faults(self.exposure, n_evaluations, len(counts.size)):
+            raise ValueError(fault)
         if self.class_names is not None:
             if not all(isinstance(name, str) for name in self.class_names):
                 raise TypeError("class_names must be texts")

@@ -227,6 +227,15 @@ class Factors(Form):
     correct: Rows
 
 
+class Exposure(Form):
+    """When samples and classes came."""
+
+    samples: Annotated[Counts, MaxLen(MAX_NUMBERS)]
+    first: Annotated[
+        list[Annotated[int, Interval(ge=-1, le=LARGEST)]], MaxLen(MAX_NUMBERS), FailFast()
+    ]
+
+
 class RecordForm(Form):
     """The record of a run, written by the harness. ``clbench.results.record`` says what it means."""
 
@@ -264,3 +273,4 @@ class RecordForm(Form):
     encoder: Encoder | None = None
     factors: Factors | None = None
     class_names: Annotated[list[Annotated[str, Text(100)]], MaxLen(10**5)] | None = None
+    exposure: Exposure | None = None

@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from clbench.results import factors, metrics
+from clbench.results import factors, metrics, presence
 from clbench.results.record import ENCODING_COSTS, SCHEMA
 from clbench.results.record_model import RecordForm
 from clbench.util import schema
@@ -114,6 +114,7 @@ def _sizes(data: Mapping[str, Any]) -> Iterator[str]:
             yield f"diagnostics.{name} must have a value for each evaluation"
     if data.get("factors") is not None:
         yield from factors.faults(data["factors"], [sum(row) for row in counts["correct"]])
+    yield from presence.faults(data.get("exposure"), n_evaluations, n)
     n_classes = len({cell["label"] for cell in counts["cells"]})
     work = n_evaluations * n * n_views
     largest = max(max(n_views, n_tasks, n_classes) * n, n_evaluations * max(n_views, n))
