@@ -85,6 +85,10 @@ class Counts:
     """Whether the cells are groups: classes crossed with an attribute."""
     online: Online | None = None
     """None where nothing was predicted before it was learnt."""
+    samples: np.ndarray | None = None
+    """``(E,)`` int: training samples delivered before each evaluation; None in older records."""
+    first: np.ndarray | None = None
+    """``(C,)`` int: experiences learnt when a cell's class had come in its domain; -1: never."""
 
     @cached_property
     def view_accuracy(self) -> np.ndarray:

@@ -167,12 +167,13 @@ class ReplayStrategy(GradientStrategy):
 
         replay_batch: Annotated[int | None, AtLeast(1)] = None
         """Replayed samples per step, drawn uniformly with replacement; null: batch_size."""
-        policy: Literal["reservoir", "ring", "class_balanced", "herding", "task_balanced"] = (
-            "reservoir"
-        )
+        policy: Literal[
+            "reservoir", "ring", "class_balanced", "herding", "task_balanced", "frequency_aware"
+        ] = "reservoir"
         """Samples that a full memory keeps. reservoir: a uniform sample of all distinct ones; ring:
         the newest of each class; class_balanced and herding: equally many of each class, at random
-        or nearest to the class mean; task_balanced: equally many of each task."""
+        or nearest to the class mean; task_balanced: equally many of each task; frequency_aware: of
+        each class in proportion to 1 / (experiences it has come in)."""
 
     def __init__(
         self,

@@ -244,15 +244,34 @@ class Stream:
             self.locate(before[-1])
         return before[n_tasks]
 
-    def draw(self, number: int) -> Draw:
-        """The indices of the samples that experience ``number`` delivers, in order. Reads no sample."""
-        t, chunk = self.locate(number)
+    def _shuffled(self, t: int) -> tuple[Task, np.ndarray, np.ndarray]:
+        """Task ``t``, its samples in the pool, and the order in which it delivers them.
+
+        Where tasks are cut, the last one is kept, so that a task costs as much in small chunks as in
+        large ones.
+        """
+        if t in self._latest:
+            return self._latest[t]
         plan = self.plan(t)
         members = plan.index
         if members is None:
             members = np.concatenate(self._samples_of(plan))
         rng = seeding.generator(self.seed, Axis.TASK, t)
-        order = rng.permutation(len(members))[: self.task_size(plan)]
+        found = plan, members, rng.permutation(len(members))[: self.task_size(plan)]
+        if self.chunk is not None:
+            self._latest.clear()
+            self._latest[t] = found
+        return found
+
+    @cached_property
+    def _latest(self) -> dict[int, tuple[Task, np.ndarray, np.ndarray]]:
+        """The task that was drawn last, by its number (only where tasks are cut)."""
+        return {}
+
+    def draw(self, number: int) -> Draw:
+        """The indices of the samples that experience ``number`` delivers, in order. Reads no sample."""
+        t, chunk = self.locate(number)
+        plan, members, order = self._shuffled(t)
         ends = True
         if self.chunk is not None:
             ends = (chunk + 1) * self.chunk >= len(order)

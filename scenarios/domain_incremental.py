@@ -3,7 +3,9 @@
 This is the domain-incremental scenario of van de Ven & Tolias 2019 (arXiv 1904.07734):
 
 - ``permuted``: a fixed pixel permutation per task (Goodfellow et al. 2013, arXiv 1312.6211). The first
-  task is not permuted. The stream may be endless.
+  task is not permuted. The stream may be endless. With ``n_tasks=null chunk=1``, and
+  ``strategy.batch_size=1``, it is Online Permuted MNIST (Dohare et al. 2024, Nature 632:768): each
+  task's images once, in a new order, one at a time.
 - ``rotated``: angles that are evenly spaced over ``[0, max_degrees]`` (Lopez-Paz & Ranzato 2017 draw
   random ones from [0, 180]).
 - ``corrupted``: one corruption of Hendrycks & Dietterich 2019 (arXiv 1903.12261) per task. The first

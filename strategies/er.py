@@ -16,4 +16,4 @@ from clbench import ReplayStrategy
 
 
 class ER(ReplayStrategy):
-    """Replays from a memory with one of five admission policies."""
+    """Replays from a memory with one of six admission policies."""

@@ -51,6 +51,8 @@ BESIDE = {
     "strategy/kanerva/generate": ("strategy.mode=replay",),
     "strategy/agem/memory_dtype": ("encoder=identity",),
     "scenario/domain_incremental/class_order": ("scenario.transform=split",),
+    "scenario/repetition/first_occurrence": ("scenario.mode=sampling",),
+    "scenario/repetition/recurrence": ("scenario.mode=sampling",),
 }
 """What a setting needs beside it, to have an effect."""
 

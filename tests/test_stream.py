@@ -85,6 +85,35 @@ def test_chunks_concatenate_to_the_task(chunk: int, share: float):
         assert cut.n_experiences(t + 1) == number
 
 
+def test_small_chunks_plan_a_task_no_more_often_than_large_ones():
+    """Batch 1 costs per task what larger batches do: the order is drawn once, in any chunks."""
+    asked: list[int] = []
+
+    def plan(t: int) -> Task:
+        asked.append(t)
+        return Task(CLASSES[t % len(CLASSES)])
+
+    found = []
+    for chunk in (1, 5):
+        asked.clear()
+        s = stream(plan=plan, chunk=chunk)
+        for number in range(s.n_experiences(6)):
+            s.draw(number)
+        found.append(len(asked))
+        assert len(s._latest) == 1, "one task is kept, however many have come"
+    assert found[0] == found[1] <= 2 * 6
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.lists(st.integers(0, 40), min_size=1, max_size=12))
+def test_chunks_of_any_tasks_in_any_order_are_those_of_a_new_stream(order: list[int]):
+    s = stream(chunk=5)
+    for number in order:
+        fresh, again = stream(chunk=5).draw(number), s.draw(number)
+        assert (fresh.index == again.index).all()
+        assert (fresh.plan.classes, fresh.ends_task) == (again.plan.classes, again.ends_task)
+
+
 def test_chunks_hide_the_boundaries():
     task = stream(chunk=7).experience(2)
     assert task.classes is None

@@ -136,7 +136,7 @@ def delivers_whole_tasks_in_chunks(rig: Rig) -> None:
     """The chunks of a task, put together, are the task."""
     if "chunk" not in {field.name for field in dataclasses.fields(rig.plugin.load())}:
         raise NotApplicable("it has no setting chunk")
-    whole = make_stream(rig.plugin, {})
+    whole = make_stream(rig.plugin, {"chunk": "null"})
     cut = make_stream(rig.plugin, {"chunk": "50"})
     start = 0
     for t in range(3 if whole.n_tasks is None else min(3, whole.n_tasks)):
@@ -178,9 +178,9 @@ def _hash(variant: Variant, stream: Stream) -> str:
 
 def reaches_far_tasks_at_once(rig: Rig) -> None:
     """An endless stream gives experience 10,000 without listing those before."""
-    stream = make_stream(rig.plugin, {"n_tasks": "null"}) if _may_be_endless(rig.plugin) else None
-    if stream is None or stream.n_tasks is not None:
+    if not _may_be_endless(rig.plugin):
         raise NotApplicable("it has no endless form")
+    stream = make_stream(rig.plugin, {"n_tasks": "null"})
     near = _calls(stream.experience, NEAR, limit=None)
     limit = 3 * near + 1000
     far = make_stream(rig.plugin, {"n_tasks": "null"})
@@ -217,7 +217,12 @@ def _calls(function: Callable[[int], object], argument: int, limit: int | None) 
 
 
 def _may_be_endless(plugin: Plugin) -> bool:
-    return "n_tasks" in {field.name for field in dataclasses.fields(plugin.load())}
+    if "n_tasks" not in {field.name for field in dataclasses.fields(plugin.load())}:
+        return False
+    try:
+        return make_stream(plugin, {"n_tasks": "null"}).n_tasks is None
+    except UsageError:
+        return False
 
 
 def gives_no_way_back_to_the_stream(rig: Rig) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 from clbench.configure.protocol import FIXED
 from clbench.engine.build import Run
 from clbench.engine.costs import costs, unranked
+from clbench.engine.exposure import described
 from clbench.engine.harness import Outcome
 from clbench.engine.ledger import Ledger
 from clbench.errors import Diverged
@@ -85,6 +86,7 @@ def assemble(run: Run, strategy: Strategy, outcome: Outcome, started: datetime) 
         factors=outcome.factors.as_dict(ledger.factors) if outcome.factors else None,
         class_names=kept_names(stream.pool.class_names, stream.labels),
         online=_online(run, ledger),
+        exposure=described(ledger.samples_at, ledger.first_seen, len(ledger.evaluated_after)),
     )
     return with_metrics(record, record.to_counts())
 

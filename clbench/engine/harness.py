@@ -18,6 +18,7 @@ from clbench.engine.build import Run
 from clbench.engine.costs import train_flops
 from clbench.engine.counting import Watch, is_counted, is_hashed, watching
 from clbench.engine.diagnostics import Probe
+from clbench.engine.exposure import Exposure
 from clbench.engine.guards import counting_updates
 from clbench.engine.ledger import Ledger, refuse_hidden_memory, state_bytes
 from clbench.engine.observers import Report, evaluation, n_experiences
@@ -110,6 +111,7 @@ class _Loop:
         self.held: tuple[int, TaskData] | None = None
         self.end: int | None = None
         self.latest: Evaluation | None = None
+        self.exposure = Exposure(run.stream, ledger.first_seen, ledger.experiences)
         encoded = run.stream.pool.encoded
         self.world: World = run.stream.world()
         if ledger.experiences == 0 and not ledger.evaluated_after:  # once, however often resumed
@@ -204,6 +206,7 @@ class _Loop:
         ledger.samples += len(due.index) * learns
         ledger.encoded += run.stream.pool.encoded - encoded
         ledger.experiences = number
+        self.exposure.note(draw, number)
         if draw.ends_task:
             ledger.task_end.append(number)
         if self.online is not None:

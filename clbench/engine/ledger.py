@@ -28,7 +28,11 @@ class Ledger:
     """Experiences that have gone by: learnt, unless ``label_delay`` or ``realtime`` is set."""
     task_end: list[int] = field(default_factory=list)
     """For each finished task, the number of experiences learned by then."""
+    first_seen: list[int] = field(default_factory=list)
+    """``(C,)``: experiences learned when each cell's class had come; -1: not yet."""
     evaluated_after: list[int] = field(default_factory=list)
+    samples_at: list[int] = field(default_factory=list)
+    """Training samples delivered before each evaluation."""
     correct: list[list[int]] = field(default_factory=list)
     """``(E, C)``: correct predictions per evaluation and cell."""
     factors: list[list[int]] = field(default_factory=list)
@@ -86,6 +90,7 @@ class Ledger:
         """Add one evaluation."""
         self.correct.append(correct)
         self.evaluated_after.append(self.experiences)
+        self.samples_at.append(self.samples)
         self.world_accuracy.append(accuracy)
         chained = self.predictions_sha256.encode() + self.stream_sha256.encode() + answers
         self.predictions_sha256 = hashlib.sha256(chained).hexdigest()

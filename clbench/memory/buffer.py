@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from clbench.memory.policies import POLICIES, Candidates, priorities, rank_within
+from clbench.memory.policies import POLICIES, Candidates, priorities, rank_within, times
 from clbench.strategy import Batch, StreamInfo
 from clbench.stream import TaskData
 
@@ -143,11 +143,14 @@ class SampleMemory(nn.Module):
         if self.policy.refreshes:
             again = torch.isin(key[:n_stored], task.key)
             stamp[:n_stored][again] = self.experiences
+        y = torch.cat([self.y[:n_stored], task.y[new]])
+        if self.policy.stamp == "times":
+            stamp = times(y, stamp[:n_stored], task.y, n_stored)
         return Candidates(
             size=self.size,
             salt=self.salt,
             priority=priorities(key, self.salt),
-            y=torch.cat([self.y[:n_stored], task.y[new]]),
+            y=y,
             stamp=stamp,
             is_new=torch.arange(len(key), device=key.device) >= n_stored,
             features=None if features is None else torch.cat([features[0], features[1][new]]),

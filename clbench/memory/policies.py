@@ -20,7 +20,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-Name = Literal["reservoir", "ring", "class_balanced", "herding", "task_balanced"]
+Name = Literal["reservoir", "ring", "class_balanced", "herding", "task_balanced", "frequency_aware"]
 
 
 @dataclass(frozen=True)
@@ -48,8 +48,9 @@ class Policy:
 
     order: Callable[[Candidates], Tensor]
     """``(n,)`` int64: the candidates, best first."""
-    stamp: Literal["none", "experience", "rank"] = "none"
-    """What is stored with a sample: nothing, the experience it arrived in, or its rank in its class."""
+    stamp: Literal["none", "experience", "rank", "times"] = "none"
+    """What is stored with a sample: nothing, the experience it arrived in, its rank in its class, or in
+    how many experiences its class has come."""
     refreshes: bool = False
     """Whether a stored sample that recurs gets the present experience as its stamp."""
 
@@ -133,6 +134,36 @@ def herding(candidates: Candidates) -> Tensor:
     return order[rank[order].argsort(stable=True)]
 
 
+def frequency_aware(candidates: Candidates) -> Tensor:
+    """Keep of each class a share that is proportional to 1 / (experiences in which it has come).
+
+    The frequency-aware buffer of Hemati et al. 2023 (arXiv 2301.11396), for streams in which some
+    classes come back less often than others. Every class keeps a sample, and further places go to the
+    classes in turn: the r-th sample of a class that came n times stands at r n. Their code rounds
+    shares up and takes what is too much from the smallest. If there are more classes than places, a
+    class without a sample counts anew when it comes back.
+    """
+    order = candidates.priority.argsort()
+    order = order[priorities(candidates.y[order], candidates.salt).argsort(stable=True)]
+    rank = rank_within(candidates.y, order)
+    place = torch.where(rank == 0, 0, (rank + 1) * candidates.stamp)
+    return order[place[order].argsort(stable=True)]
+
+
+def times(y: Tensor, stamp: Tensor, offered: Tensor, n_stored: int) -> Tensor:
+    """``(n,)`` int64: in how many experiences the class of each candidate has come.
+
+    Args:
+        y: ``(n,)`` classes of the candidates, the stored ones first.
+        stamp: ``(n_stored,)`` the same of the stored ones, before this experience.
+        offered: ``(m,)`` classes of the present experience.
+        n_stored: how many candidates are stored.
+    """
+    classes, which = y.unique(return_inverse=True)
+    before = torch.zeros_like(classes).scatter_reduce(0, which[:n_stored], stamp, "amax")
+    return (before + torch.isin(classes, offered))[which]
+
+
 def _largest_share(y: Tensor, size: int) -> int:
     """The largest number of samples that a class keeps when ``size`` places are balanced."""
     rank = rank_within(y, torch.arange(len(y), device=y.device)).sort().values
@@ -178,4 +209,5 @@ POLICIES: dict[str, Policy] = {
     "class_balanced": Policy(class_balanced),
     "herding": Policy(herding, "rank"),
     "task_balanced": Policy(task_balanced, "experience"),
+    "frequency_aware": Policy(frequency_aware, "times"),
 }

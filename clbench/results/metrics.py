@@ -27,6 +27,13 @@ from clbench.errors import UsageError
 from clbench.metric import UNDEFINED, Counts, Metric, Value, lookup
 from clbench.plugins.registry import line_of
 from clbench.results import online
+from clbench.results.presence import (
+    a_auc,
+    first_task,
+    missing_accuracy,
+    present_accuracy,
+    unseen_accuracy,
+)
 from clbench.results.retention import Frequency as Frequency
 from clbench.results.retention import Retention as Retention
 from clbench.results.retention import frequency as frequency
@@ -92,7 +99,7 @@ def anytime_average_accuracy(counts: Counts) -> Value:
 def average_incremental_accuracy(counts: Counts) -> Value:
     """AIA: mean over tasks of the accuracy, right after each, on all cells of the tasks so far."""
     stages = np.flatnonzero(counts.right_after >= 0)
-    seen = _first_task(counts.views, counts.view_of_task)[None, :] <= stages[:, None]
+    seen = first_task(counts.views, counts.view_of_task)[None, :] <= stages[:, None]
     correct = (counts.correct[counts.right_after[stages]] * seen).sum(1)
     size = (counts.size * seen).sum(1)
     return _mean((correct / np.maximum(size, 1))[size > 0])
@@ -136,7 +143,7 @@ def forward_transfer(counts: Counts) -> Value:
     before = lookup(counts.evaluated_after, np.r_[0, counts.task_end[:-1]])
     if len(counts.task_end) < 2 or counts.evaluated_after[0] != 0:
         return UNDEFINED
-    first_cell = _first_task(counts.views, counts.view_of_task)
+    first_cell = first_task(counts.views, counts.view_of_task)
     labels = counts.label[None, :] == np.unique(counts.label)[:, None]
     first_label = np.where(labels, first_cell[None, :], len(counts.task_end)).min(1)
     gains = []
@@ -204,6 +211,10 @@ BUILTIN = (
         main=False,
     ),
     Metric("next_window_accuracy", online.next_window_accuracy, "next window", since="2026-11-28"),
+    Metric("present_accuracy", present_accuracy, "present", since="2026-11-28", main=False),
+    Metric("missing_accuracy", missing_accuracy, "missing", since="2026-11-28", main=False),
+    Metric("unseen_accuracy", unseen_accuracy, "unseen", since="2026-11-28", main=False),
+    Metric("a_auc", a_auc, "A_AUC", since="2026-11-28", main=False),
 )
 """In the order of the tables. All that is said of a metric anywhere is read from here."""
 ENTRY_POINT = "clbench.metrics"
@@ -268,15 +279,6 @@ def _earlier(counts: Counts) -> np.ndarray:
         & (counts.right_after >= 0)
         & (counts.right_after < len(counts.evaluated_after) - 1)
     )
-
-
-def _first_task(views: np.ndarray, view_of_task: np.ndarray) -> np.ndarray:
-    """``(C,)``: the first task with each cell; the number of tasks where none has it."""
-    n_tasks = len(view_of_task)
-    first_of_view = np.full(len(views), n_tasks)
-    measured = np.flatnonzero(view_of_task >= 0)
-    np.minimum.at(first_of_view, view_of_task[measured], measured)
-    return np.asarray(np.where(views, first_of_view[:, None], n_tasks).min(0, initial=n_tasks))
 
 
 def _mean(values: np.ndarray) -> Value:

@@ -20,7 +20,7 @@ import numpy as np
 from clbench.errors import ClbenchError
 from clbench.metric import Counts
 from clbench.plugins.registry import GROUPS, OPTIONAL_GROUPS
-from clbench.results import factors, metrics, online
+from clbench.results import factors, metrics, online, presence
 from clbench.util import seal
 from clbench.util.atomic import write_atomically as write_atomically
 
@@ -125,6 +125,10 @@ class Record:
     """What was answered right before it was learnt: ``{size (E), correct (E), blind (E), window,
     classes, ahead, realtime}`` over experiences (see ``clbench.engine.prequential``); left out
     without ``prequential``."""
+    exposure: dict[str, list[int]] | None = None
+    """``{samples (E), first (C)}``: training samples delivered before each evaluation, and the
+    experiences learnt when each cell's class had come in its domain (-1: never). Older records have
+    none."""
 
     def to_dict(self) -> dict[str, Any]:
         """As plain data, as the file has it."""
@@ -152,6 +156,7 @@ class Record:
             task_ids=bool(self.stream["task_ids"]),
             groups=bool(self.stream.get("groups", False)),
             online=None if self.online is None else online.arrays(self.online),
+            **{name: np.array(v, dtype=np.int64) for name, v in (self.exposure or {}).items()},
         )
 
     def metric(self, name: str) -> float | None:
@@ -282,6 +287,8 @@ class Record:
             wrong = online.faults(self.online, self.config, self.stream)
             if wrong:
                 raise ValueError(wrong[0])
+        for fault in presence.faults(self.exposure, n_evaluations, len(counts.size)):
+            raise ValueError(fault)
         if self.class_names is not None:
             if not all(isinstance(name, str) for name in self.class_names):
                 raise TypeError("class_names must be texts")

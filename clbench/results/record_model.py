@@ -265,6 +265,15 @@ class Online(Form):
     realtime: Realtime | None
 
 
+class Exposure(Form):
+    """When samples and classes came."""
+
+    samples: Annotated[Counts, MaxLen(MAX_NUMBERS)]
+    first: Annotated[
+        list[Annotated[int, Interval(ge=-1, le=LARGEST)]], MaxLen(MAX_NUMBERS), FailFast()
+    ]
+
+
 class RecordForm(Form):
     """The record of a run, written by the harness. ``clbench.results.record`` says what it means."""
 
@@ -303,4 +312,5 @@ class RecordForm(Form):
     factors: Factors | None = None
     class_names: Annotated[list[Annotated[str, Text(100)]], MaxLen(10**5)] | None = None
     online: Online | None = None
+    exposure: Exposure | None = None
     content_sha256: Sha256 | None = None

@@ -52,7 +52,7 @@ def put(path: str, value: Any) -> Change:
     """Sets the value at ``a.b.0.c``."""
 
     def change(data: dict[str, Any]) -> None:
-        *parents, last = [int(p) if p.isdigit() else p for p in path.split(".")]
+        *parents, last = [int(p) if p.lstrip("-").isdigit() else p for p in path.split(".")]
         for parent in parents:
             data = data[parent]
         data[last] = value
@@ -76,6 +76,7 @@ def bigger_world(data: dict[str, Any]) -> None:
     data["counts"]["cells"].append({"label": 0, "domain": 1, "task_id": None, "size": 1})
     for row in data["counts"]["correct"]:
         row.append(1)
+    data["exposure"]["first"].append(1)
 
 
 TAMPERED: dict[str, tuple[Change, str]] = {
@@ -86,6 +87,9 @@ TAMPERED: dict[str, tuple[Change, str]] = {
     "a metric of groups": (put("metrics.worst_group_accuracy.value", 0.5), "M1"),
     "a metric left out": (lambda data: data["metrics"].pop("forgetting"), "S2"),
     "a count": (more_right, "M1"),
+    "when a class came": (put("exposure.first.0", -1), "M1"),
+    "when samples came": (put("exposure.samples.1", 1), "M1"),
+    "more samples than came": (put("exposure.samples.-1", 10**6), "B2"),
     "a retention row": (put("retention.0.accuracy", 0.5), "M1"),
     "a frequency row": (put("frequency.0.frequency", 0.5), "M1"),
     "a cell's size": (bigger_cell, "M1"),

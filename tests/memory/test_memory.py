@@ -188,6 +188,61 @@ def test_ring_keeps_the_newest_of_each_class_and_a_sample_that_comes_again_is_ne
     assert sorted(keys(held)) == [40, 41, 80, 81]
 
 
+def shares_by_hand(size: int, came: dict[int, int], held: dict[int, int]) -> dict[int, int]:
+    """Places one at a time: one to each class, then to the class with the least n (samples + 1)."""
+    kept = dict.fromkeys(came, 1)
+    while sum(kept.values()) < min(size, sum(held.values())):
+        open_ = [c for c in came if kept[c] < held[c]]
+        kept[min(open_, key=lambda c: came[c] * (kept[c] + 1))] += 1
+    return kept
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(st.sets(st.integers(0, 3), min_size=1), min_size=1, max_size=12), st.randoms())
+def test_frequency_aware_shares_are_inverse_to_the_experiences_of_a_class(stream, random):
+    """Up to ties, for classes of samples without end: the share of class c goes as 1 / n(c)."""
+    size, held, number = 24, memory(24, "frequency_aware"), 0
+    came: dict[int, int] = {}
+    for present in stream:
+        labels = [c for c in sorted(present) for _ in range(size)]
+        random.shuffle(labels)
+        held.add(task(list(range(number, number + len(labels))), labels))
+        number += len(labels)
+        for c in present:
+            came[c] = came.get(c, 0) + 1
+        kept = counts(held)
+        assert sum(kept.values()) == size
+        assert set(kept) == set(came)
+        stamps = dict(zip(held.y.tolist(), held.get_buffer("stamp").tolist(), strict=True))
+        assert stamps == came
+        wanted = shares_by_hand(size, came, dict.fromkeys(came, number))
+        # A class cannot grow while it does not come, so only the bound holds of absent classes.
+        for c in present:
+            assert kept[c] >= wanted[c] - 1
+        worst = max((kept[c] * came[c] for c in came if kept[c] > 1), default=0)
+        assert all((kept[c] + 1) * came[c] >= worst for c in present)
+
+
+def test_frequency_aware_by_hand():
+    """Of 12 places, class 0 came three times and class 1 once: shares of 1/4 and 3/4."""
+    held = memory(12, "frequency_aware")
+    for start in (0, 100, 200):
+        held.add(task(list(range(start, start + 20)), [0] * 20))
+    held.add(task(list(range(300, 320)), [1] * 20))
+    assert counts(held) == {0: 3, 1: 9}
+
+
+def test_frequency_aware_draws_uniformly_within_a_class():
+    torch.manual_seed(4)
+    hits = np.zeros(40)
+    for _ in range(150):
+        held = memory(10, "frequency_aware")
+        held.add(task(list(range(20)), [0] * 20))
+        held.add(task(list(range(20, 40)), [0] * 20))
+        hits[keys(held)] += 1
+    assert chisquare(hits).pvalue > 1e-3
+
+
 def herd_by_hand(features: np.ndarray, most: int) -> list[int]:
     """Algorithm 4 of iCaRL, one exemplar after another, for one class."""
     unit = features / np.linalg.norm(features, axis=1, keepdims=True)

@@ -27,6 +27,8 @@ SCENARIOS = [
     "task_incremental",
     "domain_incremental",
     "subgroup_shift",
+    "repetition",
+    "blurry",
 ]
 
 GROUPS = {"worst_group_accuracy", "anytime_worst_group_accuracy"}
@@ -37,7 +39,9 @@ NEVER = {
     "class_incremental": GROUPS | ONLINE | {"forward_transfer"},
     "task_incremental": GROUPS | ONLINE,
     "domain_incremental": GROUPS | ONLINE,
-    "subgroup_shift": ONLINE | {"forward_transfer"},
+    "subgroup_shift": ONLINE | {"forward_transfer", "missing_accuracy", "unseen_accuracy"},
+    "repetition": GROUPS | ONLINE | {"forward_transfer"},
+    "blurry": GROUPS | ONLINE | {"forward_transfer"},
 }
 """What no stream of a scenario defines. Forward transfer needs a task that is told, or a domain that is
 new to known classes."""
@@ -96,8 +100,15 @@ def words_of(scenario: str, rng: np.random.Generator, is_first: bool) -> list[st
             f"scenario.n_classes={rng.integers(3, 7)}",
             f"scenario.classes_per_task={one(1, 2, 3)}",
         ]
-    if scenario in ("class_incremental", "task_incremental"):
+    if scenario in ("class_incremental", "task_incremental", "blurry"):
         n = int(rng.integers(1, 7))
+    if scenario == "blurry":
+        words += [f"scenario.boundaries={one('fixed', 'stochastic')}", "scenario.blur=40"]
+    if scenario == "repetition" and one(True, False):
+        words += ["scenario.mode=sampling", "scenario.first_p=0.5", "scenario.samples=9"]
+    elif scenario == "repetition":  # some classes have one sample
+        n = one(2, 3, 6)
+        words += [f"scenario.slots={6 // n}"]
     if scenario == "domain_incremental":
         n = 34 if is_first else n
     if scenario == "subgroup_shift":
@@ -112,11 +123,12 @@ class Raw:
 
     def __init__(self, run: Any, strategy: Guesser) -> None:
         self.stream, self.told = run.stream, run.stream.task_ids
+        self.draws = [run.stream.draw(number) for number in range(strategy.learnt)]
         of = self._where(run.stream)
         self.answers = {
             after: [self._answer(of, *row) for row in rows] for after, rows in strategy.said.items()
         }
-        tasks = [run.stream.draw(number).task for number in range(strategy.learnt)]
+        tasks = [draw.task for draw in self.draws]
         self.plans = [run.stream.plan(t) for t in range(max(tasks) + 1)]
         self.parts: dict[tuple[int, int], list[Answer]] = {}
         self.ends = [
@@ -210,6 +222,10 @@ class Raw:
             ),
             "average_incremental_accuracy": mean(self.stages()),
             **dict.fromkeys(ONLINE, UNDEFINED),
+            "present_accuracy": mean(self.after_tasks(learnt, here=True)),
+            "missing_accuracy": mean(self.after_tasks(learnt, here=False, before=True)),
+            "unseen_accuracy": mean(self.after_tasks(learnt, here=False, before=False)),
+            "a_auc": self.area(),
         }
 
     def stages(self) -> list[float]:
@@ -222,6 +238,41 @@ class Raw:
             seen = [*{id(a): a for a in seen}.values()]
             found += [share(seen)] if seen else []
         return found
+
+    def after_tasks(self, learnt: list[int], here: bool, before: bool | None = None) -> list[float]:
+        """After each task, the mean accuracy of the cells in it or not, met before or not."""
+        found = []
+        for t in learnt:
+            cells = [
+                share(part)
+                for part in self.cells(self.ends[t]).values()
+                if self.belongs(part[0], t) == here
+                and before in (None, any(self.belongs(part[0], s) for s in range(t)))
+            ]
+            found += [fmean(cells)] if cells else []
+        return found
+
+    def area(self) -> Value:
+        """At each sample delivered, the next evaluation's accuracy on what had come by then."""
+        came: set[tuple[int, int | None, int]] = set()
+        terms, evaluations, waiting = [], 0, 0
+        for number, draw in enumerate(self.draws, 1):
+            waiting += len(draw.index)
+            came |= {(label, draw.plan.domain, draw.task) for label in draw.labels.tolist()}
+            if number not in self.answers:
+                continue
+            seen = [a for a in self.answers[number] if self.has_come(a, came)]
+            if seen:
+                terms += [share(seen)] * waiting
+                evaluations += 1
+            waiting = 0
+        return Value(fmean(terms), evaluations) if terms else UNDEFINED
+
+    def has_come(self, a: Answer, came: set[tuple[int, int | None, int]]) -> bool:
+        return any(
+            label == a.label and domain in (None, a.domain) and (not self.told or task == a.task)
+            for label, domain, task in came
+        )
 
     def forward(self) -> list[float]:
         """Gains before learning, of tasks none of whose test samples belong to an earlier task."""

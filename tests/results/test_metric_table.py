@@ -58,7 +58,11 @@ def test_a_record_stays_readable_with_a_metric_more(
     assert faults(data) == []
     record = Record.parse(data, tmp_path)
     assert record.metric("median_cell") == pytest.approx(median(record)), "from its counts"
-    nothing = {**data, "counts": {**data["counts"], "evaluated_after": [], "correct": []}}
+    nothing = {
+        **data,
+        "counts": {**data["counts"], "evaluated_after": [], "correct": []},
+        "exposure": {**data["exposure"], "samples": []},
+    }
     assert Record.parse(nothing, tmp_path).metric("median_cell") is None
 
 

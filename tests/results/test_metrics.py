@@ -23,6 +23,8 @@ def counts(
     label: list[int] | None = None,
     task_ids: bool = False,
     groups: bool = False,
+    samples: list[int] | None = None,
+    first: list[int] | None = None,
 ) -> Counts:
     n = len(correct[0]) if correct else len(size or [])
     members = np.zeros((len(views), n), dtype=bool)
@@ -38,6 +40,8 @@ def counts(
         task_end=np.array(task_end, dtype=np.int64),
         task_ids=task_ids,
         groups=groups,
+        samples=None if samples is None else np.array(samples, dtype=np.int64),
+        first=None if first is None else np.array(first, dtype=np.int64),
     )
 
 
@@ -210,3 +214,41 @@ def test_frequency_by_hand():
         metrics.Frequency(1, 0.5, 0.2, 10),
         metrics.Frequency(2, 0.0, 0.2, 5),
     ]
+
+
+def test_present_missing_and_unseen_by_hand():
+    """Tasks {0, 1}, {1, 2}, {0, 1}; class 3 never comes, and class 0 has fewer test samples."""
+    c = counts(
+        [1, 2, 3],
+        [[4, 6, 1, 0], [2, 8, 5, 2], [3, 7, 2, 1]],
+        [[0, 1], [1, 2]],
+        [0, 1, 0],
+        [1, 2, 3],
+        size=[5, 10, 10, 10],
+    )
+    found = metrics.compute(c)
+    assert found["present_accuracy"] == pytest.approx(Value((0.7 + 0.65 + 0.65) / 3, 3))
+    assert found["learning_accuracy"] == pytest.approx(Value((10 / 15 + 0.65 + 10 / 15) / 3, 3))
+    assert found["missing_accuracy"] == pytest.approx(Value((0.4 + 0.2) / 2, 2))
+    assert found["unseen_accuracy"] == pytest.approx(Value((0.05 + 0.2 + 0.1) / 3, 3))
+
+
+def test_area_under_the_accuracy_by_hand():
+    """Class 0 is seen from experience 1 on, class 1 from 3, class 2 never; 60 samples in all."""
+    c = counts(
+        [0, 1, 2, 5],
+        [[3, 3, 3], [8, 9, 9], [6, 9, 9], [4, 10, 9]],
+        [],
+        [],
+        [],
+        samples=[0, 20, 30, 60],
+        first=[1, 3, -1],
+    )
+    area = 20 * 0.8 + 10 * 0.6 + 30 * (14 / 20)
+    assert metrics.compute(c)["a_auc"] == pytest.approx(Value(area / 60, 3))
+    equal = dataclasses.replace(c, samples=np.array([0, 20, 40, 60]))
+    assert metrics.compute(equal)["a_auc"] == pytest.approx(Value((0.8 + 0.6 + 0.7) / 3, 3))
+    for absent in ("samples", "first"):
+        assert metrics.compute(dataclasses.replace(c, **{absent: None}))["a_auc"] == UNDEFINED
+    never = dataclasses.replace(c, first=np.array([-1, -1, -1]))
+    assert metrics.compute(never)["a_auc"] == UNDEFINED

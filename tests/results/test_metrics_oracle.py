@@ -33,6 +33,8 @@ def any_counts(draw: st.DrawFn) -> Counts:
     evaluated = sorted(draw(st.sets(st.integers(0, total), max_size=total + 1)))
     size = [draw(st.integers(1, 5)) for _ in range(n_cells)]
     correct = [[draw(st.integers(0, n)) for n in size] for _ in evaluated]
+    widths = [draw(st.integers(0, 9)) for _ in evaluated]
+    exposed = draw(st.booleans())
     found = counts(
         evaluated,
         correct,
@@ -43,6 +45,8 @@ def any_counts(draw: st.DrawFn) -> Counts:
         label=[draw(st.integers(0, 2)) for _ in range(n_cells)],
         task_ids=draw(st.booleans()),
         groups=draw(st.booleans()),
+        samples=np.cumsum(widths).tolist() if exposed else None,
+        first=[draw(st.integers(-1, total)) or 1 for _ in size] if exposed else None,
     )
     return dataclasses.replace(found, online=draw(st.none() | any_online(total)))
 
@@ -151,6 +155,8 @@ class Oracle:
             ),
             "average_incremental_accuracy": self.stages(),
             **self.online(),
+            **{f"{kind}_accuracy": value for kind, value in self.presence(learnt).items()},
+            "a_auc": self.area(),
         }
 
     def stages(self) -> Value:
@@ -186,6 +192,32 @@ class Oracle:
             if total:
                 found[f"{name}_accuracy"] = Value(sum(a for a, _ in pairs) / total, total)
         return found
+
+    def presence(self, learnt: dict[int, int]) -> dict[str, Value]:
+        """Accuracy of each cell right after each task, by what had come of it."""
+        found: dict[str, list[float]] = {"present": [], "missing": [], "unseen": []}
+        for t, e in learnt.items():
+            before = {i for s in range(t) for i in self.cells(s) or []}
+            parts: dict[str, list[float]] = {kind: [] for kind in found}
+            for i in range(len(self.c.size)):
+                kind = "missing" if i in before else "unseen"
+                kind = "present" if i in (self.cells(t) or []) else kind
+                parts[kind].append(self.accuracy(e, [i]))
+            for kind, values in parts.items():
+                if values:
+                    found[kind].append(sum(values) / len(values))
+        return {kind: self.mean(values) for kind, values in found.items()}
+
+    def area(self) -> Value:
+        if self.c.samples is None or self.c.first is None:
+            return UNDEFINED
+        rectangles, before = [], 0
+        for e, samples in enumerate(self.c.samples.tolist()):
+            seen = [i for i, at in enumerate(self.c.first) if 0 <= at <= self.times[e]]
+            if seen:
+                rectangles.append((self.accuracy(e, seen), samples - before))
+            before = samples
+        return self.weighted(rectangles)
 
     def worst(self, e: int) -> float:
         return min(self.accuracy(e, [i]) for i in range(len(self.c.size)))

@@ -38,6 +38,8 @@ WORDS = {
         "prequential_ahead=2",
     ),
 }
+NOT_ALL = {"missing_accuracy", "unseen_accuracy"}
+"""Undefined where every task has all classes."""
 IMAGES = pool(shape=(6, 6))
 
 
@@ -75,7 +77,7 @@ def test_which_metrics_are_defined_where():
         for case in WORDS
     }
     every = set(metrics.table()) - GROUP_METRICS - ONLINE_METRICS - AHEAD
-    assert defined["groups"] == (every - {"forward_transfer"}) | GROUP_METRICS
+    assert defined["groups"] == (every - {"forward_transfer"} - NOT_ALL) | GROUP_METRICS
     assert defined["class"] == every - {"forward_transfer"}
     assert defined["task"] == every
     assert defined["domain"] == every
@@ -100,6 +102,42 @@ def test_records_from_before_there_were_groups_are_read(tmp_path: Path):
         assert faults(bad)
         with pytest.raises(ClbenchError):
             Record.parse(bad, tmp_path)
+
+
+LATER = {m.name for m in metrics.BUILTIN if m.since}
+
+
+def test_records_from_before_exposure_was_noted_are_read(tmp_path: Path):
+    """The area over samples is undefined there; all else follows from the counts."""
+    old = json.loads(json.dumps(DATA))
+    del old["exposure"]
+    for name in LATER:
+        old["metrics"].pop(name, None)
+    record = Record.parse(old, tmp_path)
+    assert faults(old) == []
+    assert record.metric("a_auc") is None
+    wanted = {n: m for n, m in RECORD.metrics.items() if n != "a_auc"}
+    found = with_metrics(record, record.to_counts()).metrics
+    assert {n: m for n, m in found.items() if n != "a_auc"} == wanted
+    assert RECORD.metric("a_auc") is not None
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        {"samples": [0]},
+        {"first": [1]},
+        {"samples": [*DATA["exposure"]["samples"][:-1], 0]},
+        {"samples": [-1, *DATA["exposure"]["samples"][1:]]},
+        {"first": [-2, *DATA["exposure"]["first"][1:]]},
+    ],
+    ids=str,
+)
+def test_exposure_that_does_not_fit_is_refused(bad: dict[str, list[int]], tmp_path: Path):
+    wrong = {**DATA, "exposure": {**DATA["exposure"], **bad}}
+    assert any("exposure" in fault for fault in faults(json.loads(json.dumps(wrong))))
+    with pytest.raises(ClbenchError, match="exposure"):
+        Record.parse(wrong, tmp_path)
 
 
 def test_names_of_costs():

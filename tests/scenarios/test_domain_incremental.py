@@ -30,6 +30,31 @@ def test_domain_incremental_endless():
     assert len(stream.experience(10_000)) == 30
 
 
+@pytest.mark.parametrize("chunk", [1, 4, None])
+def test_online_permuted_delivers_every_image_once_a_task_in_a_new_order(chunk: int | None):
+    """Dohare et al. 2024: one permutation a task, each image once, one at a time, without end."""
+    stream = make("domain_incremental", IMAGES, n_tasks=None, chunk=chunk)
+    assert stream.n_tasks is None
+    orders, looks = [], []
+    for t in (0, 1, 2, 500):
+        start, stop = stream.n_experiences(t), stream.n_experiences(t + 1)
+        assert stop - start == (1 if chunk is None else -(-24 // chunk))
+        draws = [stream.draw(number) for number in range(start, stop)]
+        assert [d.task for d in draws] == [t] * len(draws)
+        index = np.concatenate([d.index for d in draws])
+        assert sorted(index) == list(range(24))
+        x = np.concatenate([stream.gather(d).x.flatten(1).numpy() for d in draws])
+        raw = IMAGES.gather("train", np.arange(24)).flatten(1).numpy()
+        columns = [tuple(column) for column in raw[index].T]
+        assert sorted(columns) == sorted(tuple(column) for column in x.T), "one permutation for all"
+        orders.append(index.tolist())
+        looks.append(x[np.argsort(index)].tolist())
+    assert len({tuple(order) for order in orders}) == 4
+    assert all(a != b for a, b in itertools.combinations(looks, 2))
+    whole = make("domain_incremental", IMAGES, n_tasks=None)
+    assert whole.draw(500).index.tolist() == orders[-1]
+
+
 def test_domain_incremental_trains_and_tests_in_the_same_domain():
     """The permutation of task t maps raw samples to both what is learnt and what is scored."""
     stream = make("domain_incremental", n_tasks=3)

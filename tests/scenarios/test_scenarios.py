@@ -8,17 +8,22 @@ from small import pool
 
 from clbench.configure.config import resolve_point
 from clbench.data.pool import TensorPool
+from clbench.scenario import Scenario
 from clbench.stream import Stream
 
 TEN = pool(n_classes=10, n_train=3, n_test=2)
 IMAGES = pool(n_classes=4, n_train=6, n_test=3, shape=(8, 8))
 
 
-def make(name: str, on: TensorPool = TEN, seed: int = 0, **settings_: object) -> Stream:
+def scenario_of(name: str, **settings_: object) -> Scenario:
     point = {"scenario": name, "strategy": "naive", "model": "mlp"}
     given = {f"scenario.{key}": value for key, value in settings_.items()}
-    stream: Stream = resolve_point({**point, **given}).scenario.stream(on, seed)
-    return stream
+    scenario: Scenario = resolve_point({**point, **given}).scenario
+    return scenario
+
+
+def make(name: str, on: TensorPool = TEN, seed: int = 0, **settings_: object) -> Stream:
+    return scenario_of(name, **settings_).stream(on, seed)
 
 
 def classes(stream: Stream, n: int) -> list[tuple[int, ...]]:
@@ -60,6 +65,20 @@ CASES: dict[str, tuple[str, TensorPool, dict[str, object]]] = {
             "chunk": 4,
         },
     ),
+    "repetition": ("repetition", TEN, {"n_tasks": 5, "slots": 5}),
+    "repetition sampling": ("repetition", TEN, {"mode": "sampling", "samples": 9, "chunk": 4}),
+    "repetition dual": (
+        "repetition",
+        TEN,
+        {
+            "mode": "sampling",
+            "samples": 20,
+            "first_occurrence": "zipf",
+            "recurrence": "dual",
+        },
+    ),
+    "blurry": ("blurry", TEN, {"chunk": 4, "blur": 40}),
+    "blurry stochastic": ("blurry", TEN, {"chunk": None, "blur": 40, "boundaries": "stochastic"}),
     "latent_replay": ("latent_replay", TEN, {}),
     "latent_replay shots": ("latent_replay", TEN, {"n_tasks": 7, "shots": 2}),
     "latent_replay scole": ("latent_replay", TEN, {"protocol": "scole", "n_tasks": 9}),
@@ -79,6 +98,11 @@ GOLDEN = {
     "domain_incremental split uneven": "39a562c84410cd6d",
     "subgroup_shift": "4dafb6dacab664ff",
     "subgroup_shift stripes": "929ebbf64208afa4",
+    "repetition": "4f86daa8eb66a4ff",
+    "repetition sampling": "2eed39fb94fce9ae",
+    "repetition dual": "1a56f6887a054970",
+    "blurry": "08e4cfaf9b9fdc13",
+    "blurry stochastic": "b84a8b665b4c8ba5",
     "latent_replay": "aca4b2bc0a7d3ab9",
     "latent_replay shots": "438a73a1e7f7abae",
     "latent_replay scole": "ac316e6efcfc5582",  # that of scole

@@ -166,11 +166,14 @@ def budget_is_kept(board: Board, entry: Entry) -> Iterator[Finding]:
 
 
 def costs_are_possible(board: Board, entry: Entry) -> Iterator[Finding]:
-    """B2: every experience delivered a sample, and the times are consistent."""
+    """B2: every experience delivered a sample, samples add up, and the times are consistent."""
     for seed, record in entry.records.items():
         file, cost = run_place(entry, seed), record.cost
         if cost["samples_delivered"] < n_learnt(record):
             yield error("B2", file, "cost.samples_delivered is less than one for each experience")
+        noted = (record.exposure or {}).get("samples") or [cost["samples_delivered"]]
+        if record.status == "completed" and noted[-1] != cost["samples_delivered"]:
+            yield error("B2", file, "exposure.samples does not end with cost.samples_delivered")
         started, finished = (_time(text) for text in (record.started, record.finished))
         elapsed = (finished - started).total_seconds()
         if elapsed < 0:
