@@ -11,6 +11,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 import torch
@@ -18,6 +19,7 @@ from torch import Tensor
 
 from clbench import seeding
 from clbench.data.pool import Pool
+from clbench.data.rows import Held, Joined, Rows, chosen, cut, held_by
 from clbench.data.transforms import Transform
 from clbench.seeding import Axis
 from clbench.world import Cell, World, build_world
@@ -87,8 +89,12 @@ class TaskData:
     It has no reference to the stream, to other tasks or to test data.
     """
 
-    x: Tensor
-    """``(n, *input_shape)``, the pool's native dtype (uint8 for images)."""
+    if TYPE_CHECKING:
+        x: Tensor
+    else:
+        x: Tensor = Held()
+    """``(n, *input_shape)``, the pool's native dtype (uint8 for images). Where the samples are in a
+    file, reading this gathers all of them, and is refused above 1 GB."""
     y: Tensor
     """``(n,)`` int64 labels in ``[0, n_classes)``; -1 where unlabelled."""
     key: Tensor
@@ -103,7 +109,8 @@ class TaskData:
     """Seeds the order of the epochs after the first; the same for every strategy and device."""
 
     def __post_init__(self) -> None:
-        for name, values in (("x", self.x), ("key", self.key), ("task_id", self.task_id)):
+        held = (("x", held_by(self)), ("key", self.key), ("task_id", self.task_id))
+        for name, values in held:
             if values is not None and len(values) != len(self.y):
                 raise ValueError(
                     f"TaskData: y has {len(self.y)} samples and {name} has {len(values)}; part, "
@@ -114,29 +121,57 @@ class TaskData:
         return len(self.y)
 
     def part(self, index: Tensor) -> TaskData:
-        """Gather samples by ``(m,)`` int64 positions, with their labels, keys and task ids."""
-        return self._each(lambda values: values.index_select(0, index))
+        """Choose samples by ``(m,)`` int64 positions, with their labels, keys and task ids."""
+        return self._each(
+            chosen(held_by(self), index), lambda values: values.index_select(0, index)
+        )
+
+    def first(self, n: int) -> TaskData:
+        """The first ``n`` samples, or all if they are fewer. Nothing is copied."""
+        held = held_by(self)
+        x = held.select(np.arange(min(n, len(self)))) if isinstance(held, Rows) else held[:n]
+        return self._each(x, lambda values: values[:n])
+
+    def samples(self, size: int, index: Tensor | None = None) -> Iterator[Tensor]:
+        """Go through ``x`` by parts of ``size`` samples; the last may be smaller.
+
+        Args:
+            size: samples in a part.
+            index: ``(m,)`` int64 positions of the samples to go through; None: all of them.
+        """
+        held = held_by(self)
+        return cut(held if index is None else chosen(held, index), size)
 
     def split(self, size: int) -> Iterator[TaskData]:
         """Cut into parts of ``size`` samples; the last may be smaller. Nothing is copied."""
-        parts = zip(*(values.split(size) for values in self._values()), strict=True)
-        for x, y, key, *task_id in parts:
+        rest = (values.split(size) for values in self._labelling())
+        for x, y, key, *task_id in zip(self.samples(size), *rest, strict=True):
             yield replace(self, x=x, y=y, key=key, task_id=task_id[0] if task_id else None)
 
     def joined(self, other: TaskData) -> TaskData:
         """Append the samples of another task, in this task's dtype; other fields stay as they are."""
-        there = iter(other._values())
-        return self._each(lambda values: torch.cat([values, next(there).to(values.dtype)]))
+        held, there = held_by(self), iter(other._labelling())
+        if isinstance(held, Rows):
+            x: Tensor | Rows = Joined(held, other.x)
+        else:
+            x = torch.cat([held, other.x.to(held.dtype)])
+        return self._each(x, lambda values: torch.cat([values, next(there).to(values.dtype)]))
 
-    def _values(self) -> list[Tensor]:
-        """The fields that have one value per sample."""
-        return [v for v in (self.x, self.y, self.key, self.task_id) if v is not None]
+    def relabelled(self, y: Tensor) -> TaskData:
+        """The same samples with other ``(n,)`` int64 labels; nothing is read or copied."""
+        return self._with(held_by(self), y, self.key, self.task_id)
 
-    def _each(self, change: Callable[[Tensor], Tensor]) -> TaskData:
-        """Apply a function to every field that has one value per sample."""
-        x, y, key = change(self.x), change(self.y), change(self.key)
-        task_id = None if self.task_id is None else change(self.task_id)
-        return replace(self, x=x, y=y, key=key, task_id=task_id)
+    def _labelling(self) -> list[Tensor]:
+        """The fields beside ``x`` that have one value per sample."""
+        return [v for v in (self.y, self.key, self.task_id) if v is not None]
+
+    def _each(self, x: Tensor | Rows, change: Callable[[Tensor], Tensor]) -> TaskData:
+        """Take other samples, and apply a function to every other field with one value each."""
+        y, key = change(self.y), change(self.key)
+        return self._with(x, y, key, None if self.task_id is None else change(self.task_id))
+
+    def _with(self, x: Tensor | Rows, y: Tensor, key: Tensor, task_id: Tensor | None) -> TaskData:
+        return replace(self, x=cast(Tensor, x), y=y, key=key, task_id=task_id)
 
     def epoch(self, number: int) -> Tensor | None:
         """``(n,)`` int64: the order of an epoch; None for the first, which is the delivered order."""
@@ -267,14 +302,16 @@ class Stream:
     def gather(self, draw: Draw) -> TaskData:
         """Gather the samples of a draw on the device."""
         device = self.pool.device
+        x: Tensor | Rows
         if self.transform is None or not draw.transforms:
-            x = self.pool.gather("train", draw.index)
+            rows = self.pool.rows("train", draw.index)
+            x = self.pool.gather("train", draw.index) if rows is None else rows
         else:
             x = self.pool.changed("train", draw.index, partial(self._transformed, draw=draw))
         y = torch.as_tensor(draw.labels, device=device)
         known = self.chunk is None
         return TaskData(
-            x=x,
+            x=cast(Tensor, x),
             y=y,
             key=torch.as_tensor(draw.keys, device=device),
             task_id=torch.full_like(y, draw.task) if self.task_ids else None,

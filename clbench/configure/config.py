@@ -13,8 +13,8 @@ from typing import Any
 
 from clbench.configure.common import (
     Common,
-    always,
     at_default,
+    having_role,
     left_out,
     plain,
     plain_defaults,
@@ -88,7 +88,8 @@ class RunConfig:
         for name in settings.keys() & left_out(settings):
             del settings[name]
         for group in self.groups:
-            for name in _paths(getattr(self, group)):
+            cls = type(getattr(self, group))
+            for name in _paths(getattr(self, group)) | having_role(cls, "never"):
                 del settings[group][name]
         return settings
 
@@ -106,7 +107,7 @@ class RunConfig:
                 continue  # another library's defaults may change with its version
             cls = type(getattr(self, group))
             defaults = plain_defaults(cls)
-            kept = {"name"} | always(cls)
+            kept = {"name"} | having_role(cls, "always")
             settings[group] = {
                 name: value
                 for name, value in settings[group].items()

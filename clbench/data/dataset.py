@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
-from typing import ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 import torch
 
 from clbench.data.pool import Arrays, Pool, TensorPool
 from clbench.settings import check
+
+if TYPE_CHECKING:
+    from clbench.data.decoded import Watch
 
 
 @dataclass(frozen=True)
@@ -43,6 +46,15 @@ class DataSet(ABC):
         if not isinstance(arrays, Arrays):
             raise TypeError(f"arrays() must return clbench.Arrays, not a {type(arrays).__name__}")
         return TensorPool(arrays, device)
+
+    def load(self, device: torch.device, watch: Watch) -> Pool:
+        """Load the data set onto a device, with a progress display where that takes long.
+
+        Args:
+            device: where the pool is to be.
+            watch: opens a display with a title and a total.
+        """
+        return self.pool(device)
 
     def fresh(self, seed: int) -> DataSet | None:
         """Generate other data of the same kind from a seed (>= 0); None if that is not possible."""
