@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar, Literal
 
@@ -22,11 +23,19 @@ class DataSet(ABC):
     is_default: ClassVar[bool] = False
     """Whether runs that name no data learn from it; one data set says so."""
 
+    argument: ClassVar[str] = ""
+    """The setting that may be given after a colon, if there is one."""
+
     augment: Literal["none", "crop_flip"] = field(default="none", metadata={"identity": "always"})
     """Training-time augmentation: none, or random crop (padding 1/8) with horizontal flip."""
 
     def __post_init__(self) -> None:
         check(self, "data")
+
+    @classmethod
+    def options(cls) -> Mapping[str, str]:
+        """What may stand after the colon, as far as it is known, each with a line about it."""
+        return {}
 
     @abstractmethod
     def arrays(self) -> Arrays:

@@ -117,7 +117,7 @@ def _rows(entry: decoded.Entry) -> Any:
             held[block] = entry.file.rows(
                 np.arange(block * step, min(entry.file.n, (block + 1) * step))
             )
-        return held[block][number % step].tobytes()
+        return bytes(held[block][number % step].tobytes())
 
     return content
 

@@ -44,7 +44,7 @@ class Decoded:
 
     def y(self, split: Split) -> np.ndarray:
         """``(m,)`` int64 labels of a split."""
-        return self.labels[self.sides[split]]
+        return np.asarray(self.labels[self.sides[split]])
 
     def arrays(self) -> Arrays:
         """All samples in host memory."""

@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from functools import cache
-from io import BytesIO
 from pathlib import Path
 from threading import local
 from typing import TYPE_CHECKING
@@ -199,17 +198,15 @@ def decode(file: Path, size: int, gray: bool, tally: Tally | None = None) -> np.
     return _explained(str(file), lambda: _check_file(file), file, size, gray, tally or Tally())
 
 
-def decode_bytes(
-    content: bytes, name: str, size: int, gray: bool, tally: Tally | None = None
-) -> np.ndarray:
-    """Read an image from the bytes of its file, as ``decode`` does; ``name`` is for errors."""
-    return _explained(name, lambda: None, BytesIO(content), size, gray, tally or Tally())
+def decode_image(image: Image, name: str, size: int, gray: bool, tally: Tally) -> np.ndarray:
+    """Read an opened image, as ``decode`` does; ``name`` is for errors."""
+    return _explained(name, lambda: None, image, size, gray, tally)
 
 
 def _explained(
     name: str,
     check: Callable[[], None],
-    source: Path | BytesIO,
+    source: Path | Image,
     size: int,
     gray: bool,
     tally: Tally,
@@ -220,8 +217,11 @@ def _explained(
     try:
         with tally.hearing() as caught:
             check()
-            with Image.open(source, formats=tuple(set(formats().values()))) as image:
-                pixels = square(image, name, size, gray, tally)
+            if isinstance(source, Path):
+                with Image.open(source, formats=tuple(set(formats().values()))) as image:
+                    pixels = square(image, name, size, gray, tally)
+            else:
+                pixels = square(source, name, size, gray, tally)
     except (UsageError, MemoryError):
         raise
     except Exception as error:  # a damaged file may raise anything in Pillow's decoders
