@@ -67,8 +67,8 @@ def learns_from_data_larger_than_memory(rig: Rig) -> None:
         again = trained_again(rig.plugin, replace(trial, stream=stream), training.pause)
     except ReadWhole as error:
         raise NotApplicable(
-            "it reads task.x, all samples of a task at once, so a task must fit in memory; part, split, "
-            "first and samples gather less"
+            "it reads task.x, all samples of a task at once, so a task must fit in memory; part, "
+            "split, first and samples gather less"
         ) from error
     wrong = differing(training.bits, again)
     if wrong:

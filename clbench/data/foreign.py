@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 from abc import abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -72,7 +73,8 @@ class ForeignData(ImageData):
         """List the samples; only the first is decoded, for its size."""
         found = self.sources()
         self.makes_split(self.word, found.n_train is not None)
-        first = opened(found.images[0], f"{self.word}, image 0")
+        with opened(found.images[0], f"{self.word}, image 0") as first:
+            mode = first.mode
         side = self.size
         if side is None and first.width != first.height:
             raise UsageError(
@@ -80,19 +82,19 @@ class ForeignData(ImageData):
                 "to which all are resized"
             )
         side = first.width if side is None else side
-        gray = first.mode in ("1", "L", "LA") if self.gray is None else self.gray
+        gray = mode in ("1", "L", "LA") if self.gray is None else self.gray
         exact = self.size is None
         images, word = found.images, self.word
 
         def decode(number: int, tally: Tally) -> np.ndarray:
             name = f"{word}, image {number}"
-            image = opened(images[number], name)
-            if exact and image.size != (side, side):
-                raise UsageError(
-                    f"{name}: has {image.width}x{image.height} pixels, and the first {side}x{side}; "
-                    f"set data.size={side}"
-                )
-            return decode_image(image, name, side, gray, tally)
+            with opened(images[number], name) as image:
+                if exact and image.size != (side, side):
+                    raise UsageError(
+                        f"{name}: has {image.width}x{image.height} pixels, and the first "
+                        f"{side}x{side}; set data.size={side}"
+                    )
+                return decode_image(image, name, side, gray, tally)
 
         labels, names = numbered(found.labels, found.names)
         return Listing(
@@ -110,14 +112,20 @@ class ForeignData(ImageData):
         return suited_model(self.listing().shape)
 
 
-def opened(image: Image | bytes, name: str) -> Image:
-    """A picture, from the bytes of its file where it comes as such.
+@contextmanager
+def opened(image: Image | bytes, name: str) -> Iterator[Image]:
+    """A picture, from the bytes of its file where it comes as such; its file is closed at the end.
 
     Raises:
         UsageError: they are no picture.
     """
     if not isinstance(image, bytes):
-        return image
+        try:
+            yield image
+        finally:
+            if getattr(image, "fp", None) is not None:
+                image.fp.close()
+        return
     from io import BytesIO
 
     from PIL import Image as Pillow
@@ -125,9 +133,10 @@ def opened(image: Image | bytes, name: str) -> Image:
     from clbench.data.pictures import formats
 
     try:
-        return Pillow.open(BytesIO(image), formats=tuple(set(formats().values())))
+        found = Pillow.open(BytesIO(image), formats=tuple(set(formats().values())))
     except Exception as error:  # damaged bytes may raise anything in Pillow's decoders
         raise UsageError(f"{name}: not a readable image ({type(error).__name__})") from error
+    yield found
 
 
 def numbered(labels: np.ndarray, names: tuple[str, ...]) -> tuple[np.ndarray, tuple[str, ...]]:
