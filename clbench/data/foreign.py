@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 
@@ -123,8 +123,9 @@ def opened(image: Image | bytes, name: str) -> Iterator[Image]:
         try:
             yield image
         finally:
-            if getattr(image, "fp", None) is not None:
-                image.fp.close()
+            file: Any = getattr(image, "fp", None)
+            if file is not None:
+                file.close()
         return
     from io import BytesIO
 

@@ -100,7 +100,7 @@ def made(monkeypatch: pytest.MonkeyPatch) -> list[tuple[torch.Tensor, torch.Tens
 
     def Small(*, dataset_root: Any, train_transform: Any, eval_transform: Any, n: int = 3) -> Any:
         """A small benchmark."""
-        test = [(torch.cat([x for x, _ in parts]), torch.cat([y for _, y in parts]))]
+        test = [tuple(torch.cat(column) for column in zip(*parts[:n], strict=True))]
         return tensors_benchmark(parts[:n], test, task_labels=[0] * n, complete_test_set_only=True)
 
     monkeypatch.setattr(classic, "Small", Small, raising=False)
