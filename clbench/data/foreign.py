@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import hashlib
 from abc import abstractmethod
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Protocol
 
 import numpy as np
 
@@ -23,11 +23,18 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 
+class Pictures(Protocol):
+    """Pictures by number."""
+
+    def __getitem__(self, number: int) -> Image | bytes:
+        """Read a picture, or the bytes of its file."""
+
+
 @dataclass(frozen=True)
 class Sources:
     """The samples of a set: those for training, then those for testing."""
 
-    images: Sequence[Image | bytes]
+    images: Pictures
     """A picture, or the bytes of its file, by number; read when asked for."""
     labels: np.ndarray
     """``(n,)`` integers as the library numbers them."""

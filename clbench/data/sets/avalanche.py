@@ -147,7 +147,7 @@ class Avalanche(ForeignData):
         return found
 
 
-class _Images(Sequence[Any]):
+class _Images:
     """The pictures of all experiences, one after another."""
 
     def __init__(self, parts: Sequence[Any]) -> None:

@@ -148,7 +148,7 @@ class Hf(ForeignData):
         return chosen[0], chosen[1]
 
 
-class _Images(Sequence[Any]):
+class _Images:
     """The files of the images of several splits, one after another."""
 
     def __init__(self, sides: Sequence[Any], column: str) -> None:

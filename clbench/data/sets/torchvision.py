@@ -170,7 +170,7 @@ class Torchvision(ForeignData):
             ) from error
 
 
-class _Images(Sequence[Any]):
+class _Images:
     """The pictures of several parts, one after another."""
 
     def __init__(self, parts: Sequence[Any]) -> None:
