@@ -36,7 +36,7 @@ def batches(task: TaskData, size: int) -> Iterator[tuple[Tensor, Tensor, Tensor]
     is 1 for a labelled sample. An unlabelled one has 0, and its class means nothing.
     """
     of, labelled = task.y.clamp_min(0), (task.y >= 0).long()
-    return zip(task.x.split(size), of.split(size), labelled.split(size), strict=True)
+    return zip(task.samples(size), of.split(size), labelled.split(size), strict=True)
 
 
 def among_seen(scores: Tensor, count: Tensor) -> Tensor:

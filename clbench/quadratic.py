@@ -153,10 +153,11 @@ def task_fisher(
     strategy: GradientStrategy, task: TaskData, estimator: fisher.Estimator, samples: int
 ) -> Tensor:
     """Estimate the Fisher diagonal, ``(P,)``, on a task's first samples (their order is random)."""
+    first = task.first(samples)
     found = fisher.estimate(
         strategy.model,
-        task.x[:samples],
-        task.y[:samples],
+        first.x,
+        first.y,
         estimator,
         logits=task_logits(strategy, task),
         batch_size=strategy.config.batch_size,

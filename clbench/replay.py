@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from clbench.errors import UsageError
 from clbench.memory.buffer import SampleMemory, slot_bytes, slot_layout
+from clbench.nets.features import BATCH as FEATURES
 from clbench.nets.features import features
 from clbench.nets.parameters import output_layer
 from clbench.settings import AtLeast
@@ -236,8 +237,8 @@ class ReplayStrategy(GradientStrategy):
         """Offer an experience to the memory, with further ``(n, ...)`` tensors of its samples."""
         found = None
         if self.config.policy == "herding":
-            stored = self.memory.x[: int(self.memory.filled)].to(task.x.dtype)
-            found = features(self.model, stored), features(self.model, task.x)
+            stored = self.memory.x[: int(self.memory.filled)].to(self.info.dtype)
+            found = features(self.model, stored), features(self.model, task.samples(FEATURES))
         self.memory.add(task, found, **extra)
 
     def memory_bytes(self) -> int:

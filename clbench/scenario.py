@@ -26,6 +26,9 @@ class Scenario(ABC):
     recommended: ClassVar[Mapping[str, object]] = MappingProxyType({})
     """Defaults of other settings that suit the scenario, such as ``{"eval_every": 1}``."""
 
+    argument: ClassVar[str] = ""
+    """The setting that may be given after a colon, if there is one."""
+
     takes: ClassVar[type] = Pool
     """The kind of pool that it needs, raw or under an encoder. Most scenarios take any."""
 
@@ -39,6 +42,11 @@ class Scenario(ABC):
         Raises:
             UsageError: the pool cannot give what the settings ask for.
         """
+
+    @classmethod
+    def recommends(cls, argument: str | None) -> Mapping[str, object]:
+        """Defaults of other settings, given what stands after the scenario's colon (None: nothing)."""
+        return cls.recommended
 
     def files(self) -> tuple[Path, ...]:
         """List further source files whose code makes the stream, beside the plug-in's own."""

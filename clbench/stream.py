@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import hashlib
 from bisect import bisect_right
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import dataclass
 from functools import cached_property, partial
+from typing import cast
 
 import numpy as np
 import torch
@@ -18,8 +19,10 @@ from torch import Tensor
 
 from clbench import seeding
 from clbench.data.pool import Pool
+from clbench.data.rows import Rows
 from clbench.data.transforms import Transform
 from clbench.seeding import Axis
+from clbench.task_data import TaskData as TaskData
 from clbench.world import Cell, World, build_world
 
 PROBED_DOMAINS = 32
@@ -78,72 +81,6 @@ class Draw:
         if self.attribute is not None:
             return tuple(int(a) for a in np.unique(self.attribute))
         return () if self.plan.transform is None else (self.plan.transform,)
-
-
-@dataclass(frozen=True)
-class TaskData:
-    """What a strategy learns from: one experience, as plain tensors on the run's device.
-
-    It has no reference to the stream, to other tasks or to test data.
-    """
-
-    x: Tensor
-    """``(n, *input_shape)``, the pool's native dtype (uint8 for images)."""
-    y: Tensor
-    """``(n,)`` int64 labels in ``[0, n_classes)``; -1 where unlabelled."""
-    key: Tensor
-    """``(n,)`` int64 opaque identities: two are equal iff the samples are the same."""
-    task_id: Tensor | None = None
-    """``(n,)`` int64, where the scenario gives task identities; else None."""
-    classes: Tensor | None = None
-    """``(k,)`` int64 ascending: the task's classes; None where boundaries are hidden."""
-    ends_task: bool | None = None
-    """Whether the task ends with this experience; None where boundaries are hidden."""
-    shuffle_seed: int = 0
-    """Seeds the order of the epochs after the first; the same for every strategy and device."""
-
-    def __post_init__(self) -> None:
-        for name, values in (("x", self.x), ("key", self.key), ("task_id", self.task_id)):
-            if values is not None and len(values) != len(self.y):
-                raise ValueError(
-                    f"TaskData: y has {len(self.y)} samples and {name} has {len(values)}; part, "
-                    "split and joined change all of them together"
-                )
-
-    def __len__(self) -> int:
-        return len(self.y)
-
-    def part(self, index: Tensor) -> TaskData:
-        """Gather samples by ``(m,)`` int64 positions, with their labels, keys and task ids."""
-        return self._each(lambda values: values.index_select(0, index))
-
-    def split(self, size: int) -> Iterator[TaskData]:
-        """Cut into parts of ``size`` samples; the last may be smaller. Nothing is copied."""
-        parts = zip(*(values.split(size) for values in self._values()), strict=True)
-        for x, y, key, *task_id in parts:
-            yield replace(self, x=x, y=y, key=key, task_id=task_id[0] if task_id else None)
-
-    def joined(self, other: TaskData) -> TaskData:
-        """Append the samples of another task, in this task's dtype; other fields stay as they are."""
-        there = iter(other._values())
-        return self._each(lambda values: torch.cat([values, next(there).to(values.dtype)]))
-
-    def _values(self) -> list[Tensor]:
-        """The fields that have one value per sample."""
-        return [v for v in (self.x, self.y, self.key, self.task_id) if v is not None]
-
-    def _each(self, change: Callable[[Tensor], Tensor]) -> TaskData:
-        """Apply a function to every field that has one value per sample."""
-        x, y, key = change(self.x), change(self.y), change(self.key)
-        task_id = None if self.task_id is None else change(self.task_id)
-        return replace(self, x=x, y=y, key=key, task_id=task_id)
-
-    def epoch(self, number: int) -> Tensor | None:
-        """``(n,)`` int64: the order of an epoch; None for the first, which is the delivered order."""
-        if number == 0:
-            return None
-        order = np.random.default_rng((self.shuffle_seed, number)).permutation(len(self))
-        return torch.as_tensor(order, device=self.y.device)
 
 
 @dataclass(frozen=True)
@@ -286,14 +223,16 @@ class Stream:
     def gather(self, draw: Draw) -> TaskData:
         """Gather the samples of a draw on the device."""
         device = self.pool.device
+        x: Tensor | Rows
         if self.transform is None or not draw.transforms:
-            x = self.pool.gather("train", draw.index)
+            rows = self.pool.rows("train", draw.index)
+            x = self.pool.gather("train", draw.index) if rows is None else rows
         else:
             x = self.pool.changed("train", draw.index, partial(self._transformed, draw=draw))
         y = torch.as_tensor(draw.labels, device=device)
         known = self.chunk is None
         return TaskData(
-            x=x,
+            x=cast(Tensor, x),
             y=y,
             key=torch.as_tensor(draw.keys, device=device),
             task_id=torch.full_like(y, draw.task) if self.task_ids else None,

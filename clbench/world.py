@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, cast
 
 import numpy as np
 import torch
@@ -13,6 +13,7 @@ from torch import Tensor
 
 from clbench import seeding
 from clbench.data.pool import Pool
+from clbench.data.rows import Held, cut, held_by
 from clbench.data.transforms import Transform
 from clbench.results.factors import Factors, bracketed
 from clbench.seeding import Axis
@@ -42,8 +43,11 @@ class World:
     cells: tuple[Cell, ...]
     sizes: Tensor
     """``(n_cells,)`` int64: test samples of each cell."""
-    x: Tensor
-    """``(n, *input_shape)``"""
+    if TYPE_CHECKING:
+        x: Tensor
+    else:
+        x: Tensor = Held()
+    """``(n, *input_shape)``; gathered when it is read, where the samples are in a file."""
     y: Tensor
     """``(n,)`` int64"""
     cell: Tensor
@@ -86,7 +90,8 @@ def build_world(
         here = [i for i, cell in zip(index, cells, strict=True) if cell.domain == domain]
         samples = np.concatenate(here)
         if transform is None:
-            xs.append(pool.gather("test", samples))
+            if pool.rows("test", samples[:0]) is None:
+                xs.append(pool.gather("test", samples))
             known.append(pool.factors("test", samples))
             continue
         noise = seeding.torch_generator(seed, Axis.EVALUATE, 1, domain)
@@ -100,6 +105,7 @@ def build_world(
     canonical = np.repeat(np.arange(len(cells)), sizes)
     mix = seeding.generator(seed, Axis.EVALUATE, 0).permutation(len(canonical))
     cell = canonical[mix]
+    rows = pool.rows("test", np.concatenate(index)[mix]) if transform is None else None
     device = pool.device
     truth = np.array([c.label for c in cells])[canonical]
     values = {name: np.concatenate([part[name] for part in known]) for name in known[0]}
@@ -116,7 +122,7 @@ def build_world(
     return World(
         cells=cells,
         sizes=put(sizes),
-        x=torch.cat(xs).index_select(0, put(mix)),
+        x=torch.cat(xs).index_select(0, put(mix)) if rows is None else cast(Tensor, rows),
         y=put(truth[mix]),
         cell=put(cell),
         position=put(mix),
@@ -140,10 +146,10 @@ def evaluate(
     sane = torch.ones((), dtype=torch.bool, device=world.y.device)
     was_training = strategy.training
     strategy.eval()
-    for start in range(0, len(world.y), batch_size):
-        part = slice(start, start + batch_size)
+    for number, x in enumerate(cut(held_by(world), batch_size)):
+        part = slice(number * batch_size, number * batch_size + len(x))
         task_id = None if world.task_id is None else world.task_id[part]
-        scores = strategy(world.x[part], task_id)
+        scores = strategy(x, task_id)
         sane &= (scores < torch.inf).all()
         if task_id is not None and world.allowed is not None:
             scores = scores.masked_fill(~world.allowed[task_id], -torch.inf)

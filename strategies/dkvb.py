@@ -34,6 +34,9 @@ from clbench import Batch, GradientStrategy, StreamInfo, TaskData
 from clbench.latents import vectors, width
 from clbench.settings import AtLeast, Positive, Within
 
+FITTED_BYTES = 1 << 28
+"""Bytes of samples of the first experience that the keys are fitted to; the rest is left out."""
+
 
 class Bottleneck(nn.Module):
     """Scores raw samples, ``(B, *input_shape)`` to ``(B, n_classes)``, by projections, keys, values."""
@@ -131,7 +134,9 @@ class Dkvb(GradientStrategy):
     def begin(self, task: TaskData) -> TaskData:
         """Draw the keys, if this is the first experience."""
         if not bool(self.fitted):
-            self.model.fit_keys(task.x, self.config.key_spread)
+            size = math.prod(self.info.input_shape) * self.info.dtype.itemsize
+            first = task.first(max(1, FITTED_BYTES // size))
+            self.model.fit_keys(first.x, self.config.key_spread)
             self.fitted.fill_(True)
         return task
 

@@ -157,9 +157,8 @@ class Kanerva(GradientStrategy):
         """Write the labelled samples, each once."""
         classes = torch.arange(self.info.n_classes, device=task.y.device)
         # A whole task in floats would take four times its bytes, so it is converted by blocks.
-        for x, y in zip(
-            task.x.split(self.config.block), task.y.split(self.config.block), strict=True
-        ):
+        size = self.config.block
+        for x, y in zip(task.samples(size), task.y.split(size), strict=True):
             sample, is_class = self._samples(x), y[:, None] == classes
             label = is_class.to(sample.dtype) * self.config.label_scale
             z = label if self.config.labels_only else torch.cat([sample, label], 1)

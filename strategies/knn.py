@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from clbench import Strategy, StreamInfo, TaskData, UsageError
 from clbench.latents import squared_distances, vectors
-from clbench.memory.buffer import SampleMemory, slot_bytes, slot_layout
+from clbench.memory.buffer import PART, SampleMemory, slot_bytes, slot_layout
 from clbench.memory.policies import balanced, priorities
 from clbench.settings import AtLeast
 
@@ -90,11 +90,15 @@ class Knn(Strategy):
         kept = order[out[order].long().argsort(stable=True)][: memory.size]
         memory.filled.copy_((~out).sum().clamp_max(memory.size))
         memory.experiences.add_(1)
-        for name in ("x", "y", "key", "task_id"):
-            new = getattr(task, name)
-            if new is not None:
-                stored = memory.get_buffer(name)
-                stored.copy_(torch.cat([stored, new.to(stored.dtype)]).index_select(0, kept))
+        ids = None if task.task_id is None else memory.get_buffer("task_id")
+        stored = TaskData(memory.x, memory.y, memory.key, ids)
+        places = torch.where(kept < memory.size, kept + len(task), kept - memory.size)
+        chosen = task.joined(stored).part(places)
+        memory.x.copy_(torch.cat([*chosen.samples(PART)]))
+        memory.y.copy_(chosen.y)
+        memory.key.copy_(chosen.key)
+        if ids is not None and chosen.task_id is not None:
+            ids.copy_(chosen.task_id)
 
     def _vectors(self, x: Tensor) -> Tensor:
         z = vectors(x, self.info.scale, self.unit.dtype)

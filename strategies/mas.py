@@ -61,7 +61,7 @@ class MAS(QuadraticStrategy):
         """Add the importances of the task and move the anchor."""
         estimate = self._per_sample if self.config.estimator == "per_sample" else self._batched
         self.model.eval()
-        new = estimate(task.x[: self.config.samples], task_logits(self, task))
+        new = estimate(task.first(self.config.samples).x, task_logits(self, task))
         self.model.train()
         self.importance.mul_(self.config.gamma).add_(new)
         self.anchor.copy_(self.weights)

@@ -31,7 +31,7 @@ import torch
 from torch import Tensor, nn
 
 from clbench import GradientStrategy, StreamInfo, TaskData, UsageError
-from clbench.memory.buffer import slot_bytes, slot_layout
+from clbench.memory.buffer import PART, slot_bytes, slot_layout
 from clbench.memory.policies import rank_within
 from clbench.replay import MemoryConfig, memory_slots, stored_dtype
 from clbench.settings import Within
@@ -146,9 +146,12 @@ class ScoleReplay(GradientStrategy):
         overwritten = overwritten.masked_fill(at >= self.filled[:, None], 2.0).argsort(1)
         late = overwritten[y, (rank - free).clamp_min(0)]
         place = torch.where(rank < free, self.filled[y] + rank, late)
+        slots = y * self.places + place
         for name in self.slots:
-            buffer, values = self.get_buffer(name), getattr(task, name)
-            buffer[y * self.places + place] = values[entering].to(buffer.dtype)
+            if name != "x":
+                self.get_buffer(name)[slots] = getattr(task, name)[entering]
+        for at, x in zip(slots.split(PART), task.samples(PART, entering), strict=True):
+            self.x[at] = x.to(self.x.dtype)
         self.filled.add_(y.bincount(minlength=len(self.filled))).clamp_(max=self.places)
         self.occurrences.add_(came)
         self.n_tasks.add_(1)

@@ -25,6 +25,7 @@ ORDER = (
     "world",
     "tracker",
     "trackers",
+    "task_data",
     "stream",
     "strategy",
     "fisher",

@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[1] / "clbench"
 FOLDERS = ("data/sets", "encoders", "models", "scenarios", "strategies", "data/synbols")
 """Of plug-ins; ``data/synbols`` draws the data set of this name."""
 GROUPS = ("scenario", "strategy", "data")
-WORDS = {"folder", "digits", "joined", "npz"}
+WORDS = {"folder", "digits", "joined", "npz", "torchvision", "hf", "avalanche"}
 """Names that are words of other meanings too: found as ``data=folder`` or alone in ``find``."""
 ALLOWED = {
     ("cli/data.py", "synbols"): "the command draws this data set",
@@ -23,6 +23,7 @@ ALLOWED = {
     ("leaderboard/freeze.py", "naive"): "a field of draft.yaml",
     ("leaderboard/pages/columns.py", "naive"): "a field of board.yaml, and naive fine-tuning",
     ("leaderboard/pages/columns.py", "joint"): "joint training, in the notes of protocol 1.0",
+    ("interop/avalanche.py", "avalanche"): "strategies of the library of this name",
     ("interop/known.py", "joint"): "advice for a strategy of Avalanche that cannot run",
     ("interop/known.py", "naive"): "naive training, of a strategy of Avalanche that does no more",
     ("fisher/card.py", "class_incremental"): "the example of a card",

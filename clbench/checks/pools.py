@@ -8,6 +8,7 @@ from typing import Literal
 import numpy as np
 import torch
 
+from clbench.data.experiences import ExperiencePool
 from clbench.data.pool import Arrays, Pool, TensorPool
 from clbench.data.synbols.generator import Generator, Sources
 from clbench.data.synbols.pool import SynbolsPool
@@ -59,7 +60,21 @@ def symbols() -> SynbolsPool:
 
 def fitting(plugin: Plugin) -> Pool:
     """A small pool of images of the kind that a scenario takes."""
-    return symbols() if plugin.load().takes is SynbolsPool else blobs("images")
+    takes = plugin.load().takes
+    if takes is ExperiencePool:
+        return experiences()
+    return symbols() if takes is SynbolsPool else blobs("images")
+
+
+@cache
+def experiences() -> ExperiencePool:
+    """The blobs of images in three experiences of two classes each."""
+    pool = blobs("images")
+    parts = {
+        split: [np.flatnonzero(pool.labels(split) // 2 == t) for t in range(N_CLASSES // 2)]
+        for split in ("train", "test")
+    }
+    return ExperiencePool(pool, parts["train"], parts["test"], "blobs")
 
 
 def _as(kind: Kind, x: np.ndarray) -> np.ndarray:

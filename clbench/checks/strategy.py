@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from clbench.checks import strategy_device, strategy_state
+from clbench.checks import strategy_device, strategy_rows, strategy_state
 from clbench.checks.finding import Check, Failed, NotApplicable
 from clbench.checks.pools import Kind
 from clbench.checks.rig import Rig
@@ -211,6 +211,7 @@ CHECKS: tuple[Check, ...] = (
     strategy_state.keeps_its_state_in_tensors_of_constant_size,
     strategy_state.hides_no_growing_memory,
     works_under_permuted_class_ids,
+    strategy_rows.learns_from_data_larger_than_memory,
     works_with_odd_batch_sizes,
     works_with_a_single_sample,
     works_with_one_class_at_a_time,

@@ -74,6 +74,11 @@ def _lines(group: str, pattern: str) -> dict[str, str]:
 
         return {name: metric.help for name, metric in metrics.table().items()}
     lines = {name: plugin.summary() for name, plugin in plugins(group).items()}
+    name, colon, _ = pattern.partition(":")
+    if colon and name in lines:
+        cls = plugins(group)[name].load()
+        options = cls.options() if hasattr(cls, "options") else {}
+        lines.update({f"{name}:{word}": line for word, line in options.items()})
     for library, module in BRIDGES.get(group, {}).items():
         if pattern.startswith(f"{library}:"):
             options = import_module(module).options()

@@ -112,8 +112,8 @@ def free_on_boards() -> set[str]:
     return watching | {name for name, part in roles().items() if part == "never"}
 
 
-def always(settings: type) -> set[str]:
-    """Settings of a plug-in that are part of a run's identity at their default, too.
+def having_role(settings: type, role: str) -> set[str]:
+    """Settings of a plug-in that are ``always`` or ``never`` part of a run's identity.
 
     A base declares this for the plug-ins that extend it, whatever default they give the setting.
     """
@@ -121,7 +121,7 @@ def always(settings: type) -> set[str]:
         name
         for base in settings.__mro__
         for name, f in vars(base).get("__dataclass_fields__", {}).items()
-        if f.metadata.get("identity") == "always"
+        if f.metadata.get("identity") == role
     }
 
 

@@ -11,10 +11,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from clbench.configure.argument import spelt_out
 from clbench.configure.common import (
     Common,
-    always,
     at_default,
+    having_role,
     left_out,
     plain,
     plain_defaults,
@@ -88,7 +89,8 @@ class RunConfig:
         for name in settings.keys() & left_out(settings):
             del settings[name]
         for group in self.groups:
-            for name in _paths(getattr(self, group)):
+            cls = type(getattr(self, group))
+            for name in _paths(getattr(self, group)) | having_role(cls, "never"):
                 del settings[group][name]
         return settings
 
@@ -106,7 +108,7 @@ class RunConfig:
                 continue  # another library's defaults may change with its version
             cls = type(getattr(self, group))
             defaults = plain_defaults(cls)
-            kept = {"name"} | always(cls)
+            kept = {"name"} | having_role(cls, "always")
             settings[group] = {
                 name: value
                 for name, value in settings[group].items()
@@ -201,9 +203,12 @@ def resolve_point(point: Mapping[str, Any], known: Known | None = None) -> RunCo
     classes: dict[str, type[Any]] = {}
     for group in REQUIRED:
         chosen[group], classes[group] = known.plugin(group, str(point[group]))
-    point = {**_suited(classes["scenario"].recommended, point), **point}
+    scenario = classes["scenario"]
+    point = spelt_out("scenario", str(point["scenario"]), chosen["scenario"], scenario, point)
+    point = {**_suited(scenario.recommends(chosen["scenario"].argument), point), **point}
     data = str(point["data"]) if "data" in point else known.default("data")
     chosen["data"], classes["data"] = known.plugin("data", data)
+    point = spelt_out("data", data, chosen["data"], classes["data"], point)
     if protocol:
         point = protocol.with_budget(point, names(classes["strategy"].Config))
     point = _with_encoder(point, chosen, classes, known)
@@ -212,6 +217,7 @@ def resolve_point(point: Mapping[str, Any], known: Known | None = None) -> RunCo
     }
     model = point["model"] if "model" in point else _default_model(built, chosen, known)
     chosen["model"], network = known.plugin("model", str(model))
+    point = spelt_out("model", str(model), chosen["model"], network, point)
     built["model"] = _fill("model", chosen["model"], network, point, known, words)
     common = {k: v for k, v in point.items() if k in names(Common)}
     config = RunConfig(
@@ -279,14 +285,7 @@ def _with_encoder(
         return dict(point)
     plugin, cls = known.plugin("encoder", name)
     chosen["encoder"], classes["encoder"] = plugin, cls
-    if plugin.argument is None:
-        return dict(point)
-    if not cls.argument:
-        raise UsageError(f"encoder={name}: {plugin.name} takes nothing after a colon")
-    key = f"encoder.{cls.argument}"
-    if str(point.get(key, plugin.argument)) != plugin.argument:
-        raise UsageError(f"encoder={name} and {key}={point[key]}: give it once")
-    return {**point, key: plugin.argument}
+    return spelt_out("encoder", name, plugin, cls, point)
 
 
 def _refuse_unknown_heads(point: Mapping[str, Any]) -> None:
@@ -310,8 +309,8 @@ def _owners(name: str, point: Mapping[str, Any]) -> list[str]:
         try:
             value = point.get(group, default_of("data") if group == "data" else None)
             if value is None and group == "model":
-                data = find("data", str(point.get("data", default_of("data")))).load()
-                value = data().default_model()
+                data = find("data", str(point.get("data", default_of("data"))))
+                value = data.with_defaults().default_model()
             if value in (None, NO_ENCODER):
                 continue
             cls = find(group, str(value)).load()

@@ -1,7 +1,9 @@
 """CIFAR-10 and CIFAR-100 in the "binary version" (Krizhevsky 2009).
 
 A file is a sequence of records: 1 label byte (CIFAR-10) or 2 (CIFAR-100: coarse, then fine), then
-3,072 bytes of pixels, red, green and blue plane after one another, each in row order.
+3,072 bytes of pixels, red, green and blue plane after one another, each in row order. The "python
+version", which torchvision fetches, has the same rows as arrays in pickles; they are read as plain
+data, and nothing in them is run.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from clbench.data import plain_pickle
 from clbench.data.dataset import DataSet
 from clbench.data.files import data_roots, first_with, torchvision_datasets
 from clbench.data.pool import Arrays
@@ -30,8 +33,7 @@ class CifarDataSet(DataSet):
     """Base of CIFAR-10 and CIFAR-100: 32x32 colour images.
 
     Without ``data.path``, the files are searched in ``$CLBENCH_DATA/<name>`` and
-    ``$CLBENCH_DATA``. The binary version is read directly. If only torchvision's Python version is
-    found, torchvision reads it.
+    ``$CLBENCH_DATA``: the binary version or, if only that is there, the python version.
     """
 
     name: ClassVar[str]
@@ -44,6 +46,10 @@ class CifarDataSet(DataSet):
     torchvision_folder: ClassVar[str]
     names_file: ClassVar[str]
     """One class name a line, beside the files of the binary version."""
+    label_key: ClassVar[bytes]
+    """Of the labels in the pickles of the python version."""
+    python_names: ClassVar[tuple[str, bytes]]
+    """The pickle with the class names, and their key in it."""
 
     path: Path | None = None
     """Folder that holds the files, or their folder; null: ``$CLBENCH_DATA``."""
@@ -52,7 +58,7 @@ class CifarDataSet(DataSet):
     """Download missing files into ``data.path`` with torchvision."""
 
     def arrays(self) -> Arrays:
-        """Read uint8 ``(n, 3, 32, 32)`` images, from the binary version or through torchvision.
+        """Read uint8 ``(n, 3, 32, 32)`` images, from the binary or the python version.
 
         Raises:
             UsageError: the files are missing (the message says how to get them) or malformed.
@@ -64,9 +70,11 @@ class CifarDataSet(DataSet):
             test_x, test_y = self._read(folder / self.test_file)
             names = self._names(folder)
         else:
-            root = self._torchvision_root()
-            train_x, train_y, names = self._through_torchvision(root, train=True)
-            test_x, test_y, _ = self._through_torchvision(root, train=False)
+            folder = self._python_folder()
+            parts = [self._unpickled(folder / file) for file in self._python_files()]
+            test_x, test_y = parts.pop()
+            train_x, train_y = (np.concatenate(part) for part in zip(*parts, strict=True))
+            names = self._python_names(folder)
         return Arrays(train_x, train_y, test_x, test_y, self.n_classes, 1 / 255, class_names=names)
 
     def default_model(self) -> str:
@@ -95,34 +103,59 @@ class CifarDataSet(DataSet):
             raise UsageError(f"{error}; fetch it again") from error
         return names if len(names) == self.n_classes else ()
 
-    def _torchvision_root(self) -> Path:
+    def _python_folder(self) -> Path:
+        """The folder of the python version, downloaded if that is asked for."""
         if self.download:
-            if self.path is None:
-                raise UsageError("data.download=true needs data.path=FOLDER to download to")
-            return self.path.expanduser()
+            self._fetch()
         for root in data_roots(self.path, self.name):
-            if (root / self.torchvision_folder).is_dir():
-                return root
+            for folder in (root / self.torchvision_folder, root):
+                if all((folder / file).is_file() for file in self._python_files()):
+                    return folder
         where = self.path or "the usual places"
         raise UsageError(
             f"data={self.name}: no files in {where}; set data.path=FOLDER with "
-            f"{self.binary_folder}/ (the binary version) or, with the extra clbench[vision], "
-            "data.path=FOLDER data.download=true"
+            f"{self.binary_folder}/ (the binary version) or {self.torchvision_folder}/ (the python "
+            "version) or, with the extra clbench[vision], data.path=FOLDER data.download=true"
         )
 
-    def _through_torchvision(
-        self, root: Path, train: bool
-    ) -> tuple[np.ndarray, np.ndarray, tuple[str, ...]]:
-        # torchvision's files are pickles; it compares their MD5 to its table before it opens them.
-        dataset: Any = getattr(torchvision_datasets(), self.torchvision_name)
+    def _fetch(self) -> None:
+        if self.path is None:
+            raise UsageError("data.download=true needs data.path=FOLDER to download to")
+        root = self.path.expanduser()
         try:
-            data = dataset(str(root), train=train, download=self.download)
+            getattr(torchvision_datasets(), self.torchvision_name)(str(root), download=True)
         except (OSError, RuntimeError) as error:
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
             raise UsageError(f"data={self.name}: torchvision failed on {root}: {reason}") from error
-        x = np.ascontiguousarray(np.asarray(data.data, dtype=np.uint8).transpose(0, 3, 1, 2))
-        names = tuple(map(str, getattr(data, "classes", ())))
-        return x, np.asarray(data.targets, dtype=np.int64), names
+
+    def _python_files(self) -> list[str]:
+        """The pickles' names: those of the binary files without their ending."""
+        return [file.removesuffix(".bin") for file in (*self.train_files, self.test_file)]
+
+    def _unpickled(self, file: Path) -> tuple[np.ndarray, np.ndarray]:
+        found = plain_pickle.read(file)
+        found = found if isinstance(found, dict) else {}
+        x: Any = found.get(b"data")
+        y: Any = found.get(self.label_key)
+        right = isinstance(x, np.ndarray) and x.dtype == np.uint8 and x.shape[1:] == (PIXELS,)
+        if not right or not isinstance(y, list) or len(y) != len(x) or not len(x):
+            raise UsageError(
+                f"{file}: needs 'data', uint8 of shape (n, {PIXELS}), and '{self.label_key.decode()}', "
+                "a list of as many labels; fetch it again"
+            )
+        if not all(isinstance(label, int) and 0 <= label < self.n_classes for label in y):
+            raise UsageError(
+                f"{file}: a label is outside 0..{self.n_classes - 1}; is this {self.name}?"
+            )
+        return x.reshape(-1, *SHAPE), np.asarray(y, dtype=np.int64)
+
+    def _python_names(self, folder: Path) -> tuple[str, ...]:
+        """The class names beside the pickles; none if their file is missing or another's."""
+        file = folder / self.python_names[0]
+        found = plain_pickle.read(file) if file.is_file() else {}
+        names = found.get(self.python_names[1], ()) if isinstance(found, dict) else ()
+        texts = tuple(n.decode(errors="replace") for n in names if isinstance(n, bytes))
+        return texts if len(texts) == self.n_classes else ()
 
 
 def read_cifar(file: Path, label_bytes: int) -> tuple[np.ndarray, np.ndarray]:

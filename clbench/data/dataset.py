@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 import torch
 
 from clbench.data.pool import Arrays, Pool, TensorPool
 from clbench.settings import check
+
+if TYPE_CHECKING:
+    from clbench.data.decoded import Watch
 
 
 @dataclass(frozen=True)
@@ -19,11 +23,19 @@ class DataSet(ABC):
     is_default: ClassVar[bool] = False
     """Whether runs that name no data learn from it; one data set says so."""
 
+    argument: ClassVar[str] = ""
+    """The setting that may be given after a colon, if there is one."""
+
     augment: Literal["none", "crop_flip"] = field(default="none", metadata={"identity": "always"})
     """Training-time augmentation: none, or random crop (padding 1/8) with horizontal flip."""
 
     def __post_init__(self) -> None:
         check(self, "data")
+
+    @classmethod
+    def options(cls) -> Mapping[str, str]:
+        """What may stand after the colon, as far as it is known, each with a line about it."""
+        return {}
 
     @abstractmethod
     def arrays(self) -> Arrays:
@@ -43,6 +55,15 @@ class DataSet(ABC):
         if not isinstance(arrays, Arrays):
             raise TypeError(f"arrays() must return clbench.Arrays, not a {type(arrays).__name__}")
         return TensorPool(arrays, device)
+
+    def load(self, device: torch.device, watch: Watch) -> Pool:
+        """Load the data set onto a device, with a progress display where that takes long.
+
+        Args:
+            device: where the pool is to be.
+            watch: opens a display with a title and a total.
+        """
+        return self.pool(device)
 
     def fresh(self, seed: int) -> DataSet | None:
         """Generate other data of the same kind from a seed (>= 0); None if that is not possible."""

@@ -9,19 +9,49 @@ from __future__ import annotations
 import stat
 import warnings
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
+from threading import local
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from clbench.errors import UsageError
 
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
 EIGHT_BIT_MODES = {"1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr"}
 MAX_PIXELS, MAX_FILE, MAX_DEPTH = 50 * 10**6, 1 << 28, 50
 """Pixels of an image, bytes of its file, and folders below a class; decoding takes 8 bytes a pixel."""
 NOT_DECODED = {"BUFR", "EPS", "GRIB", "HDF5", "IPTC", "MPEG", "WMF"}
+
+
+class Ear:
+    """Hears warnings, those of each thread apart. One at a time may be open in a process."""
+
+    def __init__(self) -> None:
+        self._local = local()
+
+    @contextmanager
+    def opened(self) -> Iterator[Ear]:
+        """Hear all warnings from now on."""
+        with warnings.catch_warnings():
+            warnings.simplefilter("always")
+            warnings.showwarning = self._note
+            yield self
+
+    def mine(self) -> list[str]:
+        """The warnings of this thread from now on; the list grows as they come."""
+        found: list[str] = []
+        self._local.found = found
+        return found
+
+    def _note(self, message: Warning | str, *_: object, **__: object) -> None:
+        getattr(self._local, "found", []).append(str(message))
 
 
 @dataclass
@@ -40,6 +70,20 @@ class Tally:
     transparent: int = 0
     warned: list[str] = field(default_factory=list)
     """Files that Pillow warned of, each with its first warning."""
+    ear: Ear | None = None
+    """Hears the warnings of all threads that decode; None: each image is listened to alone."""
+
+    def add(self, other: Tally) -> None:
+        """Add what was found while decoding."""
+        self.frames += other.frames
+        self.transparent += other.transparent
+        self.warned += other.warned
+
+    @contextmanager
+    def hearing(self) -> Iterator[list[str]]:
+        """The warnings of this thread, as they come."""
+        with nullcontext(self.ear) if self.ear else Ear().opened() as ear:
+            yield ear.mine()
 
     def notes(self) -> tuple[str, ...]:
         """A sentence for each kind."""
@@ -151,34 +195,65 @@ def decode(file: Path, size: int, gray: bool, tally: Tally | None = None) -> np.
     Raises:
         UsageError: it is no image, is damaged, or has more than 8 bits per channel.
     """
-    from PIL import Image, ImageOps
+    return _explained(str(file), lambda: _check_file(file), file, size, gray, tally or Tally())
 
-    tally = tally or Tally()
+
+def decode_image(image: Image, name: str, size: int, gray: bool, tally: Tally) -> np.ndarray:
+    """Read an opened image, as ``decode`` does; ``name`` is for errors."""
+    return _explained(name, lambda: None, image, size, gray, tally)
+
+
+def _explained(
+    name: str,
+    check: Callable[[], None],
+    source: Path | Image,
+    size: int,
+    gray: bool,
+    tally: Tally,
+) -> np.ndarray:
+    """Decode, with one line about whatever goes wrong, and a note of the first warning."""
+    from PIL import Image
+
     try:
-        with warnings.catch_warnings(record=True) as caught:
-            warnings.simplefilter("always")
-            _check_file(file)
-            with Image.open(file, formats=tuple(set(formats().values()))) as image:
-                if image.width * image.height > MAX_PIXELS:
-                    raise UsageError(
-                        f"{file}: has {image.width:,}x{image.height:,} pixels; make it smaller (at "
-                        f"most {MAX_PIXELS // 10**6} million)"
-                    )
-                if image.mode not in EIGHT_BIT_MODES:
-                    raise UsageError(f"{file}: mode {image.mode}; convert it to 8 bits per channel")
-                # The further pictures of a camera's MPO file are previews of the first.
-                tally.frames += image.format != "MPO" and getattr(image, "is_animated", False)
-                ImageOps.exif_transpose(image, in_place=True)
-                upright: Image.Image = image
-                if "transparency" in upright.info or upright.mode in ("LA", "PA", "RGBA"):
-                    upright = upright.convert("RGBA")
-                    tally.transparent += upright.getchannel("A").getextrema()[0] != 255
-                converted = upright.convert("L" if gray else "RGB")
-            pixels = np.asarray(converted.resize((size, size), Image.Resampling.BILINEAR))
+        with tally.hearing() as caught:
+            check()
+            if isinstance(source, Path):
+                with Image.open(source, formats=tuple(set(formats().values()))) as image:
+                    pixels = square(image, name, size, gray, tally)
+            else:
+                pixels = square(source, name, size, gray, tally)
     except (UsageError, MemoryError):
         raise
     except Exception as error:  # a damaged file may raise anything in Pillow's decoders
-        raise UsageError(f"{file}: not a readable image ({type(error).__name__})") from error
+        raise UsageError(f"{name}: not a readable image ({type(error).__name__})") from error
     if caught:
-        tally.warned.append(f"{file}: {' '.join(str(caught[0].message).split())}")
+        tally.warned.append(f"{name}: {' '.join(caught[0].split())}")
+    return pixels
+
+
+def square(image: Image, name: str, size: int, gray: bool, tally: Tally) -> np.ndarray:
+    """Bring an opened image to ``(size, size)`` or ``(3, size, size)`` uint8, upright.
+
+    Raises:
+        UsageError: it is too large, or has more than 8 bits per channel.
+    """
+    from PIL.Image import Resampling
+    from PIL.ImageOps import exif_transpose
+
+    if image.width * image.height > MAX_PIXELS:
+        raise UsageError(
+            f"{name}: has {image.width:,}x{image.height:,} pixels; make it smaller (at most "
+            f"{MAX_PIXELS // 10**6} million)"
+        )
+    if image.mode not in EIGHT_BIT_MODES:
+        raise UsageError(f"{name}: mode {image.mode}; convert it to 8 bits per channel")
+    # The further pictures of a camera's MPO file are previews of the first.
+    tally.frames += image.format != "MPO" and getattr(image, "is_animated", False)
+    exif_transpose(image, in_place=True)
+    upright = image
+    if "transparency" in upright.info or upright.mode in ("LA", "PA", "RGBA"):
+        upright = upright.convert("RGBA")
+        tally.transparent += upright.getchannel("A").getextrema()[0] != 255
+    converted = upright.convert("L" if gray else "RGB")
+    pixels = np.asarray(converted.resize((size, size), Resampling.BILINEAR))
     return pixels if gray else pixels.transpose(2, 0, 1)

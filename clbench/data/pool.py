@@ -8,13 +8,14 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from clbench.data.rows import Rows
 from clbench.errors import UsageError
 
 Split = Literal["train", "test"]
@@ -132,6 +133,10 @@ class Pool(ABC):
     def gather(self, split: Split, index: np.ndarray) -> Tensor:
         """``(len(index), *input_shape)``: those samples, on the device."""
 
+    def rows(self, split: Split, index: np.ndarray) -> Rows | None:
+        """Samples that are gathered when they are asked for; None: ``gather`` gives them at once."""
+        return None
+
     @abstractmethod
     def tuning(self) -> Pool:
         """The same pool without access to its test split.
@@ -186,7 +191,12 @@ class TensorPool(Pool):
 
 def validation_mask(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     """``(n,)`` bool: the tenth of each class whose samples have the smallest SHA-256."""
-    digests = np.array([hashlib.sha256(np.ascontiguousarray(row).tobytes()).digest() for row in x])
+    digests = [hashlib.sha256(np.ascontiguousarray(row).tobytes()).digest() for row in x]
+    return smallest_tenth(np.array(digests), y)
+
+
+def smallest_tenth(digests: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """``(n,)`` bool: the tenth of each class that has the smallest digests."""
     mask = np.zeros(len(y), dtype=bool)
     for label in np.unique(y):
         members = np.flatnonzero(y == label)
@@ -196,9 +206,27 @@ def validation_mask(x: np.ndarray, y: np.ndarray) -> np.ndarray:
 
 
 def _hash(arrays: Arrays) -> str:
-    """SHA-256 over shapes, dtypes, scale and bytes, in a fixed order."""
-    digest = hashlib.sha256(f"{arrays.n_classes} {arrays.scale!r}".encode())
-    for array in (arrays.train_x, arrays.train_y, arrays.test_x, arrays.test_y):
-        digest.update(f"{array.shape} {array.dtype.str}".encode())
-        digest.update(np.ascontiguousarray(array).data)
+    """The hash of a data set."""
+    every = (arrays.train_x, arrays.train_y, arrays.test_x, arrays.test_y)
+    parts = ((a.shape, a.dtype.str, iter([np.ascontiguousarray(a)])) for a in every)
+    return hash_of(arrays.n_classes, arrays.scale, parts)
+
+
+def hash_of(
+    n_classes: int,
+    scale: float,
+    parts: Iterable[tuple[tuple[int, ...], str, Iterator[np.ndarray]]],
+) -> str:
+    """SHA-256 over shapes, dtypes, scale and bytes, in a fixed order.
+
+    Args:
+        n_classes: of the data set.
+        scale: brings a raw value to the unit range.
+        parts: the shape and dtype of each array, and its contiguous pieces in order.
+    """
+    digest = hashlib.sha256(f"{n_classes} {scale!r}".encode())
+    for shape, dtype, pieces in parts:
+        digest.update(f"{shape} {dtype}".encode())
+        for piece in pieces:
+            digest.update(piece.data)
     return digest.hexdigest()

@@ -218,10 +218,10 @@ def load_pool(
         pools.clear()  # a sweep goes through its data sets one after another
         name = config.plugins["data"].name
         with (
-            blamed("cannot be loaded", config.plugins["data"], "arrays", "pool"),
+            blamed("cannot be loaded", config.plugins["data"], "arrays", "pool", "load"),
             explained(f"data={name}", data=config.data),
         ):
-            pool = config.data.pool(device)
+            pool = config.data.load(device, sink.watch)
             if not isinstance(pool, Pool):
                 raise TypeError(f"pool() must return a clbench Pool, not {kind(pool)}")
         for note in pool.notes:

@@ -12,6 +12,8 @@ from clbench.memory.policies import POLICIES, Candidates, priorities, rank_withi
 from clbench.strategy import Batch, StreamInfo
 from clbench.stream import TaskData
 
+PART = 4096
+"""Samples of an experience that are gathered at once."""
 Layout = Mapping[str, tuple[tuple[int, ...], torch.dtype]]
 """Per slot tensor, the shape and the dtype of one slot."""
 
@@ -109,12 +111,14 @@ class SampleMemory(nn.Module):
         stays[kept[kept < n_stored]] = True
         slots = stays.logical_not().nonzero().squeeze(1)[: len(entering)]
         source = new[entering - n_stored]
-        offered = {"x": task.x, "y": task.y, "key": task.key, **extra}
+        offered = {"y": task.y, "key": task.key, **extra}
         if task.task_id is not None:
             offered["task_id"] = task.task_id
         for name, values in offered.items():
             buffer = self.get_buffer(name)
             buffer[slots] = values[source].to(buffer.dtype)
+        for at, x in zip(slots.split(PART), task.samples(PART, source), strict=True):
+            self.x[at] = x.to(self.x.dtype)
         self._stamp(candidates, order, slots, entering, n_stored)
         self.filled.fill_(len(kept))
         self.experiences.add_(1)

@@ -10,6 +10,9 @@ from torch import Tensor, nn
 from clbench.strategy import StreamInfo
 from clbench.stream import TaskData
 
+PART = 4096
+"""Samples that are gathered at once."""
+
 
 class SampleStore(nn.Module):
     """Keeps every distinct sample once, in the pool's dtype, in buffers that grow.
@@ -37,7 +40,7 @@ class SampleStore(nn.Module):
         new = torch.isin(task.key, self.key, invert=True).nonzero().squeeze(1)
         if len(new) == 0:
             return
-        self.x = torch.cat([self.x, task.x.index_select(0, new)])
+        self.x = torch.cat([self.x, *task.samples(PART, new)])
         self.y = torch.cat([self.y, task.y.index_select(0, new)])
         self.key = torch.cat([self.key, task.key.index_select(0, new)])
         if task.task_id is not None:

@@ -2,7 +2,9 @@
 
 A plug-in is one file with one class: a built-in, a path the user gives, or what an installed package
 declares under the entry points ``clbench.scenarios``, ``.strategies``, ``.data``, ``.encoders``,
-``.models``, ``.trackers``. What other libraries have goes by ``library:Name`` and comes over a bridge.
+``.models``, ``.trackers``. A plug-in whose class names a setting as ``argument`` takes its value after
+a colon, ``plugin:value``; where it has ``options()``, ``clbench list`` shows what can stand there.
+Strategies of other libraries, which bring settings of their own, come over a bridge.
 """
 
 from __future__ import annotations
@@ -101,6 +103,28 @@ class Plugin:
         return only_class(
             self.group, self.path, module, getattr(importlib.import_module(base_module), base_name)
         )
+
+    def argument_of(self, cls: type[Any]) -> str:
+        """The setting that takes what stands after the colon; the class names it as ``argument``.
+
+        Raises:
+            UsageError: it names none.
+        """
+        name: str = getattr(cls, "argument", "")
+        if not name:
+            raise UsageError(
+                f"{self.group}={self.name}:{self.argument}: {self.name} takes nothing after a colon"
+            )
+        return name
+
+    def with_defaults(self) -> Any:
+        """The plug-in with its default settings and what stands after the colon.
+
+        Raises:
+            UsageError: it takes nothing there, or its settings need more.
+        """
+        cls = self.load()
+        return cls() if self.argument is None else cls(**{self.argument_of(cls): self.argument})
 
 
 def builtin_folder(group: str) -> Path:

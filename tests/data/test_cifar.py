@@ -1,7 +1,9 @@
 """CIFAR's binary version: planes in the right order, fine labels, whole records."""
 
+import pickle
 import sys
-from types import ModuleType, SimpleNamespace
+from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -71,20 +73,23 @@ def test_missing_files_say_how_to_get_them_in_one_line(tmp_path, plugin):
         plugin(download=True).arrays()
 
 
-def test_torchvision_reads_its_own_layout(tmp_path, monkeypatch):
-    images = np.random.default_rng(0).integers(0, 256, (4, 32, 32, 3), dtype=np.uint8)
+def test_a_download_is_torchvisions_and_read_as_plain_data(tmp_path, monkeypatch):
+    images = np.random.default_rng(0).integers(0, 256, (2, 3072), dtype=np.uint8)
 
-    def cifar10(root, train, download):
-        assert root == str(tmp_path)
-        assert not download
-        half = slice(0, 2) if train else slice(2, 4)
-        return SimpleNamespace(data=images[half], targets=[3, 4])
+    def cifar10(root, download):
+        assert download
+        folder = Path(root) / Cifar10.torchvision_folder
+        folder.mkdir()
+        for name in Cifar10()._python_files():
+            batch = {b"data": images, b"labels": [3, 4]}
+            (folder / name).write_bytes(pickle.dumps(batch, 2))
 
     package, module = ModuleType("torchvision"), ModuleType("torchvision.datasets")
     module.CIFAR10 = cifar10
     monkeypatch.setitem(sys.modules, "torchvision", package)
     monkeypatch.setitem(sys.modules, "torchvision.datasets", module)
-    (tmp_path / Cifar10.torchvision_folder).mkdir()
-    arrays = Cifar10(path=tmp_path).arrays()
-    np.testing.assert_array_equal(arrays.test_x, images[2:].transpose(0, 3, 1, 2))
-    assert arrays.train_y.tolist() == [3, 4]
+    with pytest.raises(UsageError, match="no files"):
+        Cifar10(path=tmp_path).arrays()
+    arrays = Cifar10(path=tmp_path, download=True).arrays()
+    np.testing.assert_array_equal(arrays.test_x.reshape(2, -1), images)
+    assert arrays.test_y.tolist() == [3, 4]

@@ -225,3 +225,49 @@ def test_what_was_noticed_is_said_once_even_if_quiet(root, tmp_path, capsys):
     assert code == 0
     assert err == "clbench: data=folder: left out: 1 file ending in .txt\n"
     assert "left out" not in out
+
+
+def tiny_imagenet(root, annotations="n2\nn1\n"):
+    rng = np.random.default_rng(1)
+    for name in ("n1", "n2"):
+        folder = root / "train" / name / "images"
+        folder.mkdir(parents=True)
+        for i in range(3):
+            pixels = rng.integers(0, 256, (64, 64, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(folder / f"{name}_{i}.JPEG")
+        (root / "train" / name / f"{name}_boxes.txt").write_text("box")
+    for split in ("val", "test"):
+        (root / split / "images").mkdir(parents=True)
+        for i in range(2):
+            pixels = np.full((64, 64, 3), 100 * i, dtype=np.uint8)
+            Image.fromarray(pixels).save(root / split / "images" / f"{split}_{i}.JPEG")
+    lines = "".join(f"val_{i}.JPEG\t{n}\t0\t0\t63\t63\n" for i, n in enumerate(annotations.split()))
+    (root / "val" / "val_annotations.txt").write_text(lines)
+    return root
+
+
+def test_tiny_imagenet_as_it_is(tmp_path):
+    arrays = Folder(path=tiny_imagenet(tmp_path / "tiny"), size=64).arrays()
+    assert arrays.class_names == ("n1", "n2")
+    assert arrays.train_y.tolist() == [0, 0, 0, 1, 1, 1]
+    # In the order of the classes; the annotations say that image 1 is of the first class.
+    assert arrays.test_y.tolist() == [0, 1]
+    assert [round(float(x.mean())) for x in arrays.test_x] == [100, 0]
+    assert "val/ is the test split" in arrays.notes
+    with pytest.raises(UsageError, match="line 2: no class 'n9'"):
+        Folder(path=tiny_imagenet(tmp_path / "bad", "n1\nn9\n")).arrays()
+
+
+def test_val_stands_in_for_a_missing_test_folder(root):
+    (root / "test").rename(root / "val")
+    arrays = Folder(path=root).arrays()
+    assert arrays.test_y.tolist() == [0, 0, 1, 1]
+    assert "val/ is the test split" in arrays.notes
+    assert len(Folder(path=root, split=0.3).arrays().train_y) == 4  # as before: val/ is left out
+
+
+def test_imagenet_r_is_a_folder_of_classes(root):
+    (root / "train" / "README.txt").write_text("ImageNet-R")
+    arrays = Folder(path=root / "train", split=0.4).arrays()
+    assert np.bincount(arrays.test_y).tolist() == [1, 1]
+    assert arrays.notes == ("left out: 1 file beside the class folders",)

@@ -25,3 +25,5 @@ class Cifar10(CifarDataSet):
     torchvision_name: ClassVar[str] = "CIFAR10"
     torchvision_folder: ClassVar[str] = "cifar-10-batches-py"
     names_file: ClassVar[str] = "batches.meta.txt"
+    label_key: ClassVar[bytes] = b"labels"
+    python_names: ClassVar[tuple[str, bytes]] = ("batches.meta", b"label_names")

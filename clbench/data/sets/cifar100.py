@@ -25,3 +25,5 @@ class Cifar100(CifarDataSet):
     torchvision_name: ClassVar[str] = "CIFAR100"
     torchvision_folder: ClassVar[str] = "cifar-100-python"
     names_file: ClassVar[str] = "fine_label_names.txt"
+    label_key: ClassVar[bytes] = b"fine_labels"
+    python_names: ClassVar[tuple[str, bytes]] = ("meta", b"fine_label_names")

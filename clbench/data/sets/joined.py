@@ -22,8 +22,8 @@ class Joined(DataSet):
     """The classes of the first data set, then those of the second, and so on."""
 
     parts: tuple[str, ...] = ()
-    """Two or more data sets by name, such as [mnist5k,fashion_mnist], each with its default
-    settings. Their samples must have the same shape; nothing is resized."""
+    """Two or more data sets by name, such as [mnist5k,fashion_mnist,torchvision:SVHN], each with its
+    default settings. Their samples must have the same shape; nothing is resized."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -43,7 +43,7 @@ class Joined(DataSet):
             UsageError: a part is missing, or its samples differ in shape, dtype or scale from the
                 first.
         """
-        loaded = [find("data", name).load()().arrays() for name in self.parts]
+        loaded = [find("data", name).with_defaults().arrays() for name in self.parts]
         first = loaded[0]
         for name, arrays in zip(self.parts, loaded, strict=True):
             if _kind(arrays) != _kind(first):
@@ -72,7 +72,7 @@ class Joined(DataSet):
 
     def default_model(self) -> str:
         """Recommend the model of the first part."""
-        model: str = find("data", self.parts[0]).load()().default_model()
+        model: str = find("data", self.parts[0]).with_defaults().default_model()
         return model
 
 

@@ -1,0 +1,421 @@
+"""Data larger than memory: the same bits as in memory, decoded once, mended after whatever happens."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from small import go, record_of
+from small import run as small_run
+
+import clbench
+from clbench.data import decoded, mapped, rows
+from clbench.data.images import ImageData
+from clbench.data.mapped import MappedPool
+from clbench.data.pool import TensorPool
+from clbench.data.rows import Held, Joined, held_by
+from clbench.data.sets.folder import Folder
+from clbench.errors import ClbenchError, UsageError
+from clbench.stream import TaskData
+
+CPU = torch.device("cpu")
+
+
+def write_images(root: Path, n_train: int = 12, n_test: int = 4, n_classes: int = 4) -> Path:
+    rng = np.random.default_rng(0)
+    for split, n in (("train", n_train), ("test", n_test)):
+        for c in range(n_classes):
+            folder = root / split / f"class{c}"
+            folder.mkdir(parents=True)
+            for i in range(n):
+                pixels = rng.integers(0, 90, (9, 9, 3)) + 40 * c
+                Image.fromarray(pixels.astype(np.uint8)).save(folder / f"{i:03}.png")
+    return root
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    return write_images(tmp_path / "data")
+
+
+@pytest.fixture
+def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(decoded, "BLOCK_BYTES", 3 * 8 * 8 * 7)
+
+
+def both(root: Path, **settings: object) -> tuple[MappedPool, TensorPool]:
+    pools = [
+        Folder(path=root, size=8, storage=s, **settings).pool(CPU)  # type: ignore[arg-type]
+        for s in ("mapped", "resident")
+    ]
+    assert isinstance(pools[0], MappedPool)
+    assert isinstance(pools[1], TensorPool)
+    return pools[0], pools[1]
+
+
+@pytest.mark.parametrize("settings", [{}, {"gray": True}])
+def test_a_mapped_pool_is_the_resident_one(
+    root: Path, settings: dict[str, bool], small_blocks: None
+):
+    mine, theirs = both(root, **settings)
+    in_memory = TensorPool(Folder(path=root, size=8, **settings).arrays(), CPU)
+    for a, b in ((mine, theirs), (mine.tuning(), theirs.tuning()), (mine, in_memory)):
+        assert a.sha256 == b.sha256
+        assert (a.input_shape, a.n_classes, a.class_names) == (
+            b.input_shape,
+            b.n_classes,
+            b.class_names,
+        )
+        for split in ("train", "test"):
+            assert a.labels(split).tolist() == b.labels(split).tolist()  # type: ignore[arg-type]
+            index = np.random.default_rng(1).permutation(a.size(split))  # type: ignore[arg-type]
+            assert torch.equal(a.gather(split, index), b.gather(split, index))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("seed", [0, 3])
+def test_a_split_that_is_made_is_the_same(root: Path, seed: int):
+    train = root / "train"
+    mine, theirs = both(train, split=0.25, split_seed=seed)
+    there = Folder(path=train, size=8, split=0.25, split_seed=seed).arrays()
+    assert mine.sha256 == theirs.sha256 == TensorPool(there, CPU).sha256
+    assert mine.size("test") == 12
+
+
+def words(root: Path, strategy: str, storage: str) -> tuple[str, ...]:
+    return (
+        *("scenario=class_incremental", f"strategy={strategy}", "data=folder", f"data.path={root}"),
+        *("data.size=8", f"data.storage={storage}", "model=mlp", "model.hidden=[16]", "device=cpu"),
+        *("strategy.epochs=3", "strategy.batch_size=5"),
+    )
+
+
+@pytest.mark.parametrize("strategy", ["naive", "er", "scole_replay"])
+def test_a_whole_run_has_the_same_bits(root: Path, strategy: str):
+    found = []
+    for storage in ("mapped", "resident"):
+        run = clbench.prepare(*words(root, strategy, storage))
+        learner, outcome = go(run)
+        record = record_of(run, learner, outcome)
+        state = {k: v for k, v in learner.state_dict().items() if isinstance(v, torch.Tensor)}
+        found.append((run.run_sha256, record.stream, outcome.ledger.correct, state))
+    assert found[0][:3] == found[1][:3]
+    assert found[0][3].keys() == found[1][3].keys()
+    assert all(torch.equal(found[0][3][name], found[1][3][name]) for name in found[0][3])
+
+
+def test_a_domain_run_has_the_same_bits(root: Path):
+    counts = []
+    for storage in ("mapped", "resident"):
+        given = [w for w in words(root, "naive", storage) if not w.startswith("scenario")]
+        run = clbench.prepare("scenario=domain_incremental", "scenario.n_tasks=3", *given)
+        counts.append(go(run)[1].ledger.correct)
+    assert counts[0] == counts[1]
+
+
+def test_auto_maps_above_the_stated_size(root: Path, monkeypatch: pytest.MonkeyPatch):
+    assert isinstance(Folder(path=root, size=8).pool(CPU), TensorPool)
+    monkeypatch.setattr("clbench.data.images.RESIDENT_BYTES", 3 * 64 * 63)
+    assert isinstance(Folder(path=root, size=8).pool(CPU), MappedPool)
+
+
+def test_where_samples_are_is_no_part_of_a_runs_identity(root: Path):
+    runs = [clbench.prepare(*words(root, "naive", s)) for s in ("auto", "mapped", "resident")]
+    assert len({run.run_sha256 for run in runs}) == 1
+    assert len({run.config_sha256 for run in runs}) == 1
+
+
+def test_too_much_at_once_is_refused_with_what_to_do(root: Path, monkeypatch: pytest.MonkeyPatch):
+    mine, _ = both(root)
+    monkeypatch.setattr(rows, "AT_ONCE", 3 * 64 * 20)
+    assert len(mine.gather("train", np.arange(20))) == 20
+    with pytest.raises(UsageError, match="part, split, first or samples") as error:
+        mine.gather("train", np.arange(21))
+    assert "\n" not in str(error.value)
+
+
+def decodes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The numbers of the samples that are decoded from now on."""
+    seen: list[int] = []
+    original = Folder.listing
+
+    def listing(self: Folder) -> decoded.Listing:
+        found = original(self)
+        decode = found.decode
+
+        def watched(number: int, tally: object) -> np.ndarray:
+            seen.append(number)
+            return decode(number, tally)  # type: ignore[arg-type]
+
+        object.__setattr__(found, "decode", watched)
+        return found
+
+    monkeypatch.setattr(Folder, "listing", listing)
+    return seen
+
+
+def test_samples_are_decoded_once(root: Path, monkeypatch: pytest.MonkeyPatch):
+    seen = decodes(monkeypatch)
+    first, _ = both(root)
+    assert sorted(seen) == list(range(64))
+    again, _ = both(root)
+    assert len(seen) == 64
+    assert again.sha256 == first.sha256
+    file = root / "train" / "class0" / "000.png"
+    file.write_bytes(file.read_bytes())
+    os.utime(file, ns=(1, 1))
+    both(root)
+    assert len(seen) == 128  # a file that was written anew may hold other pixels
+
+
+def entry() -> Path:
+    [folder] = [p for p in decoded.root().iterdir() if p.is_dir()]
+    return folder
+
+
+@pytest.mark.parametrize("damage", ["flip", "cut", "meta", "gone"])
+def test_a_damaged_file_is_mended(
+    root: Path, small_blocks: None, monkeypatch: pytest.MonkeyPatch, damage: str
+):
+    good = both(root)[0].sha256
+    seen = decodes(monkeypatch)
+    pixels = entry() / decoded.PIXELS
+    content = bytearray(pixels.read_bytes())
+    if damage == "flip":
+        content[200] ^= 1
+        pixels.write_bytes(bytes(content))
+    elif damage == "cut":
+        pixels.write_bytes(bytes(content[:-1]))
+    elif damage == "meta":
+        (entry() / decoded.META).write_text("{")
+    else:
+        pixels.unlink()
+    assert both(root)[0].sha256 == good
+    assert bytes(content) != entry().joinpath(decoded.PIXELS).read_bytes() or damage != "flip"
+    # Only what is damaged is decoded again, where it is known.
+    assert len(seen) == {"flip": 7, "cut": 1, "meta": 64, "gone": 64}[damage]
+
+
+def test_a_file_that_ends_while_it_is_read_is_named(root: Path):
+    mine, _ = both(root)
+    os.truncate(entry() / decoded.PIXELS, 1000)
+    with pytest.raises(ClbenchError, match=r"pixels\.u8: ends too early"):
+        mine.gather("train", np.arange(20))
+
+
+def test_a_damaged_image_is_named_and_the_rest_is_kept(
+    root: Path, small_blocks: None, monkeypatch: pytest.MonkeyPatch
+):
+    bad = root / "train" / "class3" / "005.png"
+    bad.write_bytes(b"no image")
+    with pytest.raises(UsageError, match=r"class3/005\.png"):
+        both(root)
+    journal = next(decoded.root().glob(".*.part")) / decoded.JOURNAL
+    assert len(journal.read_text().splitlines()) == 41 // 7
+
+
+KILLED = """
+import os, sys, time
+from pathlib import Path
+import torch
+from clbench.data import decoded
+from clbench.data.sets import folder
+from clbench.data.sets.folder import Folder
+decoded.BLOCK_BYTES = 3 * 8 * 8 * 7
+original = folder.decode
+def slow(file, size, gray, tally):
+    with open(sys.argv[2], "a") as log:
+        log.write(f"{file}\\n")
+    time.sleep(float(sys.argv[3]))
+    return original(file, size, gray, tally)
+folder.decode = slow
+print(Folder(path=Path(sys.argv[1]), size=8, storage="mapped").pool(torch.device("cpu")).sha256)
+"""
+
+
+def start(root: Path, log: Path, wait: float) -> subprocess.Popen[str]:
+    command = [sys.executable, "-c", KILLED, str(root), str(log), str(wait)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+
+
+def test_a_killed_decoding_goes_on_where_it_was(root: Path, tmp_path: Path):
+    log = tmp_path / "log"
+    process = start(root, log, 0.05)
+    deadline = time.monotonic() + 60
+    part = decoded.root()
+    while time.monotonic() < deadline:
+        lines = [p.read_text().count("\n") for p in part.glob(f".*.part/{decoded.JOURNAL}")]
+        if lines and lines[0] >= 3:
+            break
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    [journal] = part.glob(f".*.part/{decoded.JOURNAL}")
+    done = journal.read_text().count("\n")
+    assert 3 <= done < 10
+    log.unlink()
+    found, _ = start(root, log, 0).communicate()
+    assert log.read_text().count("\n") == 64 - 7 * done
+    assert found.strip() == TensorPool(Folder(path=root, size=8).arrays(), CPU).sha256
+
+
+def test_what_a_killed_process_left_is_compared_with_its_hash(
+    root: Path, small_blocks: None, monkeypatch: pytest.MonkeyPatch
+):
+    good = both(root)[0].sha256
+    folder = entry()
+    meta = json.loads((folder / decoded.META).read_text())
+    lines = [
+        {"block": i, "sha256": s, "frames": 0, "transparent": 0, "warned": []}
+        for i, s in enumerate(meta["blocks"])
+    ]
+    (folder / decoded.META).unlink()
+    with (folder / decoded.PIXELS).open("r+b") as file:
+        file.write(b"\0" * 5)  # of the first block
+    text = "".join(json.dumps(line) + "\n" for line in lines[:5]) + '{"block": 5, "sha'
+    (folder / decoded.JOURNAL).write_text(text)
+    folder.rename(folder.with_name(f".{folder.name}.part"))
+    seen = decodes(monkeypatch)
+    assert both(root)[0].sha256 == good
+    assert sorted(set(seen)) == sorted({*range(7), *range(35, 64)})
+
+
+def test_two_processes_decode_once(root: Path, tmp_path: Path):
+    log = tmp_path / "log"
+    processes = [start(root, log, 0.01) for _ in range(2)]
+    found = {process.communicate()[0] for process in processes}
+    assert len(found) == 1
+    assert log.read_text().count("\n") == 64
+
+
+def test_warnings_of_images_are_told_once_each_by_their_own_file(root: Path):
+    for name in ("class0", "class2"):
+        file = root / "train" / name / "001.png"
+        palette = Image.open(file).convert("P")
+        palette.save(file, transparency=b"\x00\x80")
+    pool = Folder(path=root, size=8).pool(CPU)
+    direct = Folder(path=root, size=8).arrays().notes
+    assert pool.notes == direct
+    assert Folder(path=root, size=8).pool(CPU).notes == direct  # from the file
+
+
+def test_an_unwritable_cache_is_one_line(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("CLBENCH_CACHE", str(tmp_path / "file"))
+    with pytest.raises(ClbenchError, match="set CLBENCH_CACHE"):
+        Folder(path=root, size=8).pool(CPU)
+
+
+def lazy(root: Path) -> tuple[TaskData, TaskData]:
+    """The same task twice: in a file, and in memory."""
+    mine, theirs = both(root)
+    index = np.random.default_rng(2).permutation(48)
+    y, key = torch.arange(48), torch.arange(48) * 3
+    held = mine.rows("train", index)
+    return TaskData(held, y, key), TaskData(theirs.gather("train", index), y, key)  # type: ignore[arg-type]
+
+
+def same(a: TaskData, b: TaskData) -> bool:
+    return torch.equal(a.x, b.x) and torch.equal(a.y, b.y) and torch.equal(a.key, b.key)
+
+
+def test_every_way_through_a_task_gives_the_same_samples(root: Path):
+    mine, theirs = lazy(root)
+    order = torch.randperm(48)
+    assert same(mine.part(order[:9]), theirs.part(order[:9]))
+    assert same(mine.first(7), theirs.first(7))
+    assert same(mine.first(99), theirs.first(99))
+    for a, b in zip(mine.part(order).split(5), theirs.part(order).split(5), strict=True):
+        assert same(a, b)
+    for given in (None, order[:11], order[:0]):
+        parts = zip(mine.samples(4, given), theirs.samples(4, given), strict=True)
+        assert all(torch.equal(a, b) for a, b in parts)
+    joined = mine.joined(theirs.first(5)), theirs.joined(theirs.first(5))
+    mixed = torch.randperm(53)
+    assert isinstance(held_by(joined[0]), Joined)
+    assert same(joined[0].part(mixed), joined[1].part(mixed))
+    for a, b in zip(joined[0].part(mixed).split(6), joined[1].part(mixed).split(6), strict=True):
+        assert same(a, b)
+    assert isinstance(held_by(mine.relabelled(mine.y + 1)), rows.Rows)
+    assert same(mine.relabelled(mine.y + 1), theirs.relabelled(theirs.y + 1))
+    assert same(mine, theirs)
+
+
+def test_a_field_without_samples_is_no_default():
+    with pytest.raises(TypeError, match="x"):
+        TaskData(y=torch.zeros(1), key=torch.zeros(1))  # type: ignore[call-arg]
+    with pytest.raises(AttributeError):
+        Held().__get__(None)
+
+
+def test_what_comes_next_is_asked_for_in_advance(root: Path, monkeypatch: pytest.MonkeyPatch):
+    mine, _ = both(root)
+    calls: list[tuple[str, list[int]]] = []
+    file = mine._data.file
+    for name in ("will_need", "read"):
+        original = getattr(file, name)
+
+        def call(index: np.ndarray, *more: object, name: str = name, original: object = original):
+            calls.append((name, index.tolist()))
+            return original(index, *more)  # type: ignore[operator]
+
+        monkeypatch.setattr(file, name, call)
+    parts = list(mine.rows("train", np.arange(48)).batches(6))
+    assert len(parts) == 8
+    ahead = 0
+    for name, _ in calls:
+        ahead += 1 if name == "will_need" else -1
+        assert 0 <= ahead <= mapped.AHEAD + 1
+    assert [i for n, i in calls if n == "will_need"] == [i for n, i in calls if n == "read"]
+
+
+def test_every_set_of_images_has_the_setting():
+    fields = ImageData.__dataclass_fields__
+    assert fields["storage"].metadata["identity"] == "never"
+
+
+def test_threads_hear_their_own_warnings():
+    import warnings
+
+    from clbench.data.pictures import Ear
+
+    ear, found = Ear(), {}
+
+    def speak(name: str) -> None:
+        mine = ear.mine()
+        for _ in range(50):
+            warnings.warn(name, UserWarning, stacklevel=1)
+        found[name] = mine
+
+    with ear.opened():
+        threads = [threading.Thread(target=speak, args=(name,)) for name in "abcd"]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert found == {name: [name] * 50 for name in "abcd"}
+
+
+def test_a_run_over_a_file_is_evaluated_in_fixed_batches(root: Path):
+    mine, theirs = both(root)
+    counts = []
+    for pool in (mine, theirs):
+        run = small_run("scenario=class_incremental", "strategy=naive", on=pool)
+        counts.append(go(run)[1].ledger.correct)
+        assert run.stream.world().x.shape == (16, 3, 8, 8)
+    assert isinstance(
+        held_by(small_run("scenario=class_incremental", "strategy=naive", on=mine).stream.world()),
+        rows.Rows,
+    )
+    assert counts[0] == counts[1]
