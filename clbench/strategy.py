@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from clbench.data.augment import augment
 from clbench.nets import weights
+from clbench.nets.inputs import Moments
 from clbench.nets.losses import mask_scores, present
 from clbench.nets.optim import FlatWeights, build_optimizer
 from clbench.settings import AtLeast, Positive, Within, check
@@ -38,6 +39,8 @@ class StreamInfo:
     task_ids: bool = False
     """Whether samples come with the number of their task."""
     augment: str = "none"
+    moments: Moments | None = None
+    """What ``data.normalize`` makes the first layer of every network do; None: nothing."""
 
 
 @dataclass(frozen=True)

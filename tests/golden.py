@@ -73,9 +73,13 @@ def cases() -> dict[str, tuple[str, ...]]:
     return {**found, **dict(_settings())}
 
 
+SMALL = {"wrn": ("model.depth=10", "model.width=1")}
+"""Settings of models that are large by default."""
+
+
 def _images(model: str) -> tuple[str, ...]:
     """Five small tasks of what a model takes: digits are too small for some."""
-    few = ("scenario=scole", "scenario.n_tasks=5", "scenario.share=0.05")
+    few = ("scenario=scole", "scenario.n_tasks=5", "scenario.share=0.05", *SMALL.get(model, ()))
     return (*few, "data=mnist5k", "eval_every=5") if model == "scole_cnn" else (*few, "data=digits")
 
 

@@ -212,6 +212,7 @@ def resolve_point(point: Mapping[str, Any], known: Known | None = None) -> RunCo
     }
     model = point["model"] if "model" in point else _default_model(built, chosen, known)
     chosen["model"], network = known.plugin("model", str(model))
+    point = _spelt_out("model", str(model), chosen["model"], network, point)
     built["model"] = _fill("model", chosen["model"], network, point, known, words)
     common = {k: v for k, v in point.items() if k in names(Common)}
     config = RunConfig(
@@ -279,13 +280,24 @@ def _with_encoder(
         return dict(point)
     plugin, cls = known.plugin("encoder", name)
     chosen["encoder"], classes["encoder"] = plugin, cls
-    if plugin.argument is None:
+    return _spelt_out("encoder", name, plugin, cls, point)
+
+
+def _spelt_out(
+    group: str, word: str, plugin: Plugin, cls: type[Any], point: Mapping[str, Any]
+) -> dict[str, Any]:
+    """What stands after the colon of a plug-in's word, as the setting that takes it.
+
+    Raises:
+        UsageError: the plug-in takes nothing after a colon, or the setting says something else.
+    """
+    if plugin.argument is None or plugin.bridge is not None:
         return dict(point)
     if not cls.argument:
-        raise UsageError(f"encoder={name}: {plugin.name} takes nothing after a colon")
-    key = f"encoder.{cls.argument}"
+        raise UsageError(f"{group}={word}: {plugin.name} takes nothing after a colon")
+    key = f"{group}.{cls.argument}"
     if str(point.get(key, plugin.argument)) != plugin.argument:
-        raise UsageError(f"encoder={name} and {key}={point[key]}: give it once")
+        raise UsageError(f"{group}={word} and {key}={point[key]}: give it once")
     return {**point, key: plugin.argument}
 
 
