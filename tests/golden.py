@@ -48,11 +48,13 @@ DATA = {
     "domain_incremental": ("data=digits", "scenario.n_tasks=5"),
 }
 BESIDE = {
+    "strategy/agem/nesterov=true": ("strategy.momentum=0.9",),
+    "strategy/agem/schedule=multistep": ("strategy.milestones=[1]", "strategy.epochs=2"),
     "strategy/kanerva/generate": ("strategy.mode=replay",),
     "strategy/agem/memory_dtype": ("encoder=identity",),
     "scenario/domain_incremental/class_order": ("scenario.transform=split",),
 }
-"""What a setting needs beside it, to have an effect."""
+"""What a setting, or one value of it, needs beside it, to have an effect."""
 
 
 def cases() -> dict[str, tuple[str, ...]]:
@@ -117,11 +119,16 @@ def _settings() -> Iterator[tuple[str, tuple[str, ...]]]:
                     given = tuple(w for w in base if not w.startswith(f"{group}.{field.name}="))
                     yield (
                         f"{setting}={said}",
-                        (*given, *BESIDE.get(setting, ()), f"{group}.{field.name}={said}"),
+                        (*given, *_beside(setting, said), f"{group}.{field.name}={said}"),
                     )
     for value in ("log", "2"):
         yield f"common/eval_every={value}", (*FIVE, "strategy=naive", f"eval_every={value}")
     yield "common/evaluate_on=val", (*FIVE, "strategy=naive", "evaluate_on=val")
+
+
+def _beside(setting: str, said: str) -> tuple[str, ...]:
+    """What a setting, or one of its values, needs beside it."""
+    return BESIDE.get(f"{setting}={said}", BESIDE.get(setting, ()))
 
 
 def _values(hint: Any) -> tuple[Any, ...]:

@@ -1,8 +1,8 @@
 """Training-time augmentation of a batch, on its device.
 
 Random numbers come from torch's global generator, which is seeded for every experience; on a GPU it
-is that of the GPU. Nothing is read back to the host. ``autoaugment`` and ``randaugment`` are torchvision's:
-they draw from the CPU's generator and take one image after another.
+is that of the GPU. Nothing is read back to the host. ``autoaugment`` and ``randaugment`` are those of
+torchvision: they draw from the CPU's generator and take one image after another.
 """
 
 from __future__ import annotations
@@ -46,7 +46,8 @@ def _flip(images: Tensor) -> Tensor:
 
 
 def _resized_crop(images: Tensor) -> Tensor:
-    return change.resized_crop(images, *rectangles(len(images), *images.shape[-2:], images.device))
+    height, width = images.shape[-2:]
+    return change.resized_crop(images, *rectangles(len(images), height, width, images.device))
 
 
 def rectangles(

@@ -1,7 +1,7 @@
 """Changes of images by given numbers, one for each image, in their dtype and on their device.
 
-Each takes images ``(B, C, H, W)``, which are uint8 where colours are changed. What is not a whole number is
-cut or rounded as torchvision's functions of the same names do, with which the tests compare.
+Each takes images ``(B, C, H, W)``, which are uint8 where colours are changed. What is not a whole
+number is cut or rounded as torchvision's functions do it, with which the tests compare.
 """
 
 from __future__ import annotations
@@ -41,7 +41,9 @@ def flipped(images: Tensor, which: Tensor) -> Tensor:
     return torch.where(_each(which), images.flip(-1), images)
 
 
-def resized_crop(images: Tensor, top: Tensor, left: Tensor, height: Tensor, width: Tensor) -> Tensor:
+def resized_crop(
+    images: Tensor, top: Tensor, left: Tensor, height: Tensor, width: Tensor
+) -> Tensor:
     """Cut a rectangle out of each image and stretch it to the old size, bilinearly.
 
     ``top``, ``left``, ``height`` and ``width`` are ``(B,)`` int64; the rectangles lie in the images.

@@ -23,8 +23,8 @@ def moments(normalize: Normalize, pool: Pool, is_series: bool = False) -> Moment
 
     ``data``: over the pool's training split, all classes, as the literature's constants are. There is
     one mean for each channel of images ``(C, H, W)`` and series ``(C, T)``, one for each feature of
-    vectors ``(d,)``, and a single one for gray images and series without channels. The deviation of what
-    is constant is taken as 1.
+    vectors ``(d,)``, and a single one for gray images and series without channels. The deviation of
+    what is constant is taken as 1.
 
     Args:
         normalize: the setting.
@@ -52,9 +52,7 @@ def moments(normalize: Normalize, pool: Pool, is_series: bool = False) -> Moment
     mean = [s / count for s in total]
     variance = [max(0.0, q / count - m * m) for q, m in zip(squares, mean, strict=True)]
     std = [v**0.5 * pool.scale for v in variance]
-    return Moments(
-        tuple(m * pool.scale for m in mean), tuple(s if s > 1e-6 else 1.0 for s in std)
-    )
+    return Moments(tuple(m * pool.scale for m in mean), tuple(s if s > 1e-6 else 1.0 for s in std))
 
 
 def _sums(pool: Pool, n_values: int) -> tuple[list[float], list[float]]:

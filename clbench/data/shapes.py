@@ -6,15 +6,15 @@ CHANNELS_FIRST, CHANNELS_LAST = "channels_first", "channels_last"
 CHANNELS = (1, 3, 4)
 """Numbers of channels that images have: gray, colour, colour with alpha."""
 LONG = 8
-"""Samples ``(C, T)`` that are at least this many times as long as high are series, and no gray images."""
+"""Samples ``(C, T)`` at least this many times as long as high are series, and no gray images."""
 SMALLEST_SCOLE_SIDE = 16  # two 5x5 convolutions, each followed by a pooling of 2, leave 1 pixel
 
 
 def suited_model(input_shape: tuple[int, ...]) -> str:
     """The model a data set recommends for samples of this shape when the user names none.
 
-    ``mlp`` for vectors ``(d,)`` and tiny gray images, ``conv1d`` for series ``(C, T)``, ``scole_cnn`` for
-    gray images ``(H, W)`` or ``(1, H, W)``, ``slim_resnet18`` for images of several channels.
+    ``mlp`` for vectors ``(d,)`` and tiny gray images, ``conv1d`` for series ``(C, T)``, ``scole_cnn``
+    for gray images ``(H, W)`` or ``(1, H, W)``, ``slim_resnet18`` for images of several channels.
     """
     if is_series(input_shape):
         return "conv1d"

@@ -56,9 +56,7 @@ class Resnet18(Model):
         for stage in range(4):
             after = 64 * 2**stage
             stride = 1 if stage == 0 else 2
-            shortcut = (
-                nn.Identity() if stage == 0 else convolved_shortcut(before, after, stride)
-            )
+            shortcut = nn.Identity() if stage == 0 else convolved_shortcut(before, after, stride)
             rectified = self.head != "cosine" or stage < 3
             blocks += [
                 BasicBlock(before, after, stride, shortcut),

@@ -46,7 +46,7 @@ class ChannelsLastImage(nn.Module):
 
 
 class ColourImage(nn.Module):
-    """``(B, H, W)`` or ``(B, C, H, W)`` floats to ``(B, 3, H', W')``, H' = W' = ``side`` if one is given.
+    """``(B, H, W)`` or ``(B, C, H, W)`` floats to ``(B, 3, H', W')``, H' = W' = ``side`` if given.
 
     A gray image is repeated in three channels. Resizing is bilinear with antialiasing and ignores the
     aspect ratio. Channels are innermost in memory, for faster CPU convolutions.

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 @dataclass(frozen=True)
 class Moments:
-    """Means and standard deviations of samples in the unit range, which a network's input is brought to.
+    """Means and standard deviations of samples in the unit range, for a network's first layer.
 
     Each has one value for a whole sample, for each channel ``(C,)`` or for each feature ``(d,)``.
     """
@@ -48,7 +48,7 @@ class ToFloat(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Scale ``(B, ...)`` of any dtype; the result has the model's float dtype."""
         x = x.to(self.scale.dtype) * self.scale
-        return x if self.mean is None else (x - self.mean) / self.std
+        return x if self.mean is None or self.std is None else (x - self.mean) / self.std
 
 
 def normalise(network: nn.Module, moments: Moments, input_shape: tuple[int, ...]) -> bool:

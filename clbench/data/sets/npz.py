@@ -111,7 +111,8 @@ class Npz(OwnData):
     def _layout(self, file: Path, shape: tuple[int, ...]) -> str:
         if self.layout == SERIES and len(shape) == 4:
             raise UsageError(
-                f"data.layout={SERIES}: {file} has samples of shape {shape[1:]}; it needs (T,) or (C, T)"
+                f"data.layout={SERIES}: {file} has samples of shape {shape[1:]}; it needs (T,) or "
+                "(C, T)"
             )
         if self.layout == SERIES or (self.layout == "auto" and is_series(shape[1:])):
             return SERIES
