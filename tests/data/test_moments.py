@@ -150,9 +150,10 @@ def test_streams_of_one_pool_share_the_moments(monkeypatch: pytest.MonkeyPatch, 
     records = clbench.run(*words, "seed=0..2", out=tmp_path, quiet=True, tracker=None)
     assert [record.status for record in records] == ["completed"] * 3
     assert calls == ["data"]
-    assert json.loads((next(tmp_path.rglob("record.json"))).read_text())["config"]["data"][
-        "normalize"
-    ] == "data"
+    assert (
+        json.loads((next(tmp_path.rglob("record.json"))).read_text())["config"]["data"]["normalize"]
+        == "data"
+    )
 
 
 def test_isolated_processes_normalise_too():
