@@ -263,7 +263,9 @@ class GradientStrategy(Strategy):
             if self.info.augment != "none":
                 batch.x = augment(self.info.augment, batch.x)
             self.step(batch)
-        self.mean_loss.div_(n_steps if self.config.patience is None else n_taken)
+        if self.config.patience is not None:  # it may have ended before
+            n_steps = n_taken
+        self.mean_loss.div_(n_steps)
 
     def note_classes(self, task: TaskData) -> None:
         """Note the classes that are trained on, for ``strategy.mask``."""

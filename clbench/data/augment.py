@@ -179,9 +179,18 @@ def operations(names: str) -> list[str]:
 
 
 def check_augment(
-    names: str, input_shape: tuple[int, ...], dtype: torch.dtype = torch.uint8
+    names: str,
+    input_shape: tuple[int, ...],
+    dtype: torch.dtype = torch.uint8,
+    scale: float = 1 / 255,
 ) -> None:
     """Check before training that ``augment`` can be applied to samples of this shape and dtype.
+
+    Args:
+        names: as ``data.augment`` takes them.
+        input_shape: of a raw sample.
+        dtype: of a raw sample.
+        scale: brings raw values to the unit range.
 
     Raises:
         UsageError: a name is unknown, the samples are not what it changes, or a package is missing.
@@ -193,13 +202,14 @@ def check_augment(
                 f"data.augment={name} needs images, not samples of shape {input_shape}; {instead}"
             )
         channels = input_shape[0] if len(input_shape) == 3 else 1
-        if name in OF_COLOURS and (
-            dtype != torch.uint8 or channels not in (1, 3) or (name == "gray" and channels == 1)
+        in_range = dtype == torch.uint8 and abs(scale * change.LARGEST - 1) < 1e-6
+        if name in OF_COLOURS and not (
+            in_range and channels in ((3,) if name == "gray" else (1, 3))
         ):
             needed = "3 channels" if name == "gray" else "1 or 3 channels"
             raise UsageError(
-                f"data.augment={name} needs uint8 images of {needed}, not {dtype} of shape "
-                f"{input_shape}; leave it out"
+                f"data.augment={name} needs uint8 images of {needed} with values to 255, not {dtype} "
+                f"of shape {input_shape} with values to {1 / scale:g}; leave it out"
             )
         if name in OF_TORCHVISION:
             try:

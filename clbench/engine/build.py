@@ -296,7 +296,7 @@ def prepare(
     metrics.table()  # a package that declares a wrong one is refused now, not when the run ends
     device = choose_device(config.common.device)
     pool = load_pool(config, device, pools, sink)
-    check_augment(config.data.augment, pool.input_shape, pool.dtype)
+    check_augment(config.data.augment, pool.input_shape, pool.dtype, pool.scale)
     streams = Streams() if streams is None else streams
     stream = streams.of(config, pool, planned=True)
     strategy_class: type[Strategy] = config.plugins["strategy"].load()

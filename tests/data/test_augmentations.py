@@ -309,6 +309,12 @@ def test_refusals(name: str, shape: tuple[int, ...], dtype: torch.dtype, says: s
     assert "\n" not in str(error.value)
 
 
+def test_colours_are_of_values_to_255():
+    check_augment("crop+flip", (8, 8), torch.uint8, 1 / 16)
+    with pytest.raises(UsageError, match="with values to 16; leave it out"):
+        check_augment("crop+brightness", (8, 8), torch.uint8, 1 / 16)
+
+
 def test_torchvision_is_asked_for(monkeypatch: pytest.MonkeyPatch):
     from clbench.data.augment import _policy
 
