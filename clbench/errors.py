@@ -13,6 +13,10 @@ class Diverged(ClbenchError):
     """Training left the finite numbers; the run ends as a record with status ``diverged``."""
 
 
+class TimeLimit(ClbenchError):
+    """The run's ``time_limit`` is over; the run is interrupted and can be resumed."""
+
+
 class MissingPackage(UsageError):
     """A package that an extra of clbench brings is not installed."""
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from typing import ClassVar
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
+from clbench.nets.inputs import ToFloat as ToFloat
 from clbench.settings import check
 
 
@@ -15,8 +16,16 @@ from clbench.settings import check
 class Model(ABC):
     """Builds a network; its fields are the settings ``model.<field>``."""
 
+    argument: ClassVar[str] = ""
+    """The setting that takes the text after a colon, if one does."""
+
     def __post_init__(self) -> None:
         check(self, "model")
+
+    @property
+    def starts_pretrained(self) -> bool:
+        """Whether the network starts from weights of other data (a board's open division)."""
+        return False
 
     @abstractmethod
     def build(self, input_shape: tuple[int, ...], n_classes: int, scale: float) -> nn.Module:
@@ -29,17 +38,3 @@ class Model(ABC):
         Raises:
             UsageError: the network does not take samples of this shape.
         """
-
-
-class ToFloat(nn.Module):
-    """Turns raw values into floats of the model's own precision; the first layer of every model."""
-
-    def __init__(self, scale: float) -> None:
-        super().__init__()
-        # It is not persistent, since it is not learnt. It is a buffer, so that .double() reaches it.
-        self.register_buffer("scale", torch.tensor(scale), persistent=False)
-        self.scale: Tensor
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Scale ``(B, ...)`` of any dtype; the result has the model's float dtype."""
-        return x.to(self.scale.dtype) * self.scale

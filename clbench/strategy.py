@@ -6,21 +6,22 @@ bit-exact resume, ``.to(device)`` and the memory column of the boards. ``clbench
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from clbench.data.augment import augment
+from clbench.errors import UsageError
 from clbench.nets import weights
-from clbench.nets.losses import mask_scores, present
-from clbench.nets.optim import FlatWeights, build_optimizer
-from clbench.settings import AtLeast, Positive, Within, check
+from clbench.nets.early_stopping import EarlyStopping, hold_out
+from clbench.nets.inputs import Moments
+from clbench.nets.losses import cross_entropy, mask_scores, present
+from clbench.nets.optim import FlatWeights, adopt, build_optimizer
+from clbench.nets.training import TrainingSettings
+from clbench.settings import check
 from clbench.stream import TaskData
 
 
@@ -38,6 +39,8 @@ class StreamInfo:
     task_ids: bool = False
     """Whether samples come with the number of their task."""
     augment: str = "none"
+    moments: Moments | None = None
+    """What ``data.normalize`` makes the first layer of every network do; None: nothing."""
 
 
 @dataclass(frozen=True)
@@ -135,54 +138,12 @@ class GradientStrategy(Strategy):
     """
 
     @dataclass(frozen=True)
-    class Config(Strategy.Config):
+    class Config(Strategy.Config, TrainingSettings):
         """Settings of the training loop."""
-
-        lr: Annotated[float | None, Positive] = None
-        """Learning rate; null: 0.1 for SGD, 0.001 for every other optimizer."""
-        momentum: Annotated[float, Within(0, 1, open_high=True)] = 0.0
-        """Momentum of SGD. The effective learning rate is lr / (1 - momentum)."""
-        batch_size: Annotated[int, AtLeast(1)] = 32
-        """Samples per step."""
-        epochs: Annotated[int, AtLeast(1)] = 1
-        """Passes over each experience."""
-        optimizer: str = "sgd"
-        """sgd, adam, or any other class of torch.optim. Its state is kept between experiences unless
-        reset_optimizer is set."""
-        weight_decay: Annotated[float, AtLeast(0)] = 0.0
-        """The optimizer's weight decay."""
-        clip_norm: Annotated[float | None, Positive] = 10.0
-        """The gradient's norm is clipped to this (SCoLe: 10); null: not clipped."""
-        schedule: Literal["constant", "cosine"] = "constant"
-        """Learning rate within an experience: constant, or cosine to zero."""
-        reset_optimizer: bool = False
-        """Clear the optimizer's state before every experience: each task, or each chunk of one."""
-        reset_weights: bool = False
-        """Start every experience with a fresh network and optimizer, so that only memories last."""
-        mask: Literal["none", "single", "group_zero", "group"] = "none"
-        """What training does with the scores of classes outside mask_scope. none: nothing; group:
-        leaves them out of the softmax (SCoLe); group_zero: sets them to 0; single: sets all scores to
-        0 but that of the sample's own class."""
-        mask_scope: Literal["batch", "task"] = "batch"
-        """Classes that a mask keeps: those of the batch, or also all others of the experience."""
-        weights_path: Path | None = None
-        """Safetensors file that the network starts from (clbench export); null: fresh weights. An
-        output layer for another number of classes starts fresh. Such runs count as pretrained."""
-        weights_sha256: str | None = None
-        """SHA-256 of that file. It is filled in and is part of the run's identity; a hash that is
-        given must be right."""
 
         def __post_init__(self) -> None:
             super().__post_init__()
-            sha256 = weights.pinned("weights", self.weights_path, self.weights_sha256)
-            object.__setattr__(self, "weights_sha256", sha256)
-
-        @property
-        def base_lr(self) -> float:
-            """The learning rate before any schedule."""
-            if self.lr is not None:
-                return self.lr
-            return 0.1 if self.optimizer.lower() == "sgd" else 1e-3
+            self.complete()
 
     def __init__(
         self, info: StreamInfo, config: Config, build_model: Callable[[], nn.Module]
@@ -196,8 +157,18 @@ class GradientStrategy(Strategy):
         self.model = build_model()
         self._flat = FlatWeights(self.model)
         self.optimizer = build_optimizer(
-            config.optimizer, self._flat, config.base_lr, config.momentum, config.weight_decay
+            config.optimizer,
+            self._flat,
+            config.base_lr,
+            config.momentum,
+            config.weight_decay,
+            config.nesterov,
         )
+        own, base = type(self), GradientStrategy
+        config.refuse_unless(own.learn is base.learn and own.batches is base.batches)
+        self._all_tasks, self._first_task = config, config.for_first()
+        self._has_begun = False
+        self._smooths = "label_smoothing" in vars(type(config)).get("__annotations__", {})
         self._on_vector = self.optimizer.param_groups[0]["params"][0] is self._flat.vector
         if info.task_ids:
             assert info.n_tasks is not None
@@ -241,6 +212,10 @@ class GradientStrategy(Strategy):
 
     def learn(self, task: TaskData) -> None:
         """Train on one experience: ``begin``, then ``train_on`` its batches, then ``consolidate``."""
+        if self._first_task is not None:
+            self.config = self._all_tasks if self._has_begun else self._first_task
+            adopt(self.optimizer, self.config.base_lr, self.config.weight_decay)
+        self._has_begun = True
         self.bind()
         self.train()
         if task.task_id is not None:
@@ -249,10 +224,26 @@ class GradientStrategy(Strategy):
             self.start_again()
         if self.config.reset_optimizer:
             self.optimizer.state.clear()
+        val = None
+        if self.config.patience is not None:
+            task, val = hold_out(task)
         task = self.begin(task)
         self.note_classes(task)
-        n_steps = self.config.epochs * -(-len(task) // self.config.batch_size)
-        self.train_on(self.batches(task), n_steps)
+        per_epoch = -(-len(task) // self.config.batch_size)
+        batches = self.batches(task)
+        if val is None:
+            self.train_on(batches, self.config.epochs * per_epoch)
+        else:
+            opened = self.classes_of_task if self.info.task_ids else None
+            stopping = EarlyStopping(self.model, val, self.config.patience, opened)
+            batches = stopping.until_no_better(batches, per_epoch)
+            self.train_on(batches, self.config.epochs * per_epoch)
+            stopping.restore()
+        if self.config.label_smoothing and not self._smooths:
+            raise UsageError(
+                "strategy.label_smoothing is of the common loss, which this strategy replaces by a "
+                "cross-entropy of its own; leave it out"
+            )
         self.consolidate(task)
 
     def train_on(self, batches: Iterable[Batch], n_steps: int) -> None:
@@ -262,14 +253,18 @@ class GradientStrategy(Strategy):
         ``n_steps`` is the number of batches.
         """
         self.mean_loss.zero_()
+        n_taken = 0
         for step, batch in enumerate(batches):
-            if self.config.schedule == "cosine":
-                lr = self.config.base_lr * (1 + math.cos(math.pi * step / n_steps)) / 2
+            lr = self.config.lr_at(step, n_steps)
+            if lr is not None:
                 self.optimizer.param_groups[0]["lr"] = lr
+            n_taken += 1
             batch = self.draw(batch)
             if self.info.augment != "none":
                 batch.x = augment(self.info.augment, batch.x)
             self.step(batch)
+        if self.config.patience is not None:  # it may have ended before
+            n_steps = n_taken
         self.mean_loss.div_(n_steps)
 
     def note_classes(self, task: TaskData) -> None:
@@ -319,11 +314,9 @@ class GradientStrategy(Strategy):
 
     def loss(self, batch: Batch) -> Tensor:
         """Compute the mean cross-entropy of a batch, 0-d. Unlabelled samples are left out."""
-        scores = self.scores(batch)
-        if batch.weight is None:
-            return F.cross_entropy(scores, batch.y, ignore_index=-1)
-        losses = F.cross_entropy(scores, batch.y, ignore_index=-1, reduction="none")
-        return (losses * batch.weight).mean()
+        self._smooths = True
+        smoothing = self.config.label_smoothing
+        return cross_entropy(self.scores(batch), batch.y, batch.weight, smoothing)
 
     def step(self, batch: Batch) -> None:
         """Update the weights once."""
@@ -388,9 +381,11 @@ class GradientStrategy(Strategy):
 
     def get_extra_state(self) -> dict[str, Any]:
         """Return the optimizer's state, as part of ``state_dict()``."""
-        return {"optimizer": self.optimizer.state_dict()}
+        begun = {} if self._first_task is None else {"has_begun": self._has_begun}
+        return {"optimizer": self.optimizer.state_dict(), **begun}
 
     def set_extra_state(self, state: dict[str, Any]) -> None:
         """Restore the optimizer's state."""
         self.bind()
         self.optimizer.load_state_dict(state["optimizer"])
+        self._has_begun = state.get("has_begun", True)

@@ -48,13 +48,15 @@ DATA = {
     "domain_incremental": ("data=digits", "scenario.n_tasks=5"),
 }
 BESIDE = {
+    "strategy/agem/nesterov=true": ("strategy.momentum=0.9",),
+    "strategy/agem/schedule=multistep": ("strategy.milestones=[1]", "strategy.epochs=2"),
     "strategy/kanerva/generate": ("strategy.mode=replay",),
     "strategy/agem/memory_dtype": ("encoder=identity",),
     "scenario/domain_incremental/class_order": ("scenario.transform=split",),
     "scenario/repetition/first_occurrence": ("scenario.mode=sampling",),
     "scenario/repetition/recurrence": ("scenario.mode=sampling",),
 }
-"""What a setting needs beside it, to have an effect."""
+"""What a setting, or one value of it, needs beside it, to have an effect."""
 
 
 def cases() -> dict[str, tuple[str, ...]]:
@@ -75,9 +77,13 @@ def cases() -> dict[str, tuple[str, ...]]:
     return {**found, **dict(_settings())}
 
 
+SMALL = {"wrn": ("model.depth=10", "model.width=1")}
+"""Settings of models that are large by default."""
+
+
 def _images(model: str) -> tuple[str, ...]:
     """Five small tasks of what a model takes: digits are too small for some."""
-    few = ("scenario=scole", "scenario.n_tasks=5", "scenario.share=0.05")
+    few = ("scenario=scole", "scenario.n_tasks=5", "scenario.share=0.05", *SMALL.get(model, ()))
     return (*few, "data=mnist5k", "eval_every=5") if model == "scole_cnn" else (*few, "data=digits")
 
 
@@ -115,13 +121,18 @@ def _settings() -> Iterator[tuple[str, tuple[str, ...]]]:
                     given = tuple(w for w in base if not w.startswith(f"{group}.{field.name}="))
                     yield (
                         f"{setting}={said}",
-                        (*given, *BESIDE.get(setting, ()), f"{group}.{field.name}={said}"),
+                        (*given, *_beside(setting, said), f"{group}.{field.name}={said}"),
                     )
     for value in ("log", "2"):
         yield f"common/eval_every={value}", (*FIVE, "strategy=naive", f"eval_every={value}")
     for name, value in (("prequential", "true"), ("label_delay", "2"), ("realtime", "0.7")):
         yield f"common/{name}={value}", (*FIVE, "strategy=er", f"{name}={value}")
     yield "common/evaluate_on=val", (*FIVE, "strategy=naive", "evaluate_on=val")
+
+
+def _beside(setting: str, said: str) -> tuple[str, ...]:
+    """What a setting, or one of its values, needs beside it."""
+    return BESIDE.get(f"{setting}={said}", BESIDE.get(setting, ()))
 
 
 def _values(hint: Any) -> tuple[Any, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import lru_cache
 
 import pytest
@@ -11,9 +12,12 @@ from clbench.checks import SUITES, Check, Rig, attempt, suite
 from clbench.checks.strategy_rows import learns_from_data_larger_than_memory
 from clbench.plugins.registry import Plugin, plugins
 
+SMALL = {"wrn": (("depth", "10"), ("width", "1"))}
+"""Settings of plug-ins that are large by default."""
+
 CASES = [
     pytest.param(
-        plugin,
+        replace(plugin, given=SMALL.get(plugin.name, ())),
         check,
         id=f"{group}-{plugin.name}-{check.__name__}",
         # One process has all checks of a plug-in: they share what they train.

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from clbench.checks.bits import bits, differing
-from clbench.checks.finding import Check, Failed
+from clbench.checks.finding import Check, Failed, NotApplicable
 from clbench.checks.rig import Rig
 from clbench.configure.config import REQUIRED, resolve_point
 from clbench.errors import UsageError
@@ -74,8 +74,14 @@ def refuses_unknown_settings(rig: Rig) -> None:
 
 def _settings(plugin: Plugin, given: dict[str, str]) -> object:
     needed = {group: stand_in(group).word for group in REQUIRED}
-    point = {**needed, "model": str(plugin.path), **given}
-    return resolve_point(point).model
+    point: dict[str, str] = {**needed, "model": str(plugin.path)}
+    point |= {f"model.{name}": value for name, value in plugin.given}
+    argument = plugin.load().argument
+    if argument and plugin.argument is not None:
+        point[f"model.{argument}"] = plugin.argument
+    if argument and f"model.{argument}" not in point:
+        raise NotApplicable(f"it needs model.{argument}")
+    return resolve_point({**point, **given}).model
 
 
 def _built(plugin: Plugin) -> Iterator[tuple[nn.Module, Tensor]]:

@@ -44,6 +44,10 @@ class Common:
     """CPU threads; 0: torch's default. Bit equality is promised for 1."""
     checkpoint_seconds: float = field(default=30.0, metadata=NEVER)
     """Seconds between two checkpoints; it changes no result."""
+    time_limit: float | None = field(default=None, metadata=NEVER)
+    """Seconds after which a run ends as by a signal: after the experience at hand, with a checkpoint,
+    status interrupted and exit code 130. --resume goes on for as many seconds again, by at least one
+    experience. Other runs of a sweep follow. null: no limit."""
     diagnostics: tuple[str, ...] = field(default=(), metadata=WATCHES)
     """Of the network, recorded at every evaluation, changing no result: any of
     [rank,dead_units,weight_norm,plasticity], or all. plasticity fits a copy of the network to random
@@ -80,6 +84,8 @@ class Common:
             raise UsageError(f"threads={self.threads} must be at least 0")
         if not self.checkpoint_seconds >= 0:
             raise UsageError(f"checkpoint_seconds={self.checkpoint_seconds} must be at least 0")
+        if self.time_limit is not None and not self.time_limit > 0:
+            raise UsageError(f"time_limit={self.time_limit} must be positive")
         known = ("all", *DIAGNOSTICS)
         for name in self.diagnostics:
             if name not in known:
@@ -141,7 +147,13 @@ def at_default(settings: Mapping[str, Any]) -> Iterator[str]:
 
 
 def plain(value: Any) -> Any:
-    """A setting's value as plain data: of a path only the file's name, a tuple as a list."""
+    """A setting's value as plain data: of a path only the file's name, a tuple as a list.
+
+    Of settings inside a setting, those that are set.
+    """
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        inner = ((f.name, getattr(value, f.name)) for f in dataclasses.fields(value))
+        return {name: plain(part) for name, part in inner if part is not None}
     if isinstance(value, Path):
         return value.name
     return list(value) if isinstance(value, tuple) else value

@@ -22,7 +22,7 @@ from clbench.configure.common import (
 )
 from clbench.configure.protocol import Protocol, protocol_of
 from clbench.configure.sweep import sweep
-from clbench.configure.typed import LONGEST, build, is_required, names
+from clbench.configure.typed import LONGEST, build, gathered, is_required, names
 from clbench.configure.words import quote
 from clbench.errors import UsageError
 from clbench.plugins.blame import blamed, kind, place
@@ -333,6 +333,7 @@ def _fill(
     config = cls.Config if group in ("strategy", "tracker") else cls
     prefix = group + "."
     given = {key.removeprefix(prefix): v for key, v in point.items() if key.startswith(prefix)}
+    given = gathered(config, given)
     unknown = set(given) - names(config)
     for name in sorted(unknown):
         hint = did_you_mean(name, names(config))

@@ -14,6 +14,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from clbench.configure.words import Quoted
 from clbench.errors import UsageError
+from clbench.plugins.registry import did_you_mean
 from clbench.settings import check
 from clbench.util.yaml_files import YamlError, load
 
@@ -33,6 +34,9 @@ def build(cls: type[Any], given: Mapping[str, Any], prefix: str, words: Sequence
     Raises:
         UsageError: a value is not of its type or outside its bounds; it names the setting.
     """
+    for name in given:
+        if name not in names(cls):
+            raise UsageError(f"{prefix}{name} is no setting{did_you_mean(name, names(cls))}")
     values = {
         name: copy.deepcopy(value)
         for name, value in defaults(cls).items()  # type: ignore[arg-type]  # a class is hashable
@@ -52,7 +56,9 @@ def build(cls: type[Any], given: Mapping[str, Any], prefix: str, words: Sequence
 def defaults(cls: type[Any]) -> dict[str, Any]:
     """The defaults of a settings dataclass, converted to their declared types."""
     return {
-        f.name: getattr(OmegaConf.to_object(_schema(cls, f.name)), f.name)  # type: ignore[arg-type]
+        f.name: f.default
+        if dataclasses.is_dataclass(f.default)
+        else getattr(OmegaConf.to_object(_schema(cls, f.name)), f.name)  # type: ignore[arg-type]
         for f in dataclasses.fields(cls)
         if f.init and not is_required(f)
     }
@@ -62,6 +68,21 @@ def is_required(f: dataclasses.Field[Any]) -> bool:
     """Whether a setting has no default."""
     missing = dataclasses.MISSING
     return f.init and f.default is missing and f.default_factory is missing
+
+
+def gathered(cls: type[Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings inside a setting, given as ``first.epochs``, as one mapping under its name."""
+    found: dict[str, Any] = {}
+    for key, value in given.items():
+        name, dot, inner = key.partition(".")
+        if dot and name in names(cls) and dataclasses.is_dataclass(_kinds(cls)[name]):  # type: ignore[arg-type]
+            before = found.get(name, {})
+            found[name] = {**(before if isinstance(before, Mapping) else {}), inner: value}
+        elif isinstance(value, Mapping) and isinstance(found.get(key), Mapping):
+            found[key] = {**value, **found[key]}  # of a file, which the words override
+        else:
+            found[key] = value
+    return found
 
 
 def names(cls: type[Any]) -> set[str]:
@@ -95,6 +116,12 @@ def _typed(cls: type[Any], name: str, value: Any, prefix: str, words: Sequence[s
         UsageError: it has another type.
     """
     kind = _kinds(cls)[name]  # type: ignore[arg-type]
+    if dataclasses.is_dataclass(kind):
+        if not isinstance(value, Mapping):
+            raise UsageError(
+                f"{prefix}{name}={value} has settings of its own: {prefix}{name}.X=..."
+            )
+        return build(kind, value, f"{prefix}{name}.", words)  # type: ignore[arg-type]
     try:
         found = _value(value)
         if isinstance(found, str) and kind in (tuple[str, ...], tuple[float, ...]):

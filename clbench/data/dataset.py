@@ -5,10 +5,12 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
 
+from clbench.data.augment import operations
+from clbench.data.moments import Normalize
 from clbench.data.pool import Arrays, Pool, TensorPool
 from clbench.settings import check
 
@@ -26,11 +28,18 @@ class DataSet(ABC):
     argument: ClassVar[str] = ""
     """The setting that may be given after a colon, if there is one."""
 
-    augment: Literal["none", "crop_flip"] = field(default="none", metadata={"identity": "always"})
-    """Training-time augmentation: none, or random crop (padding 1/8) with horizontal flip."""
+    augment: str = field(default="none", metadata={"identity": "always"})
+    """Training-time augmentation: none, crop_flip (random crop with padding 1/8, horizontal flip), or
+    names joined by +, in their order: crop, flip, resized_crop, brightness (63/255), jitter (of
+    colours), gray, cutout, autoaugment, randaugment. crop+flip+brightness is PyCIL's for CIFAR."""
+    normalize: Normalize = "none"
+    """What the network's first layer brings samples to after scaling. data: mean 0 and standard
+    deviation 1 over all training samples, for each channel or feature; imagenet: as pretrained
+    networks expect colour images; none: values stay in the unit range."""
 
     def __post_init__(self) -> None:
         check(self, "data")
+        operations(self.augment)
 
     @classmethod
     def options(cls) -> Mapping[str, str]:
@@ -68,6 +77,10 @@ class DataSet(ABC):
     def fresh(self, seed: int) -> DataSet | None:
         """Generate other data of the same kind from a seed (>= 0); None if that is not possible."""
         return None
+
+    def holds_series(self) -> bool:
+        """Say whether samples ``(T,)`` or ``(C, T)`` are series, and not vectors or gray images."""
+        return False
 
     def default_model(self) -> str:
         """Recommend a model for runs that name none; must not load the data."""

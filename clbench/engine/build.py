@@ -17,11 +17,13 @@ from clbench import seeding
 from clbench.configure.config import RunConfig
 from clbench.data.augment import check_augment
 from clbench.data.latent import SILENT, LatentPool, ProgressSink
+from clbench.data.moments import moments
 from clbench.data.pool import Pool
 from clbench.engine.allocation import explained
 from clbench.engine.calls import build_network, build_stream, check_plan
 from clbench.engine.version import results_versions
 from clbench.errors import UsageError
+from clbench.nets.inputs import Moments, is_normalised
 from clbench.plugins.blame import blamed, kind
 from clbench.plugins.source import identity_sha256, source_sha256
 from clbench.results import metrics
@@ -45,6 +47,8 @@ class Run:
     """Versions of results: of the engine, and of each public base of the strategy."""
     plugin_sha256: dict[str, str]
     """Of each plug-in's own source, as far as it can change a result."""
+    moments: Moments | None = None
+    """What ``data.normalize`` brings samples to."""
 
     @property
     def source_sha256(self) -> str:
@@ -107,6 +111,7 @@ class Run:
             n_tasks=self.stream.n_tasks,
             task_ids=self.stream.task_ids,
             augment=self.config.data.augment,
+            moments=self.moments,
         )
 
     def strategy(self) -> Strategy:
@@ -124,6 +129,7 @@ class Run:
             info.input_shape,
             info.n_classes,
             info.scale,
+            info.moments,
         )
         plugin, others = self.config.plugins["strategy"], self.config.plugins.values()
         with seeding.preserved(self.config.common.threads), torch.device(self.device):
@@ -140,6 +146,12 @@ class Run:
             ):
                 built = self.strategy_class(info, self.config.strategy, build_model)
                 built.to(self.device)
+            built.pretrained = built.pretrained or self.config.model.starts_pretrained
+            if self.moments is not None and not is_normalised(built):
+                raise UsageError(
+                    f"data.normalize={self.config.data.normalize}: strategy {plugin.name!r} has no "
+                    "network whose input could be normalised; set data.normalize=none"
+                )
             protocol = self.config.protocol
             if built.pretrained and protocol is not None and protocol.division == "closed":
                 raise UsageError(
@@ -156,6 +168,24 @@ class Streams:
         self._pool: Pool | None = None
         self._made: dict[tuple[object, ...], Stream] = {}
         self._checked: set[tuple[object, ...]] = set()
+        self._moments: dict[tuple[object, ...], Moments | None] = {}
+
+    def moments_of(self, config: RunConfig, pool: Pool) -> Moments | None:
+        """What ``data.normalize`` asks for, of the pool that the last stream was made over.
+
+        Raises:
+            UsageError: there is an encoder, or the samples have not the channels that it needs.
+        """
+        asked = config.data.normalize
+        if asked != "none" and config.encoder is not None:
+            raise UsageError(
+                f"data.normalize={asked} is of raw samples, and encoder="
+                f"{config.plugins['encoder'].name} takes its own; set data.normalize=none"
+            )
+        key = (asked, asked != "none" and config.data.holds_series())
+        if key not in self._moments:
+            self._moments[key] = moments(asked, pool, key[1])
+        return self._moments[key]
 
     def of(self, config: RunConfig, pool: Pool, *, planned: bool = False) -> Stream:
         """The stream of a run; streams over another pool are forgotten.
@@ -169,7 +199,7 @@ class Streams:
             UsageError: the stream cannot be made or used.
         """
         if pool is not self._pool:
-            self._pool, self._made, self._checked = pool, {}, set()
+            self._pool, self._made, self._checked, self._moments = pool, {}, set(), {}
         scenario, others = config.plugins["scenario"], config.plugins.values()
         key = (*scenario_key(config), config.common.seed)
         if key not in self._made:
@@ -266,8 +296,9 @@ def prepare(
     metrics.table()  # a package that declares a wrong one is refused now, not when the run ends
     device = choose_device(config.common.device)
     pool = load_pool(config, device, pools, sink)
-    check_augment(config.data.augment, pool.input_shape)
-    stream = (Streams() if streams is None else streams).of(config, pool, planned=True)
+    check_augment(config.data.augment, pool.input_shape, pool.dtype, pool.scale)
+    streams = Streams() if streams is None else streams
+    stream = streams.of(config, pool, planned=True)
     strategy_class: type[Strategy] = config.plugins["strategy"].load()
     check_needs(strategy_class, stream, config.plugins["strategy"].name)
     if config.common.realtime is not None and not strategy_class.resumable:
@@ -283,7 +314,8 @@ def prepare(
     files["scenario"] += config.scenario.files()
     sources, meanings = _hashes(files, {} if hashes is None else hashes)
     versions = results_versions(strategy_class)
-    return Run(config, stream, strategy_class, device, sources, versions, meanings)
+    found = streams.moments_of(config, pool)
+    return Run(config, stream, strategy_class, device, sources, versions, meanings, found)
 
 
 def _hashes(

@@ -11,6 +11,8 @@ from clbench import seeding
 from clbench.configure.config import RunConfig
 from clbench.data.pool import Pool
 from clbench.engine.allocation import explained
+from clbench.errors import UsageError
+from clbench.nets.inputs import Moments, normalise
 from clbench.plugins.blame import blamed, is_builtin, kind
 from clbench.plugins.registry import Plugin
 from clbench.seeding import Axis
@@ -64,29 +66,39 @@ def check_plan(stream: Stream) -> None:
 
 
 def build_network(
-    model: Any, plugin: Plugin, input_shape: tuple[int, ...], n_classes: int, scale: float
+    model: Any,
+    plugin: Plugin,
+    input_shape: tuple[int, ...],
+    n_classes: int,
+    scale: float,
+    moments: Moments | None = None,
 ) -> nn.Module:
-    """Build a fresh network with the settings of a model plug-in.
+    """Build a fresh network with the settings of a model plug-in; its input normalised by ``moments``.
 
     Raises:
         UsageError: the model does not take such samples, fails, or returns something else than a
-            network; it names the model's file and line.
+            network; it names the model's file and line. Or it cannot normalise its input.
     """
     with blamed("cannot be built", plugin, "build"), explained("the network", model=model):
         network = model.build(input_shape, n_classes, scale)
         if not isinstance(network, nn.Module):
             raise TypeError(f"build() must return a torch.nn.Module, not {kind(network)}")
+    if moments is not None and not normalise(network, moments, input_shape):
+        raise UsageError(
+            f"data.normalize needs a network that starts with clbench.model.ToFloat, and "
+            f"model={plugin.name} does not; set data.normalize=none"
+        )
     return network
 
 
 def check_network_output(run: Run) -> None:
-    """Refuse a user's model that does not score two samples; built-in ones are not tried.
+    """Refuse a model that does not score two samples, where its network is not clbench's own.
 
     Raises:
         UsageError: it names the model's file and line.
     """
     plugin, info = run.config.plugins["model"], run.info()
-    if is_builtin(plugin):
+    if is_builtin(plugin) and not run.config.model.argument:
         return
     what = f"does not score samples of shape {info.input_shape}"
     with (

@@ -26,7 +26,7 @@ from clbench.engine.prequential import Prequential
 from clbench.engine.reach import held_bytes
 from clbench.engine.realtime import Clock
 from clbench.engine.schedule import is_due
-from clbench.errors import Diverged, StorageError
+from clbench.errors import Diverged, StorageError, TimeLimit
 from clbench.nets.flops import Count
 from clbench.results.factors import Factors
 from clbench.results.record import Status
@@ -78,7 +78,7 @@ def run_stream(
 
     Returns:
         How it ended. Errors of the strategy end the run and are returned, not raised; so is an error
-        of the disk, by which the run is interrupted.
+        of the disk or the end of ``time_limit``, by which the run is interrupted.
     """
     loop = _Loop(run, strategy, ledger, report, save)
     with (
@@ -89,7 +89,7 @@ def run_stream(
         try:
             status: Status = loop.go(lambda: signalled() or (stop is not None and stop()))
             return Outcome(status, None, ledger, loop.world.factors)
-        except (KeyboardInterrupt, StorageError) as error:
+        except (KeyboardInterrupt, StorageError, TimeLimit) as error:
             return Outcome("interrupted", error, ledger, loop.world.factors)
         except Diverged as error:
             return Outcome("diverged", error, ledger, loop.world.factors)
@@ -123,7 +123,8 @@ class _Loop:
         asked, threads = common.diagnostics, common.threads
         self.probe = Probe(asked, strategy, run.stream, threads) if asked else None
         self.since = time.perf_counter()
-        self.saved_at = self.since
+        self.saved_at = self.began_at = self.since
+        self.began_with = ledger.experiences
 
     def go(self, interrupted: Callable[[], bool]) -> Status:
         run, ledger = self.run, self.ledger
@@ -138,6 +139,7 @@ class _Loop:
                 return "interrupted"
             if end is not None and ledger.experiences >= end:
                 break
+            self._check_time()
             self._advance()
             if self._spent():
                 self._checkpoint()
@@ -158,6 +160,19 @@ class _Loop:
             self._evaluate()
             self._report(is_new=True)
         return "completed"
+
+    def _check_time(self) -> None:
+        """End the session where its time is over and it has learnt something.
+
+        Raises:
+            TimeLimit: it ends; a checkpoint was written.
+        """
+        limit, ledger = self.run.config.common.time_limit, self.ledger
+        if limit is None or ledger.experiences == self.began_with:
+            return
+        if time.perf_counter() - self.began_at >= limit:
+            self._checkpoint()
+            raise TimeLimit(f"time_limit={limit:g} s, after {ledger.experiences} experiences")
 
     def _report(self, is_new: bool) -> None:
         """Whatever the observers draw, nothing after it is drawn before all is seeded anew."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from clbench.errors import UsageError
@@ -42,3 +43,24 @@ class ChannelsLastImage(nn.Module):
         else:
             x = x.permute(0, 2, 3, 1).contiguous()
         return x.permute(0, 3, 1, 2)
+
+
+class ColourImage(nn.Module):
+    """``(B, H, W)`` or ``(B, C, H, W)`` floats to ``(B, 3, H', W')``, H' = W' = ``side`` if given.
+
+    A gray image is repeated in three channels. Resizing is bilinear with antialiasing and ignores the
+    aspect ratio. Channels are innermost in memory, for faster CPU convolutions.
+    """
+
+    def __init__(self, side: int | None) -> None:
+        super().__init__()
+        self.side = side
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Each image by itself, in the dtype of the images."""
+        if x.dim() == 3:
+            x = x.unsqueeze(1)
+        if self.side is not None and x.shape[-2:] != (self.side, self.side):
+            size = (self.side, self.side)
+            x = F.interpolate(x, size, mode="bilinear", align_corners=False, antialias=True)
+        return x.expand(-1, 3, -1, -1).permute(0, 2, 3, 1).contiguous().permute(0, 3, 1, 2)

@@ -1,4 +1,4 @@
-"""Output masking: restricts the cross-entropy of a step to some classes.
+"""Output masking, which restricts the cross-entropy of a step to some classes, and that loss.
 
 ``group`` is the modification of SGD in the code of SCoLe (Lesort et al. 2023, arXiv 2207.04543);
 ``single`` and ``group_zero`` are older variants (Lesort et al. 2021, "Continual learning in deep
@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import Literal
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 Mask = Literal["none", "single", "group_zero", "group"]
@@ -49,3 +50,34 @@ def mask_scores(kind: Mask, scores: Tensor, y: Tensor, classes: Tensor) -> Tenso
         return torch.where(own, scores, 0.0)
     allowed = classes | ~classes.any()
     return scores.masked_fill(~allowed, 0.0 if kind == "group_zero" else -torch.inf)
+
+
+def cross_entropy(
+    scores: Tensor, y: Tensor, weight: Tensor | None = None, smoothing: float = 0.0
+) -> Tensor:
+    """Compute the mean cross-entropy of a batch, 0-d; samples without a label are left out.
+
+    With smoothing s a label is the distribution (1 - s) onehot(y) + s uniform over the classes
+    (Szegedy et al. 2016, arXiv 1512.00567, section 7). A class whose score is -inf takes no part in it.
+
+    Args:
+        scores: ``(B, n_classes)``.
+        y: ``(B,)`` int64; -1 where unlabelled.
+        weight: ``(B,)`` weights of the samples' losses, whose mean over all is taken; None: the mean
+            over the labelled samples.
+        smoothing: s, in [0, 1).
+    """
+    if not smoothing:
+        if weight is None:
+            return F.cross_entropy(scores, y, ignore_index=-1)
+        losses = F.cross_entropy(scores, y, ignore_index=-1, reduction="none")
+        return (losses * weight).mean()
+    log_p = F.log_softmax(scores, dim=1)
+    is_open = scores > -torch.inf
+    spread = log_p.masked_fill(~is_open, 0.0).sum(1) / is_open.sum(1)
+    own = F.nll_loss(log_p, y, ignore_index=-1, reduction="none")
+    labelled = y >= 0
+    losses = ((1 - smoothing) * own - smoothing * spread).masked_fill(~labelled, 0.0)
+    if weight is None:
+        return losses.sum() / labelled.sum()
+    return (losses * weight).mean()

@@ -76,12 +76,22 @@ class SGD(torch.optim.Optimizer):
     """``torch.optim.SGD`` for one flat vector, in one or two kernels instead of a dozen calls."""
 
     def __init__(
-        self, params: list[nn.Parameter], lr: float, momentum: float, weight_decay: float
+        self,
+        params: list[nn.Parameter],
+        lr: float,
+        momentum: float,
+        weight_decay: float,
+        nesterov: bool = False,
     ) -> None:
-        super().__init__(params, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay})
+        settings = {"lr": lr, "momentum": momentum, "weight_decay": weight_decay}
+        # Only where it is set, so that the state of all other optimizers is that of before.
+        super().__init__(params, {**settings, **({"nesterov": True} if nesterov else {})})
 
     def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
-        """Momentum as in torch: ``v = m v + g``, ``w -= lr v``, with ``v = g`` at the first step."""
+        """Momentum as in torch: ``v = m v + g``, ``w -= lr v``, with ``v = g`` at the first step.
+
+        Nesterov's, as in torch: ``w -= lr (g + m v)``.
+        """
         for group in self.param_groups:
             for weights in group["params"]:
                 update = weights.grad
@@ -93,7 +103,10 @@ class SGD(torch.optim.Optimizer):
                         state["momentum_buffer"] = update.clone()
                     else:
                         state["momentum_buffer"].mul_(group["momentum"]).add_(update)
-                    update = state["momentum_buffer"]
+                    if group.get("nesterov"):
+                        update = update.add(state["momentum_buffer"], alpha=group["momentum"])
+                    else:
+                        update = state["momentum_buffer"]
                 weights.add_(update, alpha=-group["lr"])
         for hook in chain(
             self._optimizer_step_post_hooks.values(), _global_optimizer_post_hooks.values()
@@ -127,13 +140,32 @@ def optimizer_class(name: str) -> type[torch.optim.Optimizer]:
     return found[name.lower()]
 
 
+def adopt(optimizer: torch.optim.Optimizer, lr: float, weight_decay: float) -> None:
+    """Give an optimizer another learning rate and weight decay, and leave its state."""
+    for group in optimizer.param_groups:
+        group["lr"] = lr
+        if "weight_decay" in group:
+            group["weight_decay"] = weight_decay
+
+
 def build_optimizer(
-    name: str, weights: FlatWeights, lr: float, momentum: float, weight_decay: float
+    name: str,
+    weights: FlatWeights,
+    lr: float,
+    momentum: float,
+    weight_decay: float,
+    nesterov: bool = False,
 ) -> torch.optim.Optimizer:
-    """The optimizer of that name over the flat vector (over the tensors, where it minds shapes)."""
+    """The optimizer of that name over the flat vector (over the tensors, where it minds shapes).
+
+    Raises:
+        UsageError: it has not one of the settings, or refuses the model.
+    """
     cls = optimizer_class(name)
     if cls is SGD:
-        return SGD([weights.vector], lr, momentum, weight_decay)
+        return SGD([weights.vector], lr, momentum, weight_decay, nesterov)
+    if nesterov:
+        raise UsageError(f"strategy.nesterov is not a setting of optimizer {name!r}")
     settings: dict[str, Any] = {"lr": lr}
     if "momentum" in cls.__init__.__code__.co_varnames:
         settings["momentum"] = momentum

@@ -31,16 +31,25 @@ def pinned(setting: str, path: Path | None, sha256: str | None) -> str | None:
         UsageError: the file is missing, or its hash is not ``strategy.<setting>_sha256``.
     """
     name = f"strategy.{setting}"
+    return pinned_as(f"{name}_path", f"{name}_sha256", path, sha256)
+
+
+def pinned_as(setting: str, hash_setting: str, path: Path | None, sha256: str | None) -> str | None:
+    """The hash of the file that a setting names, where another setting may say the hash.
+
+    Raises:
+        UsageError: the file is missing, or has another hash.
+    """
     if path is None:
         if sha256 is not None:
-            raise UsageError(f"{name}_sha256 is of a file: it goes with {name}_path")
+            raise UsageError(f"{hash_setting} is of a file: it goes with {setting}")
         return None
     if not path.is_file():
-        raise UsageError(f"{name}_path={path}: no such file")
+        raise UsageError(f"{setting}={path}: no such file")
     found = file_sha256(path)
     if sha256 not in (None, found):
         raise UsageError(
-            f"{name}_path={path}: has sha256 {found}, and {name}_sha256 asks for {sha256}: "
+            f"{setting}={path}: has sha256 {found}, and {hash_setting} asks for {sha256}: "
             "it is another file; get the right one, or drop the hash"
         )
     return found
@@ -96,18 +105,34 @@ def initialised(
     return build
 
 
-@torch.no_grad()
 def initialise(model: nn.Module, path: Path, *, free_output: bool = True) -> None:
-    """Set a network's parameters, and the buffers that the file has, in place.
+    """Set a network's parameters, and the buffers that the file has, in place, as ``fill`` does.
 
-    With ``free_output`` the output layer (the last ``nn.Linear``) keeps its fresh values where the
-    file has none for it, or has them for another number of classes; it is then all or nothing.
+    Raises:
+        UsageError: the file is damaged, or does not fit; nothing was changed.
+    """
+    fill(model, load(path), path, free_output=free_output)
+
+
+@torch.no_grad()
+def fill(
+    model: nn.Module, given: Mapping[str, Tensor], path: Path, *, free_output: bool = True
+) -> None:
+    """Set a network's parameters, and the buffers that are given, in place.
+
+    With ``free_output`` the output layer (the last ``nn.Linear``) keeps its fresh values where none
+    are given for it, or those of another number of classes; it is then all or nothing.
+
+    Args:
+        model: the network.
+        given: tensors by the network's names.
+        path: where they are from, for errors.
+        free_output: whether the output layer may stay fresh.
 
     Raises:
         UsageError: naming the first tensor that is missing, unknown, or of another shape or kind;
             nothing was changed.
     """
-    given = load(path)
     wanted = {k: v for k, v in model.state_dict().items() if isinstance(v, Tensor)}
     output = output_parameters(model)
     if free_output and any(_is_of_other_classes(given.get(n), wanted[n]) for n in output):

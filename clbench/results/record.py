@@ -59,7 +59,7 @@ class Record:
     status: Status
     """How the run ended; failures are records too."""
     error: dict[str, str] | None
-    """``{type, message}`` where status is diverged or error."""
+    """``{type, message}`` where status is diverged or error, or interrupted by a time limit."""
     config: dict[str, Any]
     """Every setting, resolved; of a path only the file's name."""
     config_sha256: str

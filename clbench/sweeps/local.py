@@ -61,8 +61,9 @@ def run_all(
         run = runs.pop(number) if number in runs else planner.run(points[number])
         done = _attempt(number, run, options)
         yield done
-        if done.record is not None and done.record.status == "interrupted":
-            return
+        record = done.record
+        if record is not None and record.status == "interrupted" and record.error is None:
+            return  # by a signal; a time limit is of one run
 
 
 def check_options(options: Options) -> None:

@@ -66,4 +66,4 @@ def test_check():
     with pytest.raises(UsageError, match="needs images"):
         check_augment("crop_flip", (64,))
     with pytest.raises(UsageError, match="unknown"):
-        check_augment("cutout", (3, 32, 32))
+        check_augment("mixup", (3, 32, 32))

@@ -1,5 +1,7 @@
 """Your own arrays, any shape, number of classes and samples; from a NumPy ``.npz`` file.
 
+Samples are vectors, series, gray or colour images, and are told apart by the shape of the arrays.
+
 Source and licence: yours. The file holds ``train_x``, ``train_y``, ``test_x``, ``test_y``; without
 the last two, ``data.split=0.2`` makes a test split. An array of texts, ``class_names``, may name the
 classes.
@@ -19,13 +21,20 @@ from clbench import Arrays, UsageError
 from clbench.data.files import require_path
 from clbench.data.own import OwnData
 from clbench.data.pool import MAX_CLASSES
-from clbench.data.shapes import CHANNELS_FIRST, CHANNELS_LAST, channel_axis, suited_model
+from clbench.data.shapes import (
+    CHANNELS_FIRST,
+    CHANNELS_LAST,
+    channel_axis,
+    is_series,
+    suited_model,
+)
 from clbench.data.splits import held_out, seeded_digest
 from clbench.util import archives
 
 KEYS = ("train_x", "train_y", "test_x", "test_y")
 TEST = {"test_x", "test_y"}
 NAMES = "class_names"
+SERIES = "series"
 
 
 @dataclass(frozen=True)
@@ -35,15 +44,17 @@ class Npz(OwnData):
     path: Path | None = None
     """The ``.npz`` file with train_x, train_y, test_x, test_y."""
 
-    layout: Literal["auto", "channels_first", "channels_last"] = "auto"
-    """Order of the axes of four-dimensional arrays: channels_first is (n, C, H, W), channels_last
-    (n, H, W, C); auto: what the shape says, and an error where it says both or neither."""
+    layout: Literal["auto", "channels_first", "channels_last", "series"] = "auto"
+    """Meaning of the axes: channels_first is (n, C, H, W), channels_last (n, H, W, C), series (n, T) or
+    (n, C, T); auto: what the shape says, and an error where it says several of the first or none. With
+    auto, (n, C, T) are series where T is at least 8 C, else gray images (n, H, W), as with
+    channels_first."""
 
     def arrays(self) -> Arrays:
         """Read and check the arrays; the number of classes is the largest label plus 1.
 
-        Samples are ``(n, d)``, ``(n, H, W)``, ``(n, C, H, W)`` or ``(n, H, W, C)``; they are returned
-        with their channels first.
+        Samples are ``(n, d)``, ``(n, C, T)``, ``(n, H, W)``, ``(n, C, H, W)`` or ``(n, H, W, C)``; they
+        are returned with their channels first.
 
         Raises:
             UsageError: an array is missing or malformed; the file and the key are named.
@@ -57,7 +68,14 @@ class Npz(OwnData):
             parts |= self._split(parts["train_x"], parts["train_y"], names)
         _compare(file, parts)
         notes: tuple[str, ...] = ()
-        if self._layout(file, parts["train_x"].shape) == CHANNELS_LAST:
+        layout = self._layout(file, parts["train_x"].shape)
+        if layout == SERIES and self.layout == "auto":
+            channels, length = parts["train_x"].shape[1:]
+            notes = (
+                f"samples of shape {(channels, length)} are read as series of {channels} channels "
+                f"(data.layout={CHANNELS_FIRST} if they are images)",
+            )
+        if layout == CHANNELS_LAST:
             notes = self._note(parts["train_x"].shape)
             for key in ("train_x", "test_x"):
                 parts[key] = np.ascontiguousarray(parts[key].transpose(0, 3, 1, 2))
@@ -71,9 +89,18 @@ class Npz(OwnData):
         """Recommend a model by the shape of ``train_x``, which is read from the file's header."""
         file = require_path(self.path, "npz", "FILE.npz")
         shape = _peek(file, "train_x")
-        if self._layout(file, shape) == CHANNELS_LAST:
+        layout = self._layout(file, shape)
+        if layout == SERIES:
+            return "conv1d"
+        if layout == CHANNELS_LAST:
             shape = (shape[0], shape[3], shape[1], shape[2])
-        return suited_model(shape[1:])
+        gray = (1, *shape[1:]) if len(shape) == 3 else shape[1:]  # the user has said: no series
+        return suited_model(gray)
+
+    def holds_series(self) -> bool:
+        """Say whether the arrays are read as series."""
+        file = require_path(self.path, "npz", "FILE.npz")
+        return self._layout(file, _peek(file, "train_x")) == SERIES
 
     def _split(self, x: np.ndarray, y: np.ndarray, names: tuple[str, ...]) -> dict[str, np.ndarray]:
         assert self.split is not None
@@ -82,6 +109,13 @@ class Npz(OwnData):
         return {"train_x": x[~test], "train_y": y[~test], "test_x": x[test], "test_y": y[test]}
 
     def _layout(self, file: Path, shape: tuple[int, ...]) -> str:
+        if self.layout == SERIES and len(shape) == 4:
+            raise UsageError(
+                f"data.layout={SERIES}: {file} has samples of shape {shape[1:]}; it needs (T,) or "
+                "(C, T)"
+            )
+        if self.layout == SERIES or (self.layout == "auto" and is_series(shape[1:])):
+            return SERIES
         if len(shape) != 4:
             if self.layout == CHANNELS_LAST:
                 raise UsageError(
@@ -152,7 +186,7 @@ def _peek(file: Path, key: str) -> tuple[int, ...]:
     elif (dtype != np.uint8 and dtype.kind != "f") or len(shape) not in (2, 3, 4):
         raise UsageError(
             f"{file}: {key} is {dtype} of shape {shape}; "
-            "need uint8 or floats, (n, d), (n, H, W), (n, C, H, W) or (n, H, W, C)"
+            "need uint8 or floats, (n, d), (n, C, T), (n, H, W), (n, C, H, W) or (n, H, W, C)"
         )
     if 0 in shape:
         raise UsageError(f"{file}: {key} is empty (shape {shape})")

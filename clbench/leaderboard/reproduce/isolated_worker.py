@@ -68,6 +68,7 @@ def _build(job: dict[str, Any], folder: Path) -> Strategy:
 
     from clbench import seeding
     from clbench.configure.typed import build as build_settings
+    from clbench.nets.inputs import Moments, normalise
     from clbench.plugins.registry import Plugin
     from clbench.strategy import StreamInfo
 
@@ -81,10 +82,14 @@ def _build(job: dict[str, Any], folder: Path) -> Strategy:
     model = build_settings(classes["model"], job["model"]["settings"], "model.")
     given = dict(job["info"])
     given |= {"input_shape": tuple(given["input_shape"]), "dtype": getattr(torch, given["dtype"])}
+    if given["moments"] is not None:
+        given["moments"] = Moments(**{k: tuple(v) for k, v in given["moments"].items()})
     info = StreamInfo(**given)
 
     def build_model() -> nn.Module:
         built: nn.Module = model.build(info.input_shape, info.n_classes, info.scale)
+        if info.moments is not None:
+            normalise(built, info.moments, info.input_shape)
         return built
 
     with torch.device(job["device"]):

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from clbench import seeding
+from clbench.configure.common import plain
 from clbench.engine.build import Run
 from clbench.errors import UsageError
 from clbench.plugins.registry import Plugin
@@ -88,4 +89,6 @@ def source_of(plugin: Plugin, settings: Any) -> Source:
 def _plain(value: Any) -> Any:
     if isinstance(value, float) and not math.isfinite(value):
         return repr(value)  # JSON cannot express it; the typed setting reads the text
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return plain(value)
     return [_plain(v) for v in value] if isinstance(value, list | tuple) else value
