@@ -152,7 +152,14 @@ def task_logits(strategy: GradientStrategy, task: TaskData) -> Callable[[Tensor]
 def task_fisher(
     strategy: GradientStrategy, task: TaskData, estimator: fisher.Estimator, samples: int
 ) -> Tensor:
-    """Estimate the Fisher diagonal, ``(P,)``, on a task's first samples (their order is random)."""
+    """Estimate the Fisher diagonal, ``(P,)``, on a task's first samples (their order is random).
+
+    An estimator that asks for the data's labels takes the first labelled ones; without any it gives 0.
+    """
+    if strategy.info.unlabelled and estimator in ("empirical", "batched"):
+        task = task.part((task.y >= 0).nonzero().squeeze(1))
+        if len(task) == 0:
+            return torch.zeros_like(strategy.weights)
     first = task.first(samples)
     found = fisher.estimate(
         strategy.model,

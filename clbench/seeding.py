@@ -36,7 +36,7 @@ class Axis(IntEnum):
     EVALUATE = 6
     """The order in which test samples are predicted, noise of test domains, what diagnostics draw."""
     KEY = 7
-    """The opaque identities of samples."""
+    """The opaque identities of samples, and (7, 1), (7, 2), ... what is drawn for each of them."""
     FISHER = 8
     """Which samples a released Fisher is estimated on, in which order, and the labels it draws."""
 

@@ -41,6 +41,8 @@ class StreamInfo:
     augment: str = "none"
     moments: Moments | None = None
     """What ``data.normalize`` makes the first layer of every network do; None: nothing."""
+    unlabelled: bool = False
+    """Whether some samples come without a label (-1)."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,7 @@ class Needs:
     boundaries: bool = False
     disjoint_classes: bool = False
     n_tasks: bool = False
+    labels: bool = False
 
 
 class Strategy(nn.Module):
@@ -330,7 +333,8 @@ class GradientStrategy(Strategy):
         """
         loss = self.loss(batch)
         gradient = self.gradient_of(loss)
-        self.mean_loss.add_(loss.detach())
+        # On a batch without a label the mean is undefined; it counts as 0, and its gradient is 0.
+        self.mean_loss.add_(loss.detach().nan_to_num(0) if self.info.unlabelled else loss.detach())
         return gradient
 
     def gradient_of(self, what: Batch | Tensor) -> Tensor:

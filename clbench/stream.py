@@ -21,6 +21,7 @@ from clbench import seeding
 from clbench.data.pool import Pool
 from clbench.data.rows import Rows
 from clbench.data.transforms import Transform
+from clbench.labels import Labelling, opaque
 from clbench.seeding import Axis
 from clbench.task_data import TaskData as TaskData
 from clbench.world import Cell, World, build_world
@@ -40,7 +41,8 @@ class Task:
     transform: int | None = None
     """The number of the transform that its training samples get; None: they stay raw."""
     variant: int = 0
-    """Part of the sample identity: equal for two tasks iff their transformed samples are equal."""
+    """Part of the sample identity: equal for two tasks iff their transformed samples are equal, and
+    so are their labels."""
     index: np.ndarray | None = None
     """``(n,)`` int64: its training samples in the pool; None: all samples of its classes."""
     attribute: np.ndarray | None = None
@@ -68,7 +70,7 @@ class Draw:
     index: np.ndarray
     """``(n,)`` int64 into the pool's training split, in delivery order."""
     labels: np.ndarray
-    """``(n,)`` int64 stream labels."""
+    """``(n,)`` int64 stream labels, as the learner gets them; -1 where they are withheld."""
     keys: np.ndarray
     """``(n,)`` int64 opaque identities."""
     ends_task: bool
@@ -112,6 +114,11 @@ class Stream:
     """Where a class stands for other labels of the pool in each domain: for each domain its labels by
     class, and ``labels`` are those of the first. A domain may have fewer classes than the first. No
     label is in two domains, so every task has a domain."""
+    relabel: Callable[[int], np.ndarray] | None = None
+    """Where the same classes go by other labels in each domain: for a domain, ``(n_classes,)`` int64,
+    the label of each class. It is a permutation, and every task has a domain."""
+    labelling: Labelling | None = None
+    """Which labels of training samples are wrong or withheld; None: none."""
 
     def __post_init__(self) -> None:
         if self.transform is not None:
@@ -137,6 +144,9 @@ class Stream:
 
     def pool_label(self, label: int, domain: int | None) -> int:
         """The pool's label of a stream class in a domain."""
+        if self.relabel is not None:
+            assert domain is not None
+            label = int(np.flatnonzero(self.relabel(domain) == label)[0])
         if self.labels_in is None:
             return self.labels[label]
         assert domain is not None
@@ -146,6 +156,15 @@ class Stream:
     def pool_labels(self) -> tuple[int, ...]:
         """All pool labels of the stream, domain by domain."""
         return self.labels if self.labels_in is None else sum(self.labels_in, ())
+
+    def label_choices(self, task: Task) -> np.ndarray:
+        """``(k,)`` int64 ascending: the classes that a wrong label of a task is taken from.
+
+        They are the task's own where a class stays in its task, and all classes of the stream else, so
+        that a sample which comes again keeps its label.
+        """
+        stays = self.disjoint or self.task_ids or self.labels_in is not None
+        return np.array(task.classes if stays else range(self.n_classes), dtype=np.int64)
 
     def _samples_of(self, task: Task) -> list[np.ndarray]:
         """For each class of a task, its training samples in pool order."""
@@ -215,9 +234,14 @@ class Stream:
             order = order[chunk * self.chunk : (chunk + 1) * self.chunk]
         index = members[order]
         labels = self._stream_label[self.pool.labels("train")[index]]
+        if self.relabel is not None:
+            assert plan.domain is not None
+            labels = self.relabel(plan.domain)[labels]
         attribute = None if plan.attribute is None else plan.attribute[order]
         variant = plan.variant if attribute is None else attribute
-        keys = _opaque(index + variant * self.pool.size("train"), self.seed)
+        keys = opaque(index + variant * self.pool.size("train"), self.seed)
+        if self.labelling is not None:
+            labels = self.labelling(labels, keys, self.label_choices(plan), self.seed)
         return Draw(number, t, plan, index, labels, keys, ends, attribute)
 
     def gather(self, draw: Draw) -> TaskData:
@@ -324,11 +348,3 @@ class Stream:
             self.transform if self.domains != (0,) else None,
             self.seed,
         )
-
-
-def _opaque(identity: np.ndarray, seed: int) -> np.ndarray:
-    """A seeded bijection of int64 (splitmix64's finaliser); a key reveals nothing about its sample."""
-    z = identity.astype(np.uint64) + np.uint64(seeding.integer(seed, Axis.KEY))
-    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return (z ^ (z >> np.uint64(31))).view(np.int64)

@@ -52,11 +52,25 @@ BESIDE = {
     "strategy/agem/schedule=multistep": ("strategy.milestones=[1]", "strategy.epochs=2"),
     "strategy/kanerva/generate": ("strategy.mode=replay",),
     "strategy/agem/memory_dtype": ("encoder=identity",),
-    "scenario/domain_incremental/class_order": ("scenario.transform=split",),
     "scenario/repetition/first_occurrence": ("scenario.mode=sampling",),
     "scenario/repetition/recurrence": ("scenario.mode=sampling",),
 }
 """What a setting, or one value of it, needs beside it, to have an effect."""
+FURTHER = {
+    "domain_incremental": {
+        "class_order=data": ("scenario.transform=split",),
+        "domain_order=seed": ("scenario.transform=rotated",),
+    },
+    "class_incremental": {
+        "class_order=1993": (),
+        "class_order=[3,1,4,0,5,9,2,6,8,7]": ("scenario.sizes=[3,3,4]",),
+        "first=4": ("scenario.n_tasks=4",),
+        "shots=5": ("scenario.first=4",),
+        "unlabelled=0.3": ("scenario.label_noise=symmetric", "scenario.label_noise_rate=0.4"),
+    },
+    "task_incremental": {"first=4": ("scenario.class_order=data",)},
+}
+"""Values of settings that take more than a few, and what they need beside them."""
 
 
 def cases() -> dict[str, tuple[str, ...]]:
@@ -123,6 +137,10 @@ def _settings() -> Iterator[tuple[str, tuple[str, ...]]]:
                         f"{setting}={said}",
                         (*given, *_beside(setting, said), f"{group}.{field.name}={said}"),
                     )
+    for name, further in FURTHER.items():
+        for word, beside in further.items():
+            ran = (f"scenario={name}", *DATA.get(name, INCREMENTAL[1:]), "strategy=naive")
+            yield f"scenario/{name}/{word}", (*ran, *beside, f"scenario.{word}")
     for value in ("log", "2"):
         yield f"common/eval_every={value}", (*FIVE, "strategy=naive", f"eval_every={value}")
     for name, value in (("prequential", "true"), ("label_delay", "2"), ("realtime", "0.7")):

@@ -62,14 +62,15 @@ def gives_another_stream_for_another_seed(rig: Rig) -> None:
 
 
 def gives_equal_keys_to_equal_samples_only(rig: Rig) -> None:
-    """Over a small stream, two samples have one key if and only if they are the same sample."""
+    """Two samples have one key if and only if they are the same sample with the same label."""
     for variant in variants(rig):
         stream = variant.stream
-        known: dict[int, tuple[int, bytes]] = {}
-        delivered: list[dict[int, tuple[int, bytes]]] = []
+        known: dict[int, tuple[int, tuple[bytes, int]]] = {}
+        delivered: list[dict[int, tuple[int, tuple[bytes, int]]]] = []
         for t in range(at_most(RECURRING, stream)):
             draw, task = stream.draw(t), variant.experience(t)
-            rows = list(zip(draw.index.tolist(), task.key.tolist(), rows_of(task.x), strict=True))
+            labelled = zip(rows_of(task.x), task.y.tolist(), strict=True)
+            rows = list(zip(draw.index.tolist(), task.key.tolist(), labelled, strict=True))
             for index, key, sample in rows:
                 if known.setdefault(key, (index, sample)) != (index, sample):
                     raise Failed(

@@ -109,10 +109,13 @@ def at_most(n: int, stream: Stream) -> int:
 
 
 def _changed(plugin: Plugin) -> list[dict[str, str]]:
+    """Its own settings; those that every scenario has act on whatever stream it makes."""
     hints = typing.get_type_hints(plugin.load())
+    common = {field.name for field in dataclasses.fields(Scenario)}
     return [
         {field.name: value}
         for field in dataclasses.fields(plugin.load())
+        if field.name not in common
         for value in _others(field.name, hints[field.name], field.default)
     ]
 

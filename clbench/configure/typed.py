@@ -124,7 +124,8 @@ def _typed(cls: type[Any], name: str, value: Any, prefix: str, words: Sequence[s
         return build(kind, value, f"{prefix}{name}.", words)  # type: ignore[arg-type]
     try:
         found = _value(value)
-        if isinstance(found, str) and kind in (tuple[str, ...], tuple[float, ...]):
+        one = isinstance(found, str | int | float) and not isinstance(found, bool)
+        if one and kind in (tuple[str, ...], tuple[float, ...]):
             found = [found]  # one word is a list of one
         node = OmegaConf.merge(_schema(cls, name), {name: found})  # type: ignore[arg-type]
         return getattr(OmegaConf.to_object(node), name)

@@ -96,6 +96,7 @@ class LatentPool(Pool):
         self._data, self._threads, self._sink = data, threads, sink
         self.n_classes, self.parts, self.device = raw.n_classes, raw.parts, raw.device
         self.class_names, self.notes = raw.class_names, raw.notes
+        self.superclasses = raw.superclasses
         self.dtype = DTYPES[encoder.dtype]
         with self._explained("cannot be built"):
             network: Any = encoder.build(raw.input_shape, raw.scale)

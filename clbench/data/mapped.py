@@ -55,10 +55,10 @@ class Decoded:
             x["test"],
             self.y("test"),
             self.n_classes,
-            1 / 255,
-            self.parts,
-            self.class_names,
-            self.notes,
+            scale=1 / 255,
+            parts=self.parts,
+            class_names=self.class_names,
+            notes=self.notes,
         )
 
     def sha256(self) -> str:

@@ -32,7 +32,8 @@ class Arrays:
     ``(n, C, H, W)``) or float32 for vectors; ``train_y``, ``test_y``: ``(n,)`` int64 labels in
     ``[0, n_classes)``. ``scale`` brings a raw value to the unit range (``1/255`` for images).
     ``parts`` is the number of classes of each joined data set, in label order. ``class_names`` has
-    one for each label, or none. ``notes`` are sentences on what was left out or reinterpreted; the
+    one for each label, or none. ``superclasses`` is the number of the super-class of each label, or
+    none; they are numbered from 0. ``notes`` are sentences on what was left out or reinterpreted; the
     user is told them.
     """
 
@@ -44,6 +45,7 @@ class Arrays:
     scale: float = 1.0
     parts: tuple[int, ...] = ()
     class_names: tuple[str, ...] = ()
+    superclasses: tuple[int, ...] = ()
     notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
@@ -53,6 +55,12 @@ class Arrays:
             )
         if len(self.class_names) not in (0, self.n_classes):
             raise UsageError(f"{len(self.class_names)} class names for {self.n_classes} classes")
+        known = sorted(set(self.superclasses)) == list(range(len(set(self.superclasses))))
+        if len(self.superclasses) not in (0, self.n_classes) or not known:
+            raise UsageError(
+                f"{len(self.superclasses)} numbers of super-classes for {self.n_classes} classes; "
+                "give each class one, from 0 on"
+            )
         for split, x, y in (
             ("train", self.train_x, self.train_y),
             ("test", self.test_x, self.test_y),
@@ -92,6 +100,8 @@ class Pool(ABC):
     """Number of classes of each joined data set, in label order; else empty."""
     class_names: tuple[str, ...] = ()
     """The name of each label, or none. No part of the pool's identity."""
+    superclasses: tuple[int, ...] = ()
+    """The super-class of each label, or none. No part of the pool's identity."""
     notes: tuple[str, ...] = ()
     """Sentences on what was left out or reinterpreted when the data were read."""
     frozen_bytes: int = 0
@@ -153,6 +163,7 @@ class TensorPool(Pool):
         self.n_classes, self.scale, self.device = arrays.n_classes, arrays.scale, device
         self.input_shape, self.parts = tuple(arrays.train_x.shape[1:]), arrays.parts
         self.class_names, self.notes = arrays.class_names, arrays.notes
+        self.superclasses = arrays.superclasses
         self.sha256 = _hash(arrays)
         self._arrays = arrays
         self._x = {

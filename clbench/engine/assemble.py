@@ -21,6 +21,7 @@ from clbench.results import metrics
 from clbench.results.classes import kept_names
 from clbench.results.record import SCHEMA, Record
 from clbench.strategy import Strategy
+from clbench.stream import Stream
 from clbench.util.environment import code_version, environment
 
 
@@ -84,7 +85,7 @@ def assemble(run: Run, strategy: Strategy, outcome: Outcome, started: datetime) 
         results_versions=run.versions,
         encoder=stream.pool.describe(),
         factors=outcome.factors.as_dict(ledger.factors) if outcome.factors else None,
-        class_names=kept_names(stream.pool.class_names, stream.labels),
+        class_names=kept_names(_class_names(stream), stream.labels),
         online=_online(run, ledger),
         exposure=described(ledger.samples_at, ledger.first_seen, len(ledger.evaluated_after)),
     )
@@ -96,6 +97,12 @@ def _online(run: Run, ledger: Ledger) -> dict[str, Any] | None:
     if not common.prequential:
         return None
     return ledger.online.for_record(common.prequential_window, common.prequential_ahead)
+
+
+def _class_names(stream: Stream) -> tuple[str, ...]:
+    """The names of the pool's labels; none where a class stands for other labels in each domain."""
+    fixed = stream.labels_in is None and stream.relabel is None
+    return stream.pool.class_names if fixed else ()
 
 
 def with_metrics(record: Record, counts: Counts) -> Record:

@@ -112,6 +112,7 @@ class Run:
             task_ids=self.stream.task_ids,
             augment=self.config.data.augment,
             moments=self.moments,
+            unlabelled=withholds_labels(self.stream),
         )
 
     def strategy(self) -> Strategy:
@@ -368,6 +369,11 @@ def check_classes(stream: Stream) -> None:
                 )
 
 
+def withholds_labels(stream: Stream) -> bool:
+    """Whether some training samples of a stream come without their labels."""
+    return stream.labelling is not None and stream.labelling.unlabelled > 0
+
+
 def check_needs(strategy: type[Strategy], stream: Stream, name: str) -> None:
     """Refuse, before training, a stream that lacks what the strategy cannot do without.
 
@@ -380,6 +386,7 @@ def check_needs(strategy: type[Strategy], stream: Stream, name: str) -> None:
         "task boundaries (drop scenario.chunk)": needs.boundaries and stream.chunk is not None,
         "classes that come in one task only": needs.disjoint_classes and not stream.disjoint,
         "a known number of tasks": needs.n_tasks and stream.n_tasks is None,
+        "labels (drop scenario.unlabelled)": needs.labels and withholds_labels(stream),
     }
     for what, missing in lacking.items():
         if missing:

@@ -33,7 +33,8 @@ def build_stream(config: RunConfig, pool: Pool) -> Stream:
         stream = config.scenario.stream(pool, config.common.seed)
         if not isinstance(stream, Stream):
             raise TypeError(f"it must return a clbench.Stream, not {kind(stream)}")
-    return stream
+        made: Stream = config.scenario.with_options(stream)
+    return made
 
 
 def check_plan(stream: Stream) -> None:

@@ -155,7 +155,7 @@ def plugin_class(name: str) -> type[Strategy]:
     cls, what = found(name), known(name)
     fields = {
         "Config": signature.settings_class(cls, Loop, {*OURS, *parts.FILLED}),
-        "needs": Needs(disjoint_classes=what.disjoint),
+        "needs": Needs(disjoint_classes=what.disjoint, labels=True),
         "grows": bool(what.grows),
         "original": cls,
         "__doc__": inspect.getdoc(cls),

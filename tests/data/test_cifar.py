@@ -1,5 +1,6 @@
 """CIFAR's binary version: planes in the right order, fine labels, whole records."""
 
+import dataclasses
 import pickle
 import sys
 from pathlib import Path
@@ -7,9 +8,11 @@ from types import ModuleType
 
 import numpy as np
 import pytest
+import torch
 
 from clbench.data import files
 from clbench.data.cifar import read_cifar
+from clbench.data.pool import Arrays, TensorPool
 from clbench.data.sets.cifar10 import Cifar10
 from clbench.data.sets.cifar100 import Cifar100
 from clbench.errors import UsageError
@@ -93,3 +96,63 @@ def test_a_download_is_torchvisions_and_read_as_plain_data(tmp_path, monkeypatch
     arrays = Cifar10(path=tmp_path, download=True).arrays()
     np.testing.assert_array_equal(arrays.test_x.reshape(2, -1), images)
     assert arrays.test_y.tolist() == [3, 4]
+
+
+PUBLISHED = """
+aquatic mammals: beaver, dolphin, otter, seal, whale
+fish: aquarium_fish, flatfish, ray, shark, trout
+flowers: orchid, poppy, rose, sunflower, tulip
+food containers: bottle, bowl, can, cup, plate
+fruit and vegetables: apple, mushroom, orange, pear, sweet_pepper
+household electrical devices: clock, keyboard, lamp, telephone, television
+household furniture: bed, chair, couch, table, wardrobe
+insects: bee, beetle, butterfly, caterpillar, cockroach
+large carnivores: bear, leopard, lion, tiger, wolf
+large man-made outdoor things: bridge, castle, house, road, skyscraper
+large natural outdoor scenes: cloud, forest, mountain, plain, sea
+large omnivores and herbivores: camel, cattle, chimpanzee, elephant, kangaroo
+medium mammals: fox, porcupine, possum, raccoon, skunk
+non-insect invertebrates: crab, lobster, snail, spider, worm
+people: baby, boy, girl, man, woman
+reptiles: crocodile, dinosaur, lizard, snake, turtle
+small mammals: hamster, mouse, rabbit, shrew, squirrel
+trees: maple_tree, oak_tree, palm_tree, pine_tree, willow_tree
+vehicles 1: bicycle, bus, motorcycle, pickup_truck, train
+vehicles 2: lawn_mower, rocket, streetcar, tank, tractor
+"""
+"""The table of the data set's page; fine labels are numbered by the alphabet."""
+
+
+def test_superclasses_are_those_of_the_published_table(tmp_path):
+    table = dict(line.split(": ") for line in PUBLISHED.strip().splitlines())
+    fine = sorted(name for names in table.values() for name in names.split(", "))
+    assert len(fine) == 100
+    wanted = [None] * 100
+    for number, names in enumerate(table.values()):
+        for name in names.split(", "):
+            wanted[fine.index(name)] = number
+    write_set(Cifar100, tmp_path / "cifar")
+    arrays = Cifar100(path=tmp_path / "cifar").arrays()
+    assert list(arrays.superclasses) == wanted
+    coarse = Cifar100(path=tmp_path / "cifar", superclasses=True).arrays()
+    assert [name.replace("_", " ") for name in coarse.class_names] == list(table)
+    assert coarse.train_y.tolist() == [wanted[y] for y in arrays.train_y]
+    assert coarse.test_y.tolist() == [wanted[y] for y in arrays.test_y]
+    assert (coarse.n_classes, coarse.superclasses) == (20, ())
+    np.testing.assert_array_equal(coarse.train_x, arrays.train_x)
+
+
+def test_superclasses_are_no_part_of_a_pools_identity(tmp_path):
+    write_set(Cifar100, tmp_path / "cifar")
+    arrays = Cifar100(path=tmp_path / "cifar").arrays()
+    plain = TensorPool(dataclasses.replace(arrays, superclasses=()), torch.device("cpu"))
+    named = TensorPool(arrays, torch.device("cpu"))
+    assert plain.sha256 == named.sha256
+    assert named.superclasses == arrays.superclasses
+
+
+@pytest.mark.parametrize("wrong", [(0, 1), (0, 2, 2), (1, 1, 2), (-1, 0, 1)])
+def test_wrong_numbers_of_superclasses_are_refused(wrong):
+    x, y = np.zeros((3, 2), dtype=np.float32), np.arange(3)
+    with pytest.raises(UsageError, match="super-classes for 3 classes"):
+        Arrays(x, y, x, y, 3, superclasses=wrong)

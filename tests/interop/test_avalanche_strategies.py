@@ -263,3 +263,8 @@ def test_from_the_command_line_and_back_from_its_config(
         main(["run", f"--config={folder / 'config.yaml'}", f"--out={tmp_path}", "--dry-run"]) == 0
     )
     assert "already done" in capsys.readouterr().out
+
+
+def test_a_stream_without_all_labels_is_refused_before_the_run() -> None:
+    with pytest.raises(UsageError, match=r"needs labels \(drop scenario\.unlabelled\)"):
+        run_of("strategy=avalanche:Naive", "scenario.unlabelled=0.5")

@@ -172,7 +172,7 @@ def test_convolutions_start_as_he_et_al_2015():
     network = build(Resnet18(), (3, 32, 32))
     for conv in convs(network):
         n = conv.out_channels * conv.kernel_size[0] * conv.kernel_size[1]
-        assert float(conv.weight.std()) == pytest.approx((2 / n) ** 0.5, rel=0.1)
+        assert conv.weight.std().item() == pytest.approx((2 / n) ** 0.5, rel=0.1)
 
 
 @torch.no_grad()

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from small import go, pool, record_of, run
+from small import CPU, arrays, go, pool, record_of, run
 from test_scenarios import IMAGES, TEN, make
 
 from clbench.data.corruptions import KINDS
+from clbench.data.pool import TensorPool
 from clbench.errors import UsageError
 
 
@@ -121,7 +123,7 @@ def test_split_is_which_of_its_pair_a_digit_is():
 @given(
     st.integers(2, 10),
     st.integers(1, 12) | st.none(),
-    st.sampled_from(["seeded", "data"]),
+    st.sampled_from(["seed", "data"]),
     st.integers(0, 99),
 )
 def test_split_holds_every_test_sample_once_under_its_place_in_the_group(
@@ -167,14 +169,101 @@ def test_the_record_of_a_split_stream_counts_each_class_of_the_data():
     assert record.metrics["average_accuracy"]["n_terms"] == 3
 
 
+ORDER = (3, 0, 2, 1)
+
+
+@pytest.mark.parametrize("transform", ["rotated", "corrupted"])
+def test_domains_come_in_the_order_that_is_given(transform: str):
+    plain = make("domain_incremental", IMAGES, transform=transform, n_tasks=4)
+    words = {"transform": transform, "n_tasks": 4, "domain_order": list(ORDER)}
+    ordered = make("domain_incremental", IMAGES, **words)
+    assert [ordered.plan(t).domain for t in range(4)] == list(ORDER)
+    for t in range(4):
+        assert ordered.plan(t) == plain.plan(ORDER[t])
+    assert ordered.world().x.equal(plain.world().x)
+    drawn = set()
+    for seed in range(6):
+        stream = make(
+            "domain_incremental",
+            IMAGES,
+            seed,
+            transform=transform,
+            n_tasks=4,
+            domain_order="seed",
+        )
+        drawn.add(tuple(stream.plan(t).domain for t in range(4)))
+    assert len(drawn) > 3
+    assert all(sorted(order) == [0, 1, 2, 3] for order in drawn)  # type: ignore[type-var]
+
+
+def permuted_labels(n: int, seed: int, t: int) -> np.ndarray:
+    """The labels of the data's classes in task t, from the recipe alone."""
+    rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(0, t)))
+    return np.arange(n) if t == 0 else rng.permutation(n)
+
+
+@pytest.mark.parametrize("n_tasks", [None, 5])
+def test_permuted_labels_are_those_of_the_recipe_in_training_and_testing(n_tasks: int | None):
+    stream = make("domain_incremental", seed=3, transform="labels", n_tasks=n_tasks)
+    assert stream.n_tasks == n_tasks
+    of, keys = TEN.labels("train"), set()
+    for t in (0, 1, 4) if n_tasks else (0, 1, 4, 10_000):
+        draw, task = stream.draw(t), stream.experience(t)
+        wanted = permuted_labels(10, 3, t)
+        assert task.y.tolist() == wanted[of[draw.index]].tolist()
+        assert task.x.equal(TEN.gather("train", draw.index))
+        keys |= set(draw.keys.tolist())
+    assert len(keys) == (3 if n_tasks else 4) * 30
+    world = stream.world()
+    for number, cell in enumerate(stream.cells):
+        [mine] = np.flatnonzero(permuted_labels(10, 3, cell.domain) == cell.label)
+        raw = TEN.gather("test", np.flatnonzero(TEN.labels("test") == mine))
+        assert sorted(world.x[world.cell == number].tolist()) == sorted(raw.tolist())
+        assert set(world.y[world.cell == number].tolist()) == {cell.label}
+
+
+def in_superclasses() -> TensorPool:
+    """Six classes in three super-classes of two, in no order."""
+    few = dataclasses.replace(
+        arrays(n_classes=6, n_train=4, n_test=2), superclasses=(2, 0, 1, 1, 0, 2)
+    )
+    return TensorPool(few, CPU)
+
+
+def test_superclasses_are_labels_whose_classes_come_one_a_task():
+    on = in_superclasses()
+    of = np.array(on.superclasses)
+    stream = make("domain_incremental", on, transform="superclasses", class_order="data")
+    assert stream.labels_in == ((1, 2, 0), (4, 3, 5))
+    assert (stream.n_tasks, stream.n_classes) == (2, 3)
+    for t in range(2):
+        draw = stream.draw(t)
+        assert draw.labels.tolist() == of[on.labels("train")[draw.index]].tolist()
+    given = make("domain_incremental", on, transform="superclasses", class_order="[5,4,3,2,1,0]")
+    assert given.labels_in == ((4, 3, 5), (1, 2, 0))
+    uneven = dataclasses.replace(arrays(n_classes=3), superclasses=(0, 1, 1))
+    with pytest.raises(UsageError, match="as many classes"):
+        make("domain_incremental", TensorPool(uneven, CPU), transform="superclasses")
+
+
 @pytest.mark.parametrize(
     ("given", "told"),
     [
         ({"classes_per_task": 2}, "scenario.classes_per_task=2 needs scenario.transform=split"),
         ({"class_order": "data"}, "scenario.class_order=data needs scenario.transform=split"),
+        ({"domain_order": "seed"}, "scenario.domain_order=seed needs scenario.transform=rotated"),
+        (
+            {"transform": "split", "class_order": "[1,0]"},
+            "scenario.class_order orders 2; the data have 10 classes",
+        ),
+        (
+            {"transform": "rotated", "n_tasks": 3, "domain_order": "[0,1]"},
+            "scenario.domain_order orders 2; there are 3 domains",
+        ),
+        ({"transform": "superclasses"}, "these data have no super-classes"),
         ({"transform": "split", "classes_per_task": 1}, "scenario.classes_per_task"),
         ({"transform": "split", "classes_per_task": 11}, "the data have 10 classes"),
-        ({"transform": "rotated", "n_tasks": None}, "only scenario.transform=permuted is endless"),
+        ({"transform": "rotated", "n_tasks": None}, "scenario.transform=rotated is not endless"),
     ],
 )
 def test_settings_of_split_are_refused_where_they_mean_nothing(given: dict[str, object], told: str):

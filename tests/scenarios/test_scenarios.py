@@ -51,6 +51,17 @@ CASES: dict[str, tuple[str, TensorPool, dict[str, object]]] = {
         TEN,
         {"transform": "split", "classes_per_task": 4, "class_order": "data", "chunk": 4},
     ),
+    "domain_incremental labels": ("domain_incremental", TEN, {"transform": "labels"}),
+    "domain_incremental labels endless": (
+        "domain_incremental",
+        TEN,
+        {"transform": "labels", "n_tasks": None, "share": 0.5, "chunk": 4},
+    ),
+    "domain_incremental order": (
+        "domain_incremental",
+        IMAGES,
+        {"transform": "rotated", "n_tasks": 5, "domain_order": "[4,0,3,1,2]"},
+    ),
     "subgroup_shift": ("subgroup_shift", IMAGES, {"n_tasks": 5}),
     "subgroup_shift stripes": (
         "subgroup_shift",
@@ -96,6 +107,9 @@ GOLDEN = {
     "domain_incremental rotated": "9709a11f670fd642",
     "domain_incremental split": "df01e5dfb4ea219e",
     "domain_incremental split uneven": "39a562c84410cd6d",
+    "domain_incremental labels": "129277a296b35f2c",
+    "domain_incremental labels endless": "4921ce143ade7a9d",
+    "domain_incremental order": "d2bf96f203f76c98",
     "subgroup_shift": "4dafb6dacab664ff",
     "subgroup_shift stripes": "929ebbf64208afa4",
     "repetition": "4f86daa8eb66a4ff",

@@ -1,0 +1,125 @@
+"""Every built-in strategy on a stream of which half the labels are withheld."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+from small import go, run
+
+from clbench.engine.build import Run, check_needs
+from clbench.errors import UsageError
+from clbench.labels import Labelling
+from clbench.plugins.registry import plugins
+from clbench.seeding import Axis, preserved, seed_all
+from clbench.strategy import Needs, Strategy
+
+NAMES = sorted(plugins("strategy"))
+SCENARIOS = ("class_incremental", "task_incremental", "scole")
+USES = {
+    "continual_backprop": "the utility of a hidden unit is measured on whole batches",
+    "dkvb": "its keys are fitted to all samples of the first experience",
+    "ewc": "its exact and sampled Fisher take the model's own labels",
+    "generative_replay": "the generator learns all images",
+    "joint": "it stores all samples",
+    "knn": "free slots of its memory hold them and are never read",
+    "lwf": "distillation needs no label",
+    "mas": "its importance needs no label",
+    "online_laplace": "its curvature takes the model's own labels",
+}
+"""Strategies whose state has something of samples without labels, and what."""
+SETTINGS = {
+    "ewc": ("strategy.fisher=empirical", "strategy.fisher=batched", "strategy.mode=separate"),
+    "kanerva": ("strategy.mode=replay",),
+    "joint": ("strategy.budget=matched", "strategy.budget=evaluations"),
+    "er": ("strategy.policy=herding", "strategy.mask=group"),
+    "naive": ("strategy.mask=group_zero", "strategy.optimizer=adam", "strategy.momentum=0.9"),
+}
+"""Further ways in which a strategy may meet a missing label."""
+
+
+def made(name: str, scenario: str, *more: str) -> Run:
+    words = [f"scenario={scenario}", "scenario.n_tasks=2", "scenario.unlabelled=0.5", *more]
+    settings = plugins("strategy")[name].load().Config()
+    words += ["strategy.batch_size=4"] if hasattr(settings, "batch_size") else []
+    return run(*words, f"strategy={name}", "seed=1")
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS)
+@pytest.mark.parametrize("name", NAMES)
+def test_it_runs_and_knows_more_than_a_guess(name: str, scenario: str):
+    needs = plugins("strategy")[name].load().needs
+    if needs.task_id and scenario != "task_incremental":
+        with pytest.raises(UsageError, match="needs"):
+            made(name, scenario)
+        return
+    check(made(name, scenario))
+
+
+@pytest.mark.parametrize(
+    ("name", "setting"), [(name, word) for name, words in SETTINGS.items() for word in words]
+)
+def test_it_runs_with_other_settings(name: str, setting: str):
+    check(made(name, "class_incremental", setting))
+
+
+def check(one: Run) -> None:
+    assert any((one.stream.draw(t).labels == -1).any() for t in range(2))
+    strategy, outcome = go(one)
+    assert outcome.status == "completed", outcome.error
+    for key, value in strategy.state_dict().items():
+        if isinstance(value, torch.Tensor) and value.is_floating_point():
+            assert not value.isnan().any(), key
+    for series in outcome.ledger.diagnostics.values():
+        assert all(value is not None for value in series), outcome.ledger.diagnostics
+    assert outcome.ledger.world_accuracy[-1] > 0.24
+
+
+def learnt(name: str, spoilt: bool) -> dict[str, Any]:
+    """The state after two tasks; spoilt: samples without labels are other ones."""
+    one = made(name, "scole")
+    strategy = one.strategy()
+    with preserved(1):
+        for t in range(2):
+            task = one.stream.experience(t)
+            if spoilt:
+                hidden = (task.y < 0)[:, None]
+                task = replace(task, x=torch.where(hidden, 1 - task.x, task.x))
+            seed_all(1, Axis.LEARN, t)
+            strategy.learn(task)
+            strategy.prepare()
+    return {k: v for k, v in strategy.state_dict().items() if isinstance(v, torch.Tensor)}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_what_it_learns_from_samples_without_labels_is_known(name: str):
+    plain, spoilt = learnt(name, False), learnt(name, True)
+    differ = sorted(k for k in plain if not torch.equal(plain[k], spoilt[k]))
+    assert bool(differ) == (name in USES), differ
+
+
+class Needy(Strategy):
+    needs = Needs(labels=True)
+
+
+def test_a_strategy_that_needs_every_label_is_refused_in_one_line():
+    stream = made("naive", "scole").stream
+    with pytest.raises(UsageError, match=r"needs labels \(drop scenario\.unlabelled\)") as error:
+        check_needs(Needy, stream, "needy")
+    assert "\n" not in str(error.value)
+    check_needs(Needy, replace(stream, labelling=None), "needy")
+    noisy = replace(stream, labelling=Labelling("symmetric", 0.5))
+    check_needs(Needy, noisy, "needy")
+
+
+def test_a_task_without_any_label_has_no_empirical_fisher():
+    one = made("ewc", "scole", "strategy.fisher=empirical")
+    strategy: Any = one.strategy()
+    task = one.stream.experience(0)
+    strategy.learn(replace(task, y=torch.full_like(task.y, -1)))
+    assert not strategy.importance.any()
+    assert float(strategy.mean_loss) == 0
+    strategy.learn(task)
+    assert strategy.importance.any()
