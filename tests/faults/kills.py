@@ -89,7 +89,7 @@ def single_runs(n: int, folder: Path, seed: int = 0) -> Tally:
             tally.fault(f"{strategy} on {stream}: other bits", log)
         if left := [p.name for p in out.rglob("*.part")]:
             tally.fault(f"{strategy} on {stream}: {left} is left", log)
-        sys.stderr.write(f"single runs: {sum(tally.kills.values())} of {n}\n")
+        _say("single runs", tally, n)
     return tally
 
 
@@ -136,8 +136,14 @@ def sweeps(n: int, folder: Path, seed: int = 0) -> Tally:
             tally.fault("the sweep is not resumed", log)
         elif bits(out) != wanted:
             tally.fault("the sweep has other bits", log)
-        sys.stderr.write(f"sweeps: {sum(tally.kills.values())} of {n}\n")
+        _say("sweeps", tally, n)
     return tally
+
+
+def _say(what: str, tally: Tally, n: int) -> None:
+    """Where a long series stands, with the faults so far: it may be stopped before its end."""
+    kills, faults = sum(tally.kills.values()), tally.faults
+    sys.stderr.write(f"{what}: {kills} of {n} kills, {len(faults)} faults {faults[-1:]}\n")
 
 
 def _codes(name: str, whom: str) -> tuple[int, ...]:
