@@ -143,7 +143,7 @@ def sweeps(n: int, folder: Path, seed: int = 0) -> Tally:
 def _say(what: str, tally: Tally, n: int) -> None:
     """Where a long series stands, with the faults so far: it may be stopped before its end."""
     kills, faults = sum(tally.kills.values()), tally.faults
-    sys.stderr.write(f"{what}: {kills} of {n} kills, {len(faults)} faults {faults[-1:]}\n")
+    sys.stderr.write(f"{what}: {kills} of {n} kills, {len(faults)} faults {faults[-3:]}\n")
 
 
 def _codes(name: str, whom: str) -> tuple[int, ...]:
