@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from clbench.data.augment import augment
 from clbench.nets import weights
 from clbench.nets.losses import mask_scores, present
+from clbench.nets.modes import switch
 from clbench.nets.optim import FlatWeights, build_optimizer
 from clbench.settings import AtLeast, Positive, Within, check
 from clbench.stream import TaskData
@@ -242,7 +243,7 @@ class GradientStrategy(Strategy):
     def learn(self, task: TaskData) -> None:
         """Train on one experience: ``begin``, then ``train_on`` its batches, then ``consolidate``."""
         self.bind()
-        self.train()
+        switch(self, True)
         if task.task_id is not None:
             self.classes_of_task[task.task_id[0], task.classes] = True
         if self.config.reset_weights:
@@ -287,8 +288,10 @@ class GradientStrategy(Strategy):
         """Cut an experience into batches of ``batch_size``, once for each epoch."""
         for epoch in range(self.config.epochs):
             order = task.epoch(epoch)
-            for part in (task if order is None else task.part(order)).split(self.config.batch_size):
-                yield Batch(part.x, part.y, part.task_id, task.classes)
+            for x, y, task_id in (task if order is None else task.part(order)).cut(
+                self.config.batch_size
+            ):
+                yield Batch(x, y, task_id, task.classes)
 
     def begin(self, task: TaskData) -> TaskData:
         """Prepare for an experience, say copy a teacher; return what is to be trained on."""

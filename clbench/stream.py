@@ -217,8 +217,12 @@ class Stream:
         labels = self._stream_label[self.pool.labels("train")[index]]
         attribute = None if plan.attribute is None else plan.attribute[order]
         variant = plan.variant if attribute is None else attribute
-        keys = _opaque(index + variant * self.pool.size("train"), self.seed)
+        keys = _opaque(index + variant * self.pool.size("train"), self._key_seed)
         return Draw(number, t, plan, index, labels, keys, ends, attribute)
+
+    @cached_property
+    def _key_seed(self) -> np.uint64:
+        return np.uint64(seeding.integer(self.seed, Axis.KEY))
 
     def gather(self, draw: Draw) -> TaskData:
         """Gather the samples of a draw on the device."""
@@ -326,9 +330,9 @@ class Stream:
         )
 
 
-def _opaque(identity: np.ndarray, seed: int) -> np.ndarray:
+def _opaque(identity: np.ndarray, seed: np.uint64) -> np.ndarray:
     """A seeded bijection of int64 (splitmix64's finaliser); a key reveals nothing about its sample."""
-    z = identity.astype(np.uint64) + np.uint64(seeding.integer(seed, Axis.KEY))
+    z = identity.astype(np.uint64) + seed
     z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     return (z ^ (z >> np.uint64(31))).view(np.int64)

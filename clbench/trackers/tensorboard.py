@@ -7,12 +7,20 @@ curves.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import time
+from typing import TYPE_CHECKING
 
 from clbench.tracker import Evaluation, Progress, RunStart, Tracker
+from clbench.trackers._events import Event, EventFile
 
 if TYPE_CHECKING:
     from clbench.results.record import Record
+
+
+BLOCK = 256
+"""Evaluations that are written at once."""
+SECONDS = 2.0
+"""The longest that an evaluation waits while others come."""
 
 
 class TensorBoard(Tracker):
@@ -20,14 +28,13 @@ class TensorBoard(Tracker):
 
     def start(self, run: RunStart) -> None:
         """Open the writer; hide what was written after the checkpoint and will come again."""
-        from torch.utils.tensorboard import SummaryWriter
-
         self.run = run
         folder = run.folder / "tensorboard"
         unknown = run.past if not any(folder.glob("events*")) else ()
         lost = run.experiences + 1 if run.experiences else None
-        make: Any = SummaryWriter
-        self.writer = make(str(folder), purge_step=lost)
+        self.file = EventFile(folder, lost)
+        self.waiting: list[Event] = []
+        self.written = time.monotonic()
         for evaluation in unknown:  # made before this tracker was chosen
             self._write(evaluation)
 
@@ -35,14 +42,21 @@ class TensorBoard(Tracker):
         """Write a new evaluation."""
         if progress.is_new:
             self._write(progress.evaluation)
+        if self.waiting and time.monotonic() - self.written > SECONDS:
+            self._flush()
 
     def finish(self, record: Record | None) -> None:
         """Write all that is waiting."""
-        self.writer.close()
+        self._flush()
 
     def _write(self, evaluation: Evaluation) -> None:
-        from tensorboard.compat.proto.summary_pb2 import Summary
+        values = self.run.scalars(evaluation)
+        event = Event(time.time(), evaluation.experiences, (*values,), (*values.values(),))
+        self.waiting.append(event)
+        if len(self.waiting) >= BLOCK:
+            self._flush()
 
-        values = self.run.scalars(evaluation).items()
-        event = Summary(value=[Summary.Value(tag=k, simple_value=v) for k, v in values])
-        self.writer.file_writer.add_summary(event, evaluation.experiences)
+    def _flush(self) -> None:
+        if self.waiting:
+            self.file.write(self.waiting)
+        self.waiting, self.written = [], time.monotonic()
