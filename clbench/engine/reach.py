@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Iterable, Iterator
 from functools import cache, partial
 from types import CellType, FunctionType, MethodType, ModuleType
@@ -11,6 +11,10 @@ from typing import Any
 import numpy as np
 import torch
 
+PLAIN = frozenset({str, bytes, int, float, complex, bool, type(None), type, ModuleType})
+MAPPINGS = frozenset({dict, OrderedDict})
+SEQUENCES = frozenset({list, tuple, set, frozenset, deque})
+"""Types whose objects are what they contain."""
 LEAVES = (str, bytes, int, float, complex, bool, type(None), type, ModuleType)
 
 
@@ -71,12 +75,33 @@ def held_bytes(root: object, apart_from: Iterable[object] = ()) -> int:
 def _storages(root: object) -> dict[int, int]:
     """The bytes of each storage that can be reached, by its address."""
     storages: dict[int, int] = {}
-    for _, found in _walk(root):
+    # As ``_walk`` goes, but without noting the way: this is done at every counted call.
+    seen: dict[int, object] = {}
+    todo = [root]
+    while todo:
+        found = todo.pop()
+        if id(found) in seen or isinstance(found, LEAVES):
+            continue
+        seen[id(found)] = found
+        kind = type(found)
+        if kind in MAPPINGS:
+            todo += [v for v in found.values() if type(v) not in PLAIN]  # type: ignore[attr-defined]
+            todo += [k for k in found if type(k) not in PLAIN]  # type: ignore[attr-defined]
+            todo += getattr(found, "__dict__", {}).values()  # of an OrderedDict
+            continue
+        if kind in SEQUENCES:
+            todo += [v for v in found if type(v) not in PLAIN]  # type: ignore[attr-defined]
+            continue
         if isinstance(found, torch.Tensor):
             storage = found.untyped_storage()
             storages[storage.data_ptr()] = storage.nbytes()
         elif isinstance(found, np.ndarray):
             storages[found.__array_interface__["data"][0]] = found.nbytes
+        elif isinstance(found, torch.nn.Module):
+            todo += [v for v in vars(found).values() if type(v) not in PLAIN]
+            todo += [getattr(found, name, None) for name in _slots(kind)]
+            continue
+        todo += [child for _, child in _children(None, found)]
     return storages
 
 

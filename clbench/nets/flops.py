@@ -110,7 +110,7 @@ class Count(TorchDispatchMode):
         if isinstance(how, str):
             self.uncounted.add(how)
         else:
-            self.total += int(how(*args, **kwargs, out_val=out))
+            self.total += int(how(args, kwargs, out))
         return out
 
 
@@ -125,8 +125,31 @@ def _how(func: Any) -> Callable[..., int] | str | None:
     name = str(func.overloadpacket.__name__)
     formula = _formulas().get(func.overloadpacket)
     if formula is not None:
-        return formula
+        return _of_call(formula)
     return name if ("linalg" in name and name not in LIGHT) or name in HEAVY else None
+
+
+def _of_call(formula: Callable[..., int]) -> Callable[..., int]:
+    """A formula as a function of a call: ``(args, kwargs, result) -> operations``."""
+    # Torch wraps a formula of shapes so that it takes tensors, at several times its cost.
+    of_shapes: Callable[..., int] | None = getattr(formula, "__wrapped__", None)
+    if of_shapes is None or getattr(formula, "_get_raw", False):
+        return lambda args, kwargs, out: formula(*args, **kwargs, out_val=out)
+
+    def count(args: Any, kwargs: Any, out: Any) -> int:
+        named = {key: _shapes(value) for key, value in kwargs.items()}
+        return of_shapes(*map(_shapes, args), **named, out_shape=_shapes(out))
+
+    return count
+
+
+def _shapes(value: Any) -> Any:
+    """Tensors, also in lists and tuples, as their shapes."""
+    if isinstance(value, torch.Tensor):
+        return value.shape
+    if type(value) in (list, tuple):
+        return type(value)(map(_shapes, value))
+    return value
 
 
 @cache
