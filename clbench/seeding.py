@@ -53,7 +53,8 @@ def generator(seed: int, axis: Axis, *key: int) -> np.random.Generator:
     state = _state(seed, axis, key, 4)
     if state is None:
         return Generator(np.random.PCG64(sequence(seed, axis, *key)))
-    return Generator(np.random.PCG64(Given(np.array(state, np.uint64))))
+    given: Any = Given(np.array(state, np.uint64))  # numpy's types know its own sequence only
+    return Generator(np.random.PCG64(given))
 
 
 def integer(seed: int, axis: Axis, *key: int) -> int:

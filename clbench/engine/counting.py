@@ -95,9 +95,7 @@ class Watch:
 
 
 @contextmanager
-def watching(
-    strategy: Strategy, given: TaskData | None, is_idle: bool = False
-) -> Iterator[Watch]:
+def watching(strategy: Strategy, given: TaskData | None, is_idle: bool = False) -> Iterator[Watch]:
     """Count a call's operations and updates, and look at what is held meanwhile.
 
     A look takes as long as a small update, so it is taken before and after the call and after updates

@@ -99,7 +99,8 @@ def _storages(root: object) -> dict[int, int]:
             storages[found.__array_interface__["data"][0]] = found.nbytes
         elif isinstance(found, torch.nn.Module):
             todo += [v for v in vars(found).values() if type(v) not in PLAIN]
-            todo += [getattr(found, name, None) for name in _slots(kind)]
+            slots = _slots(kind)  # type: ignore[arg-type]  # a class is hashable
+            todo += [getattr(found, name, None) for name in slots]
             continue
         todo += [child for _, child in _children(None, found)]
     return storages
@@ -137,7 +138,7 @@ def _children(at: Where, found: Any) -> Iterator[tuple[Where, object]]:
         for name, value in attributes.items():
             if not isinstance(value, LEAVES):
                 yield (at, ATTRIBUTE, name), value
-    for name in _slots(type(found)):
+    for name in _slots(type(found)):  # type: ignore[arg-type]
         value = getattr(found, name, None)
         if value is not None:
             yield (at, ATTRIBUTE, name), value

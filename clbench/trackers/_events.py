@@ -115,7 +115,7 @@ def _checksum(rows: np.ndarray) -> np.ndarray:
     first[:, :4] ^= 0xFF  # the register starts with ones
     crc = np.bitwise_xor.reduce(table[np.arange(length), first], axis=1) ^ np.uint32(0xFFFFFFFF)
     masked = (crc >> np.uint32(15) | crc << np.uint32(17)) + np.uint32(0xA282EAD8)
-    return masked.astype("<u4")[:, None].view(np.uint8)
+    return np.asarray(masked.astype("<u4")[:, None].view(np.uint8))
 
 
 @cache
@@ -123,7 +123,9 @@ def _contributions(length: int) -> np.ndarray:
     """``(length, 256)`` uint32: what each byte adds to the CRC when that many bytes follow it."""
     one = np.arange(256, dtype=np.uint32)
     for _ in range(8):
-        one = one >> np.uint32(1) ^ np.where(one & np.uint32(1), np.uint32(0x82F63B78), np.uint32(0))
+        one = one >> np.uint32(1) ^ np.where(
+            one & np.uint32(1), np.uint32(0x82F63B78), np.uint32(0)
+        )
     table = np.empty((length, 256), np.uint32)
     table[0] = one
     for at in range(1, length):

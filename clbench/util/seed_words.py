@@ -98,20 +98,22 @@ class Given(np.random.bit_generator.ISeedSequence):
 
     def generate_state(self, n_words: int, dtype: Any = np.uint32) -> np.ndarray:
         """``(4,)`` uint64, the one request of ``PCG64``."""
-        assert n_words == len(self.state) and dtype == self.state.dtype
+        assert (n_words, dtype) == (len(self.state), self.state.dtype)
         return self.state
 
 
 class Generator(np.random.Generator):
     """numpy's generator; a weighted draw of a few things without replacement takes less time."""
 
-    def choice(self, a: Any, size: Any = None, replace: bool = True, p: Any = None, **more: Any) -> Any:
+    def choice(  # type: ignore[override]
+        self, a: Any, size: Any = None, replace: bool = True, p: Any = None, **more: Any
+    ) -> Any:
         """As numpy's, with the same result and the same state after it."""
+        # Many things, or what numpy might refuse, are left to numpy.
         plain = type(a) is int and type(size) is int and not replace and not more
         if not plain or not isinstance(p, np.ndarray) or not 0 < size < a or p.shape != (a,):
             return super().choice(a, size, replace, p, **more)
         cumulated = p.cumsum()
-        # Whatever numpy might refuse is left to it.
         if p.dtype != np.float64 or not p.min() > 0 or not abs(cumulated[-1] - 1) < 1e-9:
             return super().choice(a, size, replace, p)
         found = (cumulated / cumulated[-1]).searchsorted(self.random(size), side="right")
