@@ -9,9 +9,9 @@ noisy machine. An arm that exceeds its ``--budget`` is stopped, and the table sa
     python benchmarks/long_streams.py            # 8 minutes of CPU; --quick: 1; --part naive: one part
     python benchmarks/long_streams.py --page     # run nothing; write page and figure of earlier runs
 
-Needs ``pip install avalanche-lib continuum``; an arm whose framework is missing is reported as a
-gap. The script rewrites the part of ``docs/long_streams.md`` between its marks, and
-``docs/long_streams.png``.
+Avalanche and Continuum are optional (``pip install avalanche-lib continuum``): an arm whose framework
+is missing is left out, and the table says so. The script rewrites the part of
+``docs/long_streams.md`` between its marks, and ``docs/long_streams.png``.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ def work(pipe: Connection, name: str, part: str, n_tasks: int) -> None:
         loop(Work(WARM_UP), part == "row", Clock(None))
         loop(Work(n_tasks), part == "row", Clock(pipe))
     except ImportError as error:
-        pipe.send(f"not measured: {error}")
+        pipe.send(f"not measured: {error.name or error} is not installed")
 
 
 def _loop(name: str, part: str, method: str) -> Any:
@@ -173,7 +173,9 @@ def main() -> None:
         (asked.out / f"{part.replace(' ', '_')}.json").write_text(json.dumps(found))
         print(f"{part}: {time.perf_counter() - start:.0f} s")
         for arm in arms:
-            mean = f"{1e3 * sum(arm.seconds) / len(arm.seconds):.2f} ms a task" * bool(arm.seconds)
+            mean = ""
+            if arm.seconds:
+                mean = f"{1e3 * sum(arm.seconds) / len(arm.seconds):.2f} ms a task"
             print(f"  {arm.name:24} {mean} {arm.gap}")
     from long_streams_page import write
 

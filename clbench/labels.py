@@ -61,9 +61,9 @@ class Labelling:
         return found
 
 
-def opaque(identity: np.ndarray, seed: int) -> np.ndarray:
-    """A seeded bijection of int64; a key reveals nothing about its sample."""
-    return _mixed(identity, seeding.integer(seed, Axis.KEY)).view(np.int64)
+def opaque(identity: np.ndarray, key_seed: int) -> np.ndarray:
+    """A bijection of int64, seeded by a run's ``Axis.KEY``; a key reveals nothing about its sample."""
+    return _mixed(identity, key_seed).view(np.int64)
 
 
 def drawn(keys: np.ndarray, seed: int, purpose: int) -> np.ndarray:

@@ -201,8 +201,9 @@ class ReplayStrategy(GradientStrategy):
         self.live = Live(held, len(held), [])
         if self.admits_first:
             slots, source = self.memory.add(task)
-            stays = held[torch.isin(held, slots, invert=True)]
-            self.live = Live(torch.cat([stays, slots]), len(stays), source.tolist())
+            if len(slots):
+                stays = held[torch.isin(held, slots, invert=True)]
+                self.live = Live(torch.cat([stays, slots]), len(stays), source.tolist())
         return task
 
     @property

@@ -17,6 +17,8 @@ import numpy as np
 import torch
 import torch.utils.deterministic
 
+from clbench.util.seed_words import Generator, Given, words
+
 
 class Axis(IntEnum):
     """The purpose of a random number. Values are part of the results: never renumber."""
@@ -48,12 +50,27 @@ def sequence(seed: int, axis: Axis, *key: int) -> np.random.SeedSequence:
 
 def generator(seed: int, axis: Axis, *key: int) -> np.random.Generator:
     """A numpy generator for one axis."""
-    return np.random.default_rng(sequence(seed, axis, *key))
+    state = _state(seed, axis, key, 4)
+    if state is None:
+        return Generator(np.random.PCG64(sequence(seed, axis, *key)))
+    given: Any = Given(np.array(state, np.uint64))  # numpy's types know its own sequence only
+    return Generator(np.random.PCG64(given))
 
 
 def integer(seed: int, axis: Axis, *key: int) -> int:
     """A 63-bit seed for one axis, for generators that take an integer."""
-    return int(sequence(seed, axis, *key).generate_state(1, np.uint64)[0] >> 1)
+    state = _state(seed, axis, key, 1)
+    if state is None:
+        return int(sequence(seed, axis, *key).generate_state(1, np.uint64)[0] >> 1)
+    return state[0] >> 1
+
+
+def _state(seed: int, axis: Axis, key: tuple[int, ...], n: int) -> list[int] | None:
+    """The first ``n`` words of 64 bits of a task's sequence; None for keys of another form."""
+    if len(key) != 1 or not 0 <= key[0] < 2**32 or seed < 0:
+        return None
+    found = words(seed, axis, key[0], 2 * n)
+    return [low | high << 32 for low, high in zip(found[::2], found[1::2], strict=True)]
 
 
 def torch_generator(seed: int, axis: Axis, *key: int) -> torch.Generator:

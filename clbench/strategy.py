@@ -19,6 +19,7 @@ from clbench.nets import weights
 from clbench.nets.early_stopping import EarlyStopping, hold_out
 from clbench.nets.inputs import Moments
 from clbench.nets.losses import cross_entropy, mask_scores, present
+from clbench.nets.modes import switch
 from clbench.nets.optim import FlatWeights, adopt, build_optimizer
 from clbench.nets.training import TrainingSettings
 from clbench.settings import check
@@ -220,7 +221,7 @@ class GradientStrategy(Strategy):
             adopt(self.optimizer, self.config.base_lr, self.config.weight_decay)
         self._has_begun = True
         self.bind()
-        self.train()
+        switch(self, True)
         if task.task_id is not None:
             self.classes_of_task[task.task_id[0], task.classes] = True
         if self.config.reset_weights:
@@ -285,8 +286,10 @@ class GradientStrategy(Strategy):
         """Cut an experience into batches of ``batch_size``, once for each epoch."""
         for epoch in range(self.config.epochs):
             order = task.epoch(epoch)
-            for part in (task if order is None else task.part(order)).split(self.config.batch_size):
-                yield Batch(part.x, part.y, part.task_id, task.classes)
+            for x, y, task_id in (task if order is None else task.part(order)).cut(
+                self.config.batch_size
+            ):
+                yield Batch(x, y, task_id, task.classes)
 
     def begin(self, task: TaskData) -> TaskData:
         """Prepare for an experience, say copy a teacher; return what is to be trained on."""

@@ -239,10 +239,14 @@ class Stream:
             labels = self.relabel(plan.domain)[labels]
         attribute = None if plan.attribute is None else plan.attribute[order]
         variant = plan.variant if attribute is None else attribute
-        keys = opaque(index + variant * self.pool.size("train"), self.seed)
+        keys = opaque(index + variant * self.pool.size("train"), self._key_seed)
         if self.labelling is not None:
             labels = self.labelling(labels, keys, self.label_choices(plan), self.seed)
         return Draw(number, t, plan, index, labels, keys, ends, attribute)
+
+    @cached_property
+    def _key_seed(self) -> int:
+        return seeding.integer(self.seed, Axis.KEY)
 
     def gather(self, draw: Draw) -> TaskData:
         """Gather the samples of a draw on the device."""

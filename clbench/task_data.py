@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from itertools import repeat
 from typing import TYPE_CHECKING, cast
 
 import numpy as np
@@ -78,6 +79,11 @@ class TaskData:
         rest = (values.split(size) for values in self._labelling())
         for x, y, key, *task_id in zip(self.samples(size), *rest, strict=True):
             yield replace(self, x=x, y=y, key=key, task_id=task_id[0] if task_id else None)
+
+    def cut(self, size: int) -> Iterator[tuple[Tensor, Tensor, Tensor | None]]:
+        """Samples, labels and task ids by parts of ``size``, as ``split`` cuts them, without tasks."""
+        ids = repeat(None) if self.task_id is None else self.task_id.split(size)
+        return zip(self.samples(size), self.y.split(size), ids, strict=False)
 
     def joined(self, other: TaskData) -> TaskData:
         """Append the samples of another task, in this task's dtype; other fields stay as they are."""

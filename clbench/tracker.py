@@ -9,6 +9,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -76,9 +77,12 @@ class RunStart:
 
     def accuracies(self, evaluation: Evaluation) -> dict[str, float]:
         """The accuracy of every cell by its name, such as ``class_3`` or ``class_3/domain_1``."""
-        names = (cell.name for cell in self.cells)
         shares = (n / size for n, size in zip(evaluation.correct, self.sizes, strict=True))
-        return dict(zip(names, shares, strict=True))
+        return dict(zip(self._names, shares, strict=True))
+
+    @cached_property
+    def _names(self) -> tuple[str, ...]:
+        return tuple(cell.name for cell in self.cells)
 
     def scalars(self, evaluation: Evaluation) -> dict[str, float]:
         """What there is to draw: ``world_accuracy``, ``accuracy/...`` and ``diagnostics/...``.

@@ -15,6 +15,7 @@ from clbench import seeding
 from clbench.data.pool import Pool
 from clbench.data.rows import Held, cut, held_by
 from clbench.data.transforms import Transform
+from clbench.nets.modes import switch
 from clbench.results.factors import Factors, bracketed
 from clbench.seeding import Axis
 
@@ -145,7 +146,7 @@ def evaluate(
     predictions = torch.empty_like(world.y)
     sane = torch.ones((), dtype=torch.bool, device=world.y.device)
     was_training = strategy.training
-    strategy.eval()
+    switch(strategy, False)
     for number, x in enumerate(cut(held_by(world), batch_size)):
         part = slice(number * batch_size, number * batch_size + len(x))
         task_id = None if world.task_id is None else world.task_id[part]
@@ -154,7 +155,7 @@ def evaluate(
         if task_id is not None and world.allowed is not None:
             scores = scores.masked_fill(~world.allowed[task_id], -torch.inf)
         predictions[part] = scores.argmax(1)
-    strategy.train(was_training)
+    switch(strategy, was_training)
     correct = torch.zeros_like(world.sizes)
     correct.scatter_add_(0, world.cell, (predictions == world.y).long())
     canonical = torch.empty_like(predictions)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass, fields, replace
 from functools import cached_property, partial
 from pathlib import Path
@@ -75,6 +76,12 @@ class Run:
             }
         )
 
+    @cached_property
+    def _place(self) -> str:
+        names = self.config.plugins
+        arm = f"{names['strategy'].name.replace(':', '-')}-{self.hash8}"
+        return f"{names['scenario'].name}/{arm}/seed{self.config.common.seed}"
+
     @property
     def hash8(self) -> str:
         """The start of ``run_sha256``; it names the folder."""
@@ -82,9 +89,7 @@ class Run:
 
     def folder(self, out: Path) -> Path:
         """``<out>/<scenario>/<strategy>-<hash8>/seed<k>``."""
-        names = self.config.plugins
-        arm = f"{names['strategy'].name.replace(':', '-')}-{self.hash8}"
-        return out / names["scenario"].name / arm / f"seed{self.config.common.seed}"
+        return out / self._place
 
     @property
     def n_tasks(self) -> int | None:
@@ -133,7 +138,10 @@ class Run:
             info.moments,
         )
         plugin, others = self.config.plugins["strategy"], self.config.plugins.values()
-        with seeding.preserved(self.config.common.threads), torch.device(self.device):
+        # As a context the CPU, the default, would only make every call slower.
+        is_default = self.device.type == "cpu" == torch.get_default_device().type
+        placed = nullcontext() if is_default else torch.device(self.device)
+        with seeding.preserved(self.config.common.threads), placed:
             seeding.seed_all(self.config.common.seed, Axis.MODEL)
             with (
                 blamed(

@@ -99,17 +99,19 @@ def check_folder(run: Run, options: Options) -> None:
     Raises:
         UsageError: with what to do.
     """
-    folder = run.folder(options.out)
+    folder, is_new = run.folder(options.out), False
     try:
         os.lstat(folder)  # a name that is too long is refused here
     except (FileNotFoundError, NotADirectoryError):
-        pass
+        is_new = True
     except OSError as error:
         shown = f"{str(options.out)[:200]}"
         raise UsageError(f"--out {shown}: cannot be written ({error.strerror})") from error
     nearest = next(p for p in (folder, *folder.absolute().parents) if p.exists())
     if not nearest.is_dir() or not _writable(nearest):
         raise UsageError(f"--out {options.out}: {nearest} cannot be written")
+    if is_new:
+        return
     record = folder / "record.json"
     if record.exists():
         try:

@@ -260,7 +260,9 @@ class _Loop:
         counted = is_last or is_counted(seed, "prepare", number)
         updates = ledger.updates
         ledger.harness_seconds += self._lap()
-        with watching(self.strategy, None) if counted else nullcontext() as watch:
+        # A look is taken in any case; where nothing is prepared there is nothing to count.
+        is_idle = type(self.strategy).prepare is Strategy.prepare
+        with watching(self.strategy, None, is_idle) if counted else nullcontext() as watch:
             self.strategy.prepare()
         seconds = self._lap()
         if watch is None and self.clock is None:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Iterable, Iterator
-from functools import partial
+from functools import cache, partial
 from types import CellType, FunctionType, MethodType, ModuleType
 from typing import Any
 
 import numpy as np
 import torch
 
+PLAIN = frozenset({str, bytes, int, float, complex, bool, type(None), type, ModuleType})
+MAPPINGS = frozenset({dict, OrderedDict})
+SEQUENCES = frozenset({list, tuple, set, frozenset, deque})
+"""Types whose objects are what they contain."""
 LEAVES = (str, bytes, int, float, complex, bool, type(None), type, ModuleType)
 
 
@@ -20,15 +24,40 @@ def reachable(root: object, name: str) -> Iterator[tuple[str, object]]:
     Goes through attributes, containers, bound methods, partials and what functions close over; not
     into classes, modules and the globals of functions, from where everything can be reached.
     """
+    for where, found in _walk(root):
+        yield _path(name, where), found
+
+
+Where = tuple["Where", str, object] | None
+"""How one comes to an object: from where, a form with ``{}`` for what follows, and that."""
+
+
+def _walk(root: object) -> Iterator[tuple[Where, object]]:
     seen: dict[int, object] = {}
-    todo: deque[tuple[str, object]] = deque([(name, root)])
+    todo: deque[tuple[Where, object]] = deque([(None, root)])
     while todo:
-        path, found = todo.popleft()
+        where, found = todo.popleft()
         if isinstance(found, LEAVES) or id(found) in seen:
             continue
         seen[id(found)] = found  # kept alive, so that no other object takes its id
-        yield path, found
-        todo.extend(_children(path, found))
+        yield where, found
+        todo.extend(_children(where, found))
+
+
+def _path(name: str, where: Where) -> str:
+    """The path in words; made only where someone reads it, since that is what takes time."""
+    steps = []
+    while where is not None:
+        where, form, key = where
+        steps.append((form, key))
+    for form, key in reversed(steps):
+        name = form.format(name, repr(str(key)[:40]) if form == ITEM else key)
+    return name
+
+
+ITEM = "{}[{}]"
+PLACE = "{0}[{1}]"
+ATTRIBUTE, KEY, CELL = "{}.{}", "key of {}", "{} (closes over {})"
 
 
 def held_bytes(root: object, apart_from: Iterable[object] = ()) -> int:
@@ -46,46 +75,80 @@ def held_bytes(root: object, apart_from: Iterable[object] = ()) -> int:
 def _storages(root: object) -> dict[int, int]:
     """The bytes of each storage that can be reached, by its address."""
     storages: dict[int, int] = {}
-    for _, found in reachable(root, "self"):
+    # As ``_walk`` goes, but without noting the way: this is done at every counted call.
+    seen: dict[int, object] = {}
+    todo = [root]
+    while todo:
+        found = todo.pop()
+        if id(found) in seen or isinstance(found, LEAVES):
+            continue
+        seen[id(found)] = found
+        kind = type(found)
+        if kind in MAPPINGS:
+            todo += [v for v in found.values() if type(v) not in PLAIN]  # type: ignore[attr-defined]
+            todo += [k for k in found if type(k) not in PLAIN]  # type: ignore[attr-defined]
+            todo += getattr(found, "__dict__", {}).values()  # of an OrderedDict
+            continue
+        if kind in SEQUENCES:
+            todo += [v for v in found if type(v) not in PLAIN]  # type: ignore[attr-defined]
+            continue
         if isinstance(found, torch.Tensor):
             storage = found.untyped_storage()
             storages[storage.data_ptr()] = storage.nbytes()
         elif isinstance(found, np.ndarray):
             storages[found.__array_interface__["data"][0]] = found.nbytes
+        elif isinstance(found, torch.nn.Module):
+            todo += [v for v in vars(found).values() if type(v) not in PLAIN]
+            slots = _slots(kind)  # type: ignore[arg-type]  # a class is hashable
+            todo += [getattr(found, name, None) for name in slots]
+            continue
+        todo += [child for _, child in _children(None, found)]
     return storages
 
 
-def _children(path: str, found: Any) -> Iterator[tuple[str, object]]:
+def _children(at: Where, found: Any) -> Iterator[tuple[Where, object]]:
     if isinstance(found, dict):
         for key, value in found.items():
-            yield f"{path}[{str(key)[:40]!r}]", value
-            yield f"key of {path}", key
+            if not isinstance(value, LEAVES):
+                yield (at, ITEM, key), value
+            if not isinstance(key, LEAVES):
+                yield (at, KEY, None), key
     elif isinstance(found, list | tuple | set | frozenset | deque):
-        for at, value in enumerate(found):
-            yield f"{path}[{at}]", value
+        for place, value in enumerate(found):
+            yield (at, PLACE, place), value
     elif isinstance(found, partial):
         for name in ("func", "args", "keywords"):
-            yield f"{path}.{name}", getattr(found, name)
+            yield (at, ATTRIBUTE, name), getattr(found, name)
     elif isinstance(found, MethodType):
-        yield f"{path}.__self__", found.__self__
-        yield f"{path}.__func__", found.__func__
+        yield (at, ATTRIBUTE, "__self__"), found.__self__
+        yield (at, ATTRIBUTE, "__func__"), found.__func__
     elif isinstance(found, CellType):
         try:
-            yield path, found.cell_contents
+            yield at, found.cell_contents
         except ValueError:  # not filled yet
             return
     elif isinstance(found, FunctionType):
         names = found.__code__.co_freevars
         for name, cell in zip(names, found.__closure__ or (), strict=True):
-            yield f"{path} (closes over {name})", cell
-        yield f"{path}.__defaults__", found.__defaults__
-        yield f"{path}.__kwdefaults__", found.__kwdefaults__
+            yield (at, CELL, name), cell
+        yield (at, ATTRIBUTE, "__defaults__"), found.__defaults__
+        yield (at, ATTRIBUTE, "__kwdefaults__"), found.__kwdefaults__
     attributes = getattr(found, "__dict__", None)
     if isinstance(attributes, dict):
-        yield from ((f"{path}.{name}", value) for name, value in attributes.items())
-    for cls in type(found).__mro__:
-        slots = cls.__dict__.get("__slots__", ())
-        for name in (slots,) if isinstance(slots, str) else slots:
-            value = getattr(found, name, None)
-            if value is not None:
-                yield f"{path}.{name}", value
+        for name, value in attributes.items():
+            if not isinstance(value, LEAVES):
+                yield (at, ATTRIBUTE, name), value
+    for name in _slots(type(found)):  # type: ignore[arg-type]
+        value = getattr(found, name, None)
+        if value is not None:
+            yield (at, ATTRIBUTE, name), value
+
+
+@cache
+def _slots(cls: type) -> tuple[str, ...]:
+    """The names of a class's slots and of those of its bases."""
+    found: list[str] = []
+    for one in cls.__mro__:
+        slots = one.__dict__.get("__slots__", ())
+        found += (slots,) if isinstance(slots, str) else slots
+    return (*found,)

@@ -103,6 +103,9 @@ class SampleMemory(nn.Module):
         """
         n_stored = int(self.filled)
         new = self._fresh(task, n_stored)
+        if len(new) == 0 and self.policy.stamp == "none":  # nothing enters, so nothing leaves
+            self.experiences.add_(1)
+            return new, new
         candidates = self._candidates(task, new, n_stored, features)
         order = self.policy.order(candidates)
         kept = order[: self.size]
@@ -125,13 +128,27 @@ class SampleMemory(nn.Module):
         return slots, source
 
     def _fresh(self, task: TaskData, n_stored: int) -> Tensor:
-        """``(m,)`` positions of offered samples: labelled, not stored yet, and each key once."""
+        """``(m,)`` positions of offered samples: labelled, not stored yet, and each key once.
+
+        Those that a full memory cannot admit are left out where the policy says so.
+        """
+        fresh = task.y >= 0
+        if n_stored:
+            # Priorities differ where keys do, so that they tell what is stored, too.
+            both = priorities(torch.cat([self.key[:n_stored], task.key]), self.salt)
+            held, offered = both[:n_stored].sort().values, both[n_stored:]
+            at = torch.searchsorted(held, offered)
+            fresh &= held.take(at.clamp(max=n_stored - 1)) != offered
+            if self.policy.by_priority and n_stored == self.size:
+                fresh &= at < n_stored
+        new = fresh.nonzero().squeeze(1)
+        if len(new) == 0:
+            return new
         order = task.key.argsort(stable=True)
-        key = task.key[order]
-        repeated = torch.zeros_like(key, dtype=torch.bool)
+        key = task.key.index_select(0, order)
+        repeated = torch.zeros_like(fresh)
         repeated[order[1:]] = key[1:] == key[:-1]
-        stored = torch.isin(task.key, self.key[:n_stored])
-        return (~repeated & ~stored & (task.y >= 0)).nonzero().squeeze(1)
+        return new[~repeated.index_select(0, new)]
 
     def _candidates(
         self,

@@ -51,6 +51,8 @@ class Policy:
     stamp: Literal["none", "experience", "rank", "times"] = "none"
     """What is stored with a sample: nothing, the experience it arrived in, its rank in its class, or in
     how many experiences its class has come."""
+    by_priority: bool = False
+    """Whether it keeps those of the smallest priorities, whatever else they are."""
     refreshes: bool = False
     """Whether a stored sample that recurs gets the present experience as its stamp."""
 
@@ -204,7 +206,7 @@ def herd(features: Tensor, y: Tensor, most: int) -> Tensor:
 
 
 POLICIES: dict[str, Policy] = {
-    "reservoir": Policy(reservoir),
+    "reservoir": Policy(reservoir, by_priority=True),
     "ring": Policy(ring, "experience", refreshes=True),
     "class_balanced": Policy(class_balanced),
     "herding": Policy(herding, "rank"),

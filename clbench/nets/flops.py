@@ -100,25 +100,56 @@ class Count(TorchDispatchMode):
         self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         kwargs = kwargs or {}
-        if isinstance(func, HigherOrderOperator):  # takes functions, whose operations are not seen
-            self.uncounted.add(func.name())
+        how = _how(func)
+        if how is None:
             return func(*args, **kwargs)
-        if _is_composite(func):  # appears if autograd has not decomposed it
+        if how == "decompose":
             with self:
                 return func.decompose(*args, **kwargs)
         out = func(*args, **kwargs)
-        formula, name = _formulas().get(func.overloadpacket), func.overloadpacket.__name__
-        if formula is not None:
-            self.total += int(formula(*args, **kwargs, out_val=out))
-        elif ("linalg" in name and name not in LIGHT) or name in HEAVY:
-            self.uncounted.add(name)
+        if isinstance(how, str):
+            self.uncounted.add(how)
+        else:
+            self.total += int(how(args, kwargs, out))
         return out
 
 
 @cache
-def _is_composite(func: Any) -> bool:
+def _how(func: Any) -> Callable[..., int] | str | None:
+    """An operator's formula, ``decompose``, the name of one that is not counted; None: it is free."""
+    if isinstance(func, HigherOrderOperator):  # takes functions, whose operations are not seen
+        return str(func.name())
     key = torch._C.DispatchKey.CompositeImplicitAutograd
-    return bool(torch._C._dispatch_has_kernel_for_dispatch_key(func.name(), key))
+    if torch._C._dispatch_has_kernel_for_dispatch_key(func.name(), key):
+        return "decompose"  # appears if autograd has not decomposed it
+    name = str(func.overloadpacket.__name__)
+    formula = _formulas().get(func.overloadpacket)
+    if formula is not None:
+        return _of_call(formula)
+    return name if ("linalg" in name and name not in LIGHT) or name in HEAVY else None
+
+
+def _of_call(formula: Callable[..., int]) -> Callable[..., int]:
+    """A formula as a function of a call: ``(args, kwargs, result) -> operations``."""
+    # Torch wraps a formula of shapes so that it takes tensors, at several times its cost.
+    of_shapes: Callable[..., int] | None = getattr(formula, "__wrapped__", None)
+    if of_shapes is None or getattr(formula, "_get_raw", False):
+        return lambda args, kwargs, out: formula(*args, **kwargs, out_val=out)
+
+    def count(args: Any, kwargs: Any, out: Any) -> int:
+        named = {key: _shapes(value) for key, value in kwargs.items()}
+        return of_shapes(*map(_shapes, args), **named, out_shape=_shapes(out))
+
+    return count
+
+
+def _shapes(value: Any) -> Any:
+    """Tensors, also in lists and tuples, as their shapes."""
+    if isinstance(value, torch.Tensor):
+        return value.shape
+    if type(value) in (list, tuple):
+        return type(value)(map(_shapes, value))
+    return value
 
 
 @cache

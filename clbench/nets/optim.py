@@ -68,8 +68,36 @@ class FlatWeights:
 
     def gradient(self, loss: Tensor) -> Tensor:
         """``(P,)``: the gradient of a scalar loss; zero for parameters that the loss does not use."""
-        parts = torch.autograd.grad(loss, self.parameters, materialize_grads=True)
-        return torch.cat([part.reshape(-1) for part in parts])
+        parts = derivatives(loss, self.parameters)
+        return torch.cat(
+            [
+                p.new_zeros(size) if part is None else part.reshape(-1)
+                for part, p, size in zip(parts, self.parameters, self.sizes, strict=True)
+            ]
+        )
+
+
+def derivatives(loss: Tensor, inputs: list[nn.Parameter]) -> tuple[Tensor | None, ...]:
+    """The gradients of a scalar by tensors; None where it does not depend on one.
+
+    ``torch.autograd.grad`` without the checks of its arguments, which take a tenth of a small
+    network's step. What it says of a loss that is no scalar or has no graph, it says here too.
+    """
+    engine = getattr(torch.autograd.graph, "_engine_run_backward", None)
+    if engine is None or loss.dim() or not loss.requires_grad or not inputs:
+        return torch.autograd.grad(loss, inputs, allow_unused=True)
+    one = loss.detach().new_ones(())
+    found: tuple[Tensor | None, ...] = engine(
+        (loss,), (one,), False, False, (*inputs,), True, accumulate_grad=False
+    )
+    return found
+
+
+def _plain(name: str) -> Callable[..., Any]:
+    """A method of torch's optimizer without its wrapper, which imports the compiler (a second)."""
+    method = getattr(torch.optim.Optimizer, name)
+    found: Callable[..., Any] = getattr(method, "__wrapped__", method)
+    return found
 
 
 class SGD(torch.optim.Optimizer):
@@ -112,6 +140,10 @@ class SGD(torch.optim.Optimizer):
             self._optimizer_step_post_hooks.values(), _global_optimizer_post_hooks.values()
         ):
             hook(self, (), {})
+
+    add_param_group = _plain("add_param_group")
+    state_dict = _plain("state_dict")
+    load_state_dict = _plain("load_state_dict")
 
     # Torch wraps every step in a profiler range, which takes a sixth of a small network's training
     # step; this says that it is wrapped already. The hooks it would call after a step are called.
