@@ -75,7 +75,7 @@ class PackNet(GradientStrategy):
         self.register_buffer("owner", owner)
         self.register_buffer("place", torch.full((info.n_tasks,), FREE, dtype=torch.uint8))
         self.owner: Tensor
-        """``(P,)`` uint8: the task, in the order of learning, that each weight belongs to; 255: free."""
+        """``(P,)`` uint8: the task that each weight belongs to, in the order of learning; 255: none."""
         self.place: Tensor
         """``(n_tasks,)`` uint8: which task each number was in the order of learning; 255: to come."""
         self._mine = torch.ones_like(owner, dtype=torch.bool)
