@@ -15,8 +15,9 @@ and the loss is (eq. 5, 6)
 
     CE + c  sum a^t (1 - a^{<t}) / sum (1 - a^{<t}).
 
-The gradient of e is multiplied by s_max (cosh(s e) + 1) / (s (cosh(e) + 1)) with |s e| <= 50 (eq. 4).
-|e| stays at most 6.
+The gradient of e is multiplied by s_max (cosh(s e) + 1) / (s (cosh(e) + 1)) with |s e| <= 50 (eq. 4);
+it is computed in closed form (``clbench.nets.gated``), since in floats the gradient of a gate near 1 is
+0 before it is multiplied. |e| stays at most 6.
 
 A unit's gate acts where the next layer reads it (after its ReLU, and pooling). A bias is spared as its
 unit is, and the first layer's inputs count as used. All tasks share one output layer, whose scores
@@ -36,39 +37,18 @@ import torch
 from torch import Tensor, nn
 
 from clbench import Batch, GradientStrategy, StreamInfo, TaskData, UsageError
-from clbench.nets.chain import hidden_layers
+from clbench.nets.gated import Gated
 from clbench.settings import AtLeast, Positive, Within
 from clbench.strategy import Needs
 
-LARGEST, FLATTEST = 6.0, 50.0
-"""Of |e|, and of |s e| in the gradient's factor."""
-
-
-class Gated(nn.Module):
-    """A chain of layers whose hidden units have a gate for each task."""
-
-    def __init__(self, chain: nn.Module, n_tasks: int) -> None:
-        super().__init__()
-        self.layers = hidden_layers(chain, "hat")
-        self.embedding = nn.Parameter(torch.randn(n_tasks, self.layers[-1].of.stop))
-        """``(n_tasks, units)``: e of all hidden layers."""
-        self.chain = chain
-
-    def forward(self, x: Tensor, task_id: Tensor, s: float) -> Tensor:
-        """Raw samples with ``(B,)`` int64 task ids to ``(B, n_classes)``."""
-        gates = torch.sigmoid(s * self.embedding.index_select(0, task_id))
-        of = {layer.reader: layer for layer in self.layers}
-        for place, module in enumerate(self.chain.children()):
-            if place in of:
-                gate = gates[:, of[place].of].unsqueeze(2)
-                x = (of[place].per_unit(x) * gate).reshape(x.shape)
-            x = module(x)
-        return x
+LARGEST = 6.0
+"""Of |e|."""
 
 
 class HAT(GradientStrategy):
     """Learns which units each task uses, and spares the units of earlier tasks."""
 
+    model: Gated
     needs = Needs(task_id=True, boundaries=True, disjoint_classes=True, n_tasks=True)
 
     @dataclass(frozen=True)
@@ -96,7 +76,7 @@ class HAT(GradientStrategy):
     ) -> None:
         assert info.n_tasks is not None
         n_tasks: int = info.n_tasks
-        super().__init__(info, config, lambda: Gated(build_model(), n_tasks))
+        super().__init__(info, config, lambda: Gated(build_model(), n_tasks, config.s_max, "hat"))
         self.register_buffer("used", torch.zeros_like(self.model.embedding[0].detach()))
         self.used: Tensor
         """``(units,)``: the largest gate of all tasks learnt."""
@@ -124,7 +104,7 @@ class HAT(GradientStrategy):
     def loss(self, batch: Batch) -> Tensor:
         """Add the share of free units that the task uses, 0-d."""
         assert batch.task_id is not None
-        gates = torch.sigmoid(self._s * self.model.embedding.index_select(0, batch.task_id[:1]))
+        gates = self.model.gates(batch.task_id[:1], self._s)
         free = 1 - self.used
         share = (gates[0] * free).sum() / free.sum().clamp_min(torch.finfo(free.dtype).tiny)
         return super().loss(batch) + self.config.c * share
@@ -136,19 +116,15 @@ class HAT(GradientStrategy):
         self._step += 1
         rise = at / (self._per_epoch - 1) if self._per_epoch > 1 else 1.0
         self._s = 1 / most + (most - 1 / most) * rise
-        gradient = self.gradient(batch).mul_(self._free)
-        e, into = self.per_parameter(self.weights)[0], self.per_parameter(gradient)[0]
-        steep = (self._s * e).clamp(-FLATTEST, FLATTEST).cosh() + 1
-        into.mul_(steep / (e.cosh() + 1) * (most / self._s))
-        self.descend(gradient)
-        e.clamp_(-LARGEST, LARGEST)
+        self.descend(self.gradient(batch).mul_(self._free))
+        self.per_parameter(self.weights)[0].clamp_(-LARGEST, LARGEST)
 
     @torch.no_grad()
     def consolidate(self, task: TaskData) -> None:
         """Note the units that the task uses."""
         assert task.task_id is not None
-        e = self.model.embedding.index_select(0, task.task_id[:1])[0]
-        self.used.copy_(torch.maximum(self.used, torch.sigmoid(self.config.s_max * e)))
+        gates = self.model.gates(task.task_id[:1], self.config.s_max)[0]
+        self.used.copy_(torch.maximum(self.used, gates))
 
     def forward(self, x: Tensor, task_id: Tensor | None = None) -> Tensor:
         """Score with the gates of each sample's task: ``(B, n_classes)``."""

@@ -13,9 +13,8 @@ first task and then kept. The rows of the output layer belong to the classes of 
 pruned. The paper prunes 50 to 75 %; by default here every task of the stream keeps equally many.
 
 Deviations: all tasks share one output layer, whose scores are masked by the task. The optimizer's
-step is undone where a weight is not the task's, whatever the optimizer is. The steps that train
-again follow the schedule anew. It is refused where tasks are not told, are cut, or share classes, and
-where a task comes again.
+step is undone where a weight is not the task's. Steps that train again follow the schedule anew. It is
+refused where tasks are not told, are cut, share classes or come again.
 """
 
 from __future__ import annotations
@@ -114,15 +113,15 @@ class PackNet(GradientStrategy):
         share = self.config.prune
         if share is None:
             share = 1 - 1 / (self.info.n_tasks - learnt)
-        mine = iter(self.per_parameter(self._mine))
-        for (w, prunable, _), of_task in zip(self._parts(self.weights), mine, strict=True):
+        weights = self.per_parameter(self.weights)
+        for w, (mine, prunable, _) in zip(weights, self._parts(self._mine), strict=True):
             if prunable:
-                dropped = smallest(w, of_task, share)
+                dropped = smallest(w, mine, share)
                 w.masked_fill_(dropped, 0)
-                of_task.masked_fill_(dropped, False)
-        if self.config.retrain_epochs:
-            per_epoch = -(-len(task) // self.config.batch_size)
-            self.train_on(self._again(task), self.config.retrain_epochs * per_epoch)
+                mine.masked_fill_(dropped, False)
+        n = self.config.retrain_epochs * -(-len(task) // self.config.batch_size)
+        if n:
+            self.train_on(self._again(task), n)
         self.owner.masked_fill_(self._mine, learnt)
 
     def _again(self, task: TaskData) -> Iterator[Batch]:
@@ -141,10 +140,8 @@ class PackNet(GradientStrategy):
             rows = (task_id == number).nonzero().squeeze(1)
             owned = self.owner <= self.place[number]
             for part, prunable, _ in self._parts(owned):
-                if not prunable:
-                    part.fill_(True)
-            parts = self.per_parameter(self.weights * owned)
-            named = dict(zip(self.names, parts, strict=True))
+                part.fill_(True) if not prunable else part
+            named = dict(zip(self.names, self.per_parameter(self.weights * owned), strict=True))
             scores[rows] = functional_call(self.model, named, (x[rows],))
         return scores
 

@@ -44,6 +44,8 @@ AT_ONCE = 512
 class SCR(ReplayStrategy):
     """Pulls samples of a class together and predicts by the nearest mean of stored samples."""
 
+    model: Projecting
+
     @dataclass(frozen=True)
     class Config(ReplayStrategy.Config):
         """Settings of supervised contrastive replay."""

@@ -27,7 +27,8 @@ class HiddenLayer:
 
     def per_unit(self, read: Tensor) -> Tensor:
         """View what the next layer reads, ``(B, ...)``, as ``(B, units, n)``, n positions of a unit."""
-        return read.flatten(1).unflatten(1, (self.units, -1))
+        flat = read.flatten(1)
+        return flat.view(len(flat), self.units, -1)
 
     @property
     def units(self) -> int:

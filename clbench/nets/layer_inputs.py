@@ -67,7 +67,8 @@ def input_layers(
     """
     trainable = [p for p in model.parameters() if p.requires_grad]
     at = {id(p): number for number, p in enumerate(trainable)}
-    found, norms = [], []
+    found: list[InputLayer] = []
+    norms: list[int] = []
     last = output_layer(model)
     for name, module in model.named_modules():
         own = {n: at[id(p)] for n, p in module.named_parameters(recurse=False) if id(p) in at}
@@ -76,7 +77,7 @@ def input_layers(
         if isinstance(module, NORMS):
             norms += own.values()
         elif _is_plain(module) and "weight" in own:
-            width = module.weight[0].numel() + ("bias" in own)  # type: ignore[index,union-attr,operator]
+            width = trainable[own["weight"]][0].numel() + ("bias" in own)
             found.append(InputLayer(name, own["weight"], own.get("bias"), width))
         else:
             raise UsageError(
@@ -96,7 +97,7 @@ def inputs(module: nn.Module, x: Tensor, has_bias: bool) -> Tensor:
     """What a layer multiplies its weights with: ``(n, width)``, n samples or positions of patches."""
     if isinstance(module, nn.Conv2d):
         padding = (0, 0) if isinstance(module.padding, str) else module.padding
-        patches = F.unfold(x, module.kernel_size, module.dilation, padding, module.stride)  # type: ignore[arg-type]
+        patches = F.unfold(x, module.kernel_size, module.dilation, padding, module.stride)
         x = patches.transpose(1, 2).flatten(0, 1)
     x = x.flatten(0, -2)
     return F.pad(x, (0, 1), value=1.0) if has_bias else x
