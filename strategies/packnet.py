@@ -12,9 +12,8 @@ so that later tasks change nothing. Biases and norm layers, with their statistic
 first task and then kept. The rows of the output layer belong to the classes of their task, and none is
 pruned. The paper prunes 50 to 75 %; by default here every task of the stream keeps equally many.
 
-Deviations: all tasks share one output layer, whose scores are masked by the task. The optimizer's
-step is undone where a weight is not the task's. Steps that train again follow the schedule anew. It is
-refused where tasks are not told, are cut, share classes or come again.
+Deviations: all tasks share one output layer, whose scores are masked by the task. Steps that train
+again follow the schedule anew. Tasks that are not told, are cut, share classes or come again are refused.
 """
 
 from __future__ import annotations
@@ -54,9 +53,7 @@ class PackNet(GradientStrategy):
         def __post_init__(self) -> None:
             super().__post_init__()
             if self.reset_weights:
-                raise UsageError(
-                    "strategy.reset_weights=true undoes what packnet keeps; leave it out"
-                )
+                raise UsageError("strategy.reset_weights=true undoes what is kept; leave it out")
 
     def __init__(
         self, info: StreamInfo, config: Config, build_model: Callable[[], nn.Module]
@@ -74,7 +71,7 @@ class PackNet(GradientStrategy):
         self.register_buffer("owner", owner)
         self.register_buffer("place", torch.full((info.n_tasks,), FREE, dtype=torch.uint8))
         self.owner: Tensor
-        """``(P,)`` uint8: the task that each weight belongs to, in the order of learning; 255: none."""
+        """``(P,)`` uint8: each weight's task, in the order of learning; 255: free."""
         self.place: Tensor
         """``(n_tasks,)`` uint8: which task each number was in the order of learning; 255: to come."""
         self._mine = torch.ones_like(owner, dtype=torch.bool)
@@ -110,9 +107,8 @@ class PackNet(GradientStrategy):
         """Prune what the task trained, train the rest again, and keep it."""
         assert self.info.n_tasks is not None
         learnt = int((self.place < FREE).sum()) - 1
-        share = self.config.prune
-        if share is None:
-            share = 1 - 1 / (self.info.n_tasks - learnt)
+        equal = 1 - 1 / (self.info.n_tasks - learnt)
+        share = equal if self.config.prune is None else self.config.prune
         weights = self.per_parameter(self.weights)
         for w, (mine, prunable, _) in zip(weights, self._parts(self._mine), strict=True):
             if prunable:

@@ -36,8 +36,8 @@ AT_THE_END = {
     "gdumb": ("eval_every=1000", "strategy.memory_epochs=3"),
     "redo": ("strategy.reset_period=10",),
 }
-"""What a strategy gets beside it: where evaluations are expensive, or where so short a run would not see
-what it does."""
+"""What a strategy gets beside it: where evaluations are expensive, or where so short a run would
+not see what it does."""
 DATA = {
     "latent_replay": ("data=digits", "encoder=none", "scenario.n_tasks=5"),
     "synbols": (

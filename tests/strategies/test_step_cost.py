@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -39,7 +40,7 @@ def counted(name: str, stream: tuple[str, ...], *words: str, first: bool = False
 
 def chain(n: int, *widths: int) -> int:
     """Forward and backward of n rows; the first layer's inputs need no gradient."""
-    sizes = [a * b for a, b in zip(widths, widths[1:], strict=False)]
+    sizes = [a * b for a, b in pairwise(widths)]
     return 2 * n * (3 * sum(sizes) - sizes[0])
 
 
