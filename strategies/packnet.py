@@ -12,8 +12,8 @@ so that later tasks change nothing. Biases and norm layers, with their statistic
 first task and then kept. The rows of the output layer belong to the classes of their task, and none is
 pruned. The paper prunes 50 to 75 %; by default here every task of the stream keeps equally many.
 
-Deviations: all tasks share one output layer, whose scores are masked by the task. Steps that train
-again follow the schedule anew. Tasks that are not told, are cut, share classes or come again are refused.
+Deviations: all tasks share one output layer, whose scores are masked by the task. Tasks that are not
+told, are cut, share classes or come again are refused.
 """
 
 from __future__ import annotations
@@ -115,8 +115,7 @@ class PackNet(GradientStrategy):
                 dropped = smallest(w, mine, share)
                 w.masked_fill_(dropped, 0)
                 mine.masked_fill_(dropped, False)
-        n = self.config.retrain_epochs * -(-len(task) // self.config.batch_size)
-        if n:
+        if n := self.config.retrain_epochs * -(-len(task) // self.config.batch_size):
             self.train_on(self._again(task), n)
         self.owner.masked_fill_(self._mine, learnt)
 

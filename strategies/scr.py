@@ -29,14 +29,13 @@ import torch
 from torch import Tensor, nn
 
 from clbench import Batch, ReplayStrategy, StreamInfo, UsageError
-from clbench.data.augment import check_augment, views
+from clbench.data.augment import check_augment, suited, views
 from clbench.latents import among_seen, squared_distances
 from clbench.nets.losses import supervised_contrastive
 from clbench.nets.modes import evaluating
 from clbench.nets.projection import Projecting
 from clbench.settings import AtLeast, Positive
 
-COLOUR, GRAY = "resized_crop+flip+jitter+gray", "crop"
 AT_ONCE = 512
 """Stored samples that go through the network at once."""
 
@@ -71,7 +70,7 @@ class SCR(ReplayStrategy):
         self, info: StreamInfo, config: Config, build_model: Callable[[], nn.Module]
     ) -> None:
         super().__init__(info, config, lambda: Projecting(build_model(), config.projection))
-        self.views = suited(info) if config.views is None else config.views
+        self.views = suited(info.input_shape, info.dtype) if config.views is None else config.views
         check_augment(self.views, info.input_shape, info.dtype, info.scale)
         means = self.weights.new_zeros(info.n_classes, self.model.width)
         self.register_buffer("means", means)
@@ -104,11 +103,3 @@ class SCR(ReplayStrategy):
         """Compute minus squared distances to the means: ``(B, n_classes)``."""
         distances = squared_distances(self.model.features(x), self.means)
         return among_seen(-distances, self.count)
-
-
-def suited(info: StreamInfo) -> str:
-    """Choose augmentations that leave a sample's class as it is."""
-    if info.dtype != torch.uint8 or len(info.input_shape) < 2:
-        return "none"
-    is_colour = len(info.input_shape) == 3 and info.input_shape[0] == 3
-    return COLOUR if is_colour else GRAY

@@ -81,3 +81,12 @@ def test_scr_sends_two_views_through_and_compares_all_rows():
     n, size = 2 * (B + R), 5
     words = (f"strategy.replay_batch={R}", f"strategy.projection={size}")
     assert counted("scr", SINGLE, *words) == chain(n, D, H, H, size) + 3 * 2 * n * n * size
+
+
+def test_xder_replays_twice_and_contrasts_views_of_half_of_it():
+    """Two classes are future in the second task of three; n_views (B + R) rows are compared."""
+    stream = ("scenario=class_incremental", "scenario.sizes=[1,1,2]")
+    words = (f"strategy.replay_batch={R}", "strategy.n_views=3")
+    n = 3 * (B + R)
+    wanted = chain(B + 2 * R, D, H, C) + chain(n, D, H, C) + 3 * 2 * n * n * 2
+    assert counted("xder", stream, *words) == wanted
