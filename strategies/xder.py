@@ -1,18 +1,18 @@
 """X-DER: dark replay whose stored logits learn of later classes, and which prepares for future ones.
 
-Boschini, Bonicelli, Buzzega, Porrello & Calderara 2022, "Class-Incremental Continual Learning into the
-eXtended DER-verse" (TPAMI, arXiv 2201.00766). Each class is past, present (of the task at hand) or
-future; the number of classes is told. With h the logits, (x', z) and (x'', y'') two draws from the memory,
+Boschini, Bonicelli, Buzzega, Porrello & Calderara 2022, "Class-Incremental Continual Learning into
+the eXtended DER-verse" (TPAMI, arXiv 2201.00766). Each class is past, present (of the task at hand) or
+future; the number of classes is told. With h the logits and two draws (x', z), (x'', y'') from memory,
 
     L = CE(f(x), y | present) + alpha |z - h(x')|^2 + beta CE(f(x''), y'' | past)
         + lam SC(future logits of views of x, x')
         + eta mean max(0, max_future h(x) + m - max_present h(x)),
 
-where SC is the supervised contrastive loss (arXiv 2004.11362, eq. 2) over ``n_views`` views of the first
-``contrast_batch`` samples. The memory is class-balanced and is filled at the end of a task, with the
-logits of that moment. There the logits z of older samples are brought up to date too: their part of
-the present classes becomes the network's, times min(1, gamma z_y / its maximum), so that no new class is
-above the true one.
+where SC is the supervised contrastive loss (arXiv 2004.11362, eq. 2) over ``n_views`` views of the
+first ``contrast_batch`` samples. The memory is class-balanced and is filled at the end of a task, with
+the logits of that moment. There the logits z of older samples are brought up to date too: their part
+of the present classes becomes the network's, times min(1, gamma z_y / its maximum), so that no new
+class is above the true one.
 
 Deviations: the authors bring stored logits up to date at random steps, more and more rarely; here it is
 once, at the end of each task. They contrast the logits of each future task by itself, here all future
