@@ -33,11 +33,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from clbench import Batch, GradientStrategy, StreamInfo, TaskData, UsageError
+from clbench import Batch, GradientStrategy, Needs, StreamInfo, TaskData, UsageError
 from clbench.nets.layer_inputs import gram, input_layers
 from clbench.nets.modes import keep_statistics
 from clbench.settings import AtLeast, Within
-from clbench.strategy import Needs
+
+AT_ONCE = 64
+"""Samples whose layer inputs are held at once."""
 
 
 class GPM(GradientStrategy):
@@ -102,7 +104,7 @@ class GPM(GradientStrategy):
         """Add the directions that this task's inputs need to the memory of each layer."""
         chosen = torch.randperm(len(task), device=task.y.device)[: self.config.samples]
         e = self.config.threshold + self.config.threshold_step * int(self.learnt)
-        grams = gram(self.model, self.layers, task.part(chosen))
+        grams = gram(self.model, self.layers, task.samples(AT_ONCE, chosen))
         for layer in self.layers:
             extend(self.get_buffer(layer.buffer), grams[layer.buffer], min(e, 1.0))
         self.learnt.add_(1)

@@ -36,10 +36,9 @@ from typing import Annotated
 import torch
 from torch import Tensor, nn
 
-from clbench import Batch, GradientStrategy, StreamInfo, TaskData, UsageError
+from clbench import Batch, GradientStrategy, Needs, StreamInfo, TaskData, UsageError
 from clbench.nets.gated import Gated
 from clbench.settings import AtLeast, Positive, Within
-from clbench.strategy import Needs
 
 LARGEST = 6.0
 """Of |e|."""
@@ -107,7 +106,8 @@ class HAT(GradientStrategy):
         gates = self.model.gates(batch.task_id[:1], self._s)
         free = 1 - self.used
         share = (gates[0] * free).sum() / free.sum().clamp_min(torch.finfo(free.dtype).tiny)
-        return super().loss(batch) + self.config.c * share
+        total: Tensor = super().loss(batch) + self.config.c * share
+        return total
 
     def step(self, batch: Batch) -> None:
         """Update weights and gates at this step's steepness."""

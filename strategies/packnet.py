@@ -26,11 +26,10 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from clbench import Batch, GradientStrategy, StreamInfo, TaskData, UsageError
+from clbench import Batch, GradientStrategy, Needs, StreamInfo, TaskData, UsageError
 from clbench.nets.modes import keep_statistics
 from clbench.nets.parameters import output_parameters
 from clbench.settings import AtLeast, Within
-from clbench.strategy import Needs
 
 FREE = 255
 

@@ -32,13 +32,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from clbench import Batch, ReplayStrategy, StreamInfo, TaskData, UsageError
+from clbench import Batch, Needs, ReplayStrategy, StreamInfo, TaskData, UsageError
 from clbench.data.augment import check_augment, suited, views
 from clbench.nets.losses import present, supervised_contrastive
 from clbench.nets.modes import evaluating
 from clbench.replay import n_new
 from clbench.settings import AtLeast, Positive, Within
-from clbench.strategy import Needs
 
 AT_ONCE = 512
 """Samples that go through the network at once, outside training."""
@@ -54,9 +53,7 @@ class XDER(ReplayStrategy):
     class Config(ReplayStrategy.Config):
         """Settings of X-DER."""
 
-        policy: Literal["class_balanced", "reservoir", "task_balanced", "frequency_aware"] = (
-            "class_balanced"
-        )
+        policy: Literal["class_balanced", "reservoir", "task_balanced"] = "class_balanced"
         """Samples that a full memory keeps: by default equally many of each class."""
         alpha: Annotated[float, AtLeast(0)] = 0.3
         """Weight of the distance between stored and present logits."""
@@ -67,7 +64,7 @@ class XDER(ReplayStrategy):
         eta: Annotated[float, AtLeast(0)] = 0.1
         """Weight of the term that keeps future logits below the present ones."""
         margin: Annotated[float, AtLeast(0)] = 0.3
-        """By how much they are to be below."""
+        """By how much."""
         gamma: Annotated[float, Within(0, 1)] = 0.85
         """Largest stored logit of a later class, as a share of that of the true one."""
         temperature: Annotated[float, Positive] = 5.0
@@ -103,8 +100,7 @@ class XDER(ReplayStrategy):
 
     def replayed(self, batch: Batch) -> tuple[Batch, ...]:
         """Draw samples whose logits are matched, and as many whose labels are fitted."""
-        dark, labelled = (self.recall(self.replay_batch, batch.x) for _ in range(2))
-        return dark, labelled
+        return tuple(self.recall(self.replay_batch, batch.x) for _ in range(2))
 
     def loss(self, batch: Batch) -> Tensor:
         """Compute all terms of the loss, 0-d."""

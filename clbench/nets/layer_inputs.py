@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -12,10 +12,6 @@ from torch import Tensor, nn
 from clbench.errors import UsageError
 from clbench.nets.modes import NORMS, evaluating
 from clbench.nets.parameters import output_layer
-from clbench.task_data import TaskData
-
-AT_ONCE = 64
-"""Samples whose inputs are held at once."""
 
 
 @dataclass(frozen=True)
@@ -104,10 +100,12 @@ def inputs(module: nn.Module, x: Tensor, has_bias: bool) -> Tensor:
 
 
 @torch.no_grad()
-def gram(model: nn.Module, layers: Sequence[InputLayer], task: TaskData) -> dict[str, Tensor]:
-    """Sum ``z z^T`` over the samples of a task for each layer, ``(width, width)`` by its buffer.
+def gram(
+    model: nn.Module, layers: Sequence[InputLayer], samples: Iterable[Tensor]
+) -> dict[str, Tensor]:
+    """Sum ``z z^T`` over samples for each layer, ``(width, width)`` by its buffer.
 
-    The network runs in evaluation mode.
+    The network runs in evaluation mode. Raw samples come by parts ``(B, *input_shape)``.
     """
     found: dict[str, Tensor] = {}
 
@@ -124,7 +122,7 @@ def gram(model: nn.Module, layers: Sequence[InputLayer], task: TaskData) -> dict
     ]
     try:
         with evaluating(model):
-            for x in task.samples(AT_ONCE):
+            for x in samples:
                 model(x)
     finally:
         for handle in handles:
