@@ -9,7 +9,6 @@ network, so it admits at the end of the experience and replays none of that expe
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Annotated, ClassVar, Literal
@@ -19,6 +18,7 @@ from torch import Tensor, nn
 
 from clbench.errors import UsageError
 from clbench.memory.buffer import SampleMemory, slot_bytes, slot_layout
+from clbench.memory.live import Live, Stepwise
 from clbench.nets.features import BATCH as FEATURES
 from clbench.nets.features import features
 from clbench.nets.parameters import output_layer
@@ -132,24 +132,6 @@ def n_new(batch: Batch) -> int:
     return batch.n_new if isinstance(batch, Mixed) else len(batch.y)
 
 
-@dataclass
-class Live:
-    """The slots that may be replayed while an experience is trained on. The host counts them."""
-
-    slots: Tensor
-    """``(m,)``: the samples of earlier experiences, then those of this one in delivery order."""
-    n_earlier: int
-    """How many of the slots hold samples of earlier experiences."""
-    arrivals: list[int]
-    """Positions of this experience's admitted samples in it, ascending."""
-    delivered: int = 0
-    """Samples of this experience that have been trained on."""
-
-    def count(self) -> int:
-        """Count the slots that may be replayed now."""
-        return self.n_earlier + bisect_left(self.arrivals, self.delivered)
-
-
 class ReplayStrategy(GradientStrategy):
     """Mixes stored samples into every batch. Subclasses define the loss on it.
 
@@ -175,6 +157,9 @@ class ReplayStrategy(GradientStrategy):
         the newest of each class; class_balanced and herding: equally many of each class, at random
         or nearest to the class mean; task_balanced: equally many of each task; frequency_aware: of
         each class in proportion to 1 / (experiences it has come in)."""
+        per_step: bool = False
+        """Admit each sample after the step that first trains on it, as papers do, by algorithm R, which
+        may hold a sample twice if it recurs. Else an experience is admitted at its start."""
 
     def __init__(
         self,
@@ -194,9 +179,29 @@ class ReplayStrategy(GradientStrategy):
         self.admits_first = self.replays_current and config.policy != "herding"
         """Whether samples are admitted before an experience is trained on, or after it."""
         self.live = Live(torch.arange(0, device=self.weights.device), 0, [])
+        if config.per_step:
+            self._refuse_per_step(has_extra=bool(extra))
+            self.register_buffer("offered", torch.zeros((), dtype=torch.int64))
+
+    def _refuse_per_step(self, has_extra: bool) -> None:
+        """Refuse ``per_step`` where the memory is not a plain reservoir."""
+        why = None
+        if self.config.policy != "reservoir":
+            why = f"goes with strategy.policy=reservoir, not {self.config.policy}"
+        elif has_extra or not self.replays_current:
+            why = "is not offered here: this strategy fills its memory at the ends of experiences"
+        elif type(self).batches is not GradientStrategy.batches:
+            why = "is not offered here: this strategy cuts experiences into batches of its own"
+        if why is not None:
+            raise UsageError(f"strategy.per_step=true {why}; leave it out")
 
     def begin(self, task: TaskData) -> TaskData:
         """Admit the experience, or note what is stored. Only here does the host wait."""
+        if self.config.per_step:
+            offered = self.get_buffer("offered")
+            self.live = Stepwise.plan(self.memory, task, int(offered), self.config.batch_size)
+            offered.add_(len(self.live.arrivals))
+            return task
         held = torch.arange(int(self.memory.filled), device=task.y.device)
         self.live = Live(held, len(held), [])
         if self.admits_first:
@@ -222,7 +227,7 @@ class ReplayStrategy(GradientStrategy):
     def draw(self, batch: Batch) -> Batch:
         """Mix stored samples, if there are any, with the new ones."""
         replayed = self.replayed(batch) if self.n_live else ()
-        self.live.delivered += len(batch.y)
+        self.live.deliver(batch)
         return mix(batch, *replayed)
 
     def replayed(self, batch: Batch) -> tuple[Batch, ...]:

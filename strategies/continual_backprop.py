@@ -23,17 +23,16 @@ authors' AdamGnT has one for each.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import pairwise
-from typing import Annotated, Literal, NoReturn
+from typing import Annotated, Literal
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from clbench import Batch, GradientStrategy, StreamInfo, TaskData, UsageError
+from clbench.nets.chain import HiddenLayer, hidden_layers, reading
 from clbench.nets.optim import SHAPE_AWARE
 from clbench.settings import AtLeast, Within
 
@@ -67,7 +66,7 @@ class ContinualBackprop(GradientStrategy):
         self, info: StreamInfo, config: Config, build_model: Callable[[], nn.Module]
     ) -> None:
         super().__init__(info, config, build_model)
-        self.layers = hidden_layers(self.model)
+        self.layers = hidden_layers(self.model, "continual_backprop")
         n_units = sum(layer.units for layer in self.layers)
         self.register_buffer("age", torch.zeros(n_units, dtype=torch.int64))
         self.register_buffer("activation", torch.zeros(n_units))
@@ -90,7 +89,7 @@ class ContinualBackprop(GradientStrategy):
 
     def step(self, batch: Batch) -> None:
         """Update the weights, then the utilities; then replace the units that are due."""
-        with self._watched() as read:
+        with reading(self.model, self.layers) as read:
             gradient = self.gradient(batch)
         self.descend(gradient)
         self.age.add_(1)
@@ -106,26 +105,6 @@ class ContinualBackprop(GradientStrategy):
         due = [count.due for count in self._counts]
         self.due.copy_(torch.tensor(due, device=self.due.device))
 
-    @contextmanager
-    def _watched(self) -> Iterator[dict[int, Tensor]]:
-        """Note, inside the context, the inputs of layers after hidden ones, by place in the model."""
-        read: dict[int, Tensor] = {}
-
-        def note(place: int, x: Tensor) -> None:
-            read[place] = x.detach()
-
-        handles = [
-            self.model.get_submodule(str(layer.reader)).register_forward_pre_hook(
-                lambda _, args, place=layer.reader: note(place, args[0])
-            )
-            for layer in self.layers
-        ]
-        try:
-            yield read
-        finally:
-            for handle in handles:
-                handle.remove()
-
     def _usual(self, layer: HiddenLayer, average: Tensor) -> Tensor:
         """Correct a running average for its start at zero, ``(units,)``."""
         age = self.age[layer.of].to(average.dtype)
@@ -135,7 +114,7 @@ class ContinualBackprop(GradientStrategy):
     def _assess(self, layer: HiddenLayer, read: Tensor) -> None:
         """Update a layer's averages from the next layer's input ``read``, ``(B, units, ...)``."""
         w_in, _, w_out, _ = layer.parts(self.per_parameter(self.weights))
-        h = read.flatten(1).unflatten(1, (layer.units, -1))
+        h = layer.per_unit(read)
         new = 1 - self.config.decay
         self.activation[layer.of].lerp_(h.mean((0, 2)), new)
         if self.config.utility == "adaptable":
@@ -189,67 +168,3 @@ class AgeCount:
             self.ages.sort()
             self.ages[-n:] = 0
         return n
-
-
-@dataclass(frozen=True)
-class HiddenLayer:
-    """Locates the weights to and from a layer of hidden units."""
-
-    of: slice
-    """The layer's units among those of all hidden layers."""
-    parameter: int
-    """The position of its weight among the model's parameters. Its bias, the next layer's weight and
-    that layer's bias follow."""
-    reader: int
-    """The place in the model of the layer that reads its units."""
-
-    @property
-    def units(self) -> int:
-        """The number of units."""
-        return int(self.of.stop - self.of.start)
-
-    def parts(self, parameters: list[Tensor]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Return views: w_in ``(units, fan_in)``, b ``(units,)``, w_out ``(out, units, n)``, next b.
-
-        n is the number of positions of an image or of a convolution's kernel.
-        """
-        w_in, bias, w_out, next_bias = parameters[self.parameter : self.parameter + 4]
-        return w_in.flatten(1), bias, w_out.view(len(w_out), self.units, -1), next_bias
-
-
-def hidden_layers(model: nn.Module) -> list[HiddenLayer]:
-    """Find the hidden layers of a chain of linear and convolution layers.
-
-    Raises:
-        UsageError: the model is no such chain, a layer has no bias, or there is no hidden layer.
-    """
-
-    def refuse(what: str) -> NoReturn:
-        raise UsageError(
-            f"continual_backprop needs a chain of linear and convolution layers with biases, and "
-            f"this model {what}; use model=mlp or model=scole_cnn with model.head=linear"
-        )
-
-    if not isinstance(model, nn.Sequential):
-        refuse("is no torch.nn.Sequential")
-    if not all(p.requires_grad for p in model.parameters()):
-        refuse("has frozen weights")
-    chain: list[tuple[int, nn.Linear | nn.Conv2d]] = []
-    for place, module in enumerate(model):
-        if type(module) in (nn.Linear, nn.Conv2d) and getattr(module, "groups", 1) == 1:
-            assert isinstance(module, nn.Linear | nn.Conv2d)
-            if module.bias is None:
-                refuse(f"has none in layer {place}")
-            chain.append((place, module))
-        elif any(True for _ in module.parameters()):
-            refuse(f"has a {type(module).__name__}")
-    found, start = [], 0
-    for number, ((_, layer), (place, reader)) in enumerate(pairwise(chain)):
-        units = len(layer.weight)
-        if reader.weight.shape[1] % units:
-            refuse(f"mixes the units before layer {place}")
-        found.append(HiddenLayer(slice(start, start + units), 2 * number, place))
-        start += units
-    if not found:
-        refuse("has no hidden units")
-    return found

@@ -31,8 +31,13 @@ PERTURBATION = 2.0**-50
 RECURRING = ("scenario=scole", "scenario.n_tasks=30", "scenario.share=0.3", "data=digits")
 INCREMENTAL = ("scenario=class_incremental", "data=digits")
 FIVE = ("scenario=scole", "scenario.n_tasks=5", "scenario.share=0.3", "data=digits")
-AT_THE_END = {"gdumb": ("eval_every=1000", "strategy.memory_epochs=3")}
-"""Strategies whose evaluations are expensive."""
+TOLD = ("scenario=task_incremental", "data=digits")
+AT_THE_END = {
+    "gdumb": ("eval_every=1000", "strategy.memory_epochs=3"),
+    "redo": ("strategy.reset_period=10",),
+}
+"""What a strategy gets beside it: where evaluations are expensive, or where so short a run would
+not see what it does."""
 DATA = {
     "latent_replay": ("data=digits", "encoder=none", "scenario.n_tasks=5"),
     "synbols": (
@@ -80,6 +85,8 @@ def cases() -> dict[str, tuple[str, ...]]:
         for kind, stream in (("recurring", RECURRING), ("incremental", INCREMENTAL)):
             words = (*stream, f"strategy={name}", *AT_THE_END.get(name, ()))
             found[f"strategy/{name}/{kind}"] = words
+        if plugins("strategy")[name].load().needs.task_id:
+            found[f"strategy/{name}/told"] = (*TOLD, f"strategy={name}")
     for name in plugins("scenario"):
         found[f"scenario/{name}"] = (
             f"scenario={name}",
@@ -145,6 +152,8 @@ def _settings() -> Iterator[tuple[str, tuple[str, ...]]]:
         yield f"common/eval_every={value}", (*FIVE, "strategy=naive", f"eval_every={value}")
     for name, value in (("prequential", "true"), ("label_delay", "2"), ("realtime", "0.7")):
         yield f"common/{name}={value}", (*FIVE, "strategy=er", f"{name}={value}")
+    stepwise = ("strategy=er", "strategy.per_step=true", "strategy.memory_size=40")
+    yield "strategy/er/per_step=true", (*FIVE, *stepwise)
     yield "common/evaluate_on=val", (*FIVE, "strategy=naive", "evaluate_on=val")
 
 

@@ -12,8 +12,8 @@ from clbench.checks import SUITES, Check, Rig, attempt, suite
 from clbench.checks.strategy_rows import learns_from_data_larger_than_memory
 from clbench.plugins.registry import Plugin, plugins
 
-SMALL = {"wrn": (("depth", "10"), ("width", "1"))}
-"""Settings of plug-ins that are large by default."""
+SMALL = {"wrn": (("depth", "10"), ("width", "1")), "redo": (("reset_period", "7"),)}
+"""Settings of plug-ins that are large by default, or do nothing in so short a run."""
 
 CASES = [
     pytest.param(

@@ -262,3 +262,15 @@ def views(names: str, x: Tensor, n: int = 2) -> tuple[Tensor, ...]:
         ``n`` tensors of the shape and dtype of ``x``; the i-th rows are views of the i-th sample.
     """
     return tuple(augment(names, x) for _ in range(n))
+
+
+def suited(input_shape: tuple[int, ...], dtype: torch.dtype) -> str:
+    """Choose augmentations for contrastive views that should leave a sample's class as it is.
+
+    ``resized_crop+flip+jitter+gray`` for uint8 images with three channels, ``crop`` for other uint8
+    images (a mirrored digit may be another one), and ``none`` for all else.
+    """
+    if dtype != torch.uint8 or len(input_shape) < 2:
+        return "none"
+    is_colour = len(input_shape) == 3 and input_shape[0] == 3
+    return "resized_crop+flip+jitter+gray" if is_colour else "crop"

@@ -81,3 +81,27 @@ def cross_entropy(
     if weight is None:
         return losses.sum() / labelled.sum()
     return (losses * weight).mean()
+
+
+def supervised_contrastive(z: Tensor, y: Tensor, sample: Tensor, temperature: float) -> Tensor:
+    """Compute the supervised contrastive loss, 0-d (Khosla et al. 2020, arXiv 2004.11362, eq. 2).
+
+    With z of unit length, P(i) the other rows of i's class and T the temperature, it is the mean of
+
+        -1/|P(i)| sum over p in P(i) of log(exp(z_i.z_p / T) / sum over a != i of exp(z_i.z_a / T)).
+
+    A row without a partner counts as 0.
+
+    Args:
+        z: ``(n, d)`` of any length; rows are normalised here.
+        y: ``(n,)`` int64 classes; an unlabelled row (-1) has the other views of its sample as partners.
+        sample: ``(n,)`` int64: which sample each row is a view of.
+        temperature: T.
+    """
+    z = F.normalize(z, dim=1)
+    own = torch.eye(len(z), dtype=torch.bool, device=z.device)
+    log_p = F.log_softmax((z @ z.T / temperature).masked_fill(own, -torch.inf), dim=1)
+    same = (y[:, None] == y) & (y >= 0) | (sample[:, None] == sample)
+    partner = same & ~own
+    found = log_p.masked_fill(~partner, 0.0).sum(1) / partner.sum(1).clamp_min(1)
+    return -found.mean()

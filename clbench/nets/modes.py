@@ -1,4 +1,4 @@
-"""Temporary evaluation mode."""
+"""Evaluation mode for a while, and norm layers that are kept as they are."""
 
 from __future__ import annotations
 
@@ -6,6 +6,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+NORMS = (_BatchNorm, nn.GroupNorm, nn.LayerNorm)
 
 
 def switch(module: nn.Module, training: bool) -> None:
@@ -33,3 +36,10 @@ def evaluating(model: nn.Module) -> Iterator[None]:
     finally:
         for module, mode in modes.items():
             module.training = mode
+
+
+def keep_statistics(model: nn.Module) -> None:
+    """Put every batch normalisation into evaluation mode, so that its statistics stay."""
+    for module in model.modules():
+        if isinstance(module, _BatchNorm):
+            module.eval()

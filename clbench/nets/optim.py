@@ -150,14 +150,52 @@ class SGD(torch.optim.Optimizer):
     step.hooked = True  # type: ignore[attr-defined]
 
 
+class AdamGnT(torch.optim.Optimizer):
+    """Adam with a step count for each weight, for methods that give units new weights.
+
+    Kingma & Ba 2015 (arXiv 1412.6980, algorithm 1), with t a vector: where a weight's averages start
+    anew, so does the correction for their start at zero. Without resets it is ``torch.optim.Adam``. The
+    authors of continual backpropagation train with it (Dohare et al. 2024, Nature 632:768; the name is
+    theirs: generate and test).
+    """
+
+    def __init__(self, params: list[nn.Parameter], lr: float, weight_decay: float = 0.0) -> None:
+        settings = {"lr": lr, "weight_decay": weight_decay, "betas": (0.9, 0.999), "eps": 1e-8}
+        super().__init__(params, settings)
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
+        """``m = b1 m + (1 - b1) g``, ``v = b2 v + (1 - b2) g^2``, both over ``1 - b^t`` in the step."""
+        for group in self.param_groups:
+            first, second = group["betas"]
+            for weights in group["params"]:
+                g, state = weights.grad, self.state[weights]
+                if group["weight_decay"]:
+                    g = g.add(weights, alpha=group["weight_decay"])
+                if not state:
+                    state.update(
+                        {k: torch.zeros_like(weights) for k in ("count", "mean", "square")}
+                    )
+                state["count"].add_(1)
+                state["mean"].lerp_(g, 1 - first)
+                state["square"].mul_(second).addcmul_(g, g, value=1 - second)
+                mean = state["mean"] / (1 - first ** state["count"])
+                root = (state["square"] / (1 - second ** state["count"])).sqrt_()
+                weights.sub_(mean.div_(root.add_(group["eps"])), alpha=group["lr"])
+
+
+OWN = {"sgd": SGD, "adam_gnt": AdamGnT}
+"""Optimizers of clbench, by the names that settings take."""
+
+
 def optimizer_class(name: str) -> type[torch.optim.Optimizer]:
-    """``sgd`` or any class of ``torch.optim``, in any case.
+    """``sgd``, ``adam_gnt`` or any class of ``torch.optim``, in any case.
 
     Raises:
         UsageError: there is no such optimizer, or it does not fit the training loop.
     """
-    if name.lower() == "sgd":
-        return SGD
+    if name.lower() in OWN:
+        return OWN[name.lower()]
     if name.lower() in REFUSED:
         raise UsageError(f"strategy.optimizer={name} is not supported: {REFUSED[name.lower()]}")
     found = {

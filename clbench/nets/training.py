@@ -59,7 +59,8 @@ class TrainingSettings:
     epochs: Annotated[int, AtLeast(1)] = 1
     """Passes over each experience."""
     optimizer: str = "sgd"
-    """sgd, adam, or any other class of torch.optim. Its state is kept between experiences unless
+    """sgd, adam, or any other class of torch.optim; adam_gnt: Adam with a step count for each weight,
+    which restarts with units that get new weights. Its state is kept between experiences unless
     reset_optimizer is set."""
     weight_decay: Annotated[float, AtLeast(0)] = 0.0
     """The optimizer's weight decay."""

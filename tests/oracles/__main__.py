@@ -5,13 +5,14 @@ from __future__ import annotations
 import sys
 
 from .cases import all_cases, measure
+from .further import further_cases
 
 
 def main() -> None:
     write = sys.stdout.write
     write("| strategy | reference | streams | largest relative difference |\n")
     write("|---|---|---|---|\n")
-    for case in all_cases():
+    for case in [*all_cases(), *further_cases()]:
         try:
             worst = f"{max(measure(case, stream).largest for stream in case.streams):.0e}"
         except Exception as error:  # the table says which could not be compared

@@ -211,6 +211,14 @@ def replays() -> list[Case]:
     for note, size in (("", large), ("small memory", small)):
         cases += [
             Case("er", "Chaudhry 2019", er, size, streams=EVERY, note=note),
+            Case(
+                "er",
+                "Chaudhry 2019",
+                er,
+                {**size, "per_step": True},
+                streams=EVERY,
+                note=f"per step {note}",
+            ),
             Case("er_ace", "Caccia 2022", ace, size, streams=EVERY, note=note),
             Case("mir", "Aljundi 2019", mir, {**size, "candidates": 50}, note=note),
             Case("agem", "Chaudhry 2019, eq. 11", agem, size, streams=EVERY, note=note),

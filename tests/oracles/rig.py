@@ -113,6 +113,14 @@ class Rig:
         """Learn all experiences, with every experience's generator seeded as in a run."""
         with seeding.preserved(1):
             for t, task in enumerate(self.experiences):
-                seeding.seed_all(self.run.config.common.seed, Axis.LEARN, t)
+                self.seed(t)
                 self.strategy.learn(task)
                 self.strategy.prepare()
+
+    def seed(self, t: int) -> None:
+        """Seed the generator for an experience, as in a run."""
+        seeding.seed_all(self.run.config.common.seed, Axis.LEARN, t)
+
+    def told(self, epochs: int) -> list[Task]:
+        """The tasks with the orders of so many epochs."""
+        return [self._task(task, epochs) for task in self.experiences]

@@ -5,12 +5,13 @@ from __future__ import annotations
 import pytest
 
 from .cases import Case, all_cases, measure
+from .further import further_cases
 from .rig import STREAMS, Rig
 
 TOLERANCE = 1e-8
 """Of weights, as a part of the longest way that a weight has gone; of importances and scores, as a part
 of the largest. The loops sum in another order, and nothing else differs."""
-CASES = all_cases()
+CASES = [*all_cases(), *further_cases()]
 PAIRS = [(case, stream) for case in CASES for stream in case.streams]
 QUICK = {case.strategy: (case, case.streams[0]) for case in reversed(CASES)}.values()
 """The first case of every strategy; the others run with the slow tests."""

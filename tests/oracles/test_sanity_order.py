@@ -43,13 +43,15 @@ GDUMB = ("strategy.lr=0.1", "strategy.batch_size=10", "strategy.memory_epochs=10
 """How the memory is trained on, which has nothing to do with how experiences are."""
 
 
-def measure(strategy: str, stream: str) -> float:
+def measure(strategy: str, stream: str, *others: str) -> float:
     """World accuracy at the end, as a mean over seeds."""
     size, training, scenario = STREAMS[stream]
     words = [*COMMON, *scenario.split(), f"strategy={strategy}"]
     words += GDUMB if strategy == "gdumb" else training
-    words += [f"strategy.memory_size={size}"] if strategy in REPLAYS else []
+    words += [f"strategy.memory_size={size}"] if strategy in (*REPLAYS, "scr") else []
     words += ["strategy.budget=full"] if strategy == "joint" else []
+    given = {word.partition("=")[0] for word in others}
+    words = [*(w for w in words if w.partition("=")[0] not in given), *others]
     found = []
     for seed in SEEDS:
         run = clbench.prepare(*words, f"seed={seed}")
@@ -57,6 +59,33 @@ def measure(strategy: str, stream: str) -> float:
         assert record.status == "completed", record.error
         found.append(record.metrics["world_accuracy"]["value"])
     return fmean(found)
+
+
+@pytest.mark.slow
+def test_what_keeps_capacity_for_each_task_is_between_naive_and_joint():
+    """Gates need more passes than the others, which learn a task in two."""
+    found = {name: measure(name, "task") for name in ("naive", "joint", "packnet", "gpm")}
+    assert found["naive"] > CHANCE["task"], found
+    for name in ("packnet", "gpm"):
+        assert found["naive"] - SLACK <= found[name] <= found["joint"], found
+    longer = ("strategy.epochs=20",)
+    gated = {name: measure(name, "task", *longer) for name in ("naive", "joint", "hat")}
+    assert gated["naive"] - SLACK <= gated["hat"] <= gated["joint"] + SLACK, gated
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("stream", ["recurring", "class"])
+def test_supervised_contrast_is_between_naive_and_joint(stream: str):
+    found = {name: measure(name, stream) for name in ("naive", "joint", "scr")}
+    assert found["naive"] - SLACK <= found["scr"] <= found["joint"], found
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["redo", "upgd"])
+def test_plasticity_costs_little_where_none_is_lost(name: str):
+    found = {n: measure(n, "recurring") for n in ("naive", name)}
+    assert found[name] > 0.1, found
+    assert found[name] >= found["naive"] - 0.1, found
 
 
 @pytest.mark.slow
