@@ -22,6 +22,8 @@ from clbench.strategy import Strategy
 from clbench.stream import Stream, Task
 
 IDENTITY = tuple(range(N_CLASSES))
+COMMON = ("precision",)
+"""Settings of no group that a check may be run with, beside those of the strategy."""
 
 
 @dataclass(frozen=True)
@@ -129,7 +131,7 @@ def make_run(
 ) -> Run:
     """A run of the strategy over a stream, with default settings but for those given."""
     chosen = {**dict(plugin.given), **(settings or {})}
-    given = {f"strategy.{name}": value for name, value in chosen.items()}
+    given = {n if n in COMMON else f"strategy.{n}": value for n, value in chosen.items()}
     # The scenario and the data of these settings are not used: the stream is already there.
     scenario = stand_in("scenario").word
     point = {"scenario": scenario, "strategy": plugin.word, "model": model, **given}
