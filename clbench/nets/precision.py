@@ -3,7 +3,8 @@
 The parameters, the optimizer and all that a strategy computes from a network's scores (losses,
 penalties, distances, closed-form solutions) stay in float32. A network computes in the run's precision
 wherever it is called, in training and in evaluation alike, and its scores are float32. Networks in
-float64 stay so: autocast leaves doubles alone.
+float64 stay so: autocast leaves doubles alone. A call that is watched by hooks computes in float32, so
+that who looks inside (features, diagnostics, Fishers, utilities of units) sees float32.
 
 float16 has a small range, so gradients are taken of the loss times a scale, as in Micikevicius et al.
 2018 (ICLR, arXiv 1710.03740), section 3.2, with the rule of ``torch.amp.GradScaler``. The scale is part
@@ -82,12 +83,17 @@ def in_float32(network: nn.Module) -> Iterator[None]:
             part.is_exact = False  # type: ignore[assignment]
 
 
+def _is_watched(network: nn.Module) -> bool:
+    """Whether hooks look at what is inside, which then is as it was without a precision."""
+    return any(m._forward_hooks or m._forward_pre_hooks for m in network.modules())
+
+
 @cache
 def _casting(base: type[nn.Module], precision: str) -> type[nn.Module]:
     """A subclass of a network's class that computes in a precision and returns float32."""
 
     def forward(self: Any, x: Tensor, *args: Any, **kwargs: Any) -> Any:
-        if self.is_exact:
+        if self.is_exact or (not torch.compiler.is_compiling() and _is_watched(self)):
             return base.forward(self, x, *args, **kwargs)
         with torch.autocast(x.device.type, DTYPES[precision]):
             scores = base.forward(self, x, *args, **kwargs)

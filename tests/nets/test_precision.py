@@ -57,6 +57,10 @@ def test_products_are_of_rounded_numbers_and_scores_are_float32(name: str, dtype
     with in_float32(net):
         assert torch.equal(net(x), plain)
     assert torch.equal(net(x), found)
+    seen: list[Tensor] = []
+    with net[2].register_forward_pre_hook(lambda _, args: seen.append(args[0])):
+        assert torch.equal(net(x), plain)
+    assert seen[0].dtype == torch.float32
     gradients = torch.autograd.grad(net(x).square().sum(), list(net.parameters()))
     assert {g.dtype for g in gradients} == {torch.float32}
 
