@@ -8,8 +8,9 @@ Five parts, each with its own share of the time (``--part`` runs one):
 - ``tests``: ``pytest -m gpu tests/gpu``: the contract of every strategy, runs, the mapped pool.
 - ``repeat``: runs that are made twice give the same bits.
 - ``step``: the milliseconds of a training step, by clbench's loop (eager, compiled, bf16; in the
-  deterministic mode of its runs) and by a loop written by hand (eager, compiled, bf16, and a CUDA graph). Arms take turns, and each round ends with
-  a wait for the device. × is the hand loop's eager time divided by the arm's, in the same round.
+  deterministic mode of its runs) and by a loop written by hand (eager, compiled, bf16, and a CUDA
+  graph). Arms take turns, and each round ends with a wait for the device. × is the hand loop's eager
+  time divided by the arm's, in the same round.
 - ``evaluation``: samples per second of an evaluation of the world by a linear network, which reads each
   sample once, beside what the memory's bandwidth allows. The bandwidth is that of a large copy,
   measured here.

@@ -344,7 +344,7 @@ class GradientStrategy(Strategy):
     def _loss_and_gradient(self, batch: Batch) -> tuple[Tensor, Tensor]:
         if self.config.accumulate > 1:
             n = self.config.accumulate
-            return accumulated(self.model, self.loss, self.gradient_of, batch, n)
+            return accumulated(self.model, self.loss, self.gradient_of, batch, n, Batch)
         loss = self.loss(batch)
         return loss.detach(), self.gradient_of(loss)
 

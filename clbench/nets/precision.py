@@ -55,7 +55,7 @@ def cast(network: nn.Module, precision: str) -> nn.Module:
     The names of its parameters stay. Only its class changes, to one that differs in ``forward``.
     """
     if precision != "float32":
-        network.__class__ = _casting(type(network), precision)
+        network.__class__ = _casting(type(network), precision)  # type: ignore[arg-type]
     return network
 
 

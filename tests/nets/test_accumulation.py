@@ -57,7 +57,7 @@ def test_parts_are_the_batch(n_samples: int, weighted: bool):
     x = torch.arange(n_samples).float()[:, None]
     y = torch.arange(n_samples) % 3 - 1
     weight = torch.rand(n_samples) if weighted else None
-    found = [*parts(Batch(x, y, weight=weight, classes=torch.tensor([1])), 4)]
+    found = [*parts(Batch(x, y, weight=weight, classes=torch.tensor([1])), 4, Batch)]
     assert len(found) <= 4
     assert torch.equal(torch.cat([part.x for part, _ in found]), x)
     assert torch.equal(torch.cat([part.y for part, _ in found]), y)
