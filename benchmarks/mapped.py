@@ -1,7 +1,8 @@
 """A data set larger than memory: what a run holds of it, and how fast its batches come.
 
-Run by hand, ``python benchmarks/mapped.py [--gigabytes 8] [--dir DIR]``. It writes a generated set of
-images of 32x32 pixels into one file under ``--dir``, measures, and removes it. All on one thread:
+Run by hand, ``python benchmarks/mapped.py [--gigabytes 8] [--tasks 10] [--dir DIR]``. It writes a
+generated set of images of 32x32 pixels into one file under ``--dir``, measures, and removes it. All on
+one thread:
 
 - ``training``: ``naive`` on a class-incremental stream over the mapped set, and its evaluations, in a
   process of its own. Peak ``RssAnon`` is the anonymous memory of that process; pages of the file, which
@@ -37,7 +38,7 @@ from clbench.data.pixel_file import PixelFile
 
 SHAPE = (3, 32, 32)
 ROW = 3 * 32 * 32
-N_CLASSES, N_TASKS, BATCH, ROUNDS = 100, 10, 256, 5
+N_CLASSES, BATCH, ROUNDS = 100, 256, 5
 CPU = torch.device("cpu")
 
 
@@ -72,7 +73,7 @@ def anonymous() -> int:
     raise SystemExit("this system does not tell RssAnon")
 
 
-def train(path: Path) -> dict[str, float]:
+def train(path: Path, n_tasks: int) -> dict[str, float]:
     """Train and evaluate; the peak is looked at after every optimizer step and evaluation batch."""
     from clbench.configure.config import resolve_point
     from clbench.engine.build import prepare
@@ -88,7 +89,7 @@ def train(path: Path) -> dict[str, float]:
             peak = max(peak, anonymous())
 
     pool = MappedPool(data_of(path), CPU)
-    words = {"scenario": "class_incremental", "scenario.n_tasks": N_TASKS, "strategy": "naive"}
+    words = {"scenario": "class_incremental", "scenario.n_tasks": n_tasks, "strategy": "naive"}
     more = {"model": "linear", "strategy.batch_size": BATCH, "device": "cpu", "eval_every": 1}
     config = resolve_point({**words, **more})
     run = prepare(config, {(config.data, CPU, config.common.evaluate_on): pool})
@@ -102,7 +103,7 @@ def train(path: Path) -> dict[str, float]:
     return {
         "samples": outcome.ledger.samples,
         "evaluations": len(outcome.ledger.evaluated_after),
-        "task_gb": pool.size("train") / N_TASKS * ROW / 1e9,
+        "task_gb": pool.size("train") / n_tasks * ROW / 1e9,
         "peak_mb": max(peak, anonymous()) / 1e6,
         "seconds": time.perf_counter() - started,
         "accuracy": sum(outcome.ledger.correct[-1]) / pool.size("test"),
@@ -194,25 +195,26 @@ def main() -> None:
     """Parse, generate, measure, print, remove."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--gigabytes", type=float, default=8.0)
+    parser.add_argument("--tasks", type=int, default=10)
     parser.add_argument("--dir", type=Path, default=Path(tempfile.gettempdir()))
     parser.add_argument("--train", type=Path, help=argparse.SUPPRESS)
     args = parser.parse_args()
     torch.set_num_threads(1)
     if args.train:
-        print(json.dumps(train(args.train)))
+        print(json.dumps(train(args.train, args.tasks)))
         return
     with tempfile.TemporaryDirectory(dir=args.dir) as folder:
         path = Path(folder) / "pixels.u8"
         n = int(args.gigabytes * 1e9) // ROW
         generate(path, n)
         environment = {**os.environ, "CLBENCH_CACHE": folder}
-        command = [sys.executable, __file__, "--train", str(path)]
+        command = [sys.executable, __file__, "--train", str(path), f"--tasks={args.tasks}"]
         done = subprocess.run(
             command, env=environment, check=True, stdout=subprocess.PIPE, text=True
         )
         found = json.loads(done.stdout)
         print(
-            f"{path.stat().st_size / 1e9:.1f} GB, {n:,} images in {N_TASKS} tasks of "
+            f"{path.stat().st_size / 1e9:.1f} GB, {n:,} images in {args.tasks} tasks of "
             f"{found['task_gb']:.2f} GB: peak anonymous memory {found['peak_mb']:.0f} MB, "
             f"{found['samples']:,} samples and "
             f"{found['evaluations']} evaluations in {found['seconds']:.0f} s, accuracy "

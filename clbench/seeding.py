@@ -7,6 +7,7 @@ drawn without drawing those before it.
 
 from __future__ import annotations
 
+import os
 import random
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -105,6 +106,8 @@ def preserved(threads: int) -> Iterator[None]:
     deterministic_settings: Any = torch.utils.deterministic
     fill = deterministic_settings.fill_uninitialized_memory
     try:
+        if torch.cuda.is_available():  # older releases of torch refuse products without it
+            os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         if threads:
             torch.set_num_threads(threads)
         # What use_deterministic_algorithms sets, without the second it takes to import a compiler.

@@ -14,13 +14,14 @@ import torch
 from torch import Tensor, nn
 
 from clbench.data.augment import augment
-from clbench.errors import UsageError
 from clbench.nets import weights
+from clbench.nets.accumulation import accumulated
 from clbench.nets.early_stopping import EarlyStopping, hold_out
 from clbench.nets.inputs import Moments
 from clbench.nets.losses import cross_entropy, mask_scores, present
 from clbench.nets.modes import switch
-from clbench.nets.optim import FlatWeights, adopt, build_optimizer
+from clbench.nets.optim import FlatWeights, adopt
+from clbench.nets.precision import loss_scale
 from clbench.nets.training import TrainingSettings
 from clbench.settings import check
 from clbench.stream import TaskData
@@ -141,6 +142,10 @@ class GradientStrategy(Strategy):
     than ``learn`` calls ``bind`` and then ``train_on``.
     """
 
+    extends_loss: ClassVar[bool] = False
+    """Whether its own ``loss`` is ``super().loss(batch)`` and terms that are means over the batch or
+    do not depend on it. Settings of the common loss are refused where it is replaced."""
+
     @dataclass(frozen=True)
     class Config(Strategy.Config, TrainingSettings):
         """Settings of the training loop."""
@@ -159,20 +164,14 @@ class GradientStrategy(Strategy):
             self.pretrained = True
         super().__init__(info, config, build_model)
         self.model = build_model()
+        self.loss_scale = loss_scale(self.model)
         self._flat = FlatWeights(self.model)
-        self.optimizer = build_optimizer(
-            config.optimizer,
-            self._flat,
-            config.base_lr,
-            config.momentum,
-            config.weight_decay,
-            config.nesterov,
-        )
+        self.optimizer = config.build_optimizer(self._flat)
         own, base = type(self), GradientStrategy
-        config.refuse_unless(own.learn is base.learn and own.batches is base.batches)
+        has_loop = own.learn is base.learn and own.batches is base.batches
+        config.refuse_unless(has_loop, own.loss is base.loss or own.extends_loss)
         self._all_tasks, self._first_task = config, config.for_first()
-        self._has_begun = False
-        self._smooths = "label_smoothing" in vars(type(config)).get("__annotations__", {})
+        self._has_begun = self._smooths = False
         self._on_vector = self.optimizer.param_groups[0]["params"][0] is self._flat.vector
         if info.task_ids:
             assert info.n_tasks is not None
@@ -243,11 +242,7 @@ class GradientStrategy(Strategy):
             batches = stopping.until_no_better(batches, per_epoch)
             self.train_on(batches, self.config.epochs * per_epoch)
             stopping.restore()
-        if self.config.label_smoothing and not self._smooths:
-            raise UsageError(
-                "strategy.label_smoothing is of the common loss, which this strategy replaces by a "
-                "cross-entropy of its own; leave it out"
-            )
+        self.config.refuse_no_smoothing(self._smooths)
         self.consolidate(task)
 
     def train_on(self, batches: Iterable[Batch], n_steps: int) -> None:
@@ -320,8 +315,7 @@ class GradientStrategy(Strategy):
 
     def loss(self, batch: Batch) -> Tensor:
         """Compute the mean cross-entropy of a batch, 0-d. Unlabelled samples are left out."""
-        self._smooths = True
-        smoothing = self.config.label_smoothing
+        self._smooths, smoothing = True, self.config.label_smoothing
         return cross_entropy(self.scores(batch), batch.y, batch.weight, smoothing)
 
     def step(self, batch: Batch) -> None:
@@ -334,10 +328,9 @@ class GradientStrategy(Strategy):
         The loss counts in ``mean_loss``, so this is called once a step. Use ``gradient_of`` for any
         further gradient.
         """
-        loss = self.loss(batch)
-        gradient = self.gradient_of(loss)
+        loss, gradient = self._loss_and_gradient(batch)
         # On a batch without a label the mean is undefined; it counts as 0, and its gradient is 0.
-        self.mean_loss.add_(loss.detach().nan_to_num(0) if self.info.unlabelled else loss.detach())
+        self.mean_loss.add_(loss.nan_to_num(0) if self.info.unlabelled else loss)
         return gradient
 
     def gradient_of(self, what: Batch | Tensor) -> Tensor:
@@ -345,7 +338,18 @@ class GradientStrategy(Strategy):
 
         It is 0 where a parameter took no part. It is not clipped, and ``mean_loss`` stays as it is.
         """
-        return self._flat.gradient(self.loss(what) if isinstance(what, Batch) else what)
+        if isinstance(what, Batch):
+            return self._loss_and_gradient(what)[1]
+        if self.loss_scale is not None:
+            return self.loss_scale.gradient(what, self._flat.gradient)
+        return self._flat.gradient(what)
+
+    def _loss_and_gradient(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        if self.config.accumulate > 1:
+            n = self.config.accumulate
+            return accumulated(self.model, self.loss, self.gradient_of, batch, n, Batch)
+        loss = self.loss(batch)
+        return loss.detach(), self.gradient_of(loss)
 
     def descend(self, gradient: Tensor) -> None:
         """Clip a ``(P,)`` gradient to ``clip_norm`` and take the optimizer's step along it."""

@@ -60,14 +60,14 @@ def write_npz(path: Path, **sizes: int) -> Path:
     return path
 
 
-def run(*words: str, on: Pool | None = None) -> Run:
-    """A run over a pool in memory, without reading any data set."""
+def run(*words: str, on: Pool | None = None, device: torch.device = CPU) -> Run:
+    """A run over a pool on a device, without reading any data set."""
     given = {word.partition("=")[0] for word in words}
-    extra = ["device=cpu"]
+    extra = [f"device={device}"]
     extra += [] if "model" in given else ["model=mlp", "model.hidden=[8]"]
     [point] = sweep([*words, *extra])
     config = resolve_point(point)
-    pools = {(config.data, CPU, config.common.evaluate_on): pool() if on is None else on}
+    pools = {(config.data, device, config.common.evaluate_on): pool() if on is None else on}
     return prepare(config, pools)
 
 

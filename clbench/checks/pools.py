@@ -25,12 +25,15 @@ Kind = Literal["images", "vectors", "doubles"]
 
 
 @cache
-def blobs(kind: Kind, order: tuple[int, ...] = tuple(range(N_CLASSES))) -> TensorPool:
+def blobs(
+    kind: Kind, order: tuple[int, ...] = tuple(range(N_CLASSES)), device: str = "cpu"
+) -> TensorPool:
     """Six classes of 96 (vectors: 320) training and 8 test samples around one centre each.
 
     Args:
         kind: ``images``: uint8 ``(8, 8)``; ``vectors``: float32 ``(16,)``; ``doubles``: float64.
         order: the label that class ``c`` goes by is ``order[c]``; the samples stay the same.
+        device: where they are held.
     """
     rng = np.random.default_rng(7)
     shape = (8, 8) if kind == "images" else (16,)
@@ -47,7 +50,7 @@ def blobs(kind: Kind, order: tuple[int, ...] = tuple(range(N_CLASSES))) -> Tenso
     arrays = Arrays(
         *parts["train"], *parts["test"], N_CLASSES, scale=1 / 255 if kind == "images" else 1.0
     )
-    return TensorPool(arrays, torch.device("cpu"))
+    return TensorPool(arrays, torch.device(device))
 
 
 @cache

@@ -16,7 +16,7 @@ from clbench.checks.bits import differing
 from clbench.checks.finding import Failed, NotApplicable, explain
 from clbench.checks.rig import Rig
 from clbench.checks.training import OBJECT, Kinds, predicted, trained_again, trainings
-from clbench.checks.trials import Trial, fitting, learn, make_run, trials
+from clbench.checks.trials import Trial, device_of, fitting, learn, make_run, trials
 from clbench.configure.config import RunConfig
 from clbench.data.dataset import DataSet
 from clbench.data.pool import Pool
@@ -81,7 +81,7 @@ def _continued(job: tuple[Plugin, str, str, int]) -> dict[str, str] | str:
     plugin, name, file, at = job
     try:
         with seeding.preserved(threads=1):
-            trial = next(t for t in trials() if t.name == name)
+            trial = next(t for t in trials(device=device_of(plugin)) if t.name == name)
             run = make_run(plugin, trial.stream)
             strategy = run.strategy()
             _, state = checkpoint.load(Path(file), name, run.device)

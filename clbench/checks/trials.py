@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-import torch
 
 from clbench import seeding
 from clbench.checks.finding import Failed
@@ -22,6 +21,8 @@ from clbench.strategy import Strategy
 from clbench.stream import Stream, Task
 
 IDENTITY = tuple(range(N_CLASSES))
+COMMON = ("precision", "device")
+"""Settings of no group that ``Plugin.given`` may have, beside those of the strategy."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,14 @@ class Trial:
     experiences: int
 
 
-def trials(kind: Kind = "images", order: tuple[int, ...] = IDENTITY) -> list[Trial]:
+def device_of(plugin: Plugin) -> str:
+    """The device that a plug-in is tried on."""
+    return str(dict(plugin.given).get("device", "cpu"))
+
+
+def trials(
+    kind: Kind = "images", order: tuple[int, ...] = IDENTITY, device: str = "cpu"
+) -> list[Trial]:
     """One stream of every sort.
 
     ``recurring``: two random classes a task, as in SCoLe; ``chunked``: the same, endless, cut into
@@ -43,8 +51,9 @@ def trials(kind: Kind = "images", order: tuple[int, ...] = IDENTITY) -> list[Tri
     Args:
         kind: of the pool.
         order: what each class is called; the samples of task t are the same under any.
+        device: of the pool.
     """
-    pool = blobs(kind, order)
+    pool = blobs(kind, order, device)
 
     def named(classes: tuple[int, ...]) -> Task:
         return Task(tuple(sorted(order[c] for c in classes)))
@@ -109,7 +118,8 @@ def fitting(
         Failed: there is none.
     """
     strategy: type[Strategy] = plugin.load()
-    found = [trial for trial in trials(kind, order) if not lacks(strategy, trial.stream)]
+    made = trials(kind, order, device_of(plugin))
+    found = [trial for trial in made if not lacks(strategy, trial.stream)]
     if not found:
         raise Failed(f"needs={strategy.needs}: no sort of stream gives all of it; ask for less")
     return found
@@ -129,12 +139,12 @@ def make_run(
 ) -> Run:
     """A run of the strategy over a stream, with default settings but for those given."""
     chosen = {**dict(plugin.given), **(settings or {})}
-    given = {f"strategy.{name}": value for name, value in chosen.items()}
+    given = {n if n in COMMON else f"strategy.{n}": value for n, value in chosen.items()}
     # The scenario and the data of these settings are not used: the stream is already there.
     scenario = stand_in("scenario").word
     point = {"scenario": scenario, "strategy": plugin.word, "model": model, **given}
     config = resolve_point(point)
-    return Run(config, stream, plugin.load(), torch.device("cpu"), {}, {}, {})
+    return Run(config, stream, plugin.load(), stream.pool.device, {}, {}, {})
 
 
 def learn(run: Run, strategy: Strategy, start: int, stop: int) -> None:

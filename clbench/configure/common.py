@@ -55,6 +55,10 @@ class Common:
     compile: bool = field(default=False, metadata=IF_SET)
     """Put the network through torch.compile, which takes up to minutes at the start and may change
     the last bits of a result; without a working compiler the run warns and goes on as it is."""
+    precision: Literal["float32", "bf16", "fp16"] = field(default="float32", metadata=IF_SET)
+    """What networks compute in, in training and evaluation (autocast): bf16 or fp16 (with a scaled
+    loss) take less time and memory on GPUs, bf16 on CPUs that have it. Parameters, losses, Fishers and
+    closed-form solutions stay float32. fp16 on a CPU is slow."""
     prequential: bool = field(default=False, metadata=IF_SET)
     """Predict each experience before it is learnt (online accuracy). prepare then runs after every
     experience."""

@@ -25,6 +25,7 @@ from clbench.engine.calls import build_network, build_stream, check_plan
 from clbench.engine.version import results_versions
 from clbench.errors import UsageError
 from clbench.nets.inputs import Moments, is_normalised
+from clbench.nets.precision import check_precision, refuse_unused
 from clbench.plugins.blame import blamed, kind
 from clbench.plugins.source import identity_sha256, source_sha256
 from clbench.results import metrics
@@ -126,7 +127,8 @@ class Run:
         Raises:
             UsageError: its constructor or the model's raises.
         """
-        info = self.info()
+        info, precision = self.info(), self.config.common.precision
+        check_precision(precision, self.device)
         # Bound to the model's settings alone: a closure over the run would lead to the test data.
         build_model: Callable[[], nn.Module] = partial(
             build_network,
@@ -136,6 +138,7 @@ class Run:
             info.n_classes,
             info.scale,
             info.moments,
+            precision,
         )
         plugin, others = self.config.plugins["strategy"], self.config.plugins.values()
         # As a context the CPU, the default, would only make every call slower.
@@ -161,6 +164,7 @@ class Run:
                     f"data.normalize={self.config.data.normalize}: strategy {plugin.name!r} has no "
                     "network whose input could be normalised; set data.normalize=none"
                 )
+            refuse_unused(built, precision, plugin.name)
             protocol = self.config.protocol
             if built.pretrained and protocol is not None and protocol.division == "closed":
                 raise UsageError(

@@ -13,6 +13,7 @@ from clbench.data.pool import Pool
 from clbench.engine.allocation import explained
 from clbench.errors import UsageError
 from clbench.nets.inputs import Moments, normalise
+from clbench.nets.precision import cast
 from clbench.plugins.blame import blamed, is_builtin, kind
 from clbench.plugins.registry import Plugin
 from clbench.seeding import Axis
@@ -73,8 +74,11 @@ def build_network(
     n_classes: int,
     scale: float,
     moments: Moments | None = None,
+    precision: str = "float32",
 ) -> nn.Module:
     """Build a fresh network with the settings of a model plug-in; its input normalised by ``moments``.
+
+    It computes in ``precision``.
 
     Raises:
         UsageError: the model does not take such samples, fails, or returns something else than a
@@ -89,7 +93,7 @@ def build_network(
             f"data.normalize needs a network that starts with clbench.model.ToFloat, and "
             f"model={plugin.name} does not; set data.normalize=none"
         )
-    return network
+    return cast(network, precision)
 
 
 def check_network_output(run: Run) -> None:

@@ -19,6 +19,7 @@ from clbench.errors import UsageError
 from clbench.fisher.layers import Targets, squared_gradients
 from clbench.nets import parameters
 from clbench.nets.modes import evaluating
+from clbench.nets.precision import in_float32
 
 Estimator = Literal["exact", "sampled", "empirical", "batched"]
 LABEL_SOURCE: dict[Estimator, str] = {
@@ -53,7 +54,8 @@ def estimate(
     gradient of a batch's mean loss, averaged over batches (as Avalanche does); a last, smaller
     batch counts as much as the others.
 
-    The model is in eval mode meanwhile, and left as it was: modes, parameters and ``.grad``.
+    The model is in eval mode meanwhile, out of any ``precision=``, and left as it was: modes,
+    parameters and ``.grad``.
 
     Args:
         model: its trainable parameters name and shape the result.
@@ -92,7 +94,7 @@ def estimate(
     if not params:
         raise UsageError("fisher: no trainable parameter is left to estimate")
     total = {name: torch.zeros_like(p) for name, p in params.items()}
-    with evaluating(model), torch.enable_grad():
+    with evaluating(model), in_float32(model), torch.enable_grad():
         if estimator == "batched":
             assert y is not None  # checked above
             parts = _batched(params, score, x, y, batch_size, chunk)

@@ -27,6 +27,7 @@ from torch import Tensor, nn
 from torch.autograd.graph import GradientEdge, Node, get_gradient_edge
 
 from clbench.errors import UsageError
+from clbench.nets.precision import in_float32
 
 NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.GroupNorm, nn.LayerNorm)
 WITH_FORMULA = (nn.Linear, nn.Conv2d, *NORMS)
@@ -120,7 +121,7 @@ def summed_gradients(
     """Per parameter, Σ over samples b and functions k of magnitude(∂ f_k(scores_b) / ∂θ).
 
     Args:
-        model: in eval mode.
+        model: in eval mode; out of any ``precision=`` meanwhile.
         params: the parameters wanted, by name.
         score: ``(b, *input_shape)`` to scores ``(b, C)``, by running ``model``.
         x: ``(b, *input_shape)`` samples, processed at once.
@@ -130,6 +131,18 @@ def summed_gradients(
     Returns:
         By name; a parameter the scores do not depend on is left out.
     """
+    with in_float32(model):
+        return _summed(model, params, score, x, seeds, magnitude)
+
+
+def _summed(
+    model: nn.Module,
+    params: dict[str, nn.Parameter],
+    score: Callable[[Tensor], Tensor],
+    x: Tensor,
+    seeds: Callable[[Tensor], Seeds],
+    magnitude: Magnitude,
+) -> dict[str, Tensor]:
     with _captured(model, len(x)) as calls:
         scores = score(x)
     if scores.shape[:1] != x.shape[:1] or scores.dim() != 2 or scores.grad_fn is None:

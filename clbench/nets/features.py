@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from clbench.nets.modes import evaluating
 from clbench.nets.parameters import output_layer
+from clbench.nets.precision import as_scores
 
 BATCH = 512
 """Samples that go through the network at once."""
@@ -31,9 +32,10 @@ def features(model: nn.Module, x: Tensor | Iterable[Tensor], batch_size: int = B
         with evaluating(model):
             for part in x.split(batch_size) if isinstance(x, Tensor) else x:
                 model(part)
-                seen += [last.flatten(1) for last in given[-1:]]
+                seen += [as_scores(last.flatten(1)) for last in given[-1:]]
                 given.clear()
     finally:
         for hook in hooks:
             hook.remove()
-    return torch.cat(seen) if seen else torch.zeros(0, 0, device=next(model.parameters()).device)
+    device = next((p.device for p in model.parameters()), None)
+    return torch.cat(seen) if seen else torch.zeros(0, 0, device=device)

@@ -8,8 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+import torch
+
 from clbench.errors import UsageError
 from clbench.nets import weights
+from clbench.nets.optim import FlatWeights, build_optimizer
 from clbench.settings import AtLeast, Positive, Within, check
 
 Schedule = Literal["constant", "cosine", "multistep"]
@@ -56,6 +59,9 @@ class TrainingSettings:
     """Nesterov's momentum for SGD: the step looks ahead along the momentum."""
     batch_size: Annotated[int, AtLeast(1)] = 32
     """Samples per step."""
+    accumulate: Annotated[int, AtLeast(1)] = 1
+    """Parts in which a step's batch, replayed samples included, goes through the network. Gradients are
+    added: the step is the same to rounding (but for batch normalisation), and needs less memory."""
     epochs: Annotated[int, AtLeast(1)] = 1
     """Passes over each experience."""
     optimizer: str = "sgd"
@@ -124,17 +130,30 @@ class TrainingSettings:
             raise UsageError(
                 f"strategy.warmup={self.warmup} must be at most strategy.epochs={self.epochs}"
             )
+        if self.accumulate > 1 and self.mask in ("group", "group_zero"):
+            raise UsageError(
+                f"strategy.accumulate={self.accumulate} cuts a batch, whose classes strategy.mask="
+                f"{self.mask} looks at; set strategy.mask=none"
+            )
         try:
             self.for_first()
         except UsageError as error:
             raise UsageError(f"strategy.first: {error}") from error
 
-    def refuse_unless(self, has_common_loop: bool) -> None:
-        """Refuse settings of the common loop over an experience in a strategy that replaces it.
+    def refuse_unless(self, has_common_loop: bool, has_common_loss: bool) -> None:
+        """Refuse settings of the common loop or loss in a strategy that replaces it.
+
+        A setting that the strategy declares itself is its own.
 
         Raises:
             UsageError: naming the setting.
         """
+        self.refuse_no_smoothing(has_common_loss)
+        if self.accumulate > 1 and not has_common_loss:
+            raise UsageError(
+                "strategy.accumulate is of the common loss, a mean over samples, which this strategy "
+                "replaces by one of its own; leave it out"
+            )
         given = {"first": self.for_first() is not None, "patience": self.patience is not None}
         for name, is_given in given.items():
             if is_given and not has_common_loop:
@@ -142,6 +161,33 @@ class TrainingSettings:
                     f"strategy.{name} is of the common training loop, which this strategy replaces; "
                     "leave it out"
                 )
+
+    def refuse_no_smoothing(self, is_smoothed: bool) -> None:
+        """Refuse ``label_smoothing`` where the common loss, which does it, is not used.
+
+        Raises:
+            UsageError: naming the setting.
+        """
+        if self.label_smoothing and not is_smoothed and "label_smoothing" not in self._own():
+            raise UsageError(
+                "strategy.label_smoothing is of the common loss, which this strategy replaces by a "
+                "cross-entropy of its own; leave it out"
+            )
+
+    def build_optimizer(self, weights: FlatWeights) -> torch.optim.Optimizer:
+        """The optimizer that the settings name, over some weights.
+
+        Raises:
+            UsageError: it has not one of the settings, or refuses the model.
+        """
+        rates = self.base_lr, self.momentum, self.weight_decay
+        return build_optimizer(self.optimizer, weights, *rates, self.nesterov)
+
+    def _own(self) -> set[str]:
+        """The settings that the classes below this one declare, anew or first."""
+        mro = type(self).__mro__
+        below = mro[: mro.index(TrainingSettings)]
+        return {name for cls in below for name in vars(cls).get("__annotations__", {})}
 
     def for_first(self) -> Any:
         """The settings of the first task, of the same class; None where they are those of all."""

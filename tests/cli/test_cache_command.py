@@ -5,11 +5,15 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
 from commands import clbench, tiny
 from encoding import write
+from PIL import Image
 
-from clbench.data import latent_cache
+from clbench.data import decoded_entries, latent_cache
+from clbench.data.sets.folder import Folder
 
 pytestmark = pytest.mark.usefixtures("quick")
 Capture = pytest.CaptureFixture[str]
@@ -104,3 +108,70 @@ def test_the_record_of_a_run_has_the_recipe(npz: Path, tmp_path: Path, capsys: C
     for key in ("encoder", "config", "sources", "cost"):
         without = {k: v for k, v in record.items() if k != "encoder"}
         assert key != "encoder" or faults(without)
+
+
+@pytest.fixture
+def decoded(tmp_path: Path) -> Path:
+    """The entry of a data set of 12 images that was decoded into a file."""
+    for split in ("train", "test"):
+        for c in range(2):
+            folder = tmp_path / "data" / split / f"class{c}"
+            folder.mkdir(parents=True)
+            for i in range(3):
+                pixels = np.full((9, 9, 3), 20 * i + 100 * c, np.uint8)
+                Image.fromarray(pixels).save(folder / f"{i}.png")
+    Folder(path=tmp_path / "data", size=8, storage="mapped").pool(torch.device("cpu"))
+    [found] = decoded_entries.entries()
+    return found
+
+
+def test_decoded_data_sets_are_listed(decoded: Path, filled: list[Path], capsys: Capture):
+    assert len(listed(capsys, "list")) == 3
+    for pattern in ("decoded", "fold*", decoded.name[:5]):
+        [row] = listed(capsys, "list", pattern)
+        assert row["name"] == decoded.name
+        assert (row["data"], row["samples"], row["latents"]) == ("folder", 12, 192)
+        assert row["bytes"] >= 12 * 192  # type: ignore[operator]
+    assert "decoded" in clbench(capsys, "cache", "list").out
+
+
+@pytest.mark.parametrize(
+    ("damage", "says"),
+    [("flip", "block 0 does not match"), ("cut", "size of its samples"), ("meta", "malformed")],
+)
+def test_verify_finds_damage_of_decoded_data(
+    decoded: Path, capsys: Capture, damage: str, says: str
+):
+    assert [row["state"] for row in listed(capsys, "verify")] == ["ok"]
+    pixels = decoded / "pixels.u8"
+    content = pixels.read_bytes()
+    if damage == "flip":
+        pixels.write_bytes(bytes([content[0] ^ 1]) + content[1:])
+    elif damage == "cut":
+        pixels.write_bytes(content[:-1])
+    else:
+        (decoded / "meta.json").write_text("{")
+    code, out, _ = clbench(capsys, "cache", "verify", "decoded", "--json")
+    assert code == 1
+    assert says in json.loads(out)[0]["state"]
+
+
+def test_an_unfinished_data_set_is_said_and_cleared(decoded: Path, capsys: Capture):
+    part = decoded.with_name(f".{decoded.name}.part")
+    decoded.rename(part)
+    code, out, _ = clbench(capsys, "cache", "verify", "--json")
+    assert (code, [(r["name"], r["state"]) for r in json.loads(out)]) == (
+        0,
+        [(decoded.name, "unfinished")],
+    )
+    assert [r["state"] for r in listed(capsys, "clear", "--dry-run")] == ["would be removed"]
+    assert part.exists()
+    assert [r["state"] for r in listed(capsys, "clear")] == ["removed"]
+    assert not part.exists()
+    assert listed(capsys, "list") == []
+
+
+def test_clear_removes_what_matches_alone(decoded: Path, filled: list[Path], capsys: Capture):
+    assert len(listed(capsys, "clear", "decoded")) == 1
+    assert not decoded.exists()
+    assert latent_cache.entries() == filled

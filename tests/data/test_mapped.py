@@ -419,3 +419,26 @@ def test_a_run_over_a_file_is_evaluated_in_fixed_batches(root: Path):
         rows.Rows,
     )
     assert counts[0] == counts[1]
+
+
+@pytest.mark.parametrize("strategy", ["naive", "er", "ewc", "lwf", "slda"])
+def test_a_task_that_is_too_large_for_one_tensor_trains(
+    root: Path, monkeypatch: pytest.MonkeyPatch, strategy: str
+):
+    found = []
+    for limit in (rows.AT_ONCE, 3 * 64 * 8):  # a task has 12 images or more
+        monkeypatch.setattr(rows, "AT_ONCE", limit)
+        given = () if strategy in ("slda",) else ("strategy.epochs=2", "strategy.batch_size=5")
+        given += ("strategy.fisher_samples=8",) if strategy == "ewc" else ()
+        given += ("strategy.memory_size=6",) if strategy == "er" else ()
+        words_ = [w for w in words(root, strategy, "mapped") if not w.startswith("strategy.")]
+        run = clbench.prepare(*words_, *given, "scenario.n_tasks=2")
+        task = run.stream.experience(0)
+        assert len(task) == 24
+        if limit < 24 * 192:
+            with pytest.raises(UsageError, match="at once"):
+                _ = task.x
+        outcome = go(run)[1]
+        assert outcome.status == "completed", outcome.error
+        found.append(outcome.ledger.correct)
+    assert found[0] == found[1]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -17,7 +18,7 @@ from clbench.errors import UsageError
 from clbench.nets.losses import cross_entropy
 from clbench.nets.optim import FlatWeights, build_optimizer
 from clbench.nets.training import First, TrainingSettings
-from clbench.strategy import GradientStrategy
+from clbench.strategy import Batch, GradientStrategy
 
 STREAM = ("scenario=class_incremental", "strategy=naive", "strategy.clip_norm=null")
 
@@ -239,15 +240,40 @@ def test_masked_classes_take_no_part_in_smoothing():
     assert bool((gradient[:, 3:] == 0).all())
 
 
-@pytest.mark.parametrize(
-    ("name", "is_smoothed"),
-    [("naive", True), ("ewc", True), ("er", True), ("er_ace", False), ("lwf", False)],
-)
-def test_a_loss_that_is_not_smoothed_is_said(name: str, is_smoothed: bool):
+@pytest.mark.parametrize("name", ["naive", "ewc", "er", "sam", "agem"])
+def test_a_common_loss_is_smoothed(name: str):
     r = run(*STREAM[:1], f"strategy={name}", "strategy.label_smoothing=0.2")
-    _, outcome = go(r)
-    assert (outcome.status == "completed") == is_smoothed
-    assert is_smoothed or "cross-entropy of its own" in str(outcome.error)
+    assert go(r)[1].status == "completed"
+
+
+@pytest.mark.parametrize("setting", ["label_smoothing=0.2", "accumulate=2"])
+@pytest.mark.parametrize("name", ["er_ace", "lwf", "der", "derpp", "generative_replay"])
+def test_settings_of_a_common_loss_that_is_replaced_are_refused_at_once(name: str, setting: str):
+    r = run(*STREAM[:1], f"strategy={name}", f"strategy.{setting}")
+    with pytest.raises(UsageError, match="of the common loss") as error:
+        r.strategy()
+    assert "\n" not in str(error.value)
+
+
+def test_a_loss_that_extends_the_common_one_may_say_so():
+    class Extended(GradientStrategy):
+        extends_loss = True
+
+        def loss(self, batch: Batch) -> Tensor:
+            return super().loss(batch) + 0.0
+
+    r = run(*STREAM, "strategy.label_smoothing=0.2", "strategy.accumulate=2")
+    assert go(replace(r, strategy_class=Extended))[1].status == "completed"
+
+
+def test_a_step_that_passes_the_common_loss_by_is_found():
+    class Apart(GradientStrategy):
+        def step(self, batch: Batch) -> None:
+            self.descend(self.gradient_of(F.cross_entropy(self.scores(batch), batch.y)))
+
+    r = run(*STREAM, "strategy.label_smoothing=0.2")
+    error = go(replace(r, strategy_class=Apart))[1].error
+    assert "cross-entropy of its own" in str(error)
 
 
 # --- optimizers ----------------------------------------------------------------------------------
