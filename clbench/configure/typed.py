@@ -7,7 +7,7 @@ import dataclasses
 import math
 from collections.abc import Mapping, Sequence
 from functools import cache
-from typing import Any, get_type_hints
+from typing import Any, get_args, get_type_hints
 
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -95,6 +95,8 @@ def _typed(cls: type[Any], name: str, value: Any, prefix: str, words: Sequence[s
         UsageError: it has another type.
     """
     kind = _kinds(cls)[name]  # type: ignore[arg-type]
+    if type(value) in (bool, int, float) and type(value) in (kind, *get_args(kind)):
+        return value  # as it comes from JSON; a union takes the member that it is
     try:
         found = _value(value)
         if isinstance(found, str) and kind in (tuple[str, ...], tuple[float, ...]):
