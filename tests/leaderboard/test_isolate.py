@@ -243,7 +243,7 @@ def finds(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, float]]:
             _, alone = go(this, strategy)
         if hygiene()["files"] is True:
             assert not (home / "written").exists()
-        assert not [name for name in sys.modules if "strategy_spy" in name], (
+        assert not [name for name in sys.modules if "strategy_spy_" in name], (
             "the parent imported it"
         )
         _, ordinary = go(run(*NAIVE[::2], f"strategy={path}"))

@@ -18,8 +18,8 @@ def to_csv(board: Board, rows: Sequence[EntryRow]) -> str:
     Columns: who; ``n_verified`` seeds, on all of which an entry must be verified to be ranked (what
     others show is claimed); ``rank_low``, ``rank_high``; ``primary`` over all seeds (failed ones as
     0), ``primary_claimed`` and ``normalised`` (0 at the floor, 1 at the ceiling); ``seed_<k>``; then
-    for each metric and cost the mean, half width of the 95 % interval and n over completed seeds. Texts that a spreadsheet
-    would run as formulas start with ``'``.
+    for each metric and cost the mean, half width of the 95 % interval and n over completed seeds.
+    Texts that a spreadsheet would run as formulas start with ``'``.
     """
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")

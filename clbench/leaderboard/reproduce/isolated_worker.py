@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import sys
+import tempfile
 import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -61,6 +62,7 @@ def _take_pipes() -> tuple[BinaryIO, BinaryIO]:
 
 def _enter(folder: Path, measures: list[str]) -> None:
     """Go into an empty folder, and give up rights for good."""
+    tempfile.tempdir = None  # what was found before the fork is another process's
     os.environ.update({name: str(folder) for name in hygiene.FOLDERS_OF})
     os.chdir(folder)
     if "files" in measures:

@@ -12,7 +12,7 @@ import tempfile
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import IO, Any, Protocol, Self
+from typing import Any, BinaryIO, Protocol, Self
 
 from clbench.errors import ClbenchError
 from clbench.leaderboard.reproduce.hygiene import environment, hygiene, namespace_command
@@ -28,9 +28,9 @@ START_SECONDS = 120.0
 class Process(Protocol):
     """A worker with its pipes."""
 
-    stdin: IO[bytes]
-    stdout: IO[bytes]
-    stderr: IO[bytes]
+    stdin: BinaryIO
+    stdout: BinaryIO
+    stderr: BinaryIO
 
     def kill(self) -> None:
         """End it and all that it started; calling it again does nothing."""
@@ -59,9 +59,9 @@ class Popened:
         pipes = (self.process.stdin, self.process.stdout, self.process.stderr)
         self.stdin, self.stdout, self.stderr = pipes  # type: ignore[assignment]
 
-    stdin: IO[bytes]
-    stdout: IO[bytes]
-    stderr: IO[bytes]
+    stdin: BinaryIO
+    stdout: BinaryIO
+    stderr: BinaryIO
 
     def kill(self) -> None:
         """End it and all in its group."""
@@ -91,13 +91,13 @@ class Forked:
     def __init__(self, zygote: Zygote, number: int, pipes: Sequence[int]) -> None:
         self.zygote, self.number = zygote, number
         modes = ("wb", "rb", "rb")
-        opened = [os.fdopen(fd, mode) for fd, mode in zip(pipes, modes, strict=True)]
+        opened: list[Any] = [os.fdopen(fd, mode) for fd, mode in zip(pipes, modes, strict=True)]
         self.stdin, self.stdout, self.stderr = opened
         self.ended: dict[str, Any] | None = None
 
-    stdin: IO[bytes]
-    stdout: IO[bytes]
-    stderr: IO[bytes]
+    stdin: BinaryIO
+    stdout: BinaryIO
+    stderr: BinaryIO
 
     def kill(self) -> None:
         """End it and all that it started."""

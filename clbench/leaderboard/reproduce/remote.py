@@ -88,7 +88,7 @@ class RemoteStrategy(Strategy):
         self.declared_resumable = declared.get("resumable") is True
         if declared.get("reachable") is True:
             self.rebuild = self.declared_resumable = False
-            self.state_bytes_method = "reachable"
+            self.state_bytes_method = "reachable"  # type: ignore[misc]  # as its process declares
         needs = declared.get("needs")
         needed = needs if isinstance(needs, dict) else {}
         # The declarations of the real class, checked for their types.

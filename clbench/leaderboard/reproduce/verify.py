@@ -117,7 +117,14 @@ class Verifier:
         return self.zygotes.get(device)
 
     def verify(self, entry: Entry, seeds: Sequence[int]) -> Report:
-        """Verify seeds of an entry; nothing is written."""
+        """Verify seeds of an entry; nothing is written.
+
+        Raises:
+            UsageError: the board does not have one of the seeds.
+        """
+        unknown = set(seeds) - set(self.board.seeds)
+        if unknown:
+            raise UsageError(f"--seeds: the board has no seed {min(unknown)}")
         report = Report(entry.slug)
         for refusal in self._steps(entry, seeds, report):
             report.refusals.append(refusal)
@@ -132,9 +139,6 @@ class Verifier:
         for finding in validate(self.board, entry):
             if finding.level == "error":
                 yield f"{finding.rule} {finding.file}: {finding.message}"
-        unknown = set(seeds) - set(self.board.seeds)
-        if unknown:
-            raise UsageError(f"--seeds: the board has no seed {min(unknown)}")
         try:
             yield from self._runs(entry, seeds, report)
         except ClbenchError as error:

@@ -43,7 +43,7 @@ def large_literals(path: Path) -> list[tuple[int, int]]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # warnings about literals in untrusted code
             tree = ast.parse(text)
-        return [*_literals(tree, text.encode().splitlines(keepends=True))]
+        return sorted(_literals(tree, text.encode().splitlines(keepends=True)))
     except UNPARSABLE:
         return []
 
