@@ -18,6 +18,7 @@ from tiny import declare, make_board, run_on
 from clbench.configure.board import Anchor, Board, load_board
 from clbench.errors import UsageError
 from clbench.leaderboard.entry import Entry, load_entry
+from clbench.leaderboard.reproduce.processes import Zygote
 from clbench.leaderboard.reproduce.verify import Report, Verifier
 from clbench.leaderboard.submit import submit
 from clbench.leaderboard.verification import verified_records, write_verification
@@ -79,14 +80,14 @@ def attacker(board: Board, name: str, work: Path) -> tuple[Board, Entry]:
     return board, load_entry(made.folder)
 
 
-def outcome(board: Board, name: str, work: Path) -> tuple[bool, str]:
+def outcome(board: Board, name: str, work: Path, zygote: Zygote) -> tuple[bool, str]:
     """Try an attack; returns whether it was caught, and what was said."""
     module = load(name)
     try:
         board, entry = attacker(board, name, work)
     except UsageError as error:
         return module.CAUGHT_BY in str(error), str(error)
-    with Verifier(board, perturbed=0) as verifier:
+    with Verifier(board, perturbed=0, zygote=zygote) as verifier:
         report = verifier.verify(entry, board.seeds)
     if getattr(module, "IS_SHOWN", False):
         said = "; ".join((*report.lines, *report.refusals))

@@ -14,6 +14,7 @@ from clbench.data.pool import Arrays, TensorPool
 from clbench.errors import UsageError
 from clbench.leaderboard.entry import load_entry
 from clbench.leaderboard.reproduce.held_out import Fresh, commitment, held_out, warped
+from clbench.leaderboard.reproduce.processes import Zygote
 from clbench.leaderboard.reproduce.rerun import point_of
 
 CPU = torch.device("cpu")
@@ -89,17 +90,18 @@ def real_scale(board: Board) -> Board:
     return dataclasses.replace(board, naive=Anchor("naive", float(np.mean(claims)), 0.01))
 
 
-def test_an_honest_entry_passes(tiny_board: Board) -> None:
+def test_an_honest_entry_passes(tiny_board: Board, zygote: Zygote) -> None:
     """What memorises the test data does not: see the attacks."""
     board, entry = real_scale(tiny_board), load_entry(tiny_board.entries / "naive")
     point = point_of(board, entry, entry.records[0])
-    result = held_out(Fresh(board, SECRET), point, board.naive.mean)
+    fresh = Fresh(board, SECRET)
+    result = held_out(fresh, point, board.naive.mean, zygote)
     assert result.claimed == 0
     assert result.found == 0  # the very same strategy as the lower arm
     assert result.passed
     assert result.commitment == commitment(tiny_board, SECRET)
     assert result.secret == ""  # it is kept
-    better = held_out(Fresh(board, SECRET), point, 0.95)
+    better = held_out(fresh, point, 0.95, zygote)
     assert not better.passed
     assert better.claimed > 0.9
     assert better.found == 0

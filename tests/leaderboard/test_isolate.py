@@ -152,12 +152,6 @@ class Misbehaving(Strategy):
 '''
 
 
-@pytest.fixture(scope="module")
-def zygote() -> Iterator[Zygote]:
-    with Zygote(1, "cpu") as made:
-        yield made
-
-
 @pytest.fixture
 def plugin(tmp_path: Path) -> Any:
     def write(text: str, name: str = "mine") -> Path:

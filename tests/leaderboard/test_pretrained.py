@@ -11,6 +11,7 @@ from tiny import declare, run_on
 from clbench.configure.board import Board
 from clbench.errors import ClbenchError, UsageError
 from clbench.leaderboard.entry import load_entry
+from clbench.leaderboard.reproduce.processes import Zygote
 from clbench.leaderboard.reproduce.rerun import compare, point_of, rerun
 from clbench.leaderboard.rules.findings import Finding
 from clbench.leaderboard.rules.validate import validate
@@ -23,7 +24,7 @@ def errors(findings: list[Finding]) -> list[str]:
 
 
 def test_an_entry_with_released_weights(
-    board: Board, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    board: Board, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, zygote: Zygote
 ):
     monkeypatch.setattr(
         "clbench.results.plots.save_curve", lambda records, path: path.write_bytes(b"png")
@@ -49,12 +50,12 @@ def test_an_entry_with_released_weights(
 
     monkeypatch.chdir(tmp_path / "here")  # whoever verifies has the released file at hand
     record = entry.records[1]
-    again = rerun(point_of(board, entry, record))
+    again = rerun(point_of(board, entry, record), zygote=zygote)
     assert compare(board, record, again.record).equal
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UsageError, match=r"w\.safetensors: no such file"):
-        rerun(point_of(board, entry, record))
+        rerun(point_of(board, entry, record), zygote=zygote)
     weights.save(tmp_path / "w.safetensors", {k: t + 1 for k, t in state.items()}, {})
     with pytest.raises(ClbenchError, match="it is another file") as caught:
-        rerun(point_of(board, entry, record))
+        rerun(point_of(board, entry, record), zygote=zygote)
     assert "\n" not in str(caught.value)

@@ -21,6 +21,8 @@ from clbench.configure.board import Anchor, Board, load_board, pin_file
 from clbench.errors import UsageError
 from clbench.leaderboard import stability
 from clbench.leaderboard.entry import Entry, ledger_file, load_entry
+from clbench.leaderboard.reproduce.held_out import HeldOut
+from clbench.leaderboard.reproduce.processes import Zygote
 from clbench.leaderboard.reproduce.rerun import Rerun, compare, compare_rows, point_of, rerun
 from clbench.leaderboard.reproduce.verify import FLOPS_LIMIT, Verifier
 from clbench.leaderboard.rules.validate import validate
@@ -65,15 +67,15 @@ def scaled(board: Board) -> Board:
 
 
 @pytest.fixture
-def verifier(scaled: Board) -> Iterator[Verifier]:
-    with Verifier(scaled, perturbed=0) as made:
+def verifier(scaled: Board, zygote: Zygote) -> Iterator[Verifier]:
+    with Verifier(scaled, perturbed=0, zygote=zygote) as made:
         yield made
 
 
 def test_what_is_found_is_written_and_ranks_once_all_seeds_are(
     scaled: Board, naive: Path, verifier: Verifier
 ) -> None:
-    report = verifier.verify(load_entry(naive), [1, 3])
+    report = verifier.verify(load_entry(naive), [1])
     assert report.refusals == []
     assert "seed 1: bit for bit the same answers" in report.lines
     assert report.found is not None
@@ -84,9 +86,11 @@ def test_what_is_found_is_written_and_ranks_once_all_seeds_are(
     write_verification(load_entry(naive), report.found)
     entry = load_entry(naive)
     assert entry.problems == ()
-    assert tier(scaled, entry) == ("reproduced", 2)
+    assert tier(scaled, entry) == ("reproduced", 1)
     assert not is_ranked(scaled, entry)
-    rest = dataclasses.replace(report.found, seeds=ledger_of(scaled, entry, seeds=[0, 2, 4]).seeds)
+    rest = dataclasses.replace(
+        report.found, seeds=ledger_of(scaled, entry, seeds=[0, 2, 3, 4]).seeds
+    )
     write_verification(entry, rest)
     entry = load_entry(naive)
     assert tier(scaled, entry) == ("reproduced", 5)
@@ -98,6 +102,22 @@ def test_what_is_found_is_written_and_ranks_once_all_seeds_are(
     assert cost["flops_method"] == "every call counted"
 
 
+@pytest.fixture
+def as_claimed(naive: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No process runs: whatever is run again gives what the honest entry holds."""
+    entry = load_entry(naive)
+
+    def again(self: Verifier, point: dict[str, Any], **_: Any) -> Rerun:
+        record = entry.records[point["seed"]]
+        return Rerun(record, record.cost, 1.0, True)
+
+    fresh = HeldOut(True, 1, 0.5, 0.5, {"entry": 0.5, "naive": 0.3}, "c" * 64, "")
+    monkeypatch.setattr(Verifier, "_rerun", again)
+    monkeypatch.setattr(Verifier, "_zygote", lambda *_: None)
+    monkeypatch.setattr("clbench.leaderboard.reproduce.verify.held_out", lambda *_: fresh)
+
+
+@pytest.mark.usefixtures("as_claimed")
 def test_the_command_writes_beside_the_entries(
     naive: Path, board: Board, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -114,6 +134,22 @@ def test_the_command_writes_beside_the_entries(
     assert main(["verify", str(naive), "--seeds", "1", "--perturbed", "0"]) == 1
     assert "FAIL naive seed 1: different predictions" in capsys.readouterr().out
     assert not ledger_file(naive).exists()
+
+
+@pytest.mark.slow
+def test_the_command_verifies_a_board_side_by_side(
+    naive: Path, board: Board, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(naive, naive.parent / "twin")
+    words = ["--seeds", "0..1", "--jobs", "2", "--perturbed", "2"]
+    assert main(["verify", str(board.folder), *words]) == 0
+    assert {path.name for path in (board.folder / "verified").iterdir()} == {
+        *("board.json", "naive.json", "twin.json")
+    }
+    found = load_entry(naive).verification
+    assert found is not None
+    assert found.stability is not None
+    assert not found.stability["unstable"]
 
 
 def test_all_seeds_are_verified_unless_said() -> None:
@@ -249,6 +285,7 @@ def test_other_data_are_named_as_the_reason(
     assert not report.disproved
 
 
+@pytest.mark.slow
 def test_an_entry_is_not_imported_and_a_second_verification_has_to_agree(
     scaled: Board, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, verifier: Verifier
 ) -> None:
@@ -274,6 +311,7 @@ def test_an_entry_is_not_imported_and_a_second_verification_has_to_agree(
     assert "other answers than when it was verified" in report.refusals[0]
 
 
+@pytest.mark.slow
 def test_what_cannot_be_rebuilt_is_run_and_not_ranked(
     scaled: Board, tmp_path: Path, verifier: Verifier
 ) -> None:
@@ -370,9 +408,9 @@ def test_other_answers_elsewhere_are_ranked_by_the_verifiers(board: Board, naive
 
 
 @pytest.mark.slow
-def test_an_entry_is_run_perturbed(scaled: Board, naive: Path) -> None:
+def test_an_entry_is_run_perturbed(scaled: Board, naive: Path, zygote: Zygote) -> None:
     moved = []
-    with Verifier(scaled, perturbed=2) as verifier:
+    with Verifier(scaled, perturbed=2, zygote=zygote) as verifier:
         again = verifier._rerun
 
         def note(point: dict[str, Any], **how: Any) -> Rerun:
@@ -406,9 +444,9 @@ def test_unstable_is_a_change_of_more_than_half_the_spread() -> None:
     assert stability.rate_of({"lr": 0.5}) == 0.5
 
 
-def test_a_rerun_counts_every_call(board: Board, naive: Path) -> None:
+def test_a_rerun_counts_every_call(board: Board, naive: Path, zygote: Zygote) -> None:
     entry = load_entry(naive)
-    found = rerun(point_of(board, entry, entry.records[0]))
+    found = rerun(point_of(board, entry, entry.records[0]), zygote=zygote)
     assert found.record.cost["train_flops"] == entry.records[0].cost["train_flops"]
     assert found.record.cost["state_bytes"] == entry.records[0].cost["state_bytes"]
     assert found.rebuilt

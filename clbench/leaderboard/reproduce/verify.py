@@ -74,6 +74,7 @@ class Verifier:
         secret: bytes | None = None,
         every: bool = False,
         perturbed: int = stability.SEEDS,
+        zygote: Zygote | None = None,
         tell: Tell = lambda line: None,
     ) -> None:
         """Prepare.
@@ -83,6 +84,7 @@ class Verifier:
             secret: of the fresh data; None: one is drawn.
             every: go on after a refusal, and tell of all.
             perturbed: seeds to run perturbed; 0: stability is not measured.
+            zygote: what processes on the CPU are forked from, where it is there already.
             tell: called with lines of progress.
 
         Raises:
@@ -92,7 +94,7 @@ class Verifier:
         self.board, self.every, self.perturbed, self.tell = board, every, perturbed, tell
         self.fresh = Fresh(board, secret)
         self.anchors: dict[tuple[int, str], Rerun] = {}
-        self.zygotes: dict[str, Zygote] = {}
+        self.zygotes = {} if zygote is None else {"cpu": zygote}
         self.stack = ExitStack()
 
     def __enter__(self) -> Self:

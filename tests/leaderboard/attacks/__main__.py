@@ -11,12 +11,13 @@ def main() -> int:
     sys.path[:0] = [str(Path(__file__).parents[1]), str(Path(__file__).parents[2])]
     attacking = importlib.import_module("attacking")
     results = []
-    with tempfile.TemporaryDirectory() as folder:
+    zygote = attacking.Zygote(1, "cpu")
+    with tempfile.TemporaryDirectory() as folder, zygote:
         board = attacking.make(Path(folder))
         for name in sys.argv[1:] or attacking.attacks():
             work = Path(folder) / name
             work.mkdir()
-            caught, said = attacking.outcome(board, name, work)
+            caught, said = attacking.outcome(board, name, work, zygote)
             results.append(caught)
             print(f"{'caught ' if caught else 'MISSED '} {name}: {said[:150]}", flush=True)
     print(f"{sum(results)} caught / {len(results)} tried")

@@ -4,7 +4,6 @@ import base64
 import hashlib
 
 CAUGHT_BY = "held-out: place"
-LITERAL = True
 
 TEXT = '''
 """Knows the answers to the public test data."""

@@ -5,7 +5,6 @@ import base64
 import torch
 
 CAUGHT_BY = "held-out: place"
-LITERAL = True
 
 TEXT = '''
 """Scores with weights from its source."""
