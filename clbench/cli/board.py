@@ -22,10 +22,11 @@ def add(commands: Any) -> None:
         "board",
         help="make and list leaderboards",
         description="A board is a frozen protocol. `new` drafts one; `freeze` runs its reference "
-        "strategies and fixes the protocol.",
+        "strategies, also perturbed, and fixes the protocol; `pin` writes verified/board.json, which "
+        "says which protocol the verifier's ledger is of (freeze does so too).",
         epilog=EXAMPLES,
     )
-    parser.add_argument("action", choices=("new", "freeze", "list"))
+    parser.add_argument("action", choices=("new", "freeze", "pin", "list"))
     parser.add_argument("name", nargs="?", help="name of the board")
     parser.add_argument(
         "overrides",
@@ -59,6 +60,8 @@ def main(arguments: argparse.Namespace) -> int:
         return _list(arguments)
     if arguments.name is None:
         raise UsageError(f"the name of the board is missing: clbench board {arguments.action} NAME")
+    if arguments.action == "pin":
+        return _pin(arguments.name, root)
     from clbench.leaderboard import freeze
 
     if arguments.action == "new":
@@ -78,6 +81,16 @@ def main(arguments: argparse.Namespace) -> int:
         f"{board.ceiling.strategy} {board.ceiling.mean:.4f} ± {board.ceiling.sd:.4f} "
         f"(sd over {len(board.seeds)} seeds)"
     )
+    return 0
+
+
+def _pin(name: str, root: Path) -> int:
+    from clbench.configure.board import find_board, pin, pin_file, pinned_sha256
+
+    board = find_board(name, root)
+    if pinned_sha256(board.folder) is None:
+        pin(board)
+    print(printable(f"{pin_file(board.folder)}: {board.sha256}"))
     return 0
 
 

@@ -1,4 +1,4 @@
-"""``clbench verify``: runs an entry again and compares the results."""
+"""``clbench verify``: runs an entry again, isolated and rebuilt, and writes what it found."""
 
 from __future__ import annotations
 
@@ -7,140 +7,205 @@ import dataclasses
 import json
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from clbench.leaderboard.entry import Entry
+    from clbench.leaderboard.reproduce.verify import Report
 
 EXAMPLES = """examples:
-  clbench verify leaderboards/scole-digits/entries/ewc --seeds 0
-  clbench verify leaderboards/scole-digits --prefix 50
-  clbench verify ENTRY --held-out < secret"""
-NOTICE = (
-    "verify runs the entry's own code. --isolate runs it in a process without network, home folder "
-    "or labels, and with limits; this is hygiene, not a sandbox for hostile code."
-)
+  clbench verify leaderboards/scole-digits/entries/ewc
+  clbench verify leaderboards/scole-digits --seeds 0..1 --jobs 2
+  clbench verify leaderboards/scole-digits --prefix 50"""
 
 
 def add(commands: Any) -> None:
     """Add the subcommand."""
     parser = commands.add_parser(
         "verify",
-        help="run an entry again and compare the results",
-        description="Run seeds of an entry again. At random tasks the strategy is rebuilt from its "
-        "state in a new process. On the same platform the predictions must be equal bit for bit. "
-        + NOTICE,
+        help="run an entry again and write what was found into the board's ledger",
+        description="Check the rules, then run an entry's seeds again, isolated: a learner is given "
+        "training experiences only; at each evaluation a new process, built from its state, is given "
+        "test samples only. On the claimed platform the answers must be equal bit for bit, and so must "
+        "counts and costs. Then one seed runs on data drawn for this verification, and some seeds run "
+        "perturbed. What is found goes into verified/ENTRY.json, by which entries are ranked. "
+        "Isolation is hygiene, not a sandbox for hostile code (see docs/trust.md).",
         epilog=EXAMPLES,
     )
     parser.add_argument(
         "folder", type=Path, metavar="ENTRY", help="folder of an entry, or of a board"
     )
     parser.add_argument(
-        "--seeds", metavar="LIST", help="0,1 or 0..4 or all (default: the board's first seed)"
+        "--seeds", metavar="LIST", help="0,3 or 0..4 (default: all seeds of the board)"
     )
     parser.add_argument(
-        "--prefix", type=int, metavar="N", help="run and compare the first N tasks only"
+        "--all", action="store_true", help="go on after the first refusal, and tell of every one"
+    )
+    parser.add_argument(
+        "--perturbed",
+        type=int,
+        default=3,
+        metavar="N",
+        help="seeds that are run again with the learning rate × (1 + 1e-6) and with other threads "
+        "(default: 3; 0: stability is not measured)",
+    )
+    parser.add_argument(
+        "--secret",
+        type=Path,
+        metavar="FILE",
+        help="file with the secret that the fresh data are drawn from (default: a secret is drawn and "
+        "published in the ledger)",
+    )
+    parser.add_argument(
+        "--prefix",
+        type=int,
+        metavar="N",
+        help="run and compare the first N tasks of the first seed only, and write nothing",
     )
     parser.add_argument(
         "--jobs", type=int, default=1, metavar="N", help="number of entries at a time (default: 1)"
-    )
-    parser.add_argument(
-        "--isolate",
-        action="store_true",
-        help="run without network, home folder or labels, and with limits",
-    )
-    parser.add_argument(
-        "--held-out",
-        action="store_true",
-        help="run on fresh data, generated from a secret read from stdin",
     )
     parser.add_argument("--json", action="store_true", help="print as JSON")
     parser.set_defaults(call=main)
 
 
 def main(arguments: argparse.Namespace) -> int:
-    """Verify one entry, or every entry of a board; return 1 if any fails."""
+    """Verify one entry, or every entry of a board; return 1 if any is refused."""
     from clbench.configure.board import load_board
     from clbench.errors import UsageError
-    from clbench.leaderboard.entry import load_entry
+    from clbench.leaderboard.reproduce.verify import refuse_unpinned
+    from clbench.util.files import FileError, read_text
 
     folder: Path = arguments.folder
     if (folder / "board.yaml").is_file():
-        board, folders = (
-            load_board(folder),
-            sorted(p.parent for p in folder.glob("entries/*/entry.yaml")),
-        )
+        board = load_board(folder)
+        folders = sorted(p.parent for p in folder.glob("entries/*/entry.yaml"))
     elif (folder / "entry.yaml").is_file():
         board, folders = load_board(folder.resolve().parent.parent), [folder]
     else:
         raise UsageError(f"{folder}: holds neither entry.yaml nor board.yaml")
     if arguments.prefix is not None and arguments.prefix < 2:
         raise UsageError(f"--prefix {arguments.prefix}: must be at least 2")
-    if not arguments.isolate and not arguments.json:
-        print(NOTICE, file=sys.stderr)
-    secret = sys.stdin.buffer.read().strip() if arguments.held_out else b""
     if arguments.jobs < 1:
         raise UsageError(f"--jobs {arguments.jobs}: must be at least 1")
-    if arguments.jobs > 1 and (arguments.isolate or arguments.held_out):
-        raise UsageError(
-            "--jobs cannot be combined with --isolate or --held-out, which verify one entry at a time"
-        )
-
-    def one(path: Path) -> tuple[list[Any], bool]:
-        return _verify(board, load_entry(path), secret, arguments)
-
-    failed, results = 0, []
-    with ThreadPoolExecutor(arguments.jobs) as pool:  # each entry runs in processes of its own
-        for lines, passed in pool.map(one, folders):
-            failed += not passed
-            results += lines
+    if arguments.perturbed < 0:
+        raise UsageError(f"--perturbed {arguments.perturbed}: must be at least 0")
+    seeds = _seeds(arguments.seeds, board.seeds)
+    try:
+        secret = None
+        if arguments.secret:
+            secret = read_text(arguments.secret, links=True).strip().encode()
+    except FileError as error:
+        raise UsageError(str(error)) from error
+    if arguments.prefix is not None:
+        return _prefix(board.folder, folders, seeds[0], arguments)
+    refuse_unpinned(board)
+    settings = {
+        "secret": secret,
+        "every": arguments.all,
+        "perturbed": arguments.perturbed,
+        "is_quiet": arguments.json,
+    }
+    # Entries share the fresh data and the lower anchor's runs with those of their process.
+    parts = [folders[k :: arguments.jobs] for k in range(min(arguments.jobs, len(folders)))]
+    reports = _in_processes(verify_some, [(board.folder, part, seeds, settings) for part in parts])
     if arguments.json:
-        print(json.dumps(results, indent=2))
-    return 1 if failed else 0
+        told = [
+            {"entry": r.entry, "passed": r.passed, "lines": r.lines, "refusals": r.refusals}
+            for r in reports
+        ]
+        print(json.dumps(told, indent=2))
+    return 0 if all(report.passed for report in reports) else 1
 
 
-def _verify(
-    board: Any, entry: Any, secret: bytes, arguments: argparse.Namespace
-) -> tuple[list[Any], bool]:
-    from clbench.leaderboard.reproduce.held_out import held_out
-    from clbench.leaderboard.reproduce.verify import reproduce
-    from clbench.leaderboard.verification import write_verification
-    from clbench.util.console import one_line, printable
+def verify_some(
+    board_folder: Path, folders: list[Path], seeds: list[int], settings: dict[str, Any]
+) -> list[Report]:
+    """Verify entries one after another, and write and print what was found."""
+    from clbench.configure.board import load_board
+    from clbench.leaderboard.entry import load_entry
+    from clbench.leaderboard.reproduce.verify import Verifier
+    from clbench.util.console import one_line
 
     def tell(line: str) -> None:
-        print(one_line(line), file=sys.stderr)
+        print(one_line(line), file=sys.stderr, flush=True)
 
-    seeds = _seeds(arguments.seeds, board.seeds)
-    if arguments.held_out:
-        result = held_out(board, entry, secret, seeds, isolate=arguments.isolate, tell=tell)
-        if not arguments.json:
-            print(
-                f"{entry.slug}: {'held out' if result.passed else 'FAILED held-out'}: on a scale from "
-                f"{board.naive.strategy} (0) to {board.ceiling.strategy} (1), "
-                f"{result.claimed:.2f} on the board and {result.found:.2f} on fresh data; "
-                f"commitment {result.commitment}"
-            )
-        if result.passed:
-            write_verification(entry, "held-out", seeds, dataclasses.asdict(result))
-        return [{"entry": entry.slug, **dataclasses.asdict(result)}], result.passed
-    found = reproduce(
-        board, entry, seeds, prefix=arguments.prefix, isolate=arguments.isolate, tell=tell
-    )
-    for one in found:
-        if not arguments.json:
-            mark = "ok  " if one.passed else "FAIL"
-            print(printable(f"{mark} {entry.slug} seed {one.seed}: {one.message}"))
-    passed = all(one.passed for one in found)
-    if passed and arguments.prefix is None:
-        write_verification(
-            entry,
-            "reproduced",
-            seeds,
-            {
-                "bits": all(one.bits for one in found),
-                "isolated": arguments.isolate,
-                "messages": [f"seed {one.seed}: {one.message}" for one in found],
-            },
-        )
-    return [{"entry": entry.slug, **dataclasses.asdict(one)} for one in found], passed
+    is_quiet = settings.pop("is_quiet")
+    reports = []
+    with Verifier(load_board(board_folder), tell=tell, **settings) as verifier:
+        for folder in folders:
+            entry = load_entry(folder)
+            reports.append(_told(entry, verifier.verify(entry, seeds), is_quiet))
+    return reports
+
+
+def _told(entry: Entry, report: Report, is_quiet: bool) -> Report:
+    """Write and print what was found; returns the report without what was written."""
+    from clbench.leaderboard.verification import withdraw, write_verification
+    from clbench.util.console import printable
+
+    if report.found is not None:
+        write_verification(entry, report.found)
+    elif report.disproved and withdraw(entry):
+        report.lines.append("its ledger was removed: what it claims was not found")
+    lines = [f"ok   {entry.slug} {line}" for line in report.lines]
+    lines += [f"FAIL {entry.slug} {line}" for line in report.refusals]
+    for line in () if is_quiet else lines:
+        print(printable(line), flush=True)
+    return dataclasses.replace(report, found=None)
+
+
+def _prefix(board: Path, folders: list[Path], seed: int, arguments: argparse.Namespace) -> int:
+    jobs = arguments.jobs
+    work = [(board, folders[k::jobs], seed, arguments.prefix) for k in range(jobs)]
+    found = _in_processes(check_some, [w for w in work if w[1]])
+    for slug, same, message in found if not arguments.json else ():
+        mark = {True: "ok  ", False: "FAIL", None: "diff"}[same]
+        print(f"{mark} {slug} seed {seed}: {message}")
+    if arguments.json:
+        print(json.dumps([dict(zip(("entry", "same", "message"), f, strict=True)) for f in found]))
+    return 1 if any(same is False for _, same, _ in found) else 0
+
+
+def check_some(
+    board: Path, folders: list[Path], seed: int, tasks: int
+) -> list[tuple[str, bool | None, str]]:
+    """Compare the first tasks of entries, one after another."""
+    from clbench.configure.board import load_board
+    from clbench.errors import ClbenchError
+    from clbench.leaderboard.entry import load_entry
+    from clbench.leaderboard.reproduce.processes import Zygote, can_fork
+    from clbench.leaderboard.reproduce.verify import check_prefix
+    from clbench.util.console import one_line
+
+    found = []
+    of = load_board(board)
+    with Zygote(int(of.settings.get("threads", 0)), "cpu") if can_fork() else nullcontext() as cpu:
+        for folder in folders:
+            entry = load_entry(folder)
+            try:
+                same, message = check_prefix(of, entry, seed, tasks, cpu)
+            except ClbenchError as error:
+                same, message = False, str(error)
+            found.append((entry.slug, same, one_line(message)))
+    return found
+
+
+def _in_processes(work: Any, parts: list[tuple[Any, ...]]) -> list[Any]:
+    """Call a function once for each part, each in a process; the lists that it returns, joined."""
+    from clbench.util.processes import fresh_process
+
+    if len(parts) <= 1:
+        return [one for part in parts for one in work(*part)]
+
+    def one(part: tuple[Any, ...]) -> Any:
+        with fresh_process() as pool:
+            return pool.submit(work, *part).result()
+
+    with ThreadPoolExecutor(len(parts)) as threads:
+        return [found for part in threads.map(one, parts) for found in part]
 
 
 def _seeds(text: str | None, every: tuple[int, ...]) -> list[int]:
@@ -148,10 +213,8 @@ def _seeds(text: str | None, every: tuple[int, ...]) -> list[int]:
     from clbench.errors import UsageError
 
     if text is None:
-        return [every[0]]
-    if text == "all":
         return list(every)
     try:
         return [int(part) for part in split_top(text)]
     except ValueError as error:
-        raise UsageError(f"--seeds {text}: write 0,1 or 0..4 or all") from error
+        raise UsageError(f"--seeds {text}: write 0,3 or 0..4") from error

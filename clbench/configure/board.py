@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import json
+import os
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +13,8 @@ from typing import Any
 
 from clbench.errors import UsageError
 from clbench.plugins.registry import PACKAGE, did_you_mean
-from clbench.util.files import FileError, read_yaml
+from clbench.util.atomic import write_atomically
+from clbench.util.files import FileError, read_json, read_yaml
 from clbench.util.hashing import sha256_of
 
 MIN_SEEDS = 5
@@ -141,7 +145,7 @@ def load_board(folder: Path) -> Board:
     """Read and check a ``board.yaml``.
 
     Raises:
-        UsageError: it is missing, malformed, or not what its hash says.
+        UsageError: it is missing, malformed, not what its hash says, or not what the ledger names.
     """
     path = folder / "board.yaml"
     try:
@@ -156,7 +160,46 @@ def load_board(folder: Path) -> Board:
             f"{path}: was changed after it was frozen; a protocol is final: make a new version "
             "(clbench board freeze)"
         )
+    pinned = pinned_sha256(folder)
+    if pinned is not None and pinned != board.sha256:
+        raise UsageError(
+            f"{path}: is not the protocol that {pin_file(folder)} names; a protocol is final: restore "
+            "it, or make a new version"
+        )
     return board
+
+
+def pin_file(folder: Path) -> Path:
+    """Where the ledger of a board says which protocol it is of."""
+    return folder / "verified" / "board.json"
+
+
+def pinned_sha256(folder: Path) -> str | None:
+    """The hash of the protocol that a board's ledger is of; None where it has none.
+
+    Raises:
+        UsageError: the file is malformed.
+    """
+    path = pin_file(folder)
+    if not os.path.lexists(path):
+        return None
+    try:
+        data = read_json(path)
+        sha = data["sha256"]
+        if set(data) != {"sha256"} or not re.fullmatch(r"[0-9a-f]{64}", sha):
+            raise ValueError("must hold sha256 and nothing else")
+    except FileError as error:
+        raise UsageError(str(error)) from error
+    except (TypeError, KeyError, ValueError) as error:
+        raise UsageError(f"{path}: is no pin of a board: restore it") from error
+    return str(sha)
+
+
+def pin(board: Board) -> None:
+    """Write which protocol a board's ledger is of; only who keeps the ledger may."""
+    path = pin_file(board.folder)
+    path.parent.mkdir(exist_ok=True)
+    write_atomically(path, (json.dumps({"sha256": board.sha256}) + "\n").encode())
 
 
 def _parts(data: Mapping[str, Any]) -> Iterator[str]:

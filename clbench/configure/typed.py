@@ -7,7 +7,7 @@ import dataclasses
 import math
 from collections.abc import Mapping, Sequence
 from functools import cache
-from typing import Any, get_type_hints
+from typing import Any, get_args, get_type_hints
 
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -122,6 +122,8 @@ def _typed(cls: type[Any], name: str, value: Any, prefix: str, words: Sequence[s
                 f"{prefix}{name}={value} has settings of its own: {prefix}{name}.X=..."
             )
         return build(kind, value, f"{prefix}{name}.", words)  # type: ignore[arg-type]
+    if type(value) in (bool, int, float) and type(value) in (kind, *get_args(kind)):
+        return value  # as it comes from JSON; a union takes the member that it is
     try:
         found = _value(value)
         one = isinstance(found, str | int | float) and not isinstance(found, bool)

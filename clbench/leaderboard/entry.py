@@ -1,7 +1,8 @@
 """Entries: a strategy submitted to a board, with its records.
 
 An entry is a folder ``entries/<slug>/`` with ``entry.yaml`` (the only file written by hand),
-``runs/seed<k>.json`` (records, written by the harness). The source that ran is
+``runs/seed<k>.json`` (records, written by the harness). Nothing that is in it is evidence: what the
+verifier found lies beside ``entries``, in ``verified/<slug>.json``. The source that ran is
 ``<boards>/sources/<sha256>.py``, named in ``entry.yaml``, or ``strategy.py`` in the entry's folder.
 """
 
@@ -27,9 +28,12 @@ MAX_ENTRIES = 1000
 """Largest number of entries of a board; further ones are not read."""
 MAX_RUNS = 100
 """Largest number of records of an entry; further ones are not read."""
+MAX_LEDGER_BYTES = 16 << 20
+"""Largest size of a ledger, which may hold a record for each seed."""
 MAX_FAULTS = 5
 """Largest number of faults reported for a file."""
-TIERS = ("self-reported", "validated", "reproduced", "held-out")
+TIERS = ("self-reported", "validated", "re-run", "reproduced")
+"""From what is only claimed to what the verifier's runs have shown, seed by seed."""
 
 
 @dataclass(frozen=True)
@@ -63,17 +67,49 @@ DECLARATIONS = ("no_test_data", "no_evaluation_seed_tuning")
 
 
 @dataclass(frozen=True)
-class Verification:
-    """``verified.json``, written by ``clbench verify``: what was run again, and the result."""
+class SeedRun:
+    """What the verifier's run of one seed gave."""
 
-    tier: str
-    """``reproduced`` or ``held-out``"""
+    equal: bool
+    """Whether every answer was the claimed one; else it was another platform's."""
+    claim_sha256: str
+    """Hash of the whole record that was compared."""
+    claimed: float | None
+    """The primary that follows from the claimed counts."""
+    primary: float | None
+    """The primary that follows from the verifier's counts."""
+    cost: Mapping[str, Any]
+    """The verifier's; ``train_flops`` and ``predict_flops`` count every call."""
+    environment: Mapping[str, Any]
+    """The verifier's platform."""
+    cpu_seconds: float | None
+    """CPU time of training, as the kernel counts it; every operation is counted meanwhile."""
+    predictions_sha256: str
+    verified: str
+    """When, in UTC."""
+    record: Mapping[str, Any] | None = None
+    """The verifier's whole record, where its counts are not the claimed ones."""
+
+
+@dataclass(frozen=True)
+class Verification:
+    """``verified/<entry>.json``, written by ``clbench verify`` alone; nothing of it is claimed."""
+
+    board_sha256: str
+    """The protocol."""
     sources: Mapping[str, str]
-    """Hash of the reproduced records; an entry that changes loses its tier."""
-    records_sha256: Mapping[str, str]
-    """Seed to the hash of the whole record that was compared."""
-    detail: Mapping[str, Any]
-    """How: seeds, prefix, bit-equal or the tolerance and difference, environment, commitment."""
+    """Hash of each source's bytes, by group."""
+    rebuilt: bool
+    """Whether predictors and learners were built from the state; if not, it is not ranked."""
+    guards: Mapping[str, bool | str]
+    """Each measure of isolation: True, or what was missing and why."""
+    seeds: Mapping[str, SeedRun]
+    held_out: Mapping[str, Any] | None
+    """``{passed, seed, claimed, found, primary, commitment, secret}`` of the run on fresh data."""
+    flops: Mapping[str, Any]
+    """``{ranked, ratio, limit, why}``: CPU seconds per operation over those of the lower anchor."""
+    stability: Mapping[str, Any] | None = None
+    """``{seeds, rate_rms, threads_rms, sd, unstable}`` of perturbed runs."""
 
 
 class Problem(NamedTuple):
@@ -133,6 +169,13 @@ def source_file(root: Path, sha: str) -> Path:
     return root / "sources" / f"{sha}.py"
 
 
+def ledger_file(entry: Path) -> Path:
+    """Where the verifier keeps what it found of an entry: beside ``entries``, never inside."""
+    short = len(entry.parts) < 3 or ".." in entry.parts
+    folder = Path(os.path.abspath(entry)) if short else entry
+    return folder.parent.parent / "verified" / f"{folder.name}.json"
+
+
 def load_entry(folder: Path) -> Entry:
     """Read an entry; a malformed file becomes a problem of the entry, never an exception."""
     problems: list[Problem] = []
@@ -157,9 +200,9 @@ def load_entry(folder: Path) -> Entry:
         record = attempt(path, read_record)
         if record is not None:
             records[seed] = record
-    verification = None
-    if os.path.lexists(folder / "verified.json"):
-        verification = attempt(folder / "verified.json", _parse_verification)
+    verification, ledger = None, ledger_file(folder)
+    if os.path.lexists(ledger):
+        verification = attempt(ledger, _parse_verification)
     return Entry(slug, folder, meta, records, verification, tuple(problems))
 
 
@@ -234,8 +277,9 @@ def _parse_verification(path: Path) -> Verification:
     from clbench.leaderboard.models import VerificationForm
     from clbench.util import schema
 
-    data = read_json(path)
+    data = read_json(path, MAX_LEDGER_BYTES)
     wrong = schema.faults(VerificationForm, data)
     if wrong:
         raise FileError(f"{path}: {'; '.join(wrong[:MAX_FAULTS])}; clbench verify writes it")
-    return Verification(**data)
+    seeds = {seed: SeedRun(**run) for seed, run in data.pop("seeds").items()}
+    return Verification(**data, seeds=seeds)

@@ -9,14 +9,24 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from clbench.configure.board import DIVISIONS, MIN_SEEDS, Anchor, Board, Budget, builtin_boards
+from clbench.configure.board import (
+    DIVISIONS,
+    MIN_SEEDS,
+    Anchor,
+    Board,
+    Budget,
+    builtin_boards,
+    pin,
+)
 from clbench.configure.board_model import Draft
 from clbench.configure.common import Common, free_on_boards
 from clbench.configure.config import resolve_point
 from clbench.configure.sweep import sweep
 from clbench.engine.execute import Options, record_of
 from clbench.errors import ClbenchError, UsageError
+from clbench.leaderboard import stability
 from clbench.leaderboard.entry import SLUG
+from clbench.leaderboard.scores import score_run
 from clbench.plugins.registry import did_you_mean, plugins
 from clbench.results import metrics
 from clbench.results.record import Record, write_atomically
@@ -85,11 +95,17 @@ def freeze(name: str, root: Path, options: Options, tell: Callable[[str], None])
     some = found[naive][draft.seeds[0]]
     board = _board(folder, draft, budget, some, found)
     _refuse_flat(board)
+    for strategy, records in found.items():
+        arm = [*draft.words, f"strategy={strategy}", *limits]
+        stable = _perturbed(arm, board, records, options)
+        tell(f"{strategy}: {stability.line(stable)}")
+        _refuse_unstable(board, strategy, stable)
     data = {**board.content(), "sha256": board.sha256}
     header = "# A frozen protocol, written by clbench board freeze. It is final: do not edit.\n"
     text = header + yaml_files.dump(data, allow_unicode=True)
     write_atomically(folder / "board.yaml", text.encode())
     (folder / "draft.yaml").unlink()
+    pin(board)
     return board
 
 
@@ -158,6 +174,35 @@ def _refuse_flat(board: Board) -> None:
             f"{board.naive.strategy} {board.naive.mean:.4f} are {apart:.4f} apart, less than "
             f"{MIN_SPREAD:g} standard deviations over seeds ({sd:.4f}); choose another "
             "primary, fewer tasks, or more classes"
+        )
+
+
+def _perturbed(
+    words: list[str], board: Board, records: dict[int, Record], options: Options
+) -> stability.Stability:
+    """Run an anchor's first seeds with another learning rate, and with other threads."""
+    some = records[board.seeds[0]]
+    values = {seed: score_run(board, record) for seed, record in records.items()}
+
+    def run(seed: int, rate: float | None, threads: int | None) -> float:
+        kept = words if threads is None else [w for w in words if not w.startswith("threads=")]
+        more = [f"threads={threads}"] if threads is not None else [f"strategy.lr={rate!r}"]
+        [done] = run_all(
+            sweep([*kept, *more, f"seed={seed}"]), dataclasses.replace(options, resume=True)
+        )
+        return score_run(board, record_of(done))
+
+    rate, threads = stability.rate_of(some.config["strategy"]), some.config["threads"]
+    seeds = board.seeds[: stability.SEEDS]
+    return stability.measure(run, values, seeds, rate, threads)
+
+
+def _refuse_unstable(board: Board, strategy: str, found: stability.Stability) -> None:
+    """Refuse a board on which a perturbation far below any meaning moves a reference run."""
+    if found.unstable:
+        raise UsageError(
+            f"{board.folder}: cannot rank: {strategy} is {stability.line(found)}; choose a smaller "
+            "learning rate, a schedule, or more epochs"
         )
 
 

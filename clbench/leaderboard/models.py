@@ -1,4 +1,4 @@
-"""The forms of ``entry.yaml`` and ``verified.json``, and all published JSON Schemas."""
+"""The forms of ``entry.yaml`` and of ledgers, and all published JSON Schemas."""
 
 from __future__ import annotations
 
@@ -7,7 +7,19 @@ from typing import Annotated, Any, Literal
 from annotated_types import MaxLen
 from pydantic import FailFast, Field
 
-from clbench.util.schema import Count, Form, Name, Plain, Seed, Sha256, Text, Word
+from clbench.results.record_model import RecordForm
+from clbench.util.schema import (
+    Count,
+    Form,
+    Name,
+    Plain,
+    Seconds,
+    Seed,
+    Sha256,
+    Text,
+    Time,
+    Word,
+)
 
 
 class EntryForm(Form):
@@ -38,13 +50,82 @@ class EntryForm(Form):
     """``{strategy: sha256, model: sha256}``: files of ``sources/``; clbench submit writes it."""
 
 
+class SeedRunForm(Form):
+    """What the verifier's run of one seed gave."""
+
+    equal: bool
+    """Whether every answer was the claimed one."""
+    claim_sha256: Sha256
+    """Hash of the whole record that was compared."""
+    claimed: float | None
+    primary: float | None
+    """The primary, of the claimed and of the verifier's counts."""
+    cost: Annotated[dict[Word, Plain], MaxLen(64)]
+    """The verifier's; every call was counted."""
+    environment: Annotated[dict[Word, Plain], MaxLen(64)]
+    """The verifier's platform."""
+    cpu_seconds: Seconds | None
+    """Of training, as the kernel counts it."""
+    predictions_sha256: Sha256
+    verified: Time
+    record: RecordForm | None = None
+    """The verifier's whole record, where its counts are not the claimed ones."""
+
+
+class HeldOutForm(Form):
+    """The run on data that nobody had seen."""
+
+    passed: bool
+    seed: Count
+    claimed: float
+    """The entry's place on the board, between the lower anchor (0) and no error (1)."""
+    found: float
+    """Its place on the fresh data."""
+    primary: Annotated[dict[Name, float], MaxLen(4)]
+    commitment: Sha256
+    """Hash of the secret and the board."""
+    secret: Annotated[str, Text(200, "[0-9a-f]*")] = ""
+    """In hexadecimal, where it was drawn for this run."""
+
+
+class FlopsForm(Form):
+    """Whether operations rank."""
+
+    ranked: bool
+    ratio: float | None
+    """CPU seconds per counted operation, over those of the board's lower anchor."""
+    limit: float
+    why: Annotated[str, Text(400)]
+
+
+class StabilityForm(Form):
+    """What a perturbation moves."""
+
+    seeds: Annotated[list[Count], MaxLen(1000)]
+    rate_rms: float | None
+    """Root mean square of the change of the primary, with the learning rate × (1 + 1e-6)."""
+    threads_rms: float | None
+    """Likewise with another number of threads."""
+    sd: float
+    """Standard deviation of the primary over seeds."""
+    unstable: bool
+    """Whether the larger change exceeds half of it."""
+
+
 class VerificationForm(Form):
     """What was run again, and with what result; written by ``clbench verify``."""
 
-    tier: Literal["reproduced", "held-out"]
+    board_sha256: Sha256
     sources: Annotated[dict[Word, Sha256], MaxLen(5)]
-    records_sha256: Annotated[dict[Seed, Sha256], MaxLen(1000)]
-    detail: Annotated[dict[Name, Plain], MaxLen(64)]
+    """Hash of each source's bytes."""
+    rebuilt: bool
+    """Whether it was rebuilt from its state; if not, it is not ranked."""
+    guards: Annotated[dict[Word, bool | Annotated[str, Text(300)]], MaxLen(32)]
+    """Each measure of isolation: true, or what was missing."""
+    seeds: Annotated[dict[Seed, SeedRunForm], MaxLen(1000)]
+    held_out: HeldOutForm | None
+    flops: FlopsForm
+    stability: StabilityForm | None = None
 
 
 KINDS = ("record", "entry", "verified", "board", "draft", "tuning", "reproduction")
@@ -55,7 +136,6 @@ def form_of(kind: str) -> type[Form]:
     """The form of a kind of file."""
     from clbench.configure.board_model import BoardForm, Draft, TuningForm
     from clbench.reproduce.form import ReproductionForm
-    from clbench.results.record_model import RecordForm
 
     forms: list[type[Form]]
     forms = [

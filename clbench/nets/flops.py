@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import cache
 from typing import Any
 
 import torch
 from torch._ops import HigherOrderOperator
-from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._python_dispatch import TorchDispatchMode, _get_current_dispatch_mode_stack
 from torch.utils.flop_counter import FlopCounterMode
 
 aten = torch.ops.aten
@@ -112,6 +112,19 @@ class Count(TorchDispatchMode):
         else:
             self.total += int(how(args, kwargs, out))
         return out
+
+
+def charge(operations: int, uncounted: Iterable[str]) -> None:
+    """Add what another process did on behalf of this thread to every ``Count`` that is active."""
+    for mode in _get_current_dispatch_mode_stack():
+        if isinstance(mode, Count):
+            mode.total += operations
+            mode.uncounted |= {*uncounted}
+
+
+def is_counting() -> bool:
+    """Whether a ``Count`` is active."""
+    return any(isinstance(mode, Count) for mode in _get_current_dispatch_mode_stack())
 
 
 @cache

@@ -29,13 +29,13 @@ class FileError(Exception):
     """A file is malformed; the message has its path and what to do."""
 
 
-def read_json(path: Path) -> Any:
+def read_json(path: Path, limit: int = MAX_BYTES) -> Any:
     """Read a JSON file; refuse duplicate keys, NaN, deep nesting, huge numbers and texts.
 
     Raises:
         FileError: any of these, or the file cannot be read.
     """
-    text = read_text(path)
+    text = read_text(path, limit)
     try:
         data = json.loads(text, object_pairs_hook=_unique, parse_constant=_refuse)
     except RecursionError as error:

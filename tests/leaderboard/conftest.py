@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from tiny import declare, make_board, run_on
 
 from clbench.configure.board import Board
+from clbench.leaderboard.reproduce.processes import Zygote
 
 
 @pytest.fixture(scope="session")
@@ -23,6 +25,13 @@ def tiny_board(tmp_path_factory: pytest.TempPathFactory) -> Board:
     _, entry = submit(arm, "naive", root)
     declare(entry.folder)
     return board
+
+
+@pytest.fixture(scope="session")
+def zygote() -> Iterator[Zygote]:
+    """What isolated processes are forked from; it takes seconds to start."""
+    with Zygote(1, "cpu") as made:
+        yield made
 
 
 @pytest.fixture

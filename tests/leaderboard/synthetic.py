@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -11,10 +10,15 @@ from typing import Any, NamedTuple
 import numpy as np
 import yaml
 
-from clbench.configure.board import Anchor, Board, Budget
-from clbench.leaderboard.entry import Entry, Meta
+from clbench.configure.board import Anchor, Board, Budget, pin
+from clbench.leaderboard.entry import Entry, Meta, SeedRun, Verification, load_entry
 from clbench.leaderboard.rules.findings import Finding
-from clbench.leaderboard.verification import record_sha256
+from clbench.leaderboard.scores import score_run
+from clbench.leaderboard.verification import (
+    record_sha256,
+    source_hashes,
+    write_verification,
+)
 from clbench.results import metrics
 from clbench.results.record import SCHEMA, Record
 from clbench.util.hashing import sha256_of
@@ -63,6 +67,7 @@ def write_board(made: Board) -> Board:
     made.folder.mkdir(parents=True, exist_ok=True)
     content = {**made.content(), "sha256": made.sha256}
     (made.folder / "board.yaml").write_text(yaml.safe_dump(content, sort_keys=False))
+    pin(made)
     return made
 
 
@@ -179,6 +184,7 @@ def write_entry(
     meta: Meta | Mapping[str, Any],
     records: Sequence[Record],
     verified: str | None = None,
+    **ledger: Any,
 ) -> Path:
     """An entry's folder, as ``submit`` (and ``verify``) would leave it."""
     folder = made.entries / slug
@@ -189,19 +195,50 @@ def write_entry(
     for one in records:
         one.save(folder / "runs" / f"seed{one.seed}.json")
     if verified:
-        detail = {"seeds": [0], "equal": "bits"}
-        hashes = {str(r.seed): record_sha256(r) for r in records[:1]}
-        (folder / "verified.json").write_text(
-            json.dumps(
-                {
-                    "tier": verified,
-                    "sources": records[0].sources,
-                    "records_sha256": hashes,
-                    "detail": detail,
-                }
-            )
-        )
+        entry = load_entry(folder)
+        found = ledger_of(made, entry, equal=verified == "reproduced", **ledger)
+        write_verification(entry, found)
     return folder
+
+
+def ledger_of(
+    made: Board,
+    entry: Entry,
+    *,
+    equal: bool = True,
+    seeds: Sequence[int] | None = None,
+    **changes: Any,
+) -> Verification:
+    """What ``verify`` would find of an entry that holds what it claims."""
+    runs = {
+        str(seed): SeedRun(
+            equal=equal,
+            claim_sha256=record_sha256(r),
+            claimed=score_run(made, r),
+            primary=score_run(made, r),
+            cost=r.cost,
+            environment=r.environment,
+            cpu_seconds=1.5,
+            predictions_sha256=r.predictions_sha256,
+            verified="2026-11-28T10:00:00Z",
+            record=None if equal else r.to_dict(),
+        )
+        for seed, r in entry.records.items()
+        if seed in (made.seeds if seeds is None else seeds)
+    }
+    held_out = {"passed": True, "seed": 0, "claimed": 0.5, "found": 0.45,
+                "primary": {"entry": 0.8, "naive": 0.6}, "commitment": "c" * 64,
+                "secret": "ab" * 32}  # fmt: skip
+    found = Verification(
+        board_sha256=made.sha256,
+        sources=source_hashes(entry),
+        rebuilt=True,
+        guards={"network": True, "memory": "no: this system does not enforce RLIMIT_AS"},
+        seeds=runs,
+        held_out=held_out,
+        flops={"ranked": True, "ratio": 1.2, "limit": 5.0, "why": "1.2 x naive"},
+    )
+    return dataclasses.replace(found, **changes)
 
 
 class Recipe(NamedTuple):

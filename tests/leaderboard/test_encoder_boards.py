@@ -13,8 +13,9 @@ from clbench.data import latent_cache
 from clbench.errors import UsageError
 from clbench.leaderboard.entry import Entry, load_entry
 from clbench.leaderboard.pages.csv import to_csv
-from clbench.leaderboard.reproduce.held_out import held_out
-from clbench.leaderboard.reproduce.verify import reproduce
+from clbench.leaderboard.reproduce.held_out import Fresh, held_out
+from clbench.leaderboard.reproduce.processes import Zygote
+from clbench.leaderboard.reproduce.rerun import compare, point_of, rerun
 from clbench.leaderboard.rules.validate import validate
 from clbench.leaderboard.submit import submit
 from clbench.results.tables import columns_of, summarise
@@ -77,22 +78,20 @@ def test_an_entry_is_valid(board: Board, entry: Entry):
     assert "encode_flops" in {column.key for column in columns_of(row.values for row in rows)}
 
 
-@pytest.mark.parametrize("isolate", [False, True])
-def test_an_entry_is_run_again_from_the_recipe(
-    board: Board, entry: Entry, monkeypatch: pytest.MonkeyPatch, isolate: bool
-):
-    monkeypatch.setattr("clbench.leaderboard.reproduce.verify.CUTS", 0)
+def test_an_entry_is_run_again_from_the_recipe(board: Board, entry: Entry, zygote: Zygote):
     for folder in latent_cache.entries():
         latent_cache.clear(folder)
-    [found] = reproduce(board, entry, [0], isolate=isolate)
-    assert (found.passed, found.bits) == (True, True)
+    record = entry.records[0]
+    found = rerun(point_of(board, entry, record), zygote=zygote)
+    assert compare(board, record, found.record).equal
     assert len(latent_cache.entries()) == 1
 
 
-def test_held_out_data_are_encoded_too(board: Board, entry: Entry):
+def test_held_out_data_are_encoded_too(board: Board, entry: Entry, zygote: Zygote):
     before = set(latent_cache.entries())
-    found = held_out(board, entry, b"a secret of 16 bytes", [0])
-    assert set(found.primary) == {"entry", "naive", "joint"}
+    point = point_of(board, entry, entry.records[0])
+    found = held_out(Fresh(board, b"a secret of 16 bytes"), point, 0.5, zygote)
+    assert set(found.primary) == {"entry", "naive"}
     assert len(set(latent_cache.entries()) - before) == 1  # of the warped data, once
 
 

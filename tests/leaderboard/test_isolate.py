@@ -19,6 +19,7 @@ from clbench.errors import ClbenchError, UsageError
 from clbench.leaderboard.reproduce.child import one_line
 from clbench.leaderboard.reproduce.hygiene import Limits, hygiene
 from clbench.leaderboard.reproduce.isolate import isolated, job_of, source_of
+from clbench.leaderboard.reproduce.processes import Popened, Zygote
 from clbench.plugins.registry import Plugin
 
 SCOLE = ("scenario=scole",)
@@ -112,6 +113,8 @@ class Spy(Strategy):
             bytecode=not sys.dont_write_bytecode,
             hash_seed=hash("clbench"),
             executes=attempt(lambda: os.spawnv(os.P_WAIT, "/bin/true", ["true"]) == 0),
+            data_packages=attempt(lambda: __import__("sklearn.datasets") is not None),
+            others=len([n for n in os.listdir("/proc") if n.isdigit()]) - 1,
         )
         return {{name: torch.tensor(float(value)) for name, value in found.items()}}
 '''
@@ -162,7 +165,8 @@ def plugin(tmp_path: Path) -> Any:
 @pytest.mark.parametrize(
     "words",
     [
-        (*SCOLE, "strategy=naive"),
+        (*SCOLE, "strategy=er"),
+        pytest.param((*SCOLE, "strategy=derpp", "prequential=true"), marks=pytest.mark.slow),
         pytest.param(
             (*SCOLE, "strategy=ewc", "strategy.lam=0.3", "strategy.penalty_step=explicit"),
             marks=pytest.mark.slow,
@@ -173,23 +177,33 @@ def plugin(tmp_path: Path) -> Any:
         ),
     ],
 )
-def test_bits_are_those_of_an_ordinary_run(words: tuple[str, ...]) -> None:
+def test_bits_are_those_of_an_ordinary_run(words: tuple[str, ...], zygote: Zygote) -> None:
+    """And so are all that is counted, although the learner is built anew twice."""
     this = run(*words, "max_tasks=5", "eval_every=2", "seed=3")
     _, here = go(this)
-    with isolated(this) as strategy:
-        assert strategy.state_dict() == {}
+    with isolated(this, cuts=(2, 4), count=True, zygote=zygote) as strategy:
+        first = strategy.learner
         _, there = go(this, strategy)
+        assert strategy.learner is not first
+        assert strategy.rebuild
+        assert strategy.cpu_seconds
     assert (here.status, there.status) == ("completed", "completed")
+    for what in ("learned", "prepared", "predicted", "updates", "uncounted", "memory_bytes"):
+        assert getattr(there.ledger, what) == getattr(here.ledger, what), what
+    assert max(there.ledger.state_bytes, strategy.held) == here.ledger.state_bytes
+    assert strategy.train_operations >= here.ledger.learned[0][2]
     assert there.ledger.predictions_sha256 == here.ledger.predictions_sha256
     assert there.ledger.diagnostics == here.ledger.diagnostics
 
 
-def test_bits_of_a_strategy_that_draws_and_prints(plugin: Any) -> None:
+def test_bits_of_a_strategy_that_draws_and_prints(plugin: Any, zygote: Zygote) -> None:
+    """In one process, as of a strategy that is not resumable."""
     this = run("scenario=class_incremental", f"strategy={plugin(NOISY)}", "eval_every=2")
     torch.manual_seed(0)  # the evaluation before the first experience draws from what is there
     _, here = go(this)
     torch.manual_seed(0)
-    with isolated(this) as strategy:
+    with isolated(this, rebuild=False, zygote=zygote) as strategy:
+        assert strategy.state_dict() == {}
         _, there = go(this, strategy)
     assert there.ledger.correct == here.ledger.correct
     assert there.ledger.predictions_sha256 == here.ledger.predictions_sha256
@@ -218,11 +232,12 @@ def finds(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, float]]:
         path.write_text(text)
         this = run(*NAIVE)
         job = replace(job_of(this), strategy=source_of(Plugin("strategy", "spy", path), {}))
-        with isolated(this, Limits(file_bytes=1 << 20), job) as strategy:
+        limits = Limits(file_bytes=1 << 20)
+        with isolated(this, limits, job, rebuild=False) as strategy:
             _, alone = go(this, strategy)
         if hygiene()["files"] is True:
             assert not (home / "written").exists()
-        assert not [name for name in sys.modules if "strategy_spy" in name], (
+        assert not [name for name in sys.modules if "strategy_spy_" in name], (
             "the parent imported it"
         )
         _, ordinary = go(run(*NAIVE[::2], f"strategy={path}"))
@@ -243,7 +258,7 @@ def test_the_spy_finds_what_is_not_kept_from_it(finds: list[dict[str, float]]) -
     found = finds[1]
     on_linux = {"parent_environment"} if sys.platform == "linux" else set()
     expected = {"connects", "environment", "labels", "own_home", "writes", "reads", "lists"}
-    expected |= {"signals_parent", "large_file", "executes"} | on_linux
+    expected |= {"signals_parent", "large_file", "executes", "data_packages"} | on_linux
     assert {name for name in expected if not found[name]} == set()
 
 
@@ -272,6 +287,7 @@ def test_it_has_no_network(spied: dict[str, float]) -> None:
 
 def test_it_does_not_see_the_processes_outside(spied: dict[str, float]) -> None:
     _skip_without("processes")
+    assert spied["others"] == 0
     if os.getpid() < 100:
         pytest.skip("in its namespace the number of this process may be another's")
     assert not spied["parent_environment"]
@@ -280,7 +296,7 @@ def test_it_does_not_see_the_processes_outside(spied: dict[str, float]) -> None:
 
 def test_it_neither_reads_nor_writes_files_of_others(spied: dict[str, float]) -> None:
     _skip_without("files")
-    for what in ("writes", "reads", "lists", "executes"):
+    for what in ("writes", "reads", "lists", "executes", "data_packages"):
         assert not spied[what], what
 
 
@@ -289,11 +305,12 @@ def test_it_writes_no_large_file(spied: dict[str, float]) -> None:
     assert not spied["large_file"]
 
 
-def test_errors_say_what_happened_and_the_process_goes_on(plugin: Any) -> None:
+def test_errors_say_what_happened_and_the_process_goes_on(plugin: Any, zygote: Zygote) -> None:
     path = plugin(MISBEHAVING)
     this = run("scenario=scole", f"strategy={path}", "strategy.how=raise", "max_tasks=2")
     line = MISBEHAVING[: MISBEHAVING.index("raise KeyError")].count("\n") + 1
-    with isolated(this, Limits(memory_bytes=1 << 30)) as strategy:
+    limits = Limits(memory_bytes=1 << 30)
+    with isolated(this, limits, rebuild=False, zygote=zygote) as strategy:
         assert strategy.pretrained
         with pytest.raises(ClbenchError, match=rf"'mine' raised KeyError at line {line}: .*thing"):
             strategy.learn(this.stream.experience(0))
@@ -323,12 +340,12 @@ def test_a_process_that_spins_is_an_error(plugin: Any) -> None:
         strategy.learn(this.stream.experience(0))
 
 
-def test_what_cannot_be_built_is_a_usage_error(plugin: Any) -> None:
+def test_what_cannot_be_built_is_a_usage_error(plugin: Any, zygote: Zygote) -> None:
     this = run(*NAIVE)
     source = source_of(Plugin("strategy", "mine", plugin("x = 1\nimport nothing_such\n")), {})
     with (
         pytest.raises(UsageError, match=r"mine\.py line 2: does not import: ModuleNotFoundError"),
-        isolated(this, job=replace(job_of(this), strategy=source)),
+        isolated(this, job=replace(job_of(this), strategy=source), zygote=zygote),
     ):
         pass
 
@@ -342,6 +359,18 @@ def test_a_name_is_not_a_path(name: str) -> None:
         isolated(this, job=replace(job, strategy=replace(job.strategy, name=name))),
     ):
         pass
+
+
+@pytest.mark.slow
+def test_a_system_without_fork_starts_each_process_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    this = run(*NAIVE, "eval_every=2")
+    _, here = go(this)
+    monkeypatch.setattr("clbench.leaderboard.reproduce.isolate.can_fork", lambda: False)
+    with isolated(this, count=True) as strategy:
+        assert isinstance(strategy.learner.process, Popened)
+        _, there = go(this, strategy)
+        assert strategy.cpu_seconds is None
+    assert there.ledger.predictions_sha256 == here.ledger.predictions_sha256
 
 
 def test_settings_have_to_be_plain(plugin: Any) -> None:

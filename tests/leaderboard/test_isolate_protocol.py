@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import struct
 import sys
+from collections import OrderedDict
 from pathlib import Path
 
 import pytest
@@ -17,9 +18,13 @@ from clbench.leaderboard.reproduce import isolate
 from clbench.leaderboard.reproduce.child import Child
 from clbench.leaderboard.reproduce.hygiene import Limits
 from clbench.leaderboard.reproduce.isolate import RemoteStrategy, job_of
+from clbench.leaderboard.reproduce.processes import Popened
+from clbench.leaderboard.reproduce.remote import Start
+from clbench.leaderboard.reproduce.state import MAX_TREE, join, split
+from clbench.leaderboard.reproduce.wire import WireError
 
 
-def _fake(tmp_path: Path, answer: str, limits: Limits = isolate.DEFAULT_LIMITS) -> Child:
+def _fake(tmp_path: Path, answer: str, limits: Limits = isolate.DEFAULT_LIMITS) -> Start:
     """A worker that comes up well and then answers each call with what ``answer`` evaluates to."""
     code = f"""
 import json, struct, sys, time
@@ -36,7 +41,12 @@ while True:
     sink.flush()
     told = {{"id": told["id"] + 1, "training": True}}
 """
-    return Child("fake", tmp_path, 1, limits, command=(sys.executable, "-c", code))
+
+    def start() -> tuple[Child, Path]:
+        process = Popened((sys.executable, "-c", code), tmp_path, 1)
+        return Child("fake", process, limits), tmp_path
+
+    return start
 
 
 def _floats(rows: int, columns: int, name: str = "scores") -> str:
@@ -46,12 +56,12 @@ def _floats(rows: int, columns: int, name: str = "scores") -> str:
     return f"frame(told, {struct.pack('<Q', len(text)) + text!r} + bytes({end}))"
 
 
-def _ask(child: Child) -> torch.Tensor:
-    job = job_of(run(*NAIVE))
+def _ask(start: Start) -> torch.Tensor:
+    remote = RemoteStrategy(job_of(run(*NAIVE)), start, rebuild=False)
     try:
-        return RemoteStrategy(job, child, {})(torch.zeros(3, 6))
+        return remote(torch.zeros(3, 6))
     finally:
-        child.stop()
+        remote.stop()
 
 
 def test_the_fake_worker_can_answer_well(tmp_path: Path) -> None:
@@ -89,7 +99,39 @@ def test_an_answer_that_breaks_the_protocol_is_an_error(
 
 
 def test_the_wall_clock_is_watched_while_it_is_silent(tmp_path: Path) -> None:
-    child = _fake(tmp_path, "time.sleep(60)", Limits(wall_seconds=1.0))
+    start = _fake(tmp_path, "time.sleep(60)", Limits(wall_seconds=1.0))
     with pytest.raises(ClbenchError, match="longer than wall_seconds=1"):
-        _ask(child)
-    assert child.process.poll() is not None
+        _ask(start)
+
+
+TREES = {
+    "no JSON": ("{", {}),
+    "a bare list": ("[]", {}),
+    "an unknown kind": ('{"set": []}', {}),
+    "two kinds": ('{"list": [], "dict": []}', {}),
+    "a tensor that is not there": ('{"tensor": "0"}', {}),
+    "a tensor that nothing holds": ('{"dict": []}', {"0": torch.zeros(1)}),
+    "a long key": (json.dumps({"dict": [["k" * 201, 1]]}), {}),
+    "a key that is no text": ('{"dict": [[[1], 1]]}', {}),
+    "deep nesting": ('{"list": [' * 5000 + "]}" * 5000, {}),
+    "a large tree": (json.dumps("x" * (MAX_TREE + 1)), {}),
+}
+
+
+@pytest.mark.parametrize("what", TREES)
+def test_a_state_that_is_none_is_an_error(what: str) -> None:
+    with pytest.raises(WireError, match="a state "):
+        join(*TREES[what])
+
+
+def test_a_state_comes_back_as_it_was() -> None:
+    state = OrderedDict(
+        a=torch.arange(3), nested={0: (1, 2.5, None), "x": [True, "text", float("inf")]}
+    )
+    tree, tensors = split(state)
+    back = join(tree, tensors)
+    assert type(back) is OrderedDict
+    assert torch.equal(back.pop("a"), state.pop("a"))
+    assert back == state
+    with pytest.raises(TypeError, match="keep tensors and plain data"):
+        split({"a": object()})

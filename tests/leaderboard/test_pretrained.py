@@ -11,8 +11,8 @@ from tiny import declare, run_on
 from clbench.configure.board import Board
 from clbench.errors import ClbenchError, UsageError
 from clbench.leaderboard.entry import load_entry
-from clbench.leaderboard.reproduce import verify
-from clbench.leaderboard.reproduce.verify import reproduce
+from clbench.leaderboard.reproduce.processes import Zygote
+from clbench.leaderboard.reproduce.rerun import compare, point_of, rerun
 from clbench.leaderboard.rules.findings import Finding
 from clbench.leaderboard.rules.validate import validate
 from clbench.leaderboard.submit import submit
@@ -24,9 +24,8 @@ def errors(findings: list[Finding]) -> list[str]:
 
 
 def test_an_entry_with_released_weights(
-    board: Board, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    board: Board, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, zygote: Zygote
 ):
-    monkeypatch.setattr(verify, "CUTS", 0)  # one process
     monkeypatch.setattr(
         "clbench.results.plots.save_curve", lambda records, path: path.write_bytes(b"png")
     )
@@ -50,14 +49,13 @@ def test_an_entry_with_released_weights(
     assert errors(validate(board, entry)) == []
 
     monkeypatch.chdir(tmp_path / "here")  # whoever verifies has the released file at hand
-    [again] = reproduce(board, entry, [1])
-    assert again.bits, again.message
+    record = entry.records[1]
+    again = rerun(point_of(board, entry, record), zygote=zygote)
+    assert compare(board, record, again.record).equal
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UsageError, match=r"w\.safetensors: no such file"):
-        reproduce(board, entry, [1])
+        rerun(point_of(board, entry, record), zygote=zygote)
     weights.save(tmp_path / "w.safetensors", {k: t + 1 for k, t in state.items()}, {})
-    with pytest.raises(UsageError, match="it is another file"):
-        reproduce(board, entry, [1])
-    with pytest.raises(ClbenchError, match=r"weights_path is a file.*without --isolate") as caught:
-        reproduce(board, entry, [1], isolate=True)
+    with pytest.raises(ClbenchError, match="it is another file") as caught:
+        rerun(point_of(board, entry, record), zygote=zygote)
     assert "\n" not in str(caught.value)

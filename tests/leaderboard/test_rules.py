@@ -79,6 +79,11 @@ def bigger_world(data: dict[str, Any]) -> None:
     data["exposure"]["first"].append(1)
 
 
+def ledger(entry: Path, name: str, text: str) -> None:
+    """Write a file of the board's ledger."""
+    (entry.parents[1] / "verified" / name).write_text(text)
+
+
 TAMPERED: dict[str, tuple[Change, str]] = {
     "a metric": (put("metrics.anytime_world_accuracy.value", 0.99), "M1"),
     "a metric's terms": (put("metrics.forgetting.n_terms", 1), "M1"),
@@ -241,7 +246,10 @@ FOLDERS: dict[str, tuple[Callable[[Path], Any], str]] = {
     "a name that obeys": (lambda d: d.rename(d.with_name("a\n\x1b[2J")), "S1"),
     "a name of odd bytes": (lambda d: d.rename(d.with_name(os.fsdecode(b"a\xff"))), "S1"),
     "names that differ in case": (lambda d: shutil.copytree(d, d.with_name("NAIVE")), "S1"),
-    "a forged verification": (lambda d: (d / "verified.json").write_text('{"tier": "gold"}'), "S2"),
+    "a forged verification": (lambda d: (d / "verified.json").write_text('{"tier": "gold"}'), "S1"),
+    "a stray in the ledger": (lambda d: ledger(d, "notes.txt", ""), "S1"),
+    "a ledger of no entry": (lambda d: ledger(d, "other.json", "{}"), "S1"),
+    "a ledger that is none": (lambda d: ledger(d, "naive.json", '{"tier": "gold"}'), "S2"),
     "no entry.yaml": (lambda d: (d / "entry.yaml").unlink(), "S3"),
 }
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
+from synthetic import ledger_of
 from test_rules import put, rules
 from tiny import edit, edit_yaml, run_on, with_own_source
 
@@ -18,7 +18,7 @@ from clbench.leaderboard.entry import load_entry
 from clbench.leaderboard.rules import sources
 from clbench.leaderboard.rules.validate import validate, validate_board
 from clbench.leaderboard.scores import score
-from clbench.leaderboard.verification import record_sha256, write_verification
+from clbench.leaderboard.verification import write_verification
 from clbench.plugins.source import identity_sha256, source_sha256
 from clbench.util.hashing import sha256_of
 
@@ -50,7 +50,7 @@ def test_too_good_asks_for_a_reproduction_and_fails_nothing(board: Board, naive:
     assert validate(near, load_entry(naive)) == []
     cheap = dataclasses.replace(board, naive=Anchor("naive", mean - 0.1, 0.01, 10**15))
     assert [(f.rule, f.level) for f in validate(cheap, load_entry(naive))] == [("P1", "review")]
-    write_verification(load_entry(naive), "reproduced", [0], {})
+    write_verification(load_entry(naive), ledger_of(board, load_entry(naive)))
     assert validate(low, load_entry(naive)) == validate(cheap, load_entry(naive)) == []
 
 
@@ -139,18 +139,27 @@ def test_entries_with_the_same_answers_are_told(board: Board, naive: Path) -> No
 
 
 def test_a_verification_of_other_runs_is_told(board: Board, naive: Path) -> None:
-    record = load_entry(naive).records[0]
-    data = {
-        "tier": "reproduced",
-        "sources": record.sources,
-        "records_sha256": {"0": record_sha256(record)},
-        "detail": {"bit_equal": True},
-    }
-    (naive / "verified.json").write_text(json.dumps(data))
+    found = ledger_of(board, load_entry(naive))
+    write_verification(load_entry(naive), found)
     assert list(validate_board(board)) == []
-    data["records_sha256"] = {"0": "0" * 64}
-    (naive / "verified.json").write_text(json.dumps(data))
+    other = dataclasses.replace(found.seeds["0"], claim_sha256="0" * 64)
+    write_verification(load_entry(naive), dataclasses.replace(found, seeds={"0": other}))
     assert rules(board, "warning") == {"C3"}
+
+
+def test_large_literals_are_named(board: Board, naive: Path) -> None:
+    """For a person to look at; honest ones are valid."""
+    own = with_own_source(naive) / "strategy.py"
+    text = own.read_text()
+    small = f"\nA = {'x' * 1900!r}\n"
+    large = f"\nB = {[0.125] * 400!r}\nC = {'y' * 3000!r}\n"
+    own.write_text(text + small + large + "D = [\n" + "    1,\n" * 300 + "]\n")
+    found = [f for f in validate(board, load_entry(naive)) if f.rule == "S4"]
+    assert [f.level for f in found] == ["warning"] * 3
+    start = text.count("\n") + 2
+    assert [int(f.message.split("line ")[1].split(":")[0]) for f in found] == [
+        *range(start + 2, start + 5),
+    ]  # fmt: skip
 
 
 def test_a_change_needs_a_reason(board: Board, naive: Path, tmp_path: Path) -> None:
@@ -216,7 +225,7 @@ def test_other_source_of_the_engine_in_one_run_is_no_fault(board: Board, naive: 
         data["source_sha256"] = sha256_of(data["sources"])
 
     edit(naive / "runs" / "seed2.json", change)
-    write_verification(load_entry(naive), "reproduced", [0, 2], {})
+    write_verification(load_entry(naive), ledger_of(board, load_entry(naive)))
     assert list(validate_board(board)) == []
     edit(
         naive / "runs" / "seed2.json",

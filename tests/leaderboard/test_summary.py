@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -12,10 +12,11 @@ import synthetic
 from synthetic import record, write_board, write_entry
 
 from clbench.configure.board import Board, load_board
-from clbench.leaderboard.entry import Meta
+from clbench.leaderboard.entry import Meta, load_entry
 from clbench.leaderboard.pages.summary import CURVE_POINTS, EntryRow, summarise
 from clbench.leaderboard.ranking import rank_ranges
 from clbench.leaderboard.rules.findings import Finding
+from clbench.leaderboard.verification import write_verification
 from clbench.results.record import Record
 from clbench.results.tables import t_interval
 
@@ -76,7 +77,7 @@ def test_a_claimed_primary_is_not_believed(board: Board) -> None:
 
 
 def test_errors_are_not_ranked(board: Board) -> None:
-    write_entry(board, "good", Meta("Good", "ewc"), runs(0.9))
+    write_entry(board, "good", Meta("Good", "ewc"), runs(0.9), verified="reproduced")
     write_entry(board, "bad", Meta("Bad", "ewc"), runs(0.99))
     fault = Finding("C1", "error", "entries/bad/runs/seed0.json", "is of another stream")
     rows = summarise(board, lambda b, e: [fault] if e.slug == "bad" else [])
@@ -108,42 +109,99 @@ def test_without_runs_of_the_board_is_not_ranked(board: Board) -> None:
     assert not only(board).ranked
 
 
-@pytest.mark.parametrize("tier", ["reproduced", "held-out"])
+@pytest.mark.parametrize("tier", ["reproduced", "re-run"])
 def test_tier_of_a_verification_that_holds(board: Board, tier: str) -> None:
     write_entry(board, "ewc", Meta("EWC", "ewc"), runs(), verified=tier)
-    assert only(board).tier == tier
-    assert only(board).verification["equal"] == "bits"
+    row = only(board)
+    assert (row.tier, row.tier_text) == (tier, f"{tier} 5/5")
+    assert row.is_evidence
+    assert row.rank_range == (1, 1)
+    assert row.verification["answers"].startswith("equal" if tier == "reproduced" else "other")
 
 
-def test_tier_is_lost_when_the_entry_changes(board: Board) -> None:
+def test_a_part_of_the_seeds_is_said_and_ranks_nothing(board: Board) -> None:
+    write_entry(board, "ewc", Meta("EWC", "ewc"), runs(), verified="reproduced", seeds=[0, 3])
+    row = only(board)
+    assert row.tier_text == "reproduced 2/5"
+    assert not row.is_evidence
+    assert row.rank_range is None
+    assert row.ranked  # it is shown, as claimed
+
+
+def test_what_is_claimed_is_shown_apart_from_what_was_found(board: Board) -> None:
+    folder = write_entry(board, "ewc", Meta("EWC", "ewc"), runs(0.99))
+    entry = load_entry(folder)
+    found = synthetic.ledger_of(board, entry, equal=False)
+    truth = {r.seed: r for r in runs(0.8)}
+    lower = {
+        seed: dataclasses.replace(
+            run,
+            record=truth[int(seed)].to_dict(),
+            cost={**run.cost, "train_flops": 7},
+            environment={**run.environment, "torch": "2.14"},
+        )
+        for seed, run in found.seeds.items()
+    }
+    write_verification(entry, dataclasses.replace(found, seeds=lower))
+    row = only(board)
+    assert row.tier == "re-run"
+    assert row.primary == t_interval([r.metrics[board.primary]["value"] for r in runs(0.8)])
+    assert row.claimed == t_interval([r.metrics[board.primary]["value"] for r in runs(0.99)])
+    assert row.values["train_flops"].mean == 7
+    assert row.environment["torch"] == "2.14"
+
+
+def test_what_cannot_be_rebuilt_or_is_unstable_is_flagged(board: Board) -> None:
+    write_entry(board, "ewc", Meta("EWC", "ewc"), runs(), verified="reproduced", rebuilt=False)
+    assert only(board).flags == ("cannot be rebuilt",)
+    assert only(board).rank_range is None
+    moved = {"seeds": [0], "rate_rms": 0.02, "threads_rms": None, "sd": 0.003, "unstable": True}
+    shutil.rmtree(board.entries)
+    write_entry(board, "ewc", Meta("EWC", "ewc"), runs(), verified="reproduced", stability=moved)
+    assert only(board).flags == ("unstable",)
+    assert only(board).rank_range == (1, 1)
+
+
+def test_claims_come_after_what_was_verified(board: Board) -> None:
+    write_entry(board, "claims", Meta("Claims", "ewc"), runs(0.99))
+    write_entry(board, "shows", Meta("Shows", "ewc"), runs(0.8), verified="reproduced")
+    rows = summarise(board, lambda b, e: [])
+    assert [(row.slug, row.rank_range) for row in rows] == [("shows", (1, 1)), ("claims", None)]
+
+
+def test_tier_of_a_seed_is_lost_when_its_record_changes(board: Board) -> None:
     folder = write_entry(board, "ewc", Meta("EWC", "ewc"), runs(), verified="reproduced")
     changed = dataclasses.replace(record(0), predictions_sha256="f" * 64)
     changed.save(folder / "runs" / "seed0.json")
-    assert only(board).tier == "validated"
+    assert only(board).tier_text == "reproduced 4/5"
+    assert only(board).rank_range is None
 
 
 def test_tier_is_lost_when_the_source_changes(board: Board) -> None:
     folder = write_entry(board, "ewc", Meta("EWC", "ewc"), runs(), verified="reproduced")
-    changed = dataclasses.replace(record(3), sources={**record(3).sources, "strategy": "f" * 64})
-    changed.save(folder / "runs" / "seed3.json")
+    (folder / "strategy.py").write_text("another = 1")
     assert only(board).tier == "validated"
 
 
-def test_no_tier_without_validation_or_comparison(board: Board) -> None:
-    folder = write_entry(board, "ewc", Meta("EWC", "ewc"), runs(), verified="reproduced")
+def test_no_tier_without_validation(board: Board) -> None:
+    write_entry(board, "ewc", Meta("EWC", "ewc"), runs(), verified="reproduced")
     assert only(board, validated=False).tier == "self-reported"
-    verified = json.loads((folder / "verified.json").read_text())
-    (folder / "verified.json").write_text(json.dumps({**verified, "records_sha256": {}}))
-    assert only(board).tier == "validated"
 
 
 def test_flags(board: Board) -> None:
     write_entry(board, "ewc", Meta("EWC", "ewc"), runs())
-    source, verified = "entries/ewc/strategy.py", "entries/ewc/verified.json"
+    source, verified = "entries/ewc/strategy.py", "verified/ewc.json"
     assert only(board).flags == ()
     assert only(board, Finding("C3", "warning", source, "differs")).flags == ("stale",)
     assert only(board, Finding("C3", "warning", verified, "is of other runs")).flags == ()
     assert only(board, Finding("P1", "review", source, "too good")).flags == ("needs review",)
+
+
+def test_operations_that_the_verifier_does_not_believe_do_not_rank(board: Board) -> None:
+    flops = {"ranked": False, "ratio": 40.0, "limit": 5.0, "why": "no FLOPs rank: 40 x"}
+    write_entry(board, "ewc", Meta("EWC", "ewc"), runs(), verified="reproduced", flops=flops)
+    assert not only(board).comparable_cost
+    assert only(board).verification["costs"] == "no FLOPs rank: 40 x"
 
 
 @pytest.mark.parametrize(
@@ -155,9 +213,10 @@ def test_flags(board: Board) -> None:
     ],
 )
 def test_costs_not_counted_in_full_do_not_rank(board: Board, cost: dict[str, object]) -> None:
-    write_entry(board, "best", Meta("Best", "ewc"), runs(0.99, cost=cost))
-    write_entry(board, "other", Meta("Other", "ewc"), runs(0.8))
-    best, other = summarise(board)
+    dear = runs(0.99, cost=cost)
+    write_entry(board, "best", Meta("Best", "ewc"), dear, verified="reproduced")
+    write_entry(board, "other", Meta("Other", "ewc"), runs(0.8), verified="reproduced")
+    best, other = summarise(board, lambda b, e: [])
     assert (best.slug, best.comparable_cost, best.on_front) == ("best", False, False)
     assert other.on_front
 
@@ -166,8 +225,9 @@ def test_divisions_are_ranked_apart(board: Board) -> None:
     scores = {"a": 0.85, "b": 0.9, "c": 0.95, "d": 0.8}
     for slug, accuracy in scores.items():
         division = "open" if slug in "cd" else "closed"
-        write_entry(board, slug, Meta(slug, "ewc", division=division), runs(accuracy))
-    rows = summarise(board)
+        meta = Meta(slug, "ewc", division=division)
+        write_entry(board, slug, meta, runs(accuracy), verified="reproduced")
+    rows = summarise(board, lambda b, e: [])
     assert [row.slug for row in rows] == ["b", "a", "c", "d"]
     for members in (rows[:2], rows[2:]):
         vectors = np.array([[s.score for s in row.seeds] for row in members])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -9,16 +10,19 @@ from typing import Any
 
 import yaml
 
-from clbench.configure.board import Anchor, Board, Budget, load_board
+from clbench.configure.board import Anchor, Board, Budget, load_board, pin
 from clbench.util import seal
 from clbench.util.hashing import sha256_of
 
 SEEDS = (0, 1, 2, 3, 4)
 WORDS = ("scenario=scole", "scenario.n_tasks=20", "data=digits", "eval_every=log", "device=cpu")
 MODEL = ("model=mlp", "model.hidden=[8]")
+NAIVE = Anchor("naive", 0.3, 0.03, 10**6)
 
 
-def make_board(folder: Path, *words: str) -> Board:
+def make_board(
+    folder: Path, *words: str, seeds: tuple[int, ...] = SEEDS, naive: Anchor = NAIVE
+) -> Board:
     """Write a frozen ``board.yaml`` with the streams' real hashes; the anchors are made up."""
     from clbench.configure.common import free_on_boards
     from clbench.configure.config import resolve_point
@@ -26,7 +30,7 @@ def make_board(folder: Path, *words: str) -> Board:
     from clbench.engine.build import prepare
 
     streams, pools = {}, {}
-    for seed in SEEDS:
+    for seed in seeds:
         [point] = sweep([*WORDS, *MODEL, *words, "strategy=naive", f"seed={seed}"])
         run = prepare(resolve_point(point), pools)
         sha = run.stream.sha256
@@ -44,14 +48,14 @@ def make_board(folder: Path, *words: str) -> Board:
             k: v for k, v in config.items() if k not in {"strategy", "model", *free_on_boards()}
         },
         model=config["model"],
-        seeds=SEEDS,
+        seeds=seeds,
         tuning_seeds=(100, 101),
         pool_sha256=run.stream.pool.sha256,
         stream_sha256=streams,
         budget=Budget(epochs=1, batch_size=32, samples=20_000),
         primary="anytime_world_accuracy",
         floor=Anchor("chance", 0.1, 0.0),
-        naive=Anchor("naive", 0.3, 0.03, 10**6),
+        naive=naive,
         ceiling=Anchor("joint", 0.9, 0.01, 10**8),
         divisions=("closed", "open"),
         sha256="",
@@ -64,6 +68,7 @@ def write_board(board: Board) -> None:
     data = {**board.content(), "sha256": sha256_of(board.content())}
     board.folder.mkdir(parents=True, exist_ok=True)
     (board.folder / "board.yaml").write_text(yaml.safe_dump(data, sort_keys=False))
+    pin(dataclasses.replace(board, sha256=data["sha256"]))
 
 
 def run_on(board: Board, out: Path, *words: str) -> Path:

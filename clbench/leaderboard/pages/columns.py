@@ -176,8 +176,17 @@ def reading(board: Board) -> list[str]:
         "★: on the Pareto front of its division: no entry is better on the primary, training FLOPs "
         "or state bytes without being worse on another. An entry with operations that could not be "
         "counted shows – and cannot be on the front.",
+        "Nothing that an entry says of itself is evidence. An entry is ranked by the verifier's own "
+        "counts, costs and platform, once every seed of the board was run again, isolated, with each "
+        "prediction made by a process built from the state, and one seed on data drawn for that "
+        "verification. Scores marked as claimed are those of the entry's own records.",
         "Tiers: self-reported (not checked), validated (every rule passed, metrics recomputed from "
-        "counts), reproduced (run again with the same predictions), held-out (run on fresh data).",
+        "counts: still a claim), reproduced 3/10 (the verifier found the same answers on 3 of 10 "
+        "seeds), re-run 3/10 (it found other answers on another platform, and shows its own).",
+        "Unstable: a learning rate × (1 + 1e-6), or another number of threads, moves the primary (rms "
+        "over seeds) by more than half the standard deviation over seeds. No FLOPs rank: operations "
+        "could not be counted, or the verifier measured more than 5 × the CPU seconds per counted "
+        f"operation of {board.naive.strategy}.",
         "Closed: the board's network. Open: any network, also a pretrained one.",
         "The anchors are fixed with the protocol: floor, naive fine-tuning and joint training. On "
         "boards of protocol 1.0 joint is a compute-matched control and no upper bound: each task "

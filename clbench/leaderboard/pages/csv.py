@@ -15,10 +15,11 @@ from clbench.util.text import as_cell, safe_link
 def to_csv(board: Board, rows: Sequence[EntryRow]) -> str:
     """All entries and all numbers.
 
-    Columns: who; ``rank_low``, ``rank_high``; ``primary`` over all seeds (failed ones as 0) and
-    ``normalised`` (0 at the floor, 1 at the ceiling); ``seed_<k>``; then for each metric and cost
-    the mean, half width of the 95 % interval and n over completed seeds. Texts that a spreadsheet
-    would run as formulas start with ``'``.
+    Columns: who; ``n_verified`` seeds, on all of which an entry must be verified to be ranked (what
+    others show is claimed); ``rank_low``, ``rank_high``; ``primary`` over all seeds (failed ones as
+    0), ``primary_claimed`` and ``normalised`` (0 at the floor, 1 at the ceiling); ``seed_<k>``; then
+    for each metric and cost the mean, half width of the 95 % interval and n over completed seeds.
+    Texts that a spreadsheet would run as formulas start with ``'``.
     """
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
@@ -32,6 +33,7 @@ def to_csv(board: Board, rows: Sequence[EntryRow]) -> str:
             "authors",
             "division",
             "tier",
+            "n_verified",
             "flags",
             "not_ranked",
             "url",
@@ -42,6 +44,7 @@ def to_csv(board: Board, rows: Sequence[EntryRow]) -> str:
             "pareto",
             "primary",
             "primary_half_width",
+            "primary_claimed",
             "n_seeds",
             "n_failed",
             "normalised",
@@ -66,6 +69,7 @@ def to_csv(board: Board, rows: Sequence[EntryRow]) -> str:
             "; ".join(row.authors),
             row.division,
             row.tier,
+            str(row.n_verified),
             " ".join(row.flags),
             "; ".join(row.errors),
             safe_link(row.url) or "",
@@ -80,6 +84,7 @@ def to_csv(board: Board, rows: Sequence[EntryRow]) -> str:
                 int(row.on_front),
                 _number(primary.mean),
                 _number(primary.half_width),
+                _number(row.claimed.mean) if row.ranked else "",
                 primary.n,
                 len(row.failed),
                 _normalised(board, primary.mean),

@@ -162,7 +162,7 @@ def _row(
         f'<td class="rank">{columns.places(row)}</td>',
         _name(row),
         f'<td class="score">{columns.number(row.primary.mean, primary)} '
-        f"<small>± {half}</small></td>",
+        f"<small>± {half}{'' if row.is_evidence else ' claimed'}</small></td>",
         f'<td class="left">{strip}</td>',
         f"<td>{shown}</td>",
         f'<td class="left tier">{tier_tag(row)}</td>',
@@ -235,16 +235,17 @@ def _data(board: Board, rows: Sequence[EntryRow]) -> dict[str, object]:
     for row in rows:
         text = " ".join((row.name, row.slug, row.strategy, *row.authors[:10], row.affiliation))
         values: dict[str, float | None] = {}
-        if row.ranked and row.rank_range:
+        if row.ranked:
             values = {key: _round(row.values[key].mean) for key in keys}
             values |= {key: _round(row.values[key].mean) for key in COSTS if row.comparable_cost}
             values |= {
                 board.primary: _round(row.primary.mean),
-                "rank": row.rank_range[0] + row.rank_range[1] / 1e4,
                 "n": len(row.seeds) - len(row.failed),
                 "tier": TIERS.index(row.tier),
                 "pareto": int(row.on_front),
             }
+        if row.rank_range:
+            values["rank"] = row.rank_range[0] + row.rank_range[1] / 1e4
         entries.append(
             {
                 "slug": clean(row.slug),

@@ -74,7 +74,8 @@ def _table(board: Board, rows: Sequence[EntryRow], others: Sequence[Column]) -> 
     lines = [head, [":---" if title in left else "---:" for title in head]]
     for row in rows:
         score = columns.with_interval(row.primary, primary)
-        tier = as_markdown(", ".join((row.tier, *row.flags)))
+        score += "" if row.is_evidence else " (claimed)"
+        tier = as_markdown(", ".join((row.tier_text, *row.flags)))
         lines.append(
             [
                 columns.places(row),
@@ -140,7 +141,7 @@ def index_markdown(boards: Sequence[tuple[Board, Sequence[EntryRow]]]) -> str:
                     columns.places(row),
                     _name(row),
                     columns.with_interval(row.primary, primary),
-                    row.tier,
+                    row.tier_text,
                 ]
                 for row in members[:3]
             ]

@@ -21,6 +21,7 @@ MAX_SHOWN = 40
 def panel(board: Board, row: EntryRow) -> str:
     """One ``<details>``, with the entry's slug as anchor."""
     score = f"{columns.places(row)} · {with_interval(row.primary, columns.primary(board))}"
+    score += "" if row.is_evidence else " claimed"
     parts = [_lead(row)]
     if row.errors:
         parts.append(_list("Not ranked", row.errors))
@@ -43,7 +44,7 @@ def tier_tag(row: EntryRow) -> str:
     if not row.ranked:
         return '<span class="tag bad">not ranked</span>'
     flags = "".join(f' <span class="tag flag">{as_html(flag)}</span>' for flag in row.flags)
-    return f'<span class="tag t{TIERS.index(row.tier)}">{as_html(row.tier)}</span>{flags}'
+    return f'<span class="tag t{TIERS.index(row.tier)}">{as_html(row.tier_text)}</span>{flags}'
 
 
 def _lead(row: EntryRow) -> str:
@@ -82,6 +83,9 @@ def _columns(board: Board, row: EntryRow) -> Iterable[str]:
     )
     yield _pairs(f"Seeds, {primary.title}", scores)
     yield _pairs("Paper and measured", _reference(row, with_interval(row.primary, primary)))
+    if row.is_evidence:
+        claim = [(f"{primary.title}", with_interval(row.claimed, primary))]
+        yield _pairs("Claimed by the entry", claim)
     yield _pairs(
         "Tuning",
         [
@@ -89,7 +93,7 @@ def _columns(board: Board, row: EntryRow) -> Iterable[str]:
             ("tuned on", " ".join(map(str, row.tuned_on[:MAX_SHOWN])) or "no seed"),
         ],
     )
-    yield _pairs("Reproduced", _flat(row.verification))
+    yield _pairs("Verified", _flat(row.verification))
     version = {**row.version, "commit": str(row.version.get("commit"))[:12]}
     yield _pairs("Environment", [*_flat(row.environment), *_flat(version)])
     declared = [(k, "yes" if v is True else "no") for k, v in row.declares.items()]

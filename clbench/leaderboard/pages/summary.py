@@ -11,11 +11,19 @@ from typing import Any
 import numpy as np
 
 from clbench.configure.board import Board
-from clbench.leaderboard.entry import TIERS, Entry, iter_entries, unjudged
+from clbench.leaderboard.entry import (
+    TIERS,
+    Entry,
+    SeedRun,
+    Verification,
+    iter_entries,
+    unjudged,
+)
 from clbench.leaderboard.ranking import pareto_front, rank_ranges
 from clbench.leaderboard.rules.findings import Finding
 from clbench.leaderboard.scores import score_run
-from clbench.leaderboard.verification import is_current
+from clbench.leaderboard.verification import is_ranked, verified_records, verified_runs
+from clbench.leaderboard.verification import tier as tier_of
 from clbench.results.record import Record
 from clbench.results.tables import Interval, columns, t_interval
 from clbench.util.text import clean
@@ -24,6 +32,10 @@ CURVE_POINTS = 60
 MISSING = "missing"
 STALE = "stale"
 REVIEW = "needs review"
+UNSTABLE = "unstable"
+"""A perturbation far below any meaning moves it by more than half the sd over seeds."""
+NOT_REBUILT = "cannot be rebuilt"
+"""From its state: it was run again in one process, and is not ranked."""
 NOTHING = Interval(None, None, 0)
 
 
@@ -59,12 +71,12 @@ class EntryRow:
     errors: tuple[str, ...] = ()
     """Why it is not ranked."""
     flags: tuple[str, ...] = ()
-    """``stale``, ``needs review``"""
+    """``stale``, ``needs review``, ``unstable``, ``cannot be rebuilt``"""
     notes: tuple[str, ...] = ()
     """What else the validator says."""
     seeds: tuple[SeedScore, ...] = ()
     primary: Interval = NOTHING
-    """Over all of the board's seeds, failed ones as 0."""
+    """Over all of the board's seeds, failed ones as 0: the verifier's, or what is claimed."""
     values: Mapping[str, Interval] = field(default_factory=dict)
     """Metrics and costs over the seeds that were completed."""
     comparable_cost: bool = False
@@ -87,7 +99,13 @@ class EntryRow:
     declares: Mapping[str, Any] = field(default_factory=dict)
     paper_reference: Mapping[str, Any] = field(default_factory=dict)
     verification: Mapping[str, Any] = field(default_factory=dict)
-    """Of a tier that holds: how it was reproduced."""
+    """Of a tier that holds: what the verifier found."""
+    n_verified: int = 0
+    """Seeds of the board that the verifier ran, and for which the tier holds."""
+    is_evidence: bool = False
+    """Whether its numbers are the verifier's, on every seed; if not, they are claims, not ranked."""
+    claimed: Interval = NOTHING
+    """The primary that the entry's own records claim."""
     rank_range: tuple[int, int] | None = None
     """Within its division; None where not ranked."""
     on_front: bool = False
@@ -97,6 +115,11 @@ class EntryRow:
     def ranked(self) -> bool:
         """Whether it takes part in the ranking."""
         return not self.errors
+
+    @property
+    def tier_text(self) -> str:
+        """``reproduced 2/10``: the tier, and the seeds that it holds for."""
+        return f"{self.tier} {self.n_verified}/{len(self.seeds)}" if self.n_verified else self.tier
 
     @property
     def failed(self) -> tuple[str, ...]:
@@ -131,7 +154,10 @@ def summarise_entry(
     found = findings or ()
     errors = [_told(entry, f) for f in found if f.level == "error"]
     # The validator tells of files that could not be read as well.
-    errors = errors or [str(p).replace(f"{entry.folder}/", "") for p in entry.problems]
+    errors = errors or [
+        str(p).replace(f"{entry.folder}/", "").replace(f"{board.folder}/", "")
+        for p in entry.problems
+    ]
     meta = entry.meta
     if meta is None:
         why = tuple(errors) or ("entry.yaml is missing",)
@@ -142,36 +168,54 @@ def summarise_entry(
     if not records:
         errors.append("has no run on the board's seeds")
     vouched = None
-    if findings is not None and not errors and is_current(entry):
-        vouched = entry.verification
+    if findings is not None and not errors:
+        vouched = tier_of(board, entry)
+    evidence = vouched is not None and is_ranked(board, entry)
     tier = TIERS[0] if findings is None or errors else TIERS[1]
+    ledger = entry.verification if vouched else None
     row = EntryRow(
         slug=entry.slug,
         name=meta.name,
         strategy=meta.strategy,
         division=meta.division,
-        tier=vouched.tier if vouched else tier,
+        tier=vouched[0] if vouched else tier,
+        n_verified=vouched[1] if vouched else 0,
+        is_evidence=evidence,
         authors=meta.authors,
         affiliation=meta.affiliation,
         description=meta.description,
         url=meta.url,
         code=meta.code,
         errors=tuple(dict.fromkeys(errors)),
-        flags=_flags(found),
+        flags=(*_flags(found), *_ledger_flags(ledger)),
         notes=tuple(_told(entry, f) for f in found if f.level != "error"),
         tuned_on=meta.tuned_on,
         paper_reference=meta.paper_reference,
-        verification=vouched.detail if vouched else {},
+        verification=_ledger_facts(ledger, verified_runs(board, entry)) if ledger else {},
     )
-    return _with_results(row, board, entry.records, records) if records else row
+    if not records:
+        return row
+    claimed = t_interval([score_run(board, entry.records.get(seed)) for seed in board.seeds])
+    by_seed = entry.records
+    if evidence:
+        by_seed = verified_records(board, entry)
+        records = [by_seed[seed] for seed in board.seeds]
+    row = dataclasses.replace(row, claimed=claimed)
+    row = _with_results(row, board, by_seed, records)
+    ranks = evidence and ledger is not None and ledger.flops["ranked"] is True
+    return dataclasses.replace(row, comparable_cost=row.comparable_cost and ranks)
 
 
 def rank(board: Board, rows: Iterator[EntryRow] | Sequence[EntryRow]) -> list[EntryRow]:
-    """Rank each division on its own; the order is division, mean, slug, and last the unranked."""
+    """Rank what was verified, each division on its own.
+
+    The order is division, whether it was verified, mean, slug, and last what cannot be ranked.
+    """
     rows = sorted(rows, key=lambda row: (-(row.primary.mean or 0.0), row.slug))
     ordered: list[EntryRow] = []
     for division in board.divisions:
-        members = [row for row in rows if row.ranked and row.division == division]
+        shown = [row for row in rows if row.ranked and row.division == division]
+        members = [row for row in shown if row.is_evidence]
         scores = np.array([[s.score for s in row.seeds] for row in members], dtype=np.float64)
         costs = [[_cost(row, "train_flops"), _cost(row, "state_bytes")] for row in members]
         gains = np.array([row.primary.mean for row in members], dtype=np.float64)
@@ -181,6 +225,7 @@ def rank(board: Board, rows: Iterator[EntryRow] | Sequence[EntryRow]) -> list[En
             dataclasses.replace(row, rank_range=places, on_front=bool(star))
             for row, places, star in zip(members, ranges, front, strict=True)
         ]
+        ordered += [row for row in shown if not row.is_evidence]
     return ordered + sorted((row for row in rows if not row.ranked), key=lambda row: row.slug)
 
 
@@ -199,11 +244,41 @@ def _told(entry: Entry, finding: Finding) -> str:
 
 def _flags(findings: Sequence[Finding]) -> tuple[str, ...]:
     stale = any(
-        f.rule == "C3" and f.level == "warning" and not f.file.endswith("verified.json")
+        f.rule == "C3" and f.level == "warning" and not f.file.startswith("verified/")
         for f in findings
     )
     review = any(f.level == "review" for f in findings)
     return (*((STALE,) if stale else ()), *((REVIEW,) if review else ()))
+
+
+def _ledger_flags(found: Verification | None) -> tuple[str, ...]:
+    if found is None:
+        return ()
+    stable = found.stability
+    return (
+        *((UNSTABLE,) if stable is not None and stable["unstable"] else ()),
+        *((NOT_REBUILT,) if not found.rebuilt else ()),
+    )
+
+
+def _ledger_facts(found: Verification, runs: Mapping[int, SeedRun]) -> dict[str, Any]:
+    """What the ledger says, for a reader."""
+    missing = [name for name, works in found.guards.items() if works is not True]
+    told: dict[str, Any] = {
+        "seeds": " ".join(map(str, runs)),
+        "answers": "equal" if all(r.equal for r in runs.values()) else "other on this platform",
+        "rebuilt from its state": "yes" if found.rebuilt else "no: not ranked",
+        "missing guards": ", ".join(missing) or "none",
+        "costs": found.flops["why"],
+    }
+    if found.held_out is not None:
+        places = (found.held_out["found"], found.held_out["claimed"])
+        told["place on fresh data, on the board"] = "{:.2f}, {:.2f}".format(*places)
+    if found.stability is None:
+        return {**told, "stability": "not measured"}
+    moves = {k: found.stability[k] for k in ("rate_rms", "threads_rms", "sd")}
+    said = ", ".join(f"{k} {100 * v:.3f}" for k, v in moves.items() if v is not None)
+    return {**told, "stability, points": said}
 
 
 def _with_results(

@@ -11,38 +11,47 @@ memory                  yes (CPU)    no                   no
 network, processes      yes, where   no                   no
                         user name-
                         spaces work
-files                   yes (CPU,    no                   no
+files, data packages    yes (CPU,    no                   no
                         Landlock)
+new processes           yes          no                   no
+                        (seccomp)
 ======================  ===========  ===================  =======
 """
 
 from __future__ import annotations
 
+import ctypes
+import importlib.metadata
 import importlib.util
 import os
+import re
 import shutil
 import site
+import struct
 import subprocess
 import sys
+import sysconfig
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from clbench.leaderboard.reproduce import landlock
+from clbench.leaderboard.reproduce import landlock, seccomp
 from clbench.plugins.registry import FOLDERS, PACKAGE, builtin_folder
 
 NOTICE = (
-    "Isolation is hygiene, not a sandbox for hostile code. It keeps mistakes and simple cheats "
-    "away from labels, caches, network and settings of the machine. It does not stop someone who "
-    "attacks the kernel, floods the machine with processes (RLIMIT_NPROC counts per user) or fills "
-    "its disk with many files; installed packages, and the data sets inside them, stay readable. "
-    "Run code that you do not trust in a virtual machine. All measures work on Linux (5.13 or "
-    "later, user namespaces allowed, on the CPU); macOS has no network namespace, no Landlock and "
-    "no limit on memory; Windows has none of these, nor limits on CPU time and files."
+    "Isolation is hygiene, not a sandbox for hostile code. It keeps mistakes and cheats away from "
+    "labels, data packages, caches, network and settings of the machine. It does not stop someone "
+    "who attacks the kernel or fills the disk with many files. Run code that you do not trust in a "
+    "virtual machine. All measures work on Linux (5.13 or later, user namespaces allowed, on the "
+    "CPU); macOS has no namespaces, no Landlock, no seccomp and no limit on memory; Windows has "
+    "none of these, nor limits on CPU time and files. What was missing stands in the ledger."
 )
 
 NAMESPACES = (
-    ("--user", "--map-root-user", "--net", "--pid", "--fork", "--kill-child", "--mount-proc"),
+    (
+        *("--user", "--map-root-user", "--net", "--pid", "--fork", "--kill-child", "--mount-proc"),
+        *("--mount", "--ipc"),
+    ),
     ("--user", "--map-root-user", "--net"),
 )
 """Arguments of unshare(1), the best first."""
@@ -50,6 +59,11 @@ NAMESPACES = (
 
 DEPENDENCIES = ("clbench", "torch", "numpy", "safetensors", "omegaconf", "yaml")
 """What the worker imports."""
+DISTRIBUTIONS = ("torch", "numpy", "scipy", "safetensors", "omegaconf", "PyYAML", "setuptools")
+"""What a strategy may import, with all that these require: no package that brings data."""
+FOLDERS_OF = ("HOME", "USERPROFILE", "TMPDIR", "TEMP", "TMP", "XDG_CACHE_HOME", "XDG_CONFIG_HOME",
+              "XDG_DATA_HOME", "XDG_STATE_HOME", "XDG_RUNTIME_DIR")  # fmt: skip
+"""Environment variables that name a folder of the user."""
 
 
 @dataclass(frozen=True)
@@ -89,6 +103,8 @@ def hygiene(device: str = "cpu") -> dict[str, bool | str]:
         "processes": "--pid" in namespaces
         or ("partly: own network namespace only" if namespaces else f"no: {why}"),
         "files": _files(device),
+        "data_packages": _files(device),
+        "new_processes": seccomp.supported() or "no: this system has no seccomp, or it is unknown",
     }
 
 
@@ -136,9 +152,7 @@ def environment(home: Path, threads: int) -> dict[str, str]:
     if threads:
         libraries = ("OMP", "MKL", "OPENBLAS", "NUMEXPR", "VECLIB_MAXIMUM")
         found |= {f"{name}_NUM_THREADS": str(threads) for name in libraries}
-    folders = ("HOME", "USERPROFILE", "TMPDIR", "TEMP", "TMP", "XDG_CACHE_HOME", "XDG_CONFIG_HOME",
-               "XDG_DATA_HOME", "XDG_STATE_HOME", "XDG_RUNTIME_DIR")  # fmt: skip
-    return found | {name: str(home) for name in folders}
+    return found | {name: str(home) for name in FOLDERS_OF}
 
 
 def _where_packages_are() -> dict[str, str]:
@@ -162,20 +176,69 @@ def _checkout() -> list[Path]:
 
 
 def restrict_files(folder: Path) -> None:
-    """Restrict the worker, before torch is imported, to reading code and writing ``folder``.
+    """Restrict the worker to reading code and writing ``folder``.
+
+    Only threads that are started later are restricted with this one.
 
     Raises:
         OSError: the kernel refuses.
     """
-    prefixes = {Path(p) for p in (sys.prefix, sys.base_prefix, "/usr", "/usr/local", "/")}
-    libraries = [prefix / name for prefix in sorted(prefixes) for name in ("lib", "lib64")]
+    landlock.restrict(readable(), [folder, Path("/dev/null")])
+
+
+@cache
+def readable() -> tuple[Path, ...]:
+    """What a worker may read; it takes a second to find, and forks inherit it."""
     files = ("ld.so.cache", "localtime", "nsswitch.conf", "passwd")
     system = ["/proc", "/sys/devices", "/dev/urandom", *(f"/etc/{name}" for name in files)]
     plugins = [builtin_folder(group) for group in FOLDERS]
-    # A checkout may hold data and runs beside the code.
-    installed = [path for path in map(Path, sys.path) if path not in _checkout()]
-    readable = [*libraries, *map(Path, system), *installed, PACKAGE, *plugins]
-    landlock.restrict(readable, [folder, Path("/dev/null")])
+    found = [*_libraries(), *map(Path, system), *_packages(), PACKAGE, *plugins]
+    return tuple(sorted({path.resolve() for path in found}))
+
+
+def _libraries() -> tuple[Path, ...]:
+    """Shared libraries and Python's own modules, without any folder of installed packages."""
+    prefixes = {Path(p).resolve() for p in (sys.base_prefix, "/usr", "/usr/local", "/")}
+    found = []
+    for folder in (p / name for p in sorted(prefixes) for name in ("lib", "lib64")):
+        if folder.is_dir():
+            found += [p for p in folder.iterdir() if not p.name.startswith("python")]
+    standard = [Path(sysconfig.get_path(name)) for name in ("stdlib", "platstdlib")]
+    inside = [p for folder in standard if folder.is_dir() for p in folder.iterdir()]
+    return (*found, *(p for p in inside if p.name not in ("site-packages", "dist-packages")))
+
+
+def _packages() -> tuple[Path, ...]:
+    """The files and folders of the distributions that a strategy may import."""
+    todo, known = [*DISTRIBUTIONS], set()
+    found: set[Path] = set()
+    while todo:
+        name = re.sub(r"[-_.]+", "-", re.split(r"[^\w.-]", todo.pop())[0]).lower()
+        if name in known:
+            continue
+        known.add(name)
+        try:
+            distribution = importlib.metadata.distribution(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue  # of an extra or another system
+        root = Path(str(distribution.locate_file("")))
+        found |= {
+            root / file.parts[0] for file in distribution.files or () if file.parts[0] != ".."
+        }
+        todo += [text for text in distribution.requires or () if "extra ==" not in text]
+    return tuple(sorted(found))
+
+
+def drop_capabilities() -> None:
+    """Give up the rights of root over this process's own namespaces.
+
+    Raises:
+        OSError: the kernel refuses.
+    """
+    libc = ctypes.CDLL(None, use_errno=True)
+    header, none = struct.pack("=Ii", 0x20080522, 0), bytes(24)  # version 3, this thread
+    if libc.capset(header, none):
+        raise OSError(ctypes.get_errno(), "capset")
 
 
 def restrict_resources(limits: Limits, memory: bool) -> None:

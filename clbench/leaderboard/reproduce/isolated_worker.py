@@ -1,27 +1,29 @@
 """The process of an isolated strategy: ``python -m clbench.leaderboard.reproduce.isolated_worker``.
 
-The process receives a job, builds it inside the limits, and answers calls until its input ends. Torch
-is imported after the rights on files are removed, because the removal applies to threads started later.
+The process receives a job, builds it inside the limits, and answers calls until its input ends. Where
+there is a fork server (``zygote``), it is a fork of that; else torch is imported after the rights on
+files are removed, because the removal applies to threads started later.
 """
 
 from __future__ import annotations
 
 import os
 import sys
+import tempfile
 import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from clbench.leaderboard.reproduce import hygiene
+from clbench.leaderboard.reproduce import hygiene, seccomp
 from clbench.leaderboard.reproduce.wire import pack, read_frame, unpack, write_frame
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from clbench.strategy import Strategy
 
 MAX_JOB = 1 << 24
 """Largest size of the first header (source texts and settings), in bytes."""
+MAX_CALL = 1 << 21
+"""Largest size of the header of a call, which may hold the tree of a state."""
 MAX_SAMPLES = 1 << 36
 """Largest size of the samples of one call, in bytes; the parent is trusted."""
 
@@ -31,8 +33,7 @@ def main() -> None:
     source, sink = _take_pipes()
     job, _ = read_frame(source, 0, MAX_JOB)
     folder = Path(job["folder"])
-    if "files" in job["measures"]:
-        hygiene.restrict_files(folder)
+    _enter(folder, job["measures"])
     from clbench import seeding
 
     if "cpu" in job["measures"]:
@@ -41,14 +42,12 @@ def main() -> None:
         plugin = folder / "strategy" / f"{job['strategy']['name']}.py"
         try:
             strategy = _build(job, folder)
-            needs = vars(strategy.needs)
-            declared = {"pretrained": bool(strategy.pretrained), "grows": bool(strategy.grows)}
-            declared["training"] = strategy.training
+            declared = _declared(strategy)
         except Exception as error:
             write_frame(sink, {"id": 0, "error": _describe(error, plugin)})
             return
-        write_frame(sink, {"id": 0, "needs": needs, **declared})
-        _serve(strategy, job["device"], plugin, source, sink)
+        write_frame(sink, {"id": 0, **declared})
+        _Server(strategy, job["device"], plugin).serve(source, sink)
 
 
 def _take_pipes() -> tuple[BinaryIO, BinaryIO]:
@@ -59,6 +58,30 @@ def _take_pipes() -> tuple[BinaryIO, BinaryIO]:
     os.close(nothing)
     os.dup2(2, 1)
     return source, sink
+
+
+def _enter(folder: Path, measures: list[str]) -> None:
+    """Go into an empty folder, and give up rights for good."""
+    tempfile.tempdir = None  # what was found before the fork is another process's
+    os.environ.update({name: str(folder) for name in hygiene.FOLDERS_OF})
+    os.chdir(folder)
+    if "files" in measures:
+        hygiene.restrict_files(folder)
+    if "processes" in measures:
+        hygiene.drop_capabilities()
+    if "new_processes" in measures:
+        seccomp.restrict()
+
+
+def _declared(strategy: Strategy) -> dict[str, Any]:
+    return {
+        "needs": vars(strategy.needs),
+        "pretrained": bool(strategy.pretrained),
+        "grows": bool(strategy.grows),
+        "resumable": bool(strategy.resumable),
+        "reachable": strategy.state_bytes_method != "state_dict",
+        "training": strategy.training,
+    }
 
 
 def _build(job: dict[str, Any], folder: Path) -> Strategy:
@@ -98,46 +121,102 @@ def _build(job: dict[str, Any], folder: Path) -> Strategy:
         return strategy.to(job["device"])
 
 
-def _serve(strategy: Strategy, device: str, plugin: Path, source: BinaryIO, sink: BinaryIO) -> None:
-    from clbench import seeding
+class _Server:
+    """Answers calls with one strategy."""
 
-    seed = None
-    while True:
-        try:
-            call, payload = read_frame(source, MAX_SAMPLES)
-        except EOFError:
-            return
-        if call["seed"] != seed:  # the parent has seeded its generators since the last call
-            seed = call["seed"]
-            seeding.seed_from(seed)
-        try:
-            tensors = {name: t.to(device) for name, t in unpack(payload).items()}
-            answer = pack(_answer(strategy, call, tensors))
-        except Exception as error:  # a strategy may raise any error; the parent reports it
-            write_frame(sink, {"id": call["id"], "error": _describe(error, plugin)})
+    def __init__(self, strategy: Strategy, device: str, plugin: Path) -> None:
+        self.strategy, self.device, self.plugin = strategy, device, plugin
+        self.updates = 0
+
+    def serve(self, source: BinaryIO, sink: BinaryIO) -> None:
+        """Answer until the input ends."""
+        from torch.optim.optimizer import register_optimizer_step_post_hook
+
+        from clbench import seeding
+
+        register_optimizer_step_post_hook(self._count)
+        seed = None
+        while True:
+            try:
+                call, payload = read_frame(source, MAX_SAMPLES, MAX_CALL)
+            except EOFError:
+                return
+            if call["seed"] != seed:  # the parent has seeded its generators since the last call
+                seed = call["seed"]
+                seeding.seed_from(seed)
+            try:
+                tensors = {name: t.to(self.device) for name, t in unpack(payload).items()}
+                said, found = self._answer(call, tensors)
+                answer = pack(found)
+            except Exception as error:  # a strategy may raise any error; the parent reports it
+                write_frame(sink, {"id": call["id"], "error": _describe(error, self.plugin)})
+            else:
+                header = {"id": call["id"], "training": self.strategy.training, **said}
+                write_frame(sink, header, answer)
+
+    def _count(self, *_: Any) -> None:
+        self.updates += 1
+
+    def _answer(
+        self, call: dict[str, Any], tensors: dict[str, Any]
+    ) -> tuple[dict[str, Any], dict[str, Any]]:
+        """What is said in the header and in tensors; with counts where they are asked for."""
+        how = call.get("count")
+        if how is None:
+            return self._do(call, self._arguments(call, tensors))
+        from clbench.engine.counting import watching
+        from clbench.nets.flops import Count
+
+        before = self.updates
+        given = self._arguments(call, tensors)
+        if how == "watch":
+            with watching(self.strategy, given) as watch:
+                said, found = self._do(call, given)
+            count, held = watch.count, watch.held_bytes
         else:
-            write_frame(sink, {"id": call["id"], "training": strategy.training}, answer)
+            with Count() as count:
+                said, found = self._do(call, given)
+            held = 0
+        counted = {
+            "operations": count.total,
+            "uncounted": sorted(count.uncounted),
+            "updates": self.updates - before,
+            "held": held,
+        }
+        return {**said, **counted}, found
 
+    def _arguments(self, call: dict[str, Any], tensors: dict[str, Any]) -> Any:
+        from clbench.stream import TaskData
 
-def _answer(strategy: Strategy, call: dict[str, Any], tensors: dict[str, Tensor]) -> dict[str, Any]:
-    import torch
+        if call["call"] != "learn":
+            return tensors if call["call"] in ("forward", "load") else None
+        parts: dict[str, Any] = {**tensors, **call["task"]}
+        return TaskData(**parts)
 
-    from clbench.stream import TaskData
+    def _do(self, call: dict[str, Any], given: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+        import torch
 
-    match call["call"]:
-        case "learn":
-            parts: dict[str, Any] = {**tensors, **call["task"]}
-            strategy.learn(TaskData(**parts))
-        case "prepare":
-            strategy.prepare()
-        case "train":
-            strategy.train(call["mode"])
-        case "forward":
-            with torch.inference_mode():
-                return {"scores": strategy(tensors["x"], tensors.get("task_id"))}
-        case "diagnostics":
-            return strategy.diagnostics()
-    return {}
+        from clbench.leaderboard.reproduce import state
+
+        strategy = self.strategy
+        match call["call"]:
+            case "learn":
+                strategy.learn(given)
+            case "prepare":
+                strategy.prepare()
+            case "train":
+                strategy.train(call["mode"])
+            case "forward":
+                with torch.inference_mode():
+                    return {}, {"scores": strategy(given["x"], given.get("task_id"))}
+            case "diagnostics":
+                return {}, strategy.diagnostics()
+            case "state":
+                tree, tensors = state.split(strategy.state_dict())
+                return {"tree": tree, "memory": int(strategy.memory_bytes())}, tensors
+            case "load":
+                strategy.load_state_dict(state.join(call["tree"], given))
+        return {}, {}
 
 
 def _describe(error: Exception, plugin: Path) -> dict[str, Any]:

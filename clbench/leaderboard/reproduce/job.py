@@ -6,7 +6,7 @@ import dataclasses
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from clbench import seeding
@@ -39,6 +39,8 @@ class Job:
     """Seed of the model axis; the root seed, which determines the stream, is not passed on."""
     threads: int
     device: str
+    files: Mapping[str, str] = field(default_factory=dict)
+    """Settings of the strategy that are files, by name: where each is here. Processes get copies."""
 
 
 def job_of(run: Run) -> Job:

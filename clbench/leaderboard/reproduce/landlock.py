@@ -57,12 +57,16 @@ def restrict(readable: Iterable[Path], writable: Iterable[Path]) -> None:
         for paths, rights in ((readable, READ_FILE | READ_DIR), (writable, known & ~EXECUTE)):
             for path in paths:
                 _allow(ruleset, path, rights)
-        libc = ctypes.CDLL(None, use_errno=True)
-        if libc.prctl(NO_NEW_PRIVILEGES, 1, 0, 0, 0):
+        if _libc().prctl(NO_NEW_PRIVILEGES, 1, 0, 0, 0):
             raise OSError(ctypes.get_errno(), "prctl")
         _call(RESTRICT_SELF, ruleset, 0)
     finally:
         os.close(ruleset)
+
+
+@cache
+def _libc() -> ctypes.CDLL:
+    return ctypes.CDLL(None, use_errno=True)
 
 
 def _allow(ruleset: int, path: Path, rights: int) -> None:
@@ -81,7 +85,7 @@ def _allow(ruleset: int, path: Path, rights: int) -> None:
 
 def _call(number: int, *arguments: int | bytes) -> int:
     """A system call; ctypes would pass bare integers as 32 bits."""
-    libc = ctypes.CDLL(None, use_errno=True)
+    libc = _libc()
     wide = [ctypes.c_long(a) if isinstance(a, int) else a for a in arguments]
     result: int = libc.syscall(ctypes.c_long(number), *wide)
     if result < 0:

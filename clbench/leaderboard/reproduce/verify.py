@@ -1,250 +1,302 @@
-"""Runs an entry again: equal bits on the same platform, a stated tolerance elsewhere.
+"""Verifies an entry: the rules first, then every seed, the costs, fresh data, and perturbed arms.
 
-A run is interrupted at random tasks and rebuilt from its state_dict in a new process each time, so a
-strategy with state anywhere else cannot pass.
+What is found goes into the ledger, ``verified/<entry>.json``, and that alone is ranked.
 """
 
 from __future__ import annotations
 
-import math
-import random
-import tempfile
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+import dataclasses
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
-import numpy as np
-
-from clbench.configure.board import Board
-from clbench.configure.config import resolve_point
-from clbench.data.pool import Pool
-from clbench.engine.assemble import assemble
-from clbench.engine.build import prepare
-from clbench.engine.execute import Options, execute
-from clbench.engine.harness import run_stream, start_ledger
+from clbench.configure.board import Board, pin_file, pinned_sha256
 from clbench.errors import ClbenchError, UsageError
-from clbench.leaderboard.entry import Entry
-from clbench.leaderboard.reproduce.isolate import isolated
-from clbench.leaderboard.reproduce.job import job_of, source_of
-from clbench.leaderboard.shared import check_sources
-from clbench.plugins.registry import Plugin
-from clbench.plugins.registry import stand_in as plain
-from clbench.plugins.source import settings as settings_of
-from clbench.results.record import Record
-from clbench.util.processes import fresh_process
-
-PLATFORM = ("torch", "system", "machine", "cpu_capability", "threads", "device", "accelerator")
-"""If these agree, bits must agree; otherwise the tolerance applies."""
-TOLERANCE = 0.005
-"""Tolerance of the primary on another platform; at least twice the sd over seeds."""
-PREFIX_TOLERANCE = 0.02
-"""Tolerance of the mean world accuracy over the first rows, with --prefix."""
-OTHER_DATA = (
-    "the data differ here: download them again or, for generated data, install the libraries that "
-    "the board's description names"
+from clbench.leaderboard import stability
+from clbench.leaderboard.entry import Entry, SeedRun, Verification
+from clbench.leaderboard.reproduce.held_out import Fresh, held_out
+from clbench.leaderboard.reproduce.hygiene import hygiene
+from clbench.leaderboard.reproduce.processes import Zygote, can_fork
+from clbench.leaderboard.reproduce.rerun import (
+    OTHER_DATA,
+    PLATFORM,
+    Rerun,
+    compare,
+    compare_rows,
+    point_of,
+    rerun,
+    without_diagnostics,
 )
-CUTS = 2
+from clbench.leaderboard.rules.validate import validate
+from clbench.leaderboard.scores import score_run
+from clbench.leaderboard.verification import record_sha256, source_hashes
+from clbench.plugins.registry import find
+from clbench.results.record import Record
+
+FLOPS_LIMIT = 5.0
+"""CPU seconds per counted operation, over those of the lower anchor, beyond which no FLOPs rank."""
+
+Tell = Callable[[str], None]
 
 
-@dataclass(frozen=True)
-class Reproduction:
-    """The result of running one seed again."""
+@dataclass
+class Report:
+    """What verifying an entry said."""
 
-    seed: int
-    passed: bool
-    bits: bool
-    """Whether every prediction was the same."""
-    message: str
+    entry: str
+    lines: list[str] = field(default_factory=list)
+    """What passed, and what is to be known of it."""
+    refusals: list[str] = field(default_factory=list)
+    found: Verification | None = None
+    """What goes into the ledger; None where something was refused."""
+    disproved: bool = False
+    """Whether a run showed something else than is claimed, so that an earlier ledger cannot stand."""
 
-
-def point_of(board: Board, entry: Entry, record: Record) -> dict[str, Any]:
-    """The configuration of a record, with the entry's own source."""
-    if entry.meta is None:
-        raise UsageError(f"{entry.folder}: entry.yaml cannot be read (clbench validate)")
-    check_sources(entry)
-    settings = {f"strategy.{k}": v for k, v in record.config["strategy"].items() if k != "name"}
-    point = {
-        "board": str(board.folder),
-        "division": entry.meta.division,
-        "strategy": str(entry.source),
-        "seed": record.seed,
-        "device": record.environment["device"],
-        **settings,
-    }
-    if entry.meta.division == "open":
-        point["model"] = str(entry.source_of("model"))
-        model = record.config["model"]
-        point |= {f"model.{k}": v for k, v in model.items() if k != "name"}
-    return point
+    @property
+    def passed(self) -> bool:
+        """Whether nothing was refused."""
+        return not self.refusals
 
 
-def reproduce(
-    board: Board,
-    entry: Entry,
-    seeds: Sequence[int],
-    *,
-    prefix: int | None = None,
-    isolate: bool = False,
-    tell: Callable[[str], None] = lambda line: None,
-) -> list[Reproduction]:
-    """Run seeds of an entry again and compare them with its records.
+class Verifier:
+    """Verifies entries of one board, as a context.
 
-    Args:
-        board: the entry's board.
-        entry: the entry; its source is run, which may be untrusted (see ``isolate``).
-        seeds: the seeds to run.
-        prefix: run only this many experiences and compare the record's first rows.
-        isolate: run the strategy in a process without network, home folder or labels.
-        tell: called with lines of progress.
-
-    Raises:
-        UsageError: the entry has no record of a seed, or its source does not load.
+    Fresh data, the lower anchor's runs and the process that others are forked from serve all of them.
     """
-    found = []
-    for seed in seeds:
-        if seed not in entry.records:
-            raise UsageError(f"{entry.folder}: has no record of seed {seed}")
-        record = entry.records[seed]
-        tell(f"{entry.slug} seed {seed}: running again")
-        point = point_of(board, entry, record)
-        if prefix is not None:
-            # With hidden boundaries experiences are not tasks; take enough tasks to hold them.
-            point["max_tasks"] = prefix
-        again = isolated_run(point) if isolate else _rebuilt(point, record)
-        if again.status not in ("completed", "diverged", "budget_exceeded"):
-            reason = again.error["message"] if again.error else again.status
-            found.append(Reproduction(seed, False, False, f"the run ended in an error: {reason}"))
-        elif again.pool_sha256 != record.pool_sha256:
-            found.append(Reproduction(seed, False, False, OTHER_DATA))
-        elif prefix is None:
-            found.append(compare(board, entry, record, again))
-        else:
-            found.append(compare_rows(record, again))
-    return found
 
+    def __init__(
+        self,
+        board: Board,
+        *,
+        secret: bytes | None = None,
+        every: bool = False,
+        perturbed: int = stability.SEEDS,
+        zygote: Zygote | None = None,
+        tell: Tell = lambda line: None,
+    ) -> None:
+        """Prepare.
 
-def _rebuilt(point: dict[str, Any], record: Record) -> Record:
-    """Run in parts, interrupted at random tasks, each part in a new process."""
-    n_tasks = len(record.tasks["end"])
-    last = min(n_tasks, point.get("max_tasks") or n_tasks)
-    wanted = CUTS if "max_tasks" not in point else 1
-    cuts = sorted(random.SystemRandom().sample(range(1, last), min(wanted, max(0, last - 1))))
-    if not record.declares["resumable"]:
-        cuts = []
-    done = None
-    with tempfile.TemporaryDirectory() as out:
-        options = Options(Path(out), resume=True, quiet=True, curve=False)
-        for cut in [*cuts, last]:
-            with fresh_process() as pool:
-                done = pool.submit(_work, {**point, "max_tasks": cut}, options).result()
-            if done.status != "completed":
+        Args:
+            board: the board, whose protocol the ledger must name.
+            secret: of the fresh data; None: one is drawn.
+            every: go on after a refusal, and tell of all.
+            perturbed: seeds to run perturbed; 0: stability is not measured.
+            zygote: what processes on the CPU are forked from, where it is there already.
+            tell: called with lines of progress.
+
+        Raises:
+            UsageError: the ledger does not name this protocol.
+        """
+        refuse_unpinned(board)
+        self.board, self.every, self.perturbed, self.tell = board, every, perturbed, tell
+        self.fresh = Fresh(board, secret)
+        self.anchors: dict[tuple[int, str], Rerun] = {}
+        self.zygotes = {} if zygote is None else {"cpu": zygote}
+        self.stack = ExitStack()
+
+    def __enter__(self) -> Self:
+        """Itself."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """End the processes that all others were forked from."""
+        self.stack.close()
+        self.zygotes.clear()
+
+    def _rerun(
+        self, point: dict[str, Any], *, count: bool = True, threads: int | None = None
+    ) -> Rerun:
+        return rerun(point, count=count, threads=threads, zygote=self._zygote(point["device"]))
+
+    def _zygote(self, device: str) -> Zygote | None:
+        """What processes on a device are forked from; it is started once."""
+        if can_fork() and device not in self.zygotes:
+            threads = int(self.board.settings.get("threads", 0))
+            self.zygotes[device] = self.stack.enter_context(Zygote(threads, device))
+        return self.zygotes.get(device)
+
+    def verify(self, entry: Entry, seeds: Sequence[int]) -> Report:
+        """Verify seeds of an entry; nothing is written.
+
+        Raises:
+            UsageError: the board does not have one of the seeds.
+        """
+        unknown = set(seeds) - set(self.board.seeds)
+        if unknown:
+            raise UsageError(f"--seeds: the board has no seed {min(unknown)}")
+        report = Report(entry.slug)
+        for refusal in self._steps(entry, seeds, report):
+            report.refusals.append(refusal)
+            if not self.every:
                 break
-    assert done is not None
-    return done
+        if report.refusals:
+            report.found = None
+        return report
+
+    def _steps(self, entry: Entry, seeds: Sequence[int], report: Report) -> Iterator[str]:
+        """Go through all that is asked; yields what is refused."""
+        for finding in validate(self.board, entry):
+            if finding.level == "error":
+                yield f"{finding.rule} {finding.file}: {finding.message}"
+        try:
+            yield from self._runs(entry, seeds, report)
+        except ClbenchError as error:
+            yield str(error)
+
+    def _runs(self, entry: Entry, seeds: Sequence[int], report: Report) -> Iterator[str]:
+        board, runs, again = self.board, dict[str, SeedRun](), dict[int, Rerun]()
+        for seed in seeds:
+            if seed not in entry.records:
+                yield f"{entry.slug}: has no record of seed {seed}"
+                continue
+            record = entry.records[seed]
+            self.tell(f"{entry.slug} seed {seed}: running again")
+            found = self._rerun(point_of(board, entry, record))
+            said = compare(board, record, found.record)
+            other = self._other_time(entry, seed, found.record)
+            if said.refusal or other:
+                report.disproved |= bool(other) or said.refusal != OTHER_DATA
+                yield f"seed {seed}: {said.refusal or other}"
+                continue
+            report.lines.append(f"seed {seed}: {said.message}")
+            runs[str(seed)] = _seed_run(board, record, found, said.equal)
+            again[seed] = found
+        if not again:
+            return
+        first = min(again)
+        point = point_of(board, entry, entry.records[first])
+        values = {s: score_run(board, r.record) for s, r in again.items()}
+        shown = sum(values.values()) / len(values)
+        self.tell(f"{entry.slug}: on fresh data")
+        fresh = held_out(self.fresh, point, shown, self._zygote(point["device"]))
+        place = f"place {fresh.found:.2f} on fresh data, {fresh.claimed:.2f} on the board"
+        if not fresh.passed:
+            report.disproved = True
+            yield f"held-out: {place}: what it knows is of the board's own data"
+            return
+        report.lines.append(f"held-out: {place}")
+        flops = self._flops(first, again[first], point["device"])
+        report.lines.append(f"cost: {flops['why']}")
+        stable = self._stability(entry, values, again)
+        if stable is not None:
+            report.lines.append(stability.line(stable))
+        rebuilt = all(r.rebuilt for r in again.values())
+        if not rebuilt:
+            report.lines.append("not ranked: it cannot be rebuilt from its state")
+        report.found = Verification(
+            board_sha256=board.sha256,
+            sources=source_hashes(entry),
+            rebuilt=rebuilt,
+            guards=hygiene(point["device"]),
+            seeds=runs,
+            held_out=dataclasses.asdict(fresh),
+            flops=flops,
+            stability=None if stable is None else dataclasses.asdict(stable),
+        )
+
+    def _other_time(self, entry: Entry, seed: int, now: Record) -> str:
+        """What differs from an earlier verification on this platform; empty if nothing does."""
+        before = entry.verification.seeds.get(str(seed)) if entry.verification else None
+        if before is None or before.claim_sha256 != record_sha256(entry.records[seed]):
+            return ""
+        same = all(before.environment.get(key) == now.environment[key] for key in PLATFORM)
+        if not same or before.predictions_sha256 == now.predictions_sha256:
+            return ""
+        return "other answers than when it was verified on this platform before"
+
+    def _flops(self, seed: int, found: Rerun, device: str) -> dict[str, Any]:
+        """Whether operations rank: CPU seconds per operation against the lower anchor's."""
+        key = (seed, device)
+        if key not in self.anchors:
+            self.tell(f"{self.board.naive.strategy} seed {seed}: side by side")
+            self.anchors[key] = self._rerun(self._anchor_point(seed, device))
+        mine, anchors = found.cpu_per_operation, self.anchors[key].cpu_per_operation
+        base = {"limit": FLOPS_LIMIT, "ratio": None, "ranked": False}
+        if mine is None or not anchors:
+            return {**base, "why": "no FLOPs rank: CPU time is not measured on this system"}
+        if mine == float("inf"):
+            return {**base, "why": "no FLOPs rank: it trains without an operation that is counted"}
+        ratio = mine / anchors
+        shown = f"{ratio:.1f} x the CPU seconds per operation of {self.board.naive.strategy}"
+        if ratio > FLOPS_LIMIT:
+            why = f"no FLOPs rank: {shown}; at most {FLOPS_LIMIT:g} x"
+            return {**base, "ratio": ratio, "why": why}
+        return {**base, "ratio": ratio, "ranked": True, "why": shown}
+
+    def _anchor_point(self, seed: int, device: str) -> dict[str, Any]:
+        path = find("strategy", self.board.naive.strategy).path
+        return {
+            "board": str(self.board.folder),
+            "strategy": str(path),
+            "seed": seed,
+            "device": device,
+        }
+
+    def _stability(
+        self, entry: Entry, values: dict[int, float], again: dict[int, Rerun]
+    ) -> stability.Stability | None:
+        seeds = sorted(values)[: self.perturbed]
+        if not seeds or len(values) < 2:
+            return None
+
+        def run(seed: int, rate: float | None, threads: int | None) -> float:
+            self.tell(f"{entry.slug} seed {seed}: perturbed")
+            point = point_of(self.board, entry, entry.records[seed])
+            if rate is not None:
+                point["strategy.lr"] = rate
+            return score_run(self.board, self._rerun(point, count=False, threads=threads).record)
+
+        settings = entry.records[seeds[0]].config["strategy"]
+        threads = again[seeds[0]].record.environment["threads"]
+        return stability.measure(run, values, seeds, stability.rate_of(settings), threads)
 
 
-def _work(point: dict[str, Any], options: Options) -> Record:
-    return execute(prepare(resolve_point(point)), options)[0]
+def _seed_run(board: Board, record: Record, found: Rerun, equal: bool) -> SeedRun:
+    return SeedRun(
+        equal=equal,
+        claim_sha256=record_sha256(record),
+        claimed=score_run(board, record),
+        primary=score_run(board, found.record),
+        cost=found.cost,
+        environment=found.record.environment,
+        cpu_seconds=found.cpu_seconds,
+        predictions_sha256=found.record.predictions_sha256,
+        verified=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        record=None if equal else without_diagnostics(found.record),
+    )
 
 
-def isolated_run(point: dict[str, Any], pools: dict[Any, Pool] | None = None) -> Record:
-    """Run an entry's strategy in a separate process without interruption; labels stay here.
+def check_prefix(
+    board: Board, entry: Entry, seed: int, tasks: int, zygote: Zygote | None = None
+) -> tuple[bool | None, str]:
+    """Run the first tasks again and compare rows; nothing is concluded for the ledger.
 
-    Nothing of the entry is imported here: a built-in strategy and model replace its own while the
-    stream is made. Its operations and bytes are not counted; only its predictions are compared.
+    Returns:
+        Whether the rows are the same, None where another platform gave other answers; and a line.
+    """
+    record = entry.records.get(seed)
+    if record is None:
+        return False, f"has no record of seed {seed}"
+    # With hidden boundaries experiences are not tasks; take enough tasks to hold them.
+    point = {**point_of(board, entry, record), "max_tasks": tasks}
+    # A zygote's measures are those of a device.
+    found = rerun(point, count=False, zygote=zygote if point["device"] == "cpu" else None)
+    said = compare_rows(record, found.record)
+    return (False if said.refusal else True if said.equal else None), said.message
+
+
+def refuse_unpinned(board: Board) -> None:
+    """Refuse a board whose ledger does not name its protocol.
 
     Raises:
-        ClbenchError: the process failed.
+        UsageError: saying which file is missing.
     """
-    own = {k.partition(".")[2]: v for k, v in point.items() if k.startswith("strategy.")}
-    for setting in settings_of(Path(point["strategy"])):
-        if "Path" in setting.type and own.get(setting.name) is not None:
-            raise UsageError(
-                f"strategy.{setting.name} is a file, which an isolated process cannot read: verify "
-                "without --isolate, in the folder that holds it"
-            )
-    stand_in = {k: v for k, v in point.items() if not k.startswith("strategy.")}
-    stand_in["strategy"] = plain("strategy").word
-    models = {k.partition(".")[2]: v for k, v in point.items() if k.startswith("model.")}
-    if "model" in point:  # the open division
-        stand_in = {k: v for k, v in stand_in.items() if not k.startswith("model.")}
-        stand_in["model"] = "linear"
-    run = prepare(resolve_point(stand_in), pools)
-    job = job_of(run)
-    strategy = Plugin("strategy", "strategy", Path(point["strategy"]))
-    job = replace(job, strategy=source_of(strategy, own))
-    if "model" in point:
-        job = replace(job, model=source_of(Plugin("model", "model", Path(point["model"])), models))
-    started = datetime.now(UTC)
-    with isolated(run, job=job) as remote:
-        outcome = run_stream(run, remote, start_ledger(run))
-        if outcome.status == "error" and isinstance(outcome.error, ClbenchError):
-            raise outcome.error
-        return assemble(run, remote, outcome, started)
-
-
-def compare(board: Board, entry: Entry, record: Record, again: Record) -> Reproduction:
-    """Compare a whole record with a whole re-run."""
-    if again.predictions_sha256 == record.predictions_sha256:
-        if not _same_counts(record, again):
-            return Reproduction(record.seed, False, False, "the same answers, but other counts")
-        return Reproduction(record.seed, True, True, "bit for bit the same answers")
-    a, b = record.metric(board.primary) or 0.0, again.metric(board.primary) or 0.0
-    difference = abs(a - b)
-    if same_platform(record, again):
-        return Reproduction(
-            record.seed,
-            False,
-            False,
-            f"different predictions on the same platform ({board.primary} {a:.4f}, now {b:.4f})",
+    if pinned_sha256(board.folder) is None:
+        path: Path = pin_file(board.folder)
+        raise UsageError(
+            f"{path}: is missing, so that nothing says which protocol the ledger is of: clbench board "
+            f"pin {board.name}"
         )
-    allowed = max(
-        TOLERANCE, 2 * _sd([r.metric(board.primary) or 0.0 for r in entry.records.values()])
-    )
-    return Reproduction(
-        record.seed,
-        difference <= allowed,
-        False,
-        f"another platform: {board.primary} {a:.4f}, now {b:.4f}; allowed {allowed:.4f}",
-    )
-
-
-def compare_rows(record: Record, again: Record) -> Reproduction:
-    """Compare the first rows of a record with a re-run of the first experiences."""
-    before, now = record.to_counts(), again.to_counts()
-    common, i, j = np.intersect1d(before.evaluated_after, now.evaluated_after, return_indices=True)
-    if len(common) < 2:
-        return Reproduction(record.seed, False, False, "no evaluation in common: a longer --prefix")
-    if np.array_equal(before.correct[i], now.correct[j]):
-        return Reproduction(record.seed, True, True, f"the first {len(common)} rows are the same")
-    difference = float(np.abs(before.world_accuracy[i] - now.world_accuracy[j]).mean())
-    if same_platform(record, again):
-        return Reproduction(record.seed, False, False, "different predictions on the same platform")
-    return Reproduction(
-        record.seed,
-        difference <= PREFIX_TOLERANCE,
-        False,
-        f"another platform: world accuracy differs by {difference:.4f} on average over "
-        f"{len(common)} rows; allowed {PREFIX_TOLERANCE}",
-    )
-
-
-def _same_counts(a: Record, b: Record) -> bool:
-    """Whether the counts agree; scores are computed from them, and no hash covers them."""
-    before, now = a.to_counts(), b.to_counts()
-    same = np.array_equal(before.evaluated_after, now.evaluated_after)
-    return same and np.array_equal(before.correct, now.correct) and a.online == b.online
-
-
-def same_platform(a: Record, b: Record) -> bool:
-    """Whether the platforms agree, so that bits must."""
-    return all(a.environment[key] == b.environment[key] for key in PLATFORM)
-
-
-def _sd(values: Sequence[float]) -> float:
-    if len(values) < 2:
-        return 0.0
-    mean = math.fsum(values) / len(values)
-    return math.sqrt(math.fsum((v - mean) ** 2 for v in values) / (len(values) - 1))

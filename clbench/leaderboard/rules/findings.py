@@ -55,6 +55,11 @@ def place(entry: Entry, name: str = "") -> str:
     return f"entries/{entry.slug}/{name}".rstrip("/")
 
 
+def ledger_place(entry: Entry) -> str:
+    """The file of what the verifier found of an entry."""
+    return f"verified/{entry.slug}.json"
+
+
 def run_place(entry: Entry, seed: int) -> str:
     """The file of a seed's record."""
     return place(entry, f"runs/seed{seed}.json")

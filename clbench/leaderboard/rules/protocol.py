@@ -8,7 +8,15 @@ from typing import Any
 from clbench.configure import settings_after_freeze
 from clbench.configure.board import Board
 from clbench.leaderboard.entry import Entry
-from clbench.leaderboard.rules.findings import Check, Finding, error, place, run_place, warning
+from clbench.leaderboard.rules.findings import (
+    Check,
+    Finding,
+    error,
+    ledger_place,
+    place,
+    run_place,
+    warning,
+)
 from clbench.leaderboard.rules.sources import config_sha256, is_stale, own_sha256, tree_sha256
 from clbench.leaderboard.rules.structure import SOURCES, source_place
 from clbench.leaderboard.verification import is_current, of_plugins
@@ -173,10 +181,10 @@ def source_is_what_ran(board: Board, entry: Entry) -> Iterator[Finding]:
 
 
 def verification_is_of_these_runs(board: Board, entry: Entry) -> Iterator[Finding]:
-    """C3: verified.json refers to the present records."""
-    if entry.verification is not None and not is_current(entry):
-        wrong = "is of other runs than these: the tier is lost; remove it, or clbench verify again"
-        yield warning("C3", place(entry, "verified.json"), wrong)
+    """C3: the ledger is of this protocol, these sources and these records."""
+    if entry.verification is not None and not is_current(board, entry):
+        wrong = "is of other runs than these, which have no tier: clbench verify the entry again"
+        yield warning("C3", ledger_place(entry), wrong)
 
 
 def code_is_committed(board: Board, entry: Entry) -> Iterator[Finding]:

@@ -11,16 +11,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from clbench.configure.board import Board
-from clbench.leaderboard.entry import DECLARATIONS, RUN_FILE, SLUG, Entry
-from clbench.leaderboard.rules.findings import Check, Finding, error, place, run_place
+from clbench.leaderboard.entry import DECLARATIONS, RUN_FILE, SLUG, Entry, ledger_file
+from clbench.leaderboard.rules.findings import Check, Finding, error, ledger_place, place, run_place
 from clbench.plugins.registry import did_you_mean
 from clbench.util.files import MAX_BYTES
 
 SOURCES = ("strategy", "model")
 """The groups whose source an entry brings."""
-FILES = ("entry.yaml", "strategy.py", "model.py", "verified.json")
-MAX_SOURCE_BYTES = 1 << 17
-"""Largest size of a source; parsing takes a thousand times their size."""
+FILES = ("entry.yaml", "strategy.py", "model.py")
+MAX_SOURCE_BYTES = 1 << 16
+"""Largest size of a source: an idea fits, and trained weights hardly do."""
 MAX_ENTRY_BYTES = 16 << 20
 MAX_FILES = 120
 RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
@@ -113,6 +113,10 @@ def _fault(name: str, status: os.stat_result) -> str:
     if not stat.S_ISREG(status.st_mode):
         return "is a device, pipe or socket: remove it"
     is_run = name.startswith("runs/") and RUN_FILE.fullmatch(name.removeprefix("runs/"))
+    if name == "verified.json":
+        return (
+            "is no evidence: remove it (clbench verify writes verified/<entry>.json of the board)"
+        )
     if name not in FILES and not is_run:
         return "does not belong here: remove it (entry.yaml, strategy.py, runs/seed<k>.json)"
     limit = MAX_SOURCE_BYTES if name.endswith(".py") else MAX_BYTES
@@ -135,6 +139,9 @@ def files_have_their_form(board: Board, entry: Entry) -> Iterator[Finding]:
         inside = problem.file.is_relative_to(entry.folder) and problem.file != entry.folder
         name = problem.file.relative_to(entry.folder).as_posix() if inside else ""
         rule = {"": "S1", "entry.yaml": "S3"}.get(name, "S2")
+        if problem.file == ledger_file(entry.folder):
+            yield error("S2", ledger_place(entry), problem.message)
+            continue
         yield error(rule, place(entry, name), problem.message)
 
 

@@ -25,6 +25,7 @@ FIRST = ("structure", "protocol", "measures")
 FILES = (
     *("board.yaml", "draft.yaml", "README.md", "leaderboard.csv", "index.html", "withdrawn.md"),
     "entries",
+    "verified",
 )
 
 
@@ -83,6 +84,7 @@ def validate_board(board: Board, against: Board | None = None) -> Iterator[Findi
         against: an earlier state of the board, for rule P2.
     """
     yield from _stray_files(board)
+    yield from _stray_ledgers(board)
     first: dict[str, str] = {}
     for entry in iter_entries(board):
         yield from validate(board, entry)
@@ -139,6 +141,17 @@ def _stray_files(board: Board) -> Iterator[Finding]:
                 f"differs from {other!r} in case alone: many systems cannot hold both; rename it"
             )
             yield error("S1", file, wrong)
+
+
+def _stray_ledgers(board: Board) -> Iterator[Finding]:
+    """S1: the ledger holds the board's pin and a file for entries that exist."""
+    folder = board.folder / "verified"
+    for name, mode in _inside(folder):
+        slug = name.removesuffix(".json")
+        if not stat.S_ISREG(mode) or not name.endswith(".json"):
+            yield error("S1", f"verified/{name}", "is no file of the ledger: remove it")
+        elif name != "board.json" and not (board.entries / slug).is_dir():
+            yield error("S1", f"verified/{name}", f"is of no entry {slug!r}: remove it")
 
 
 def _inside(folder: Path) -> list[tuple[str, int]]:

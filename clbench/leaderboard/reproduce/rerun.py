@@ -1,0 +1,251 @@
+"""Runs one seed of an entry isolated and rebuilt, and compares what came out with what it claims."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import random
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from clbench.configure.board import Board
+from clbench.configure.config import resolve_point
+from clbench.data.pool import Pool
+from clbench.engine.assemble import assemble
+from clbench.engine.build import Run, prepare
+from clbench.engine.harness import run_stream, start_ledger
+from clbench.errors import ClbenchError, UsageError
+from clbench.leaderboard.entry import Entry
+from clbench.leaderboard.reproduce.hygiene import Limits
+from clbench.leaderboard.reproduce.isolate import DEFAULT_LIMITS, isolated
+from clbench.leaderboard.reproduce.job import Job, job_of, source_of
+from clbench.leaderboard.reproduce.processes import Zygote
+from clbench.leaderboard.reproduce.remote import RemoteStrategy
+from clbench.leaderboard.shared import check_sources
+from clbench.plugins.registry import Plugin
+from clbench.plugins.registry import stand_in as plain
+from clbench.plugins.source import settings as settings_of
+from clbench.results.record import Record
+
+PLATFORM = ("torch", "system", "machine", "cpu_capability", "threads", "device", "accelerator")
+"""If these agree, answers must be equal."""
+COUNTS = ("status", "stream_sha256", "counts", "tasks", "stream", "online", "exposure", "factors")
+"""What follows from the answers and the stream, of which no hash of answers speaks."""
+COSTS = (
+    *("train_flops", "predict_flops", "samples_delivered", "updates"),
+    *("state_bytes", "memory_bytes", "encode_flops", "encode_samples"),
+)
+"""Costs that do not depend on the machine: those of the record must be those of the run again."""
+OTHER_DATA = (
+    "the data differ here: download them again or, for generated data, install the libraries that "
+    "the board's description names"
+)
+CUTS = 2
+
+
+@dataclass(frozen=True)
+class Rerun:
+    """What came of one seed in isolation."""
+
+    record: Record
+    """With costs as an ordinary run estimates them."""
+    cost: dict[str, Any]
+    """With every call counted."""
+    cpu_seconds: float | None
+    """Of training, with every operation counted."""
+    rebuilt: bool
+    """Whether predictors and learners were built from the state."""
+
+    @property
+    def cpu_per_operation(self) -> float | None:
+        """CPU seconds per counted operation of training; infinite where none was counted."""
+        operations = self.cost["train_flops"]
+        if self.cpu_seconds is None:
+            return None
+        return self.cpu_seconds / operations if operations else math.inf
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A record against the same seed run again."""
+
+    refusal: str
+    """Why the record is not believed; empty where it may be."""
+    equal: bool
+    """Whether every answer was the same."""
+    message: str
+
+
+def point_of(board: Board, entry: Entry, record: Record) -> dict[str, Any]:
+    """The configuration of a record, with the entry's own source."""
+    if entry.meta is None:
+        raise UsageError(f"{entry.folder}: entry.yaml cannot be read (clbench validate)")
+    check_sources(entry)
+    settings = {f"strategy.{k}": v for k, v in record.config["strategy"].items() if k != "name"}
+    point = {
+        "board": str(board.folder),
+        "division": entry.meta.division,
+        "strategy": str(entry.source),
+        "seed": record.seed,
+        "device": record.environment["device"],
+        **settings,
+    }
+    if entry.meta.division == "open":
+        point["model"] = str(entry.source_of("model"))
+        model = record.config["model"]
+        point |= {f"model.{k}": v for k, v in model.items() if k != "name"}
+    return point
+
+
+def rerun(
+    point: dict[str, Any],
+    pools: dict[Any, Pool] | None = None,
+    *,
+    count: bool = True,
+    threads: int | None = None,
+    limits: Limits = DEFAULT_LIMITS,
+    zygote: Zygote | None = None,
+) -> Rerun:
+    """Run an entry's strategy in processes of its own; labels stay here.
+
+    Nothing of the entry is imported here: a built-in strategy and model replace its own while the
+    stream is made.
+
+    Args:
+        point: the configuration, as ``point_of`` gives it.
+        pools: pools loaded before.
+        count: whether all operations are counted, and CPU time measured.
+        threads: threads of the processes, where they are not to be the board's.
+        limits: what each process may use.
+        zygote: what the processes are forked from, where it is there already.
+
+    Raises:
+        UsageError: a file that a setting names is not here, or the strategy cannot be built.
+        ClbenchError: a process failed.
+    """
+    own = {k.partition(".")[2]: v for k, v in point.items() if k.startswith("strategy.")}
+    files = _files(Path(point["strategy"]), own)
+    stand_in = {k: v for k, v in point.items() if not k.startswith("strategy.")}
+    stand_in["strategy"] = plain("strategy").word
+    models = {k.partition(".")[2]: v for k, v in point.items() if k.startswith("model.")}
+    if "model" in point:  # the open division
+        stand_in = {k: v for k, v in stand_in.items() if not k.startswith("model.")}
+        stand_in["model"] = "linear"
+    run = prepare(resolve_point(stand_in), pools)
+    job = job_of(run)
+    strategy = Plugin("strategy", "strategy", Path(point["strategy"]))
+    own = {name: value for name, value in own.items() if name not in files}
+    job = replace(job, strategy=source_of(strategy, own), files=files)
+    job = replace(job, threads=threads or job.threads)
+    if "model" in point:
+        job = replace(job, model=source_of(Plugin("model", "model", Path(point["model"])), models))
+    return _run(run, job, count, limits, zygote)
+
+
+def _files(source: Path, settings: dict[str, Any]) -> dict[str, str]:
+    """Settings that are files, such as released weights: whoever verifies has them at hand.
+
+    Raises:
+        UsageError: one is not here.
+    """
+    found = {}
+    for setting in settings_of(source):
+        value = settings.get(setting.name)
+        if "Path" in setting.type and value is not None:
+            path = Path(value).absolute()
+            if not path.is_file():
+                raise UsageError(f"{value}: no such file; strategy.{setting.name} names it")
+            found[setting.name] = str(path)
+    return found
+
+
+def _run(run: Run, job: Job, count: bool, limits: Limits, zygote: Zygote | None) -> Rerun:
+    started, cuts = datetime.now(UTC), _cuts(run)
+    with isolated(run, limits, job, cuts=cuts, count=count, zygote=zygote) as remote:
+        outcome = run_stream(run, remote, start_ledger(run))
+        if outcome.status == "error" and isinstance(outcome.error, ClbenchError):
+            raise outcome.error
+        if remote.state_bytes_method == "state_dict":
+            outcome.ledger.state_bytes = max(outcome.ledger.state_bytes, remote.held)
+        record = assemble(run, remote, outcome, started)
+        return Rerun(record, _full(record, remote), remote.cpu_seconds, remote.rebuild)
+
+
+def _cuts(run: Run) -> list[int]:
+    """Two experiences after which the learner is built anew."""
+    n = None if run.n_tasks is None else run.stream.n_experiences(run.n_tasks)
+    places = range(1, n or 1)
+    return random.SystemRandom().sample(places, min(CUTS, len(places)))
+
+
+def _full(record: Record, remote: RemoteStrategy) -> dict[str, Any]:
+    """The costs with every call counted."""
+    counted = {
+        "train_flops": remote.train_operations,
+        "predict_flops": remote.predict_operations,
+        "flops_method": "every call counted",
+    }
+    return {**record.cost, **counted}
+
+
+def compare(board: Board, record: Record, again: Record) -> Comparison:
+    """Compare a whole record with a whole re-run; no tolerance makes them equal."""
+    if again.status not in ("completed", "diverged", "budget_exceeded"):
+        reason = again.error["message"] if again.error else again.status
+        return _refused(f"the run ended in an error: {reason}")
+    if again.pool_sha256 != record.pool_sha256:
+        return _refused(OTHER_DATA)
+    a, b = record.metric(board.primary) or 0.0, again.metric(board.primary) or 0.0
+    if again.predictions_sha256 != record.predictions_sha256:
+        shown = f"{board.primary} claimed {a:.4f}, found {b:.4f}"
+        if same_platform(record, again):
+            return _refused(f"different predictions on the same platform ({shown})")
+        return Comparison("", False, f"another platform, other answers: {shown}")
+    for name in COUNTS:
+        if _plain(getattr(record, name)) != _plain(getattr(again, name)):
+            return _refused(f"the same answers, but other counts: {name} is not what was found")
+    for name in COSTS:
+        said, found = record.cost.get(name), again.cost.get(name)
+        if said != found and (same_platform(record, again) or name == "samples_delivered"):
+            return _refused(f"cost.{name} is claimed to be {said}, and was found to be {found}")
+    return Comparison("", True, "bit for bit the same answers")
+
+
+def _plain(value: Any) -> Any:
+    return json.loads(json.dumps(value))
+
+
+def _refused(why: str) -> Comparison:
+    return Comparison(why, False, why)
+
+
+def compare_rows(record: Record, again: Record) -> Comparison:
+    """Compare the first rows of a record with a re-run of the first experiences."""
+    if again.pool_sha256 != record.pool_sha256:
+        return _refused(OTHER_DATA)
+    before, now = record.to_counts(), again.to_counts()
+    common, i, j = np.intersect1d(before.evaluated_after, now.evaluated_after, return_indices=True)
+    if len(common) < 2:
+        return _refused("no evaluation in common: a longer --prefix")
+    if np.array_equal(before.correct[i], now.correct[j]):
+        return Comparison("", True, f"the first {len(common)} rows are the same")
+    if same_platform(record, again):
+        return _refused("different predictions on the same platform")
+    difference = float(np.abs(before.world_accuracy[i] - now.world_accuracy[j]).mean())
+    message = f"another platform: world accuracy differs by {difference:.4f} on average"
+    return Comparison("", False, f"{message} over {len(common)} rows")
+
+
+def same_platform(a: Record, b: Record) -> bool:
+    """Whether the platforms agree, so that bits must."""
+    return all(a.environment[key] == b.environment[key] for key in PLATFORM)
+
+
+def without_diagnostics(record: Record) -> dict[str, Any]:
+    """A record as plain data, without what is never ranked."""
+    return dataclasses.replace(record, diagnostics={}).to_dict()
