@@ -8,7 +8,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,8 +21,8 @@ PATIENCE_SECONDS = 60.0
 """How long a job waits for another process that has a run's folder: what it leaves is gone on with."""
 
 
-def add_options(parser: argparse.ArgumentParser) -> None:
-    """Add the options of engines."""
+def add_engine(parser: argparse.ArgumentParser) -> Any:
+    """Add the options that choose an engine; returns their group."""
     group = parser.add_argument_group("engines", "Run the sweep elsewhere (docs/clusters.md).")
     group.add_argument(
         "--on",
@@ -37,6 +37,12 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--per-gpu", type=int, metavar="N", help="runs that share a GPU (default: 1)"
     )
+    return group
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of engines for ``clbench run``."""
+    group = add_engine(parser)
     group.add_argument(
         "--wait", action="store_true", help="wait for the runs, and print their table"
     )
@@ -62,9 +68,9 @@ def check(arguments: argparse.Namespace) -> None:
             raise UsageError(f"--{name.replace('_', '-')} {value}: must be at least 1")
     if arguments.on is None:
         for name in ("per_job", "per_gpu", "wait", "script"):
-            if getattr(arguments, name):
+            if getattr(arguments, name, None):
                 raise UsageError(f"--{name.replace('_', '-')} goes with --on ENGINE")
-    elif arguments.script and arguments.on.partition(":")[0] != "slurm":
+    elif getattr(arguments, "script", False) and arguments.on.partition(":")[0] != "slurm":
         raise UsageError("--script goes with --on slurm")
 
 
@@ -110,6 +116,19 @@ def submitted(
         return submit.already_done(sweep, waiting)
     print(f"clbench: clbench status {sweep.home.plan} shows it", file=sys.stderr)
     return None
+
+
+def runner_of(arguments: argparse.Namespace) -> Callable[..., Iterator[Done]]:
+    """What runs points on the engine of ``--on``, waits, and gives the ends in their order."""
+
+    def runner(points: Sequence[dict[str, Any]], options: Options) -> Iterator[Done]:
+        from clbench.sweeps import submit
+        from clbench.sweeps.engine import chosen
+
+        ended = submit.run_on(chosen(arguments.on), points, options, needs_of(arguments))
+        yield from sorted(ended, key=lambda done: done.number)
+
+    return runner
 
 
 def _told(ended: Iterator[Done], engine: Any) -> Iterator[Done]:

@@ -121,7 +121,7 @@ def chosen(text: str) -> Engine:
 
 
 def settings_of(text: str, on: str) -> dict[str, str | None]:
-    """``key=value,flag`` as a dict; a flag has None. A value with a comma stands in quotes.
+    """``key=value,flag`` as a dict; a flag has None. A setting with a comma stands in quotes.
 
     Raises:
         UsageError: a key is missing or given twice.

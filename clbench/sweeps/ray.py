@@ -91,14 +91,10 @@ class Ray:
         )  # fmt: skip
         try:
             keeper = actor.remote()
-            start = keeper.start.remote(
-                calls, str(Path.cwd()), environment(needs), max(1, needs.threads), gpus
-            )
-            ray.get(start)
+            env = environment(needs)
+            ray.get(keeper.start.remote(calls, str(Path.cwd()), env, needs.cpus, needs.gpus))
         except ValueError as error:
-            raise UsageError(
-                f"--on ray: another process is submitting this sweep ({home.id})"
-            ) from error
+            raise UsageError(f"--on ray: another process submits this sweep ({home.id})") from error
         return f"ray {self.address}".strip()
 
     def left(self, home: Home) -> int:

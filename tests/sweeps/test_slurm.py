@@ -225,7 +225,7 @@ def test_options_without_an_engine(
 
 def test_the_file_passes_what_it_is_given(capsys: Capture, tmp_path: Path, words: list[str]):
     """No Slurm is needed to write it; unknown options and flags go through."""
-    settings = "slurm:gres=gpu:2,exclusive,nodelist='a,b',cpus-per-task=4,whatever=1"
+    settings = "slurm:gres=gpu:2,exclusive,'nodelist=a,b',cpus-per-task=4,whatever=1"
     code, out, _ = clbench(capsys, "run", *words, "--on", settings, "--script", "--per-job", "3")
     assert code == 0
     text = Path(shlex.split(out.splitlines()[0])[1]).read_text()
