@@ -1,8 +1,8 @@
 """Seconds and memory of a sweep of 100,000 runs before and beside them: plan, batch file, ``status``.
 
 ``python -m benchmarks.sweeps [N]`` plans N runs that differ in their seed, writes the batch files of
-Slurm, and looks at the folders of N runs, of which half are done, each time in a new process. The records
-are of a line; ``status`` reads the first 8 kB of each, and all of at most 300.
+Slurm, and looks at the folders of N runs, of which half are done, each time in a new process. The
+records are short; ``status`` reads the first 8 kB of each, and all of at most 300.
 """
 
 from __future__ import annotations

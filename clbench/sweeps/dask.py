@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Sequence
 from importlib import import_module
@@ -79,7 +80,11 @@ class Dask:
         # A GPU of this machine is shared among the workers, by as much as a job takes of it.
         gpus = {"resources": {"GPU": needs.gpus}} if needs.gpu else {}
         self.cluster = distributed.LocalCluster(
-            n_workers=slots, threads_per_worker=1, dashboard_address=None, **gpus
+            n_workers=slots,
+            threads_per_worker=1,
+            dashboard_address=None,
+            silence_logs=logging.ERROR,
+            **gpus,
         )
         self.client = distributed.Client(self.cluster, set_as_default=False)
 

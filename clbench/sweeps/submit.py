@@ -227,6 +227,9 @@ def run_on(
         waiting = hand_out(sweep, engine)
         yield from already_done(sweep, waiting)
         yield from follow(sweep, engine, waiting, options.quiet)
+        until = time.monotonic() + LATE_SECONDS
+        while engine.stays and waiting and engine.left(sweep.home) and time.monotonic() < until:
+            time.sleep(0.2)  # the last record is there a moment before its job has ended
     finally:
         engine.close()
 
