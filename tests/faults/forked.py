@@ -11,7 +11,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-NOT_BITS = ("started", "finished", "environment", "code", "sources", "source_sha256")
+NOT_BITS = (
+    *("started", "finished", "environment", "code", "sources", "source_sha256"),
+    "content_sha256",  # of all fields, times among them
+)
 
 
 def warm_up() -> None:

@@ -13,12 +13,13 @@ import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 from commands import tiny
 from small import write_npz
 
-from tests.faults.forked import bits
+from tests.faults import forked
 from tests.sweeps import fake_slurm
 
 ROOT = Path(__file__).parents[2]
@@ -48,6 +49,22 @@ def env(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     return {**os.environ, **slurm, "PYTHONPATH": paths, "OMP_NUM_THREADS": "1"}
 
 
+def bits(out: Path) -> dict[str, Any]:
+    """What records say, less times, and the words: a job's are those of its line alone."""
+    found = forked.bits(out)
+    return {
+        name: {k: v for k, v in record.items() if k not in ("overrides", "content_sha256")}
+        for name, record in found.items()
+    }
+
+
+def results(table: bytes) -> list[list[str]]:
+    """The cells of a printed table, less the seconds of training in its last column."""
+    rows = [line.split("│")[1:-2] for line in table.decode().splitlines() if "│" in line]
+    assert len(rows) == 3
+    return rows
+
+
 def words(data: Path, n_seeds: int, n_tasks: int) -> list[str]:
     given = [w for w in tiny(data) if not w.startswith("scenario.n_tasks")]
     runs = ["strategy=naive,ewc,er", f"seed=0..{n_seeds - 1}", f"scenario.n_tasks={n_tasks}"]
@@ -55,41 +72,45 @@ def words(data: Path, n_seeds: int, n_tasks: int) -> list[str]:
 
 
 def start(env: dict[str, str], *more: str, log: Path) -> subprocess.Popen[bytes]:
-    with log.open("ab") as output:
+    """A ``clbench run`` whose table goes to ``log.out`` and whose messages are added to ``log``."""
+    with log.open("ab") as output, log.with_suffix(".out").open("wb") as table:
         return subprocess.Popen(
             [sys.executable, "-m", "clbench", "run", *more],
-            env=env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=output,
+            env=env, stdin=subprocess.DEVNULL, stdout=table, stderr=output,
             cwd=log.parent, start_new_session=True,
         )  # fmt: skip
+
+
+def table_of(env: dict[str, str], *more: str, log: Path) -> list[list[str]]:
+    """What a ``clbench run`` that succeeds prints."""
+    assert start(env, *more, log=log).wait(timeout=900) == 0, log.read_text()
+    return results(log.with_suffix(".out").read_bytes())
 
 
 @pytest.fixture(scope="module")
 def here(
     data: Path, env: dict[str, str], tmp_path_factory: pytest.TempPathFactory
-) -> tuple[bytes, object]:
+) -> tuple[list[list[str]], dict[str, Any]]:
     """The table and the records of 24 runs in processes of this machine."""
     folder = tmp_path_factory.mktemp("here")
-    one = start(env, *words(data, 8, 5), "--jobs", "2", "-q", "--out", str(folder / "runs"),
-                log=folder / "log")  # fmt: skip
-    table, _ = one.communicate(timeout=600)
-    assert one.returncode == 0, (folder / "log").read_text()
-    return table, bits(folder / "runs")
+    given = [*words(data, 8, 5), "--jobs", "2", "-q", "--out", str(folder / "runs")]
+    return table_of(env, *given, log=folder / "log"), bits(folder / "runs")
 
 
 @pytest.mark.parametrize("package", ENGINES)
 def test_an_engine_gives_the_table_of_a_local_sweep(
-    package: str, data: Path, env: dict[str, str], here: tuple[bytes, object], tmp_path: Path
+    package: str,
+    data: Path,
+    env: dict[str, str],
+    here: tuple[list[list[str]], dict[str, Any]],
+    tmp_path: Path,
 ):
     if package and importlib.util.find_spec(package) is None:
         pytest.skip(f"needs {package}")
     given = [*words(data, 8, 5), *ENGINES[package], "--out", str(tmp_path / "runs")]
-    one = start(env, *given, log=tmp_path / "log")
-    table, _ = one.communicate(timeout=900)
-    assert one.returncode == 0, (tmp_path / "log").read_text()
-    assert table == here[0]
+    assert table_of(env, *given, log=tmp_path / "log") == here[0]
     assert bits(tmp_path / "runs") == here[1]
-    again = start(env, *given, log=tmp_path / "again")
-    assert again.communicate(timeout=900)[0] == here[0]
+    assert table_of(env, *given, log=tmp_path / "again") == here[0]
     assert "nothing to submit" in (tmp_path / "again").read_text()
 
 
