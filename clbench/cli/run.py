@@ -5,10 +5,11 @@ from __future__ import annotations
 import argparse
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from clbench.cli import run_on
 from clbench.util.console import one_line, printable
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ EXAMPLES = """examples:
   clbench run scenario=scole strategy=slda encoder=efficientnet_lite0
   clbench run scenario=scole strategy=naive,ewc seed=0..9 --plan plan.jsonl
   clbench run --plan plan.jsonl --index 3
+  clbench run scenario=scole strategy=ewc seed=0..99 --on ray --jobs 8
 
 Groups: scenario, strategy, data, encoder, model (see clbench list).
 Settings of a plug-in: clbench show strategy=ewc.
@@ -65,16 +67,16 @@ def add(commands: Any) -> None:
         "without words: run the sweep in FILE",
     )
     parser.add_argument(
-        "--index", type=int, metavar="K", help="run line K alone of --plan, counted from 0"
+        "--index", metavar="K", help="run line K alone of --plan, counted from 0; K..L: several"
     )
     parser.add_argument("--resume", action="store_true", help="continue interrupted runs")
     parser.add_argument("--overwrite", action="store_true", help="run again what was run before")
     parser.add_argument(
         "--jobs",
         type=int,
-        default=1,
         metavar="N",
-        help="number of runs at a time, each in its own process (default: 1)",
+        help="number of runs at a time, each in its own process (default: 1); with --on: of jobs "
+        "(default: no limit; ray and dask here: one for each core)",
     )
     parser.add_argument("--json", action="store_true", help="print results as JSON")
     parser.add_argument(
@@ -86,6 +88,7 @@ def add(commands: Any) -> None:
         "-q", "--quiet", action="store_true", help="print no progress; warnings are shown"
     )
     parser.add_argument("--debug", action="store_true", help=argparse.SUPPRESS)
+    run_on.add_options(parser)
     parser.set_defaults(call=main)
 
 
@@ -95,16 +98,19 @@ def main(arguments: argparse.Namespace) -> int:
     from clbench.configure.trackers import asked
     from clbench.errors import UsageError
 
-    if arguments.jobs < 1:
+    if arguments.jobs is not None and arguments.jobs < 1:
         raise UsageError(f"--jobs {arguments.jobs}: must be at least 1")
+    run_on.check(arguments)
     given = asked(arguments.overrides, read_file(arguments.config) if arguments.config else None)
     if arguments.index is not None and (arguments.plan is None or given.words or arguments.config):
         raise UsageError("--index K goes with --plan FILE alone: clbench run --plan FILE --index K")
-    lines = None
+    lines, chosen = None, [0]
     if arguments.plan is not None and not given.words and arguments.config is None:
         from clbench.sweeps import plan
 
-        lines = _chosen(plan.read(arguments.plan), arguments.index)
+        if arguments.job is not None:
+            run_on.begin_job(arguments.plan, arguments.job)
+        lines, chosen = _chosen(arguments.plan, arguments.index)
         points, planned = plan.read_points(lines)
         given = given if given.tracker_words else planned
     else:
@@ -120,9 +126,10 @@ def main(arguments: argparse.Namespace) -> int:
         out=arguments.out,
         resume=arguments.resume,
         overwrite=arguments.overwrite,
-        jobs=arguments.jobs,
+        jobs=arguments.jobs or 1,
         quiet=arguments.quiet,
         trackers=given.trackers,
+        patience=run_on.PATIENCE_SECONDS if arguments.job else 0.0,
     )
     if arguments.dry_run and arguments.md:
         _print_head([*given.words])
@@ -130,13 +137,24 @@ def main(arguments: argparse.Namespace) -> int:
     if arguments.dry_run or (arguments.plan is not None and lines is None):
         file = arguments.plan if lines is None else None
         return print_plan(points, options, file, arguments.json, lines or (), given.tracker_words)
+    ends: Iterator[Done] | None
+    if arguments.on is not None:
+        ends = run_on.submitted(arguments, points, options, lines or (), given.tracker_words)
+        if ends is None:
+            return 0
+    else:
+        ends = run_all(points, options, lines or ())
+        if arguments.job is not None:
+            ends = run_on.note_ends(ends, arguments.plan, chosen)
     ended = []
-    for done in run_all(points, options, lines or ()):
+    for done in ends:
         ended.append(done)
         *warnings, ending = outcome(done)
         is_shown = not arguments.quiet or done.record is None or done.record.status != "completed"
         for line in (*warnings, *([ending] if is_shown else [])):
             print(line, file=sys.stderr)
+    if arguments.job is not None:
+        return exit_code(ended)
     from clbench.results.tables import print_table, summarise, to_json, to_markdown
 
     ended.sort(key=lambda done: done.number)
@@ -149,6 +167,11 @@ def main(arguments: argparse.Namespace) -> int:
         print(to_markdown(rows), end="")
     elif rows:
         print_table(rows)
+    return exit_code(ended)
+
+
+def exit_code(ended: Sequence[Done]) -> int:
+    """0: all runs completed; 130: one was interrupted; 1: another end."""
     statuses = {"error" if done.record is None else done.record.status for done in ended}
     if "interrupted" in statuses:
         return 130
@@ -236,16 +259,14 @@ def print_plan(
     return 0
 
 
-def _chosen(lines: list[Line], index: int | None) -> list[Line]:
-    """All lines of a plan, or the one with an index.
+def _chosen(path: Path, index: str | None) -> tuple[list[Line], list[int]]:
+    """All lines of a plan, or those that ``--index`` asks for, and their indices.
 
     Raises:
         UsageError: there is no such line.
     """
-    from clbench.errors import UsageError
+    from clbench.sweeps import lines
 
-    if index is None:
-        return lines
-    if not 0 <= index < len(lines):
-        raise UsageError(f"--index {index}: the plan has the lines 0 to {len(lines) - 1}")
-    return [lines[index]]
+    rows = lines.rows_of(path)
+    chosen = [*range(len(rows))] if index is None else lines.indices(index, len(rows))
+    return [*lines.parsed(path, rows, {*chosen})], chosen

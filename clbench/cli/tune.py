@@ -7,8 +7,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from clbench.cli import run_on
+
 EXAMPLES = """examples:
-  clbench tune board=scole-digits strategy=ewc strategy.lam=0.1,1,10"""
+  clbench tune board=scole-digits strategy=ewc strategy.lam=0.1,1,10
+  clbench tune board=scole-digits strategy=ewc strategy.lam=1,10 --on ray"""
 
 
 def add(commands: Any) -> None:
@@ -31,8 +34,12 @@ def add(commands: Any) -> None:
         help="folder for the runs (default: runs)",
     )
     parser.add_argument(
-        "--jobs", type=int, default=1, metavar="N", help="number of runs at a time (default: 1)"
+        "--jobs",
+        type=int,
+        metavar="N",
+        help="number of runs at a time (default: 1); with --on: of jobs",
     )
+    run_on.add_engine(parser)
     parser.add_argument("--resume", action="store_true", help="continue interrupted runs")
     parser.set_defaults(call=main)
 
@@ -40,12 +47,18 @@ def add(commands: Any) -> None:
 def main(arguments: argparse.Namespace) -> int:
     """Tune, and print the trials, the best first."""
     from clbench.engine.execute import Options
+    from clbench.errors import UsageError
     from clbench.leaderboard.tune import tune
+    from clbench.sweeps.local import run_all
     from clbench.util.console import one_line, printable
 
-    options = Options(out=arguments.out, resume=arguments.resume, jobs=arguments.jobs)
+    if arguments.jobs is not None and arguments.jobs < 1:
+        raise UsageError(f"--jobs {arguments.jobs}: must be at least 1")
+    run_on.check(arguments)
+    options = Options(out=arguments.out, resume=arguments.resume, jobs=arguments.jobs or 1)
+    runner = run_all if arguments.on is None else run_on.runner_of(arguments)
     trials, path = tune(
-        arguments.overrides, options, lambda line: print(one_line(line), file=sys.stderr)
+        arguments.overrides, options, lambda line: print(one_line(line), file=sys.stderr), runner
     )
     for trial in trials:
         settings = " ".join(f"{k}={v}" for k, v in trial.settings.items()) or "(defaults)"

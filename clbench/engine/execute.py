@@ -50,6 +50,8 @@ class Options:
     """A function that is called after every experience and every evaluation of each run."""
     stop: Callable[[], bool] | None = None
     """Asked after every experience whether to stop as a signal would."""
+    patience: float = 0.0
+    """Seconds to wait for another process that has a run's folder."""
     curve: bool = True
     """Draw ``curve.png``; a run that nobody looks at needs none."""
 
@@ -66,6 +68,8 @@ class Done:
     skipped: bool = False
     """It had been done before."""
     error: str = ""
+    is_busy: bool = False
+    """Another process has the run's folder."""
 
 
 def record_of(done: Done) -> Record:
@@ -171,7 +175,7 @@ def execute(run: Run, options: Options) -> tuple[Record, bool]:
     folder = run.folder(options.out)
     strategy = run.strategy()
     make_folder(folder)
-    with locked(folder, tracking.say):
+    with locked(folder, tracking.say, options.patience):
         sweep_parts(folder)
         if _is_done(run, folder) and not options.overwrite:
             record = Record.load(folder / "record.json")

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from clbench.configure.board import Board, find_board
 from clbench.configure.sweep import sweep
-from clbench.engine.execute import Options, record_of
+from clbench.engine.execute import Done, Options, record_of
 from clbench.errors import ClbenchError, UsageError
 from clbench.results.record import write_atomically
 from clbench.sweeps.local import run_all
@@ -39,10 +39,23 @@ class Trial:
         return math.fsum(self.values) / len(self.values)
 
 
+Runner = Callable[[list[dict[str, Any]], Options], Iterator[Done]]
+"""Runs a sweep: here (``run_all``), or on an engine."""
+
+
 def tune(
-    words: list[str], options: Options, tell: Callable[[str], None]
+    words: list[str],
+    options: Options,
+    tell: Callable[[str], None],
+    runner: Runner = run_all,
 ) -> tuple[list[Trial], Path]:
     """Run the grid, write ``tuning.json``, and return the trials, best first, and its path.
+
+    Args:
+        words: ``key=value`` words: the board, the strategy and the grid.
+        options: how to run them.
+        tell: receives a line for each run.
+        runner: what runs them.
 
     Raises:
         UsageError: no board, more than one strategy, no grid, or more trials than allowed.
@@ -64,7 +77,7 @@ def tune(
     if len(distinct) > MAX_TRIALS:
         raise UsageError(f"{len(distinct)} trials: a board allows {MAX_TRIALS}")
     values: dict[str, list[float]] = {key: [] for key in distinct}
-    for done in run_all(points, options):
+    for done in runner(points, options):
         record = record_of(done)
         tell(f"{done.folder}: {record.status}")
         if record.status == "interrupted":

@@ -12,6 +12,7 @@ from typing import Any
 from clbench.data.latent import SILENT
 from clbench.engine.build import Run
 from clbench.engine.execute import Done, Options, check_folder, execute, sink_of, trackers_of
+from clbench.engine.lock import InUse
 from clbench.errors import ClbenchError, UsageError
 from clbench.sweeps.once import Once
 from clbench.sweeps.plan import Line
@@ -127,7 +128,8 @@ def _attempt(number: int, run: Run, options: Options) -> Done:
     try:
         record, skipped = execute(run, options)
     except ClbenchError as error:
-        return Done(number, None, run.folder(options.out), error=str(error))
+        folder, is_busy = run.folder(options.out), isinstance(error, InUse)
+        return Done(number, None, folder, error=str(error), is_busy=is_busy)
     return Done(number, record, run.folder(options.out), skipped)
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 NOT_BITS = (
     *("started", "finished", "environment", "code", "sources", "source_sha256"),
-    "content_sha256",
+    "content_sha256",  # of all fields, times among them
 )
 
 
