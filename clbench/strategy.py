@@ -14,10 +14,11 @@ import torch
 from torch import Tensor, nn
 
 from clbench.data.augment import augment
+from clbench.needs import Needs as Needs
+from clbench.needs import StreamInfo as StreamInfo
 from clbench.nets import weights
 from clbench.nets.accumulation import accumulated
 from clbench.nets.early_stopping import EarlyStopping, hold_out
-from clbench.nets.inputs import Moments
 from clbench.nets.losses import cross_entropy, mask_scores, present
 from clbench.nets.modes import switch
 from clbench.nets.optim import FlatWeights, adopt
@@ -25,37 +26,6 @@ from clbench.nets.precision import loss_scale
 from clbench.nets.training import TrainingSettings
 from clbench.settings import check
 from clbench.stream import TaskData
-
-
-@dataclass(frozen=True)
-class StreamInfo:
-    """What a strategy knows of the stream. It has no name, no handle and no test data of it."""
-
-    input_shape: tuple[int, ...]
-    dtype: torch.dtype
-    scale: float
-    """The factor that brings a raw value to the unit range."""
-    n_classes: int
-    n_tasks: int | None
-    """None: the stream is endless, or the number is hidden."""
-    task_ids: bool = False
-    """Whether samples come with the number of their task."""
-    augment: str = "none"
-    moments: Moments | None = None
-    """What ``data.normalize`` makes the first layer of every network do; None: nothing."""
-    unlabelled: bool = False
-    """Whether some samples come without a label (-1)."""
-
-
-@dataclass(frozen=True)
-class Needs:
-    """What a strategy needs of a stream. A stream that lacks it is refused before training."""
-
-    task_id: bool = False
-    boundaries: bool = False
-    disjoint_classes: bool = False
-    n_tasks: bool = False
-    labels: bool = False
 
 
 class Strategy(nn.Module):

@@ -28,6 +28,7 @@ ORDER = (
     "task_data",
     "labels",
     "stream",
+    "needs",
     "strategy",
     "fisher",
     "configure",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable
 from contextlib import nullcontext
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from clbench.data.latent import SILENT, LatentPool, ProgressSink
 from clbench.data.moments import moments
 from clbench.data.pool import Pool
 from clbench.engine.allocation import explained
-from clbench.engine.calls import build_network, build_stream, check_plan
+from clbench.engine.calls import build_network, build_stream, check_plan, scenario_key
 from clbench.engine.version import results_versions
 from clbench.errors import UsageError
 from clbench.nets.inputs import Moments, is_normalised
@@ -229,13 +229,6 @@ class Streams:
                     check(stream)
                     self._checked.add((name, *key))
         return stream
-
-
-def scenario_key(config: RunConfig) -> tuple[object, ...]:
-    """What tells the scenarios of two runs apart: the file and every setting."""
-    scenario = config.scenario
-    values = (repr(getattr(scenario, f.name)) for f in fields(scenario))
-    return (config.plugins["scenario"].path, type(scenario), *values)
 
 
 def load_pool(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -126,3 +127,10 @@ def check_network_output(run: Run) -> None:
                     f"it returns {scores.dtype} of shape {tuple(scores.shape)} for 2 samples of "
                     f"{info.n_classes} classes; return floats of shape {wanted}"
                 )
+
+
+def scenario_key(config: RunConfig) -> tuple[object, ...]:
+    """What tells the scenarios of two runs apart: the file and every setting."""
+    scenario = config.scenario
+    values = (repr(getattr(scenario, f.name)) for f in fields(scenario))
+    return (config.plugins["scenario"].path, type(scenario), *values)

@@ -14,8 +14,8 @@ from typing import Any
 from clbench.configure.config import Known, RunConfig, resolve_point
 from clbench.data.latent import SILENT, ProgressSink
 from clbench.data.pool import Pool
-from clbench.engine.build import Run, Streams, prepare, scenario_key
-from clbench.engine.calls import check_network_output
+from clbench.engine.build import Run, Streams, prepare
+from clbench.engine.calls import check_network_output, scenario_key
 from clbench.engine.diagnostics import check_network
 from clbench.engine.idle import foreseen
 from clbench.errors import UsageError

@@ -19,11 +19,10 @@ from clbench.cli import main
 from clbench.cli.verify import _seeds
 from clbench.configure.board import Anchor, Board, load_board, pin_file
 from clbench.errors import UsageError
-from clbench.leaderboard import stability
-from clbench.leaderboard.entry import Entry, ledger_file, load_entry
+from clbench.leaderboard.entry import ledger_file, load_entry
 from clbench.leaderboard.reproduce.held_out import HeldOut
 from clbench.leaderboard.reproduce.processes import Zygote
-from clbench.leaderboard.reproduce.rerun import Rerun, compare, compare_rows, point_of, rerun
+from clbench.leaderboard.reproduce.rerun import Rerun, compare, compare_rows, point_of
 from clbench.leaderboard.reproduce.verify import FLOPS_LIMIT, Verifier
 from clbench.leaderboard.rules.validate import validate
 from clbench.leaderboard.submit import submit
@@ -32,7 +31,6 @@ from clbench.leaderboard.verification import (
     is_ranked,
     tier,
     verified_records,
-    verified_runs,
     write_verification,
 )
 
@@ -340,114 +338,3 @@ def test_a_seed_without_a_record_is_refused(board: Board, naive: Path, verifier:
     assert "is missing" in verifier.verify(load_entry(naive), [0]).refusals[0]
     with pytest.raises(UsageError, match="has no seed 77"):
         verifier.verify(dataclasses.replace(load_entry(naive)), [77])
-
-
-def _verified(board: Board, naive: Path) -> Entry:
-    entry = load_entry(naive)
-    write_verification(entry, ledger_of(board, entry))
-    entry = load_entry(naive)
-    assert is_ranked(board, entry)
-    return entry
-
-
-@pytest.mark.parametrize("part", ["answers", "counts", "cost", "metrics", "sources"])
-def test_an_edited_record_ends_what_was_found_of_its_seed(
-    board: Board, naive: Path, part: str
-) -> None:
-    _verified(board, naive)
-
-    def change(data: dict[str, Any]) -> None:
-        if part == "answers":
-            data["predictions_sha256"] = "0" * 64
-        elif part == "counts":
-            data["counts"]["correct"][-1][0] -= 1
-        elif part == "cost":
-            data["cost"]["train_flops"] -= 1
-        elif part == "metrics":
-            data["metrics"]["world_accuracy"]["value"] = 1.0
-        else:
-            data["sources"]["strategy"] = "0" * 64
-
-    edit(naive / "runs" / "seed0.json", change)
-    entry = load_entry(naive)
-    assert [*verified_runs(board, entry)] == [1, 2, 3, 4]
-    assert not is_ranked(board, entry)
-    assert not is_current(board, entry)
-    assert any(f.file == "verified/naive.json" for f in validate(board, entry))
-
-
-def test_another_source_or_board_ends_all_that_was_found(board: Board, naive: Path) -> None:
-    entry = _verified(board, naive)
-    other = dataclasses.replace(board, sha256="0" * 64)
-    assert verified_runs(other, entry) == {}
-    entry.source.write_text(entry.source.read_text() + "\n")
-    assert verified_runs(board, load_entry(naive)) == {}
-
-
-def test_without_fresh_data_there_is_no_tier(board: Board, naive: Path) -> None:
-    entry = load_entry(naive)
-    for held_out in (None, {**(ledger_of(board, entry).held_out or {}), "passed": False}):
-        write_verification(entry, ledger_of(board, entry, held_out=held_out))
-        assert tier(board, load_entry(naive)) is None
-        ledger_file(naive).unlink()
-
-
-def test_other_answers_elsewhere_are_ranked_by_the_verifiers(board: Board, naive: Path) -> None:
-    entry = load_entry(naive)
-    found = ledger_of(board, entry, equal=False)
-    record = entry.records[0]
-    zero = {**record.counts, "correct": [[0] * len(r) for r in record.counts["correct"]]}
-    run = dataclasses.replace(
-        found.seeds["0"], record=dataclasses.replace(record, counts=zero).to_dict()
-    )
-    write_verification(entry, dataclasses.replace(found, seeds={**found.seeds, "0": run}))
-    entry = load_entry(naive)
-    assert tier(board, entry) == ("re-run", 5)
-    assert verified_records(board, entry)[0].counts == zero
-    assert entry.records[0].counts != zero
-
-
-@pytest.mark.slow
-def test_an_entry_is_run_perturbed(scaled: Board, naive: Path, zygote: Zygote) -> None:
-    moved = []
-    with Verifier(scaled, perturbed=2, zygote=zygote) as verifier:
-        again = verifier._rerun
-
-        def note(point: dict[str, Any], **how: Any) -> Rerun:
-            moved.append((point["seed"], point.get("strategy.lr"), how.get("threads")))
-            return again(point, **how)
-
-        verifier._rerun = note  # type: ignore[method-assign]
-        found = verifier.verify(load_entry(naive), [0, 1, 2]).found
-    assert found is not None
-    assert found.stability is not None
-    assert {m for m in moved if m[2]} == {(0, None, 2), (1, None, 2)}
-    assert {m[0] for m in moved if m[1] == 0.1 * (1 + 1e-6)} == {0, 1}
-    assert found.stability["unstable"] is False
-
-
-def test_unstable_is_a_change_of_more_than_half_the_spread() -> None:
-    def run(seed: int, rate: float | None, threads: int | None) -> float:
-        return 0.5 + 0.01 * seed + (0.004 if rate else 0.0)
-
-    base = {0: 0.5, 1: 0.51, 2: 0.52}  # an sd of 0.01
-    found = stability.measure(run, base, [0, 1], 0.1, 1)
-    assert found.sd == pytest.approx(0.01)
-    assert found.rate_rms == pytest.approx(0.004)
-    assert found.threads_rms == pytest.approx(0)
-    assert not found.unstable
-    assert stability.judged([0], 0.006, 0.0, 0.01).unstable
-    assert stability.judged([0], None, 0.006, 0.01).unstable
-    assert stability.rate_of({}) is None
-    assert stability.rate_of({"lr": None, "optimizer": "sgd"}) == 0.1
-    assert stability.rate_of({"lr": None, "optimizer": "adam"}) == 1e-3
-    assert stability.rate_of({"lr": 0.5}) == 0.5
-
-
-def test_a_rerun_counts_every_call(board: Board, naive: Path, zygote: Zygote) -> None:
-    entry = load_entry(naive)
-    found = rerun(point_of(board, entry, entry.records[0]), zygote=zygote)
-    assert found.record.cost["train_flops"] == entry.records[0].cost["train_flops"]
-    assert found.record.cost["state_bytes"] == entry.records[0].cost["state_bytes"]
-    assert found.rebuilt
-    assert found.cpu_per_operation is not None
