@@ -214,6 +214,8 @@ def control(words: list[str]) -> int:
             if state is None:
                 continue
             running.remove(one)
+            sys.stderr.write(f"{job.name}_{one.number}: {state}, {one.process.returncode}\n")
+            sys.stderr.flush()
             again = state == "REQUEUED" or (state == "NODE_FAIL" and "requeue" in options)
             note(job, one.number, "PENDING" if again else state, one.restarts + again)
             if again:
