@@ -112,8 +112,11 @@ def _settings() -> Iterator[tuple[str, tuple[str, ...]]]:
     """One run for each value, other than the default, of each setting with few values."""
     seen: set[tuple[type, str]] = set()
     for group in ("strategy", "scenario", "model"):
-        for name, plugin in plugins(group).items():
-            cls: Any = plugin.load()
+        # What all scenarios share is tried with the plainest; bridges come with data of their own.
+        for name in sorted(plugins(group), key=lambda name: (name != "class_incremental", name)):
+            cls: Any = plugins(group)[name].load()
+            if getattr(cls, "argument", ""):
+                continue
             config = cls.Config if group == "strategy" else cls
             hints = typing.get_type_hints(config)
             for field in dataclasses.fields(config):
