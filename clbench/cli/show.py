@@ -69,7 +69,9 @@ def main(arguments: argparse.Namespace) -> int:
         print(printable(word), *([text] if text else []), sep="\n\n", end="\n\n")
         for setting in settings:
             kind = ", ".join(word for word in (setting.type, setting.bound) if word)
-            if setting.default.endswith("()"):  # settings of its own, by names that the help has
+            if (
+                setting.default.endswith("()") and setting.default != "()"
+            ):  # settings of its own, by names that the help has
                 print(printable(f"  {prefix}{setting.name}.NAME=VALUE   (none is set)"))
             else:
                 print(printable(f"  {prefix}{setting.name}={_typed(setting.default)}   ({kind})"))

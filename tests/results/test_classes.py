@@ -121,6 +121,9 @@ def test_joined_data_have_names_if_any_part_has_none(monkeypatch: pytest.MonkeyP
         def load(self) -> object:
             return lambda: self
 
+        def with_defaults(self) -> object:
+            return self
+
         def arrays(self) -> Arrays:
             return parts[self.name]
 

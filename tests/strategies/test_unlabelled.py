@@ -23,11 +23,13 @@ USES = {
     "dkvb": "its keys are fitted to all samples of the first experience",
     "ewc": "its exact and sampled Fisher take the model's own labels",
     "generative_replay": "the generator learns all images",
+    "gpm": "its bases are of the inputs of all samples",
     "joint": "it stores all samples",
     "knn": "free slots of its memory hold them and are never read",
     "lwf": "distillation needs no label",
     "mas": "its importance needs no label",
     "online_laplace": "its curvature takes the model's own labels",
+    "scr": "the other view of a sample is its partner, whatever its label",
 }
 """Strategies whose state has something of samples without labels, and what."""
 SETTINGS = {
@@ -51,7 +53,9 @@ def made(name: str, scenario: str, *more: str) -> Run:
 @pytest.mark.parametrize("name", NAMES)
 def test_it_runs_and_knows_more_than_a_guess(name: str, scenario: str):
     needs = plugins("strategy")[name].load().needs
-    if needs.task_id and scenario != "task_incremental":
+    if (needs.task_id and scenario != "task_incremental") or (
+        needs.disjoint_classes and scenario == "scole"
+    ):
         with pytest.raises(UsageError, match="needs"):
             made(name, scenario)
         return
@@ -79,7 +83,9 @@ def check(one: Run) -> None:
 
 def learnt(name: str, spoilt: bool) -> dict[str, Any]:
     """The state after two tasks; spoilt: samples without labels are other ones."""
-    one = made(name, "scole")
+    needs = plugins("strategy")[name].load().needs
+    told = "task_incremental" if needs.task_id else "class_incremental"
+    one = made(name, told if needs.task_id or needs.disjoint_classes else "scole")
     strategy = one.strategy()
     with preserved(1):
         for t in range(2):

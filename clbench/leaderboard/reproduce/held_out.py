@@ -146,8 +146,8 @@ def held_out(
     )
 
 
-def _place(value: float, naive: float) -> float:
-    return (value - naive) / max(0.01, 1 - naive)
+def _place(value: float, anchor: float) -> float:
+    return (value - anchor) / max(0.01, 1 - anchor)
 
 
 def unseen(data: DataSet, secret: bytes, device: torch.device) -> Pool:
