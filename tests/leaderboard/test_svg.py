@@ -30,7 +30,7 @@ def boxes(svg: str, wanted: str) -> list[tuple[float, float, float]]:
 def test_names_of_entries_leave_those_of_anchors_free(tmp_path: Path):
     """Also where a point lies just before the text of an anchor, at either end."""
     board = synthetic.showcase(tmp_path / "scole-digits", n_tasks=30)
-    rows = [row for row in summarise(board) if row.ranked]
+    rows = [row for row in summarise(board, synthetic.validate) if row.ranked]
     style = {row.slug: "s0" for row in rows}
     gain, cost = by_key()[board.primary], by_key()["train_flops"]
     for row in rows:
