@@ -16,7 +16,13 @@ def test_every_case_has_its_counts() -> None:
     assert set(GOLDEN) == set(CASES), "python tests/golden.py NAME adds the counts of a new plug-in"
 
 
-@pytest.mark.parametrize("name", CASES)
+SLOW = ("model/resnet18/",)
+"""Variants of a network that takes half a minute; the network itself stays in the quick run."""
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=[pytest.mark.slow] * n.startswith(SLOW)) for n in CASES]
+)
 def test_answers_are_those_of_before(name: str) -> None:
     found = counts(CASES[name])
     assert found == GOLDEN[name], (

@@ -28,7 +28,6 @@ ALLOWED = {
     ("interop/known.py", "naive"): "naive training, of a strategy of Avalanche that does no more",
     ("fisher/card.py", "class_incremental"): "the example of a card",
     ("fisher/card.py", "ewc"): "the example of a card",
-    ("leaderboard/reproduce/held_out.py", "naive"): "a field of board.yaml",
 }
 NAMES = {name for group in GROUPS for name in plugins(group)}
 

@@ -29,6 +29,7 @@ USES = {
     "lwf": "distillation needs no label",
     "mas": "its importance needs no label",
     "online_laplace": "its curvature takes the model's own labels",
+    "xder": "heads of classes to come are prepared by two views of every sample",
     "scr": "the other view of a sample is its partner, whatever its label",
 }
 """Strategies whose state has something of samples without labels, and what."""
