@@ -25,6 +25,10 @@ DIAGNOSTICS = ("rank", "dead_units", "weight_norm", "plasticity")
 """What ``clbench.engine.diagnostics`` can measure."""
 
 
+MOST_THREADS = 4096
+"""More than any machine has; torch itself takes no number of many digits."""
+
+
 @dataclass(frozen=True)
 class Common:
     """The settings that belong to no group."""
@@ -84,8 +88,10 @@ class Common:
             raise UsageError(f"device={self.device}: choose from auto, cpu, cuda, cuda:N, mps")
         if self.max_tasks is not None and self.max_tasks < 1:
             raise UsageError(f"max_tasks={self.max_tasks} must be at least 1")
-        if self.threads < 0:
-            raise UsageError(f"threads={self.threads} must be at least 0")
+        if not 0 <= self.threads <= MOST_THREADS:
+            raise UsageError(
+                f"threads={self.threads} must be at least 0, and at most {MOST_THREADS:,}"
+            )
         if not self.checkpoint_seconds >= 0:
             raise UsageError(f"checkpoint_seconds={self.checkpoint_seconds} must be at least 0")
         if self.time_limit is not None and not self.time_limit > 0:

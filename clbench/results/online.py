@@ -36,7 +36,7 @@ def online_window_accuracy(counts: Counts) -> Value:
 
 
 def next_window_accuracy(counts: Counts) -> Value:
-    """Share of samples answered right so many experiences before they came; terms: samples."""
+    """Share answered right ``prequential_ahead`` experiences before they came; terms: samples."""
     found = counts.online
     if found is None or found.distance == 0:
         return UNDEFINED

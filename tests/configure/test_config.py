@@ -333,3 +333,9 @@ def test_the_settings_of_a_run_can_be_fed_back(tmp_path: Path, words: tuple[str,
     again = one(file=file)
     assert again.as_dict() == config.as_dict()
     assert again.identity() == config.identity()
+
+
+@pytest.mark.parametrize("threads", ["-1", "4097", "9" * 30])
+def test_threads_beyond_any_machine_are_refused(threads: str):
+    with pytest.raises(UsageError, match="threads="):
+        one(f"threads={threads}")

@@ -90,7 +90,7 @@ def changed(text: str, draw: random.Random) -> str:
 
 
 def some_words(folder: Path, draw: random.Random) -> list[str]:
-    """A command line, some of whose words are changed."""
+    """A command line with one or two changed words."""
     words = ["scenario=scole", "strategy=naive", *draw.sample(WORDS, draw.randint(1, 4))]
     for _ in range(draw.choice((1, 1, 2))):
         at = draw.randrange(draw.choice((0, 2, 2, 2)), len(words))
@@ -104,21 +104,29 @@ def some_words(folder: Path, draw: random.Random) -> list[str]:
 def a_settings_file(folder: Path, draw: random.Random) -> list[str]:
     """A settings file that is changed."""
     text = """scenario: scole
-strategy: naive,ewc
+strategy: ewc
 scenario.n_tasks: 5
 model.hidden: [8, 8]
 strategy.lr: 0.1
 strategy.epochs: 2
-seed: 0..1
+seed: 1
 tracker: csv
 """
+    if draw.random() < 0.5:  # one value alone, so that some files are still settings
+        lines = text.splitlines()
+        at = draw.randrange(2, len(lines))
+        name, _, value = lines[at].partition(": ")
+        lines[at] = f"{name}: {draw.choice((value * 2, '1' + value, changed(value, draw)))}"
+        text = "\n".join(lines)
+    else:
+        text = changed(text, draw)
     path = folder / "c.yaml"
-    path.write_bytes(changed(text, draw).encode("utf-8", "surrogatepass"))
+    path.write_bytes(text.encode("utf-8", "surrogatepass"))
     return ["run", "--config", str(path), "--dry-run", "-q", "--out", str(folder / "runs")]
 
 
 def an_npz_file(folder: Path, draw: random.Random) -> list[str]:
-    """Arrays some of whose bytes are changed, stored or packed."""
+    """Arrays, stored or packed, with a few changed bytes."""
     source = np.random.default_rng(draw.randrange(2**32))
     arrays = {
         "train_x": source.integers(0, 255, (30, 6), dtype=np.uint8),

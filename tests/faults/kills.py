@@ -123,7 +123,9 @@ def sweeps(n: int, folder: Path, seed: int = 0) -> Tally:
                 os.kill(pid, number)
             code, text = wait(pid), log.read_text(errors="replace")
             tally.kills[f"{name} to {whom}"] += 1
-            codes = (0, -number) if text.rstrip().endswith(LAST_WORDS) else _codes(name, whom)
+            codes = _codes(name, whom)
+            if text.rstrip().endswith(LAST_WORDS):
+                codes = (*codes, 0, -number)
             if code not in codes or "Traceback" in text:
                 tally.fault(f"{name} to {whom}: exit code {code}", log)
             if whom == "worker" and code == 1 and "SIGKILL" not in text:
