@@ -104,8 +104,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run a command line and return its exit code."""
     show_everything(sys.stdout, sys.stderr)
     try:
-        with stopping.interrupting():
-            return _main(argv)
+        with stopping.interrupting() as came:
+            try:
+                return _main(argv)
+            except ImportError as error:
+                if not came():
+                    raise
+                raise KeyboardInterrupt from error
     except BrokenPipeError:  # the reader has closed the pipe (clbench list --help | head)
         return 0
     except KeyboardInterrupt as error:  # before the command has begun

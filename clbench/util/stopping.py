@@ -57,13 +57,21 @@ def let_in() -> None:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, _signals())
 
 
-def interrupting() -> Any:
-    """A context in which every one of the signals raises KeyboardInterrupt, as Ctrl-C does."""
-    return handled(_interrupt)
+@contextmanager
+def interrupting() -> Iterator[Callable[[], bool]]:
+    """Let every one of the signals raise KeyboardInterrupt, as Ctrl-C does; yields whether one came.
 
+    An import of compiled code turns it into an ImportError, so that whoever catches that has to ask.
+    """
+    came = False
 
-def _interrupt(number: int, frame: FrameType | None) -> None:
-    raise KeyboardInterrupt
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        nonlocal came
+        came = True
+        raise KeyboardInterrupt
+
+    with handled(interrupt):
+        yield lambda: came
 
 
 @contextmanager

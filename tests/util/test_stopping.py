@@ -75,3 +75,11 @@ with stopping.deferred() as signalled:
         child = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
     assert child.communicate() == (f"{lets_in}\n", None)
     assert child.returncode == 0
+
+
+def test_a_signal_that_an_import_turns_into_its_own_error_is_told():
+    with stopping.interrupting() as came:
+        assert not came()
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), NUMBERS[0])
+        assert came()
