@@ -37,3 +37,19 @@ def features(model: nn.Module, x: Tensor | Iterable[Tensor], batch_size: int = B
         for hook in hooks:
             hook.remove()
     return torch.cat(seen) if seen else torch.zeros(0, 0, device=next(model.parameters()).device)
+
+
+def scores_and_features(model: nn.Module, x: Tensor) -> tuple[Tensor, Tensor]:
+    """Map ``(B, *input_shape)`` to scores ``(B, C)`` and features ``(B, d)``, in one pass.
+
+    Both have a gradient. The network has an output layer (``output_layer``), and its mode stays.
+    """
+    layer = output_layer(model)
+    assert layer is not None
+    given: list[Tensor] = []
+    hook = layer.register_forward_pre_hook(lambda _, inputs: given.append(inputs[0]))
+    try:
+        scores: Tensor = model(x)
+    finally:
+        hook.remove()
+    return scores, given[-1].flatten(1)
