@@ -155,21 +155,12 @@ class GradientStrategy(Strategy):
             self.pretrained = True
         super().__init__(info, config, build_model)
         self.model = build_model()
-        self._flat = FlatWeights(self.model)
-        self.optimizer = build_optimizer(
-            config.optimizer,
-            self._flat,
-            config.base_lr,
-            config.momentum,
-            config.weight_decay,
-            config.nesterov,
-        )
+        self.lay_out()
         own, base = type(self), GradientStrategy
         config.refuse_unless(own.learn is base.learn and own.batches is base.batches)
         self._all_tasks, self._first_task = config, config.for_first()
         self._has_begun = False
         self._smooths = "label_smoothing" in vars(type(config)).get("__annotations__", {})
-        self._on_vector = self.optimizer.param_groups[0]["params"][0] is self._flat.vector
         if info.task_ids:
             assert info.n_tasks is not None
             seen = torch.zeros(info.n_tasks, info.n_classes, dtype=torch.bool)
@@ -194,6 +185,15 @@ class GradientStrategy(Strategy):
         start; a strategy that trains elsewhere calls this first.
         """
         self._flat.bind()
+
+    def lay_out(self) -> None:
+        """Make ``weights`` and a new optimizer, after ``model`` got or lost parameters."""
+        c = self.config
+        self._flat = flat = FlatWeights(self.model)
+        self.optimizer = build_optimizer(
+            c.optimizer, flat, c.base_lr, c.momentum, c.weight_decay, c.nesterov
+        )
+        self._on_vector = self.optimizer.param_groups[0]["params"][0] is flat.vector
 
     def per_parameter(self, vector: Tensor) -> list[Tensor]:
         """Split a ``(P,)`` vector into views of the parameters' shapes, in the model's order."""
