@@ -69,7 +69,7 @@ class ProxyLinear(nn.Linear):
     def forward(self, x: Tensor) -> Tensor:
         """``(B, in_features)`` to ``(B, n_classes)``."""
         cosine = F.linear(F.normalize(x, dim=1), F.normalize(self.weight, dim=1))
-        cosine = cosine.view(len(x), -1, self.n_proxies)
+        cosine = cosine.view(len(x), len(self.weight) // self.n_proxies, self.n_proxies)
         return self.sigma * (cosine.softmax(2) * cosine).sum(2)
 
 
