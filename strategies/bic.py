@@ -75,7 +75,9 @@ class BiC(ExemplarStrategy):
         stored, old = set_aside(stored, each)
         task, new = set_aside(task, each)
         self.aside = new.joined(old)
-        return self.union(task, stored.part(torch.isin(stored.key, new.key, invert=True).nonzero()[:, 0]))
+        return self.union(
+            task, stored.part(torch.isin(stored.key, new.key, invert=True).nonzero()[:, 0])
+        )
 
     def correct(self, raw: Tensor) -> Tensor:
         """Correct scores ``(B, n_classes)`` by the pairs of all classes."""

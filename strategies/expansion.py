@@ -98,7 +98,9 @@ class Expansion(ExemplarStrategy):
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
         """Grow to the number of backbones that was saved, then load."""
         start = f"{prefix}model.backbones."
-        found = {int(k.removeprefix(start).split(".")[0]) for k in state_dict if k.startswith(start)}
+        found = {
+            int(k.removeprefix(start).split(".")[0]) for k in state_dict if k.startswith(start)
+        }
         while len(self.net.backbones) <= max(found, default=0):
             self._grow()
         super()._load_from_state_dict(state_dict, prefix, *args)

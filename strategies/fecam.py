@@ -82,7 +82,10 @@ class FeCAM(Strategy):
         """Invert each class's correlation matrix, in double precision."""
         for number in range(self.info.n_classes):
             matrix = self.correlation(self.classes.covariance(number).double())
-            self.inverse[number] = torch.linalg.pinv(matrix, hermitian=True).to(self.inverse.dtype)
+            values, basis = torch.linalg.eigh(matrix)
+            kept = values.abs() > len(matrix) * torch.finfo(values.dtype).eps * values.abs().max()
+            inverse = (basis * torch.where(kept, 1 / values, 0.0)) @ basis.mT
+            self.inverse[number] = inverse.to(self.inverse.dtype)
 
     def correlation(self, covariance: Tensor) -> Tensor:
         """Shrink a ``(d, d)`` covariance, and divide it by its standard deviations."""

@@ -110,7 +110,8 @@ class Foster(ExemplarStrategy):
             return self.fit(raw, batch)
         weight = self.balance(self.config.beta_boosting, raw)
         loss = self.fit(raw / weight, batch) + self.fit(self.net.newest(z), batch)
-        taught = self.frozen(z[:, : self.net.width])
+        with torch.no_grad():
+            taught = self.frozen(z[:, : self.net.width])
         kept = soft_cross_entropy(raw, taught, self.old, self.config.temperature)
         return loss + self.config.distillation * kept
 

@@ -31,8 +31,11 @@ PERTURBATION = 2.0**-50
 RECURRING = ("scenario=scole", "scenario.n_tasks=30", "scenario.share=0.3", "data=digits")
 INCREMENTAL = ("scenario=class_incremental", "data=digits")
 FIVE = ("scenario=scole", "scenario.n_tasks=5", "scenario.share=0.3", "data=digits")
-AT_THE_END = {"gdumb": ("eval_every=1000", "strategy.memory_epochs=3")}
-"""Strategies whose evaluations are expensive."""
+AT_THE_END = {
+    "gdumb": ("eval_every=1000", "strategy.memory_epochs=3"),
+    "podnet": ("strategy.finetune_epochs=2",),
+}
+"""Strategies whose evaluations or experiences are expensive."""
 DATA = {
     "latent_replay": ("data=digits", "encoder=none", "scenario.n_tasks=5"),
     "synbols": (

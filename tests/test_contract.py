@@ -12,8 +12,11 @@ from clbench.checks import SUITES, Check, Rig, attempt, suite
 from clbench.checks.strategy_rows import learns_from_data_larger_than_memory
 from clbench.plugins.registry import Plugin, plugins
 
-SMALL = {"wrn": (("depth", "10"), ("width", "1"))}
-"""Settings of plug-ins that are large by default."""
+SMALL = {
+    "wrn": (("depth", "10"), ("width", "1")),
+    "podnet": (("finetune_epochs", "2"),),
+}
+"""Settings of plug-ins that are large, or train for long, by default."""
 
 CASES = [
     pytest.param(

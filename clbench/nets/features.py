@@ -72,7 +72,7 @@ def scores_features_maps(
 def spatial_stages(model: nn.Module, x: Tensor) -> tuple[str, ...]:
     """The stages of a convolutional network: of each size of its maps, the last direct child.
 
-    Maps of one pixel are none. A network without maps, or whose parts are not its direct children, has
+    What comes before the first parameter, and maps of one pixel, are none. A network without maps, or whose parts are not its direct children, has
     no stages.
 
     Args:
@@ -80,11 +80,14 @@ def spatial_stages(model: nn.Module, x: Tensor) -> tuple[str, ...]:
         x: ``(B, *input_shape)`` any samples.
     """
     found: dict[torch.Size, str] = {}
+    started: list[str] = []
 
     def note(name: str) -> Callable[..., None]:
-        def hook(_: nn.Module, __: object, made: object) -> None:
-            if isinstance(made, Tensor) and made.dim() == 4 and made.shape[2] * made.shape[3] > 1:
-                found[made.shape[2:]] = name
+        def hook(module: nn.Module, _: object, made: object) -> None:
+            started.extend(part for part, _ in module.named_parameters())
+            is_map = isinstance(made, Tensor) and made.dim() == 4
+            if started and is_map and made.shape[2] * made.shape[3] > 1:  # type: ignore[attr-defined]
+                found[made.shape[2:]] = name  # type: ignore[attr-defined]
 
         return hook
 

@@ -17,7 +17,9 @@ class Grown(nn.Module):
     With two or more backbones there is an auxiliary output layer on the newest one's features.
     """
 
-    def __init__(self, build_model: Callable[[], nn.Module], n_classes: int, extra: int = 0) -> None:
+    def __init__(
+        self, build_model: Callable[[], nn.Module], n_classes: int, extra: int = 0
+    ) -> None:
         """Start with one backbone.
 
         Args:

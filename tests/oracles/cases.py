@@ -142,9 +142,7 @@ def with_exemplars(
         rig.note_batches()
         rig.learn()
         of = loss(net, **settings)
-        theirs = exemplars.learn(
-            net, rig.tasks, training, rig.trained, of, size=size, align=align
-        )
+        theirs = exemplars.learn(net, rig.tasks, training, rig.trained, of, size=size, align=align)
         return {"weights": (rig.weights(), theirs)}
 
     return compare
