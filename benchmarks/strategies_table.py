@@ -56,17 +56,19 @@ NEEDS = {
 PAPER = re.compile(r"(?:\b[A-Z][\w\-]+(?:, | & | and | et al\. ?)?)+ ?(?:\d{4})")
 INTRO = """# Strategies
 
-`clbench list strategies` lists them, `clbench show strategy=NAME` explains one with its settings, and the head of each
-file in `strategies/` has the paper, its equations and what differs from it. This table is written by
-`python -m benchmarks.strategies_table --write`; a test compares it with the plug-ins.
+`clbench list strategies` lists them, `clbench show strategy=NAME` explains one with its settings, and
+the head of each file in `strategies/` has the paper, its equations and what differs from it. This
+table is written by `python -m benchmarks.strategies_table --write`; a test compares it with the
+plug-ins.
 
 - *family*: what it is built on; *needs*: what a stream must give;
-- *memory*: it stores samples (or a memory of them), in bytes that `strategy.memory_size`, `memory_per_class` or
-  `memory_bytes` fix where it has these; *growth*: its state grows with the stream;
-- *a step* and *a run*: floating-point operations of training, relative to `naive`: for each step of the optimizer, and
-  for a whole run, all passes over memories, features and solutions included. Five tasks of two digits, 64 pixels, MLP
-  64-64, default settings, one pass. A dash: it takes no steps. Methods that are trained for more passes than others by
-  their papers' settings cost more by as much.
+- *memory*: it stores samples (or a memory of them); *sized*: in as many bytes as
+  `strategy.memory_size` or `memory_bytes` say; *growth*: its state grows with the stream;
+- *a step* and *a run*: floating-point operations of training, relative to `naive`: for each step of
+  the optimizer, and for a whole run, all passes over memories, features and solutions included. Five
+  tasks of two digits, 64 pixels, MLP 64-64, default settings, one pass (`gdumb`: one over its memory;
+  `generative_replay`: a generator of width 64). A dash: it takes no steps. What a paper's settings
+  train longer costs more by as much: `podnet` passes 20 times over its exemplars after each task;
 - *paper*: the first that its head names.
 
 """

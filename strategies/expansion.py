@@ -88,7 +88,7 @@ class Expansion(ExemplarStrategy):
         scores = self.net.newest(z).masked_fill(~counts, -torch.inf)
         smoothing = self.config.label_smoothing
         aux = cross_entropy(scores, torch.where(is_old, n, batch.y), batch.weight, smoothing)
-        return loss + self.config.auxiliary * aux
+        return loss.add(aux, alpha=self.config.auxiliary)
 
     def finish(self, task: TaskData) -> None:
         """Align the new classes' weights."""

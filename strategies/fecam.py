@@ -9,8 +9,9 @@ samples are kept. S is shrunk (eq. 9) and made a correlation matrix, so that cla
 
 where v1 and v2 are the means of its diagonal and of its other entries. The score of a class is
 ``-(x - mu)^T S^-1 (x - mu)`` with x and mu of length one, and the pseudo-inverse. It is made for the
-latents of a frozen encoder (``encoder=``) and runs on pixels too. ``tukey=true`` takes the root of every
-value first (Tukey's transform with lambda 1/2), which the paper does for networks trained from scratch.
+latents of a frozen encoder (``encoder=``) and runs on pixels too. ``tukey=true`` takes the root of
+every value first (Tukey's transform with lambda 1/2), which the paper does for networks trained from
+scratch.
 
 The state is honest, and large: the scatter matrices and the inverses have ``2 n_classes d^2`` numbers.
 Half would do where no class comes again.
@@ -94,7 +95,7 @@ class FeCAM(Strategy):
         shrunk = covariance + self.config.shrink_covariance * others
         shrunk.diagonal().copy_(variance + self.config.shrink_variance * variance.mean())
         deviation = shrunk.diagonal().clamp_min(1e-30).sqrt()
-        matrix = shrunk / deviation / deviation[:, None]
+        matrix: Tensor = shrunk / deviation / deviation[:, None]
         matrix.diagonal().fill_(1)
         return matrix
 

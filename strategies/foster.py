@@ -68,8 +68,7 @@ class Foster(ExemplarStrategy):
     def __init__(
         self, info: StreamInfo, config: Config, build_model: Callable[[], nn.Module]
     ) -> None:
-        self.make = lambda: Grown(build_model, info.n_classes)
-        super().__init__(info, config, self.make)
+        super().__init__(info, config, lambda: Grown(build_model, info.n_classes))
         self.frozen: nn.Linear | None = None
         """The output layer before the experience, while it is boosted."""
         self.boosted: Grown | None = None
@@ -113,7 +112,7 @@ class Foster(ExemplarStrategy):
         with torch.no_grad():
             taught = self.frozen(z[:, : self.net.width])
         kept = soft_cross_entropy(raw, taught, self.old, self.config.temperature)
-        return loss + self.config.distillation * kept
+        return loss.add(kept, alpha=self.config.distillation)
 
     def _compression(self, batch: Batch) -> Tensor:
         """Compute the student's cross-entropy to the weighted answers of the boosted network."""
@@ -125,7 +124,8 @@ class Foster(ExemplarStrategy):
         q = q * self.balance(self.config.beta_compression, q)
         q = q / q.sum(1, keepdim=True)
         log_p = F.log_softmax((self.model(batch.x) / t).masked_fill(others, -torch.inf), 1)
-        return -(q * log_p.masked_fill(others, 0.0)).sum(1).mean()
+        loss: Tensor = -(q * log_p.masked_fill(others, 0.0)).sum(1).mean()
+        return loss
 
     def finish(self, task: TaskData) -> None:
         """Compress the two backbones into one."""
@@ -133,7 +133,7 @@ class Foster(ExemplarStrategy):
             return
         self.boosted = self.net.requires_grad_(False).eval()
         with torch.device(self.weights.device):
-            student = self.make().to(self.weights.dtype)
+            student = cast(Grown, self.build_model()).to(self.weights.dtype)
         copy_into(student.backbones[0], self.boosted.backbones[0])
         copy_into(student.head, self.frozen)
         self.model = student.train()

@@ -68,7 +68,8 @@ class ICaRL(ExemplarStrategy):
         loss = self.fit(raw, batch)
         if not self.n_old:
             return loss
-        return loss + self.config.alpha * self.distil(raw, batch, self.config.temperature)
+        kept: Tensor = self.distil(raw, batch, self.config.temperature)
+        return loss.add(kept, alpha=self.config.alpha)
 
     def _sigmoids(self, raw: Tensor, batch: Batch) -> Tensor:
         """Compute the binary cross-entropies, summed over classes, mean over samples."""

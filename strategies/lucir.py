@@ -66,7 +66,7 @@ class Lucir(ExemplarStrategy):
     def loss(self, batch: Batch) -> Tensor:
         """Compute the three terms, 0-d."""
         raw, z = scores_and_features(self.model, batch.x)
-        loss = self.fit(raw, batch)
+        loss: Tensor = self.fit(raw, batch)
         if not self.n_old:
             return loss
         with torch.no_grad():
@@ -88,4 +88,5 @@ class Lucir(ExemplarStrategy):
         nearest = new.topk(min(self.config.nearest, self.n_new), dim=1).values
         over = (self.config.margin - own + nearest).clamp_min(0).sum(1)
         is_old = self.old[of] & (y >= 0)
-        return (over * is_old).sum() / is_old.sum().clamp_min(1)
+        mean: Tensor = (over * is_old).sum() / is_old.sum().clamp_min(1)
+        return mean

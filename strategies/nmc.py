@@ -9,9 +9,9 @@ depends on neither the order of the samples nor ``batch_size``. There are two me
 
 - ``metric=euclidean``: scores are minus the *squared* Euclidean distance, which ranks classes as the
   distance does;
-- ``metric=cosine``: scores are cosines to the class means, of samples as they are: SimpleCIL, Zhou et al.
-  2023, "Revisiting Class-Incremental Learning with Pre-Trained Models" (arXiv 2303.07338), which is this
-  on the latents of a frozen encoder.
+- ``metric=cosine``: scores are cosines to the class means, of samples as they are: SimpleCIL, Zhou et
+  al. 2023, "Revisiting Class-Incremental Learning with Pre-Trained Models" (arXiv 2303.07338), which is
+  this on the latents of a frozen encoder.
 """
 
 from __future__ import annotations

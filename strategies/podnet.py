@@ -9,9 +9,6 @@ by the NCA loss with a margin (eq. 5): for scores s, with sigma the learnt facto
 From the second experience on, with the network before it as teacher and
 ``f = sqrt(classes seen / new classes)``, it adds (eq. 2, 3 and 6)
 
-- ``f spatial`` times POD-spatial, the mean over stages: a stage's maps are squared, summed over rows and
-  over columns, both joined and scaled to length one, and the distance of the two networks is taken;
-- ``f flat`` times POD-flat, ``1 - cos`` of the features.
 
 Afterwards the network is trained on the balanced exemplars with the same loss, and the nearest mean of
 exemplars predicts. Settings as in PyCIL: 5, 1, margin 0.6, then 20 epochs at 0.005.
@@ -33,7 +30,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from clbench import Batch, StreamInfo, TaskData
+from clbench import Batch, StreamInfo
 from clbench.exemplars import ExemplarStrategy
 from clbench.nets.features import scores_features_maps, spatial_stages
 from clbench.nets.head import ProxyLinear, replace_output
@@ -82,7 +79,7 @@ class PODNet(ExemplarStrategy):
     def loss(self, batch: Batch) -> Tensor:
         """Compute the NCA loss and both distillations, 0-d."""
         raw, z, maps = scores_features_maps(self.model, batch.x, self.stages)
-        loss = self._nca(self.masked(raw, batch), batch.y)
+        loss: Tensor = self._nca(self.masked(raw, batch), batch.y)
         if not self.n_old:
             return loss
         with torch.no_grad():
@@ -92,7 +89,8 @@ class PODNet(ExemplarStrategy):
         loss = loss + factor * self.config.flat * flat
         if not maps:
             return loss
-        return loss + factor * self.config.spatial * pod_spatial(maps, pooled)
+        loss = loss + factor * self.config.spatial * pod_spatial(maps, pooled)
+        return loss
 
     def _nca(self, scores: Tensor, y: Tensor) -> Tensor:
         """Compute the NCA loss, 0-d, from masked scores; unlabelled samples are left out."""
@@ -102,7 +100,8 @@ class PODNet(ExemplarStrategy):
         own = scores.gather(1, of[:, None])[:, 0].clamp_min(FAR) - layer.sigma * self.config.margin
         others = scores.clamp_min(FAR).scatter(1, of[:, None], FAR)
         losses = (others.logsumexp(1) - own).clamp_min(0) * labelled
-        return losses.sum() / labelled.sum().clamp_min(1)
+        mean: Tensor = losses.sum() / labelled.sum().clamp_min(1)
+        return mean
 
     def settle(self) -> None:
         """Train on the balanced exemplars."""

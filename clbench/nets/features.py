@@ -72,8 +72,8 @@ def scores_features_maps(
 def spatial_stages(model: nn.Module, x: Tensor) -> tuple[str, ...]:
     """The stages of a convolutional network: of each size of its maps, the last direct child.
 
-    What comes before the first parameter, and maps of one pixel, are none. A network without maps, or whose parts are not its direct children, has
-    no stages.
+    What comes before the first parameter, and maps of one pixel, are none. A network without maps, or
+    whose parts are not its direct children, has no stages.
 
     Args:
         model: the network; its state does not change.
@@ -85,9 +85,10 @@ def spatial_stages(model: nn.Module, x: Tensor) -> tuple[str, ...]:
     def note(name: str) -> Callable[..., None]:
         def hook(module: nn.Module, _: object, made: object) -> None:
             started.extend(part for part, _ in module.named_parameters())
-            is_map = isinstance(made, Tensor) and made.dim() == 4
-            if started and is_map and made.shape[2] * made.shape[3] > 1:  # type: ignore[attr-defined]
-                found[made.shape[2:]] = name  # type: ignore[attr-defined]
+            if not started or not isinstance(made, Tensor) or made.dim() != 4:
+                return
+            if made.shape[2] * made.shape[3] > 1:
+                found[made.shape[2:]] = name
 
         return hook
 

@@ -6,6 +6,7 @@ Which exemplars there are is found here: herding by numpy on the hidden layer's 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 import torch
@@ -114,6 +115,12 @@ def aligned(net: Net, w: Tensor, seen: list[int], old: list[int]) -> Tensor:
     return w
 
 
+def at(
+    loss: Loss, before: Tensor, b: Samples, seen: list[int], old: list[int], w: Tensor
+) -> Tensor:
+    return loss(w, before, b, seen, old)
+
+
 def learn(
     net: Net,
     tasks: list[Task],
@@ -136,7 +143,7 @@ def learn(
             assert sorted(keys) == sorted([*task.samples.keys, *lists.held()])
         for keys in batches:
             b = seen_samples.take(keys)
-            w = sgd.step(w, grad(lambda w, b=b: loss(w, before, b, seen, old), w))
+            w = sgd.step(w, grad(partial(at, loss, before, b, seen, old), w))
         if align and old:
             w = aligned(net, w, seen, old)
         lists.renew(net, w, task.samples)
