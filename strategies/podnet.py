@@ -9,6 +9,10 @@ by the NCA loss with a margin (eq. 5): for scores s, with sigma the learnt facto
 From the second experience on, with the network before it as teacher and
 ``f = sqrt(classes seen / new classes)``, it adds (eq. 2, 3 and 6)
 
+- ``f spatial`` times POD-spatial, the mean over stages: a stage's maps are squared, summed over rows
+  and over columns, both joined and scaled to length one, and the distance of the two networks is
+  taken;
+- ``f flat`` times POD-flat, ``1 - cos`` of the features.
 
 Afterwards the network is trained on the balanced exemplars with the same loss, and the nearest mean of
 exemplars predicts. Settings as in PyCIL: 5, 1, margin 0.6, then 20 epochs at 0.005.
