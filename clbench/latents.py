@@ -8,7 +8,7 @@ gets the weight 0, so that nothing waits for the device.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import cast
 
 import torch
@@ -16,6 +16,9 @@ from torch import Tensor, nn
 
 from clbench.strategy import StreamInfo
 from clbench.stream import TaskData
+
+AT_ONCE = 1 << 22
+"""Entries of outer products that are made at once."""
 
 
 def width(info: StreamInfo) -> int:
@@ -59,7 +62,7 @@ def squared_distances(x: Tensor, centres: Tensor) -> Tensor:
     return torch.addmm(lengths, x, centres.mT, alpha=-2)
 
 
-def solve_ridge(matrix: Tensor, ridge: float, right: Tensor) -> Tensor:
+def solve_ridge(matrix: Tensor, ridge: float | Tensor, right: Tensor) -> Tensor:
     """Compute ``(matrix + ridge I)^-1 right`` in double precision.
 
     By rounding, a sum of squares in single precision may have eigenvalues below zero if samples are
@@ -67,7 +70,7 @@ def solve_ridge(matrix: Tensor, ridge: float, right: Tensor) -> Tensor:
 
     Args:
         matrix: ``(d, d)`` symmetric, positive semi-definite up to rounding.
-        ridge: above 0.
+        ridge: above 0; a number or a 0-d tensor.
         right: ``(d, n)``.
 
     Returns:
@@ -133,3 +136,53 @@ class ClassMeans(nn.Module):
             share: ``(B, 1)``, from ``shares``.
         """
         self.mean.index_add_(0, of, gaps.mul_(share))
+
+
+class ClassCovariances(nn.Module):
+    """Keeps mean, number and scatter matrix of the samples of each class.
+
+    The state has ``n_classes (d + d^2)`` numbers.
+    """
+
+    def __init__(self, n_classes: int, width: int) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(n_classes, width))
+        self.register_buffer("count", torch.zeros(n_classes, dtype=torch.int64))
+        self.register_buffer("scatter", torch.zeros(n_classes, width, width))
+        self.mean: Tensor
+        """``(n_classes, d)``"""
+        self.count: Tensor
+        """``(n_classes,)`` int64"""
+        self.scatter: Tensor
+        """``(n_classes, d, d)``: the sum over samples of ``(z - mean)(z - mean)^T``."""
+
+    def add(self, parts: Callable[[], Iterator[tuple[Tensor, Tensor, Tensor]]]) -> None:
+        """Add the samples of an experience; they are gone through twice.
+
+        The means of the experience come first, so that its scatter is of centred samples. Then both
+        are merged with what is there (Chan, Golub & LeVeque 1983).
+
+        Args:
+            parts: goes through the samples: ``(B, d)``, their classes ``(B,)`` int64, and ``(B,)``
+                int64 that is 1 for a labelled sample.
+        """
+        count, total = torch.zeros_like(self.count), torch.zeros_like(self.mean)
+        for z, of, labelled in parts():
+            count.index_add_(0, of, labelled)
+            total.index_add_(0, of, z * labelled[:, None])
+        mean = total / count.clamp_min(1)[:, None]
+        size = max(1, AT_ONCE // self.mean.shape[1] ** 2)
+        for z, of, labelled in parts():
+            gaps = (z - mean.index_select(0, of)) * labelled[:, None]
+            for gap, to in zip(gaps.split(size), of.split(size), strict=True):
+                self.scatter.index_add_(0, to, gap[:, :, None] @ gap[:, None, :])
+        both = (self.count + count).clamp_min(1)
+        move = mean - self.mean
+        weight = (self.count * count / both).to(move.dtype)[:, None, None]
+        self.scatter.baddbmm_(move[:, :, None] * weight, move[:, None, :])
+        self.mean.add_(move * (count / both).to(move.dtype)[:, None])
+        self.count.add_(count)
+
+    def covariance(self, number: int) -> Tensor:
+        """The covariance of one class, ``(d, d)``, with n - 1; zero for a class of one sample."""
+        return self.scatter[number] / (self.count[number] - 1).clamp_min(1)

@@ -51,6 +51,19 @@ class MemoryConfig(SizeConfig):
 
     memory_dtype: Literal["pool", "float16", "float32"] = "pool"
     """Precision of stored samples. pool: that of the data; the others are for latents and vectors."""
+    memory_per_class: Annotated[int | None, AtLeast(1)] = None
+    """At most so many samples of each class, in place of memory_size: the memory fills as classes
+    come. Its bytes are those of all classes of the stream. null: memory_size, shared by the classes
+    seen."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        given = {"size": self.memory_size, "bytes": self.memory_bytes}
+        for name, value in given.items():
+            if self.memory_per_class is not None and value is not None:
+                raise UsageError(
+                    f"set strategy.memory_per_class or strategy.memory_{name}, not both"
+                )
 
 
 def stored_dtype(info: StreamInfo, config: MemoryConfig) -> torch.dtype:
@@ -97,7 +110,20 @@ def build_memory(
         UsageError: it could not hold a sample.
     """
     layout = slot_layout(info, policy, stored_dtype(info, config), extra)
-    return SampleMemory(memory_slots(config, slot_bytes(layout)), policy, layout)
+    each = config.memory_per_class
+    size = each and each * info.n_classes
+    return SampleMemory(size or memory_slots(config, slot_bytes(layout)), policy, layout, each)
+
+
+def herding_features(
+    memory: SampleMemory, model: nn.Module, dtype: torch.dtype, task: TaskData
+) -> tuple[Tensor, Tensor]:
+    """Features ``(filled, d)`` of the stored and ``(n, d)`` of the offered samples, not augmented.
+
+    ``dtype`` is that of raw samples.
+    """
+    stored = memory.x[: int(memory.filled)].to(dtype)
+    return features(model, stored), features(model, task.samples(FEATURES))
 
 
 @dataclass
@@ -243,8 +269,7 @@ class ReplayStrategy(GradientStrategy):
         """Offer an experience to the memory, with further ``(n, ...)`` tensors of its samples."""
         found = None
         if self.config.policy == "herding":
-            stored = self.memory.x[: int(self.memory.filled)].to(self.info.dtype)
-            found = features(self.model, stored), features(self.model, task.samples(FEATURES))
+            found = herding_features(self.memory, self.model, self.info.dtype, task)
         self.memory.add(task, found, **extra)
 
     def memory_bytes(self) -> int:

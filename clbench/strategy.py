@@ -135,14 +135,12 @@ class GradientStrategy(Strategy):
         super().__init__(info, config, build_model)
         self.model = build_model()
         self.loss_scale = loss_scale(self.model)
-        self._flat = FlatWeights(self.model)
-        self.optimizer = config.build_optimizer(self._flat)
+        self.lay_out()
         own, base = type(self), GradientStrategy
         has_loop = own.learn is base.learn and own.batches is base.batches
         config.refuse_unless(has_loop, own.loss is base.loss or own.extends_loss)
         self._all_tasks, self._first_task = config, config.for_first()
         self._has_begun = self._smooths = False
-        self._on_vector = self.optimizer.param_groups[0]["params"][0] is self._flat.vector
         if info.task_ids:
             assert info.n_tasks is not None
             seen = torch.zeros(info.n_tasks, info.n_classes, dtype=torch.bool)
@@ -167,6 +165,12 @@ class GradientStrategy(Strategy):
         start; a strategy that trains elsewhere calls this first.
         """
         self._flat.bind()
+
+    def lay_out(self) -> None:
+        """Make ``weights`` and a new optimizer, after ``model`` got or lost parameters."""
+        self._flat = flat = FlatWeights(self.model)
+        self.optimizer = self.config.build_optimizer(flat)
+        self._on_vector = self.optimizer.param_groups[0]["params"][0] is flat.vector
 
     def per_parameter(self, vector: Tensor) -> list[Tensor]:
         """Split a ``(P,)`` vector into views of the parameters' shapes, in the model's order."""

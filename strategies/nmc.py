@@ -4,18 +4,24 @@ Mensink et al. 2013, "Distance-Based Image Classification: Generalizing to New C
 Cost" (TPAMI), and the NMC of Ostapenko et al. 2022, "Continual Learning with Foundation Models: An
 Empirical Study of Latent Replay" (arXiv 2205.00329). It is made for latents and runs on pixels too.
 
-It has no network and no gradient, and makes one pass without augmentation. Scores are minus the
-*squared* Euclidean distance, which ranks classes as the distance does. Up to rounding, the result
-depends on neither the order of the samples nor ``batch_size``.
+It has no network and no gradient, and makes one pass without augmentation. Up to rounding, the result
+depends on neither the order of the samples nor ``batch_size``. There are two metrics:
+
+- ``metric=euclidean``: scores are minus the *squared* Euclidean distance, which ranks classes as the
+  distance does;
+- ``metric=cosine``: scores are cosines to the class means, of samples as they are: SimpleCIL, Zhou et
+  al. 2023, "Revisiting Class-Incremental Learning with Pre-Trained Models" (arXiv 2303.07338), which is
+  this on the latents of a frozen encoder.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Literal
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from clbench import Strategy, StreamInfo, TaskData
@@ -39,6 +45,8 @@ class Nmc(Strategy):
 
         batch_size: Annotated[int, AtLeast(1)] = 64
         """Samples that the means are updated with at once; it changes speed alone."""
+        metric: Literal["euclidean", "cosine"] = "euclidean"
+        """What is near: euclidean, the distance to the class mean; cosine, the angle (SimpleCIL)."""
 
     def __init__(
         self, info: StreamInfo, config: Config, build_model: Callable[[], nn.Module]
@@ -59,6 +67,9 @@ class Nmc(Strategy):
             self.means.move(gaps, of, share)
 
     def forward(self, x: Tensor, task_id: Tensor | None = None) -> Tensor:
-        """Compute minus squared distances: ``(B, *input_shape)`` to ``(B, n_classes)``."""
+        """Compute minus squared distances, or cosines: ``(B, *input_shape)`` to ``(B, n_classes)``."""
+        if self.config.metric == "cosine":
+            cosines = F.normalize(self._vectors(x), dim=1) @ F.normalize(self.means.mean, dim=1).mT
+            return among_seen(cosines, self.means.count)
         distances = squared_distances(self._vectors(x), self.means.mean)
         return among_seen(-distances, self.means.count)

@@ -6,11 +6,18 @@ matrix ``G = sum h h^T`` and the class sums ``C = sum h onehot(y)^T`` are learnt
 ``h (G + lam I)^-1 C``. Up to rounding, the result is ridge regression on all samples seen, in any
 order and in any batches.
 
-Deviations: the projection has 1,024 outputs (theirs 10,000; G is part of the state and has the square
-of that); lam is a setting (theirs is chosen after every task on a validation split, from 10^-8 to
-10^8); M is divided by the root of the number of latents, so that h stays in the unit range and lam
-means the same for wide and narrow latents; the encoder is not adapted to the first session. There is
-one pass and no augmentation.
+By default it differs from RanPAC in three settings: the projection has 1,024 outputs (G is part of
+the state and has the square of that); lam is fixed; M is divided by the root of the number of latents,
+so that h stays in the unit range and lam means the same for wide and narrow latents. RanPAC without its
+first phase is
+
+    strategy.projection=10000 strategy.scaled=false strategy.choose_lam=true
+
+With ``choose_lam`` lam is chosen after every experience from 10^-8, 10^-7, ... 10^8: each is fitted on
+the first 80 % of its samples alone, and that of the least squared error on the last 20 % is used with
+the sums over all experiences (as in the authors' code). Deviations: the encoder is not adapted to the
+first task; all lams are solved by one eigendecomposition, in double precision. There is one pass and no
+augmentation.
 
 On the validation part of latents of mnist5k (seed 100, class_incremental), lam = 0.01, 0.1, 10 and
 100 differ by less than half a point.
@@ -30,6 +37,11 @@ from clbench import Strategy, StreamInfo, TaskData
 from clbench.latents import among_seen, batches, solve_ridge, vectors, width
 from clbench.settings import AtLeast, Positive
 
+FIT = 0.8
+"""Share of an experience that each lam is fitted on, before it is tried on the rest."""
+EXPONENTS = range(-8, 9)
+"""Of ten, for each lam that is tried."""
+
 
 class Ridge(Strategy):
     """Predicts by ridge regression of labels on random features."""
@@ -44,17 +56,29 @@ class Ridge(Strategy):
         """Weight of the squared norm of the regression's weights; the loss is a sum over samples."""
         batch_size: Annotated[int, AtLeast(1)] = 64
         """Samples that the sums are updated with at once; it changes speed alone."""
+        scaled: bool = True
+        """Whether the projection is divided by the root of the number of latents; false: standard
+        normal, as in RanPAC."""
+        choose_lam: bool = False
+        """Choose lam after every experience, from 1e-8 to 1e8, by the error on its last fifth, as
+        RanPAC does; strategy.lam holds until then. The random features of an experience must fit in
+        memory."""
 
     def __init__(
         self, info: StreamInfo, config: Config, build_model: Callable[[], nn.Module]
     ) -> None:
         super().__init__(info, config, build_model)
         d, p, n = width(info), config.projection, info.n_classes
-        self.register_buffer("projection", torch.randn(d, p) / math.sqrt(d))
+        drawn = torch.randn(d, p)
+        self.register_buffer("projection", drawn / math.sqrt(d) if config.scaled else drawn)
         self.register_buffer("gram", torch.zeros(p, p))
         self.register_buffer("sums", torch.zeros(p, n))
         self.register_buffer("count", torch.zeros(n, dtype=torch.int64))
         self.register_buffer("solution", torch.zeros(p, n))
+        if config.choose_lam:
+            self.register_buffer("chosen", torch.tensor(config.lam))
+        self.chosen: Tensor
+        """0-d: lam as it was chosen last."""
         self.projection: Tensor
         """``(d, p)``: drawn once, then frozen."""
         self.gram: Tensor
@@ -74,17 +98,46 @@ class Ridge(Strategy):
     def learn(self, task: TaskData) -> None:
         """Add the samples to the sums; unlabelled ones count as zero."""
         classes = torch.arange(self.info.n_classes, device=task.y.device)
+        kept: list[tuple[Tensor, Tensor]] = []
         for x, of, labelled in batches(task, self.config.batch_size):
             is_class = (of[:, None] == classes) & (labelled[:, None] > 0)
             h = self.features(x).mul_(labelled[:, None])
             self.gram.addmm_(h.mT, h)
             self.sums.addmm_(h.mT, is_class.to(h.dtype))
             self.count.add_(is_class.sum(0))
+            if self.config.choose_lam:
+                kept.append((h, is_class.to(h.dtype)))
+        n_fit = int(FIT * len(task))
+        if self.config.choose_lam and 0 < n_fit < len(task):
+            h, y = (torch.cat(parts).double() for parts in zip(*kept, strict=True))
+            errors = held_out_errors(h[:n_fit], y[:n_fit], h[n_fit:], y[n_fit:])
+            self.chosen.copy_(10.0 ** (errors.argmin() + EXPONENTS[0]))
 
     def prepare(self) -> None:
         """Solve for the regression's weights."""
-        self.solution.copy_(solve_ridge(self.gram, self.config.lam, self.sums))
+        lam = self.chosen if self.config.choose_lam else self.config.lam
+        self.solution.copy_(solve_ridge(self.gram, lam, self.sums))
 
     def forward(self, x: Tensor, task_id: Tensor | None = None) -> Tensor:
         """Predict the one-hot labels: ``(B, *input_shape)`` to ``(B, n_classes)``."""
         return among_seen(self.features(x) @ self.solution, self.count)
+
+
+def held_out_errors(h: Tensor, y: Tensor, h_val: Tensor, y_val: Tensor) -> Tensor:
+    """``(17,)``: the squared error on held-out samples of ridge regression by each lam.
+
+    With the eigenvectors of the smaller Gram matrix, of samples or of features, each lam is a diagonal.
+
+    Args:
+        h: ``(n, p)`` features that each lam is fitted on.
+        y: ``(n, C)`` their one-hot labels.
+        h_val: ``(m, p)``.
+        y_val: ``(m, C)``.
+    """
+    n, p = h.shape
+    values, basis = torch.linalg.eigh(h @ h.mT if n <= p else h.mT @ h)
+    left = h_val @ (h.mT @ basis) if n <= p else h_val @ basis
+    right = basis.mT @ y if n <= p else (h @ basis).mT @ y
+    values = values.clamp_min(0)[:, None]
+    found = [left @ (right / (values + 10.0**power)) for power in EXPONENTS]
+    return torch.stack([(scores - y_val).square().mean() for scores in found])

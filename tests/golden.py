@@ -34,10 +34,11 @@ FIVE = ("scenario=scole", "scenario.n_tasks=5", "scenario.share=0.3", "data=digi
 TOLD = ("scenario=task_incremental", "data=digits")
 AT_THE_END = {
     "gdumb": ("eval_every=1000", "strategy.memory_epochs=3"),
+    "podnet": ("strategy.finetune_epochs=2",),
     "redo": ("strategy.reset_period=10",),
 }
-"""What a strategy gets beside it: where evaluations are expensive, or where so short a run would
-not see what it does."""
+"""What a strategy gets beside it: where evaluations or experiences are expensive, or where so short a
+run would not see what it does."""
 DATA = {
     "latent_replay": ("data=digits", "encoder=none", "scenario.n_tasks=5"),
     "synbols": (

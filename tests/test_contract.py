@@ -12,8 +12,12 @@ from clbench.checks import SUITES, Check, Rig, attempt, suite
 from clbench.checks.strategy_rows import learns_from_data_larger_than_memory
 from clbench.plugins.registry import Plugin, plugins
 
-SMALL = {"wrn": (("depth", "10"), ("width", "1")), "redo": (("reset_period", "7"),)}
-"""Settings of plug-ins that are large by default, or do nothing in so short a run."""
+SMALL = {
+    "wrn": (("depth", "10"), ("width", "1")),
+    "redo": (("reset_period", "7"),),
+    "podnet": (("finetune_epochs", "2"),),
+}
+"""Settings of plug-ins that are large, train for long, or do nothing in so short a run."""
 
 CASES = [
     pytest.param(

@@ -65,9 +65,13 @@ class SampleMemory(nn.Module):
     recurs (``found_in`` gives its position). Unlabelled samples are not stored.
     """
 
-    def __init__(self, size: int, policy: str, layout: Layout) -> None:
+    def __init__(
+        self, size: int, policy: str, layout: Layout, per_class: int | None = None
+    ) -> None:
         super().__init__()
         self.size, self.policy, self.layout = size, POLICIES[policy], layout
+        self.per_class = per_class
+        """The most samples of a class that are kept; None: no limit but the size."""
         for name, (shape, dtype) in layout.items():
             self.register_buffer(name, torch.zeros(size, *shape, dtype=dtype))
         self.register_buffer("filled", torch.zeros((), dtype=torch.int64))
@@ -108,7 +112,10 @@ class SampleMemory(nn.Module):
             return new, new
         candidates = self._candidates(task, new, n_stored, features)
         order = self.policy.order(candidates)
-        kept = order[: self.size]
+        kept = order
+        if self.per_class is not None:
+            kept = order[rank_within(candidates.y, order)[order] < self.per_class]
+        kept = kept[: self.size]
         entering = kept[kept >= n_stored].sort().values
         stays = torch.zeros(self.size, dtype=torch.bool, device=kept.device)
         stays[kept[kept < n_stored]] = True
@@ -175,6 +182,7 @@ class SampleMemory(nn.Module):
             stamp=stamp,
             is_new=torch.arange(len(key), device=key.device) >= n_stored,
             features=None if features is None else torch.cat([features[0], features[1][new]]),
+            quota=self.per_class,
         )
 
     def _stamp(

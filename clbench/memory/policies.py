@@ -40,6 +40,8 @@ class Candidates:
     """``(n,)`` bool"""
     features: Tensor | None = None
     """``(n, d)`` for herding."""
+    quota: int | None = None
+    """The most samples of a class that are kept; None: no limit but ``size``."""
 
 
 @dataclass(frozen=True)
@@ -131,6 +133,7 @@ def herding(candidates: Candidates) -> Tensor:
     y, rank = candidates.y, candidates.stamp.clone()
     again = torch.isin(y, y[candidates.is_new]).nonzero().squeeze(1)
     most = _largest_share(y, candidates.size)
+    most = most if candidates.quota is None else min(most, candidates.quota)
     rank[again] = herd(candidates.features[again], y[again], most)
     order = candidates.priority.argsort()
     return order[rank[order].argsort(stable=True)]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import torch
 from torch import Tensor, nn
@@ -39,3 +39,66 @@ def features(model: nn.Module, x: Tensor | Iterable[Tensor], batch_size: int = B
             hook.remove()
     device = next((p.device for p in model.parameters()), None)
     return torch.cat(seen) if seen else torch.zeros(0, 0, device=device)
+
+
+def scores_and_features(model: nn.Module, x: Tensor) -> tuple[Tensor, Tensor]:
+    """Map ``(B, *input_shape)`` to scores ``(B, C)`` and features ``(B, d)``, in one pass.
+
+    Both have a gradient. The network has an output layer (``output_layer``), and its mode stays.
+    """
+    scores, z, _ = scores_features_maps(model, x, ())
+    return scores, z
+
+
+def scores_features_maps(
+    model: nn.Module, x: Tensor, stages: Iterable[str]
+) -> tuple[Tensor, Tensor, list[Tensor]]:
+    """Do as ``scores_and_features``, and return also what modules gave, by their names."""
+    layer = output_layer(model)
+    assert layer is not None
+    given: list[Tensor] = []
+    maps: list[Tensor] = []
+    hooks = [layer.register_forward_pre_hook(lambda _, inputs: given.append(inputs[0]))]
+    for name in stages:
+        module = model.get_submodule(name)
+        hooks.append(module.register_forward_hook(lambda _, __, made: maps.append(made)))
+    try:
+        scores: Tensor = model(x)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return scores, given[-1].flatten(1), maps
+
+
+@torch.no_grad()
+def spatial_stages(model: nn.Module, x: Tensor) -> tuple[str, ...]:
+    """The stages of a convolutional network: of each size of its maps, the last direct child.
+
+    What comes before the first parameter, and maps of one pixel, are none. A network without maps, or
+    whose parts are not its direct children, has no stages.
+
+    Args:
+        model: the network; its state does not change.
+        x: ``(B, *input_shape)`` any samples.
+    """
+    found: dict[torch.Size, str] = {}
+    started: list[str] = []
+
+    def note(name: str) -> Callable[..., None]:
+        def hook(module: nn.Module, _: object, made: object) -> None:
+            started.extend(part for part, _ in module.named_parameters())
+            if not started or not isinstance(made, Tensor) or made.dim() != 4:
+                return
+            if made.shape[2] * made.shape[3] > 1:
+                found[made.shape[2:]] = name
+
+        return hook
+
+    hooks = [child.register_forward_hook(note(name)) for name, child in model.named_children()]
+    try:
+        with evaluating(model):
+            model(x)
+    finally:
+        for each in hooks:
+            each.remove()
+    return tuple(found.values())

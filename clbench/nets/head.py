@@ -8,6 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from clbench.errors import UsageError
+
 Head = Literal["linear", "weight_norm", "cosine"]
 
 
@@ -50,3 +52,39 @@ def build_head(head: Head, in_features: int, n_classes: int) -> nn.Linear:
     if head == "cosine":
         return CosineLinear(in_features, n_classes)
     return nn.Linear(in_features, n_classes)
+
+
+class ProxyLinear(nn.Linear):
+    """Scores of several proxies a class: ``sigma * sum_k s_ck cos(w_ck, h)``, s the softmax over k.
+
+    The local similarity classifier of PODNet (Douillard et al. 2020, arXiv 2004.13513, eq. 4), with a
+    learnt factor ``sigma`` that starts at 1. ``s_ck`` is the softmax of the cosines themselves.
+    """
+
+    def __init__(self, in_features: int, n_classes: int, n_proxies: int) -> None:
+        super().__init__(in_features, n_classes * n_proxies, bias=False)
+        self.n_proxies = n_proxies
+        self.sigma = nn.Parameter(torch.ones(()))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``(B, in_features)`` to ``(B, n_classes)``."""
+        cosine = F.linear(F.normalize(x, dim=1), F.normalize(self.weight, dim=1))
+        cosine = cosine.view(len(x), len(self.weight) // self.n_proxies, self.n_proxies)
+        return self.sigma * (cosine.softmax(2) * cosine).sum(2)
+
+
+def replace_output(model: nn.Module, layer: nn.Module) -> nn.Module:
+    """Put another module in the place of the output layer (``output_layer``) of a network.
+
+    Raises:
+        UsageError: the network has none.
+    """
+    names = [name for name, module in model.named_modules() if isinstance(module, nn.Linear)]
+    if not names or not names[-1]:
+        raise UsageError(
+            f"{type(model).__name__} has no linear layer to put another in the place of; use another "
+            "model"
+        )
+    holder, _, name = names[-1].rpartition(".")
+    setattr(model.get_submodule(holder), name, layer)
+    return model

@@ -37,7 +37,8 @@ class FlatWeights:
         self.sizes = [p.numel() for p in self.parameters]
         # Gradients are taken by the parameters; without a gradient of its own the vector can be
         # updated with no guard against recording.
-        self.vector = nn.Parameter(torch.empty(0), requires_grad=False)
+        device = self.parameters[0].device if self.parameters else None
+        self.vector = nn.Parameter(torch.empty(0, device=device), requires_grad=False)
         self.bind()
 
     def bind(self) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from . import closed_form, gdumb, lwf, plain, quadratic, replay
+from . import closed_form, exemplars, gdumb, lwf, plain, quadratic, replay
 from .bare import Training
 from .rig import Rig
 
@@ -17,6 +17,8 @@ Pair = tuple[Tensor, Tensor]
 """What the strategy has, and what the loop has."""
 TWICE = Training(epochs=2)
 RECURS = ("recurring", "told")
+ANALYTIC = ("slda", "ridge", "nmc", "fecam")
+"""Strategies without a network."""
 EVERY = ("recurring", "told", "disjoint", "chunked")
 
 
@@ -40,7 +42,7 @@ class Case:
         return " ".join([self.strategy, *self.note.split()])
 
     def words(self) -> list[str]:
-        given = {} if self.strategy in ("slda", "ridge") else asdict(self.training)
+        given = {} if self.strategy in ANALYTIC else asdict(self.training)
         if self.strategy == "gdumb":
             given["memory_epochs"] = given.pop("epochs")
         told = {**given, **self.settings}
@@ -61,7 +63,7 @@ class Difference:
 def measure(case: Case, stream: str) -> Difference:
     """Let strategy and loop learn the stream, and compare them."""
     rig = Rig(stream, case.words(), case.training.epochs)
-    start = None if case.strategy in ("slda", "ridge") else rig.net()
+    start = None if case.strategy in ANALYTIC else rig.net()
     found, apart = [], float("inf")
     for what, (ours, theirs) in case.compare(rig, case.training).items():
         finite = theirs.isfinite()
@@ -127,6 +129,20 @@ def replayed(
         rig.note_draws()
         rig.learn()
         theirs = loop(net, rig.tasks, training, rig.drawn, **settings)
+        return {"weights": (rig.weights(), theirs)}
+
+    return compare
+
+
+def with_exemplars(
+    loss: Callable[..., exemplars.Loss], size: int, align: bool = False, **settings: Any
+) -> Callable[[Rig, Training], dict[str, Pair]]:
+    def compare(rig: Rig, training: Training) -> dict[str, Pair]:
+        net = rig.net()
+        rig.note_batches()
+        rig.learn()
+        of = loss(net, **settings)
+        theirs = exemplars.learn(net, rig.tasks, training, rig.trained, of, size=size, align=align)
         return {"weights": (rig.weights(), theirs)}
 
     return compare
@@ -271,5 +287,59 @@ def others() -> list[Case]:
     return cases
 
 
+def of_exemplars() -> list[Case]:
+    """On classes that come once; the memory is full from the first task on."""
+    once, few = ("disjoint",), {"memory_size": 41}
+    cases = [
+        Case(
+            "icarl",
+            "Rebuffi 2017",
+            with_exemplars(exemplars.icarl, 41, form=form),
+            {**few, "form": form},
+            streams=once,
+            note=form,
+        )
+        for form in ("ce", "bce")
+    ]
+    return [
+        *cases,
+        Case(
+            "wa",
+            "Zhao 2020, eq. 3 and 8",
+            with_exemplars(exemplars.wa, 41, align=True),
+            few,
+            streams=once,
+        ),
+    ]
+
+
+def prototypes() -> list[Case]:
+    shrunk = {"shrink_variance": 0.7, "shrink_covariance": 0.3}
+    cases = [
+        Case(
+            "nmc",
+            "Zhou 2023, SimpleCIL",
+            analytic(closed_form.simple_cil),
+            {"metric": "cosine"},
+            streams=EVERY,
+            note="cosine",
+        ),
+        Case(
+            "ridge",
+            "McDonnell 2023, RanPAC",
+            analytic(closed_form.ranpac, True),
+            {"projection": 50, "scaled": "false", "choose_lam": "true"},
+            streams=("disjoint", "chunked"),
+            note="choose_lam",
+        ),
+    ]
+    for tukey in (False, True):
+        loop = analytic(closed_form.fecam, g1=0.7, g2=0.3, tukey=tukey)
+        words = {**shrunk, "tukey": str(tukey).lower()}
+        note = "tukey" if tukey else ""
+        cases.append(Case("fecam", "Goswami 2023", loop, words, streams=("disjoint",), note=note))
+    return cases
+
+
 def all_cases() -> list[Case]:
-    return [*others(), *quadratics(), *replays()]
+    return [*others(), *prototypes(), *quadratics(), *replays(), *of_exemplars()]

@@ -18,7 +18,9 @@ from clbench.strategy import Needs, Strategy
 
 NAMES = sorted(plugins("strategy"))
 SCENARIOS = ("class_incremental", "task_incremental", "scole")
+DISTILS = ("bic", "foster", "icarl", "lucir", "podnet", "wa")
 USES = {
+    **dict.fromkeys(DISTILS, "distillation needs no label"),
     "continual_backprop": "the utility of a hidden unit is measured on whole batches",
     "dkvb": "its keys are fitted to all samples of the first experience",
     "ewc": "its exact and sampled Fisher take the model's own labels",
@@ -41,12 +43,15 @@ SETTINGS = {
     "naive": ("strategy.mask=group_zero", "strategy.optimizer=adam", "strategy.momentum=0.9"),
 }
 """Further ways in which a strategy may meet a missing label."""
+EPOCHS = {"foster": "5"}
+"""Passes, where one is too few for a second backbone and its compression."""
 
 
 def made(name: str, scenario: str, *more: str) -> Run:
     words = [f"scenario={scenario}", "scenario.n_tasks=2", "scenario.unlabelled=0.5", *more]
     settings = plugins("strategy")[name].load().Config()
     words += ["strategy.batch_size=4"] if hasattr(settings, "batch_size") else []
+    words += [f"strategy.epochs={EPOCHS[name]}"] if name in EPOCHS else []
     return run(*words, f"strategy={name}", "seed=1")
 
 
