@@ -87,6 +87,7 @@ def assemble(run: Run, strategy: Strategy, outcome: Outcome, started: datetime) 
         factors=outcome.factors.as_dict(ledger.factors) if outcome.factors else None,
         class_names=kept_names(_class_names(stream), stream.labels),
         online=_online(run, ledger),
+        answers=ledger.answers or None,
         exposure=described(ledger.samples_at, ledger.first_seen, len(ledger.evaluated_after)),
     )
     return with_metrics(record, record.to_counts())

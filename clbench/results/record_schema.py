@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from clbench.results import factors, metrics, online, presence
+from clbench.results import confusion, factors, metrics, online, presence
 from clbench.results.record import ENCODING_COSTS, SCHEMA
 from clbench.results.record_model import RecordForm
 from clbench.util import schema, seal
@@ -118,6 +118,8 @@ def _sizes(data: Mapping[str, Any]) -> Iterator[str]:
         yield from factors.faults(data["factors"], [sum(row) for row in counts["correct"]])
     yield from _online(data)
     yield from presence.faults(data.get("exposure"), n_evaluations, n)
+    if set(map(len, counts["correct"])) <= {n}:
+        yield from confusion.faults(data.get("answers"), counts, stream["n_classes"])
     n_classes = len({cell["label"] for cell in counts["cells"]})
     work = n_evaluations * n * n_views
     largest = max(max(n_views, n_tasks, n_classes) * n, n_evaluations * max(n_views, n))
