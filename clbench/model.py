@@ -27,6 +27,10 @@ class Model(ABC):
         """Whether the network starts from weights of other data (a board's open division)."""
         return False
 
+    def resolved(self, input_shape: tuple[int, ...]) -> dict[str, object]:
+        """Say what settings that are null or auto come to, by name; only for the record."""
+        return {}
+
     @abstractmethod
     def build(self, input_shape: tuple[int, ...], n_classes: int, scale: float) -> nn.Module:
         """Build a fresh network ``(B, *input_shape) -> (B, n_classes)``.

@@ -111,7 +111,11 @@ def read_file(path: Path) -> dict[str, Any]:
         raise UsageError(f"--config {error}") from error
     except yaml_files.YamlError as error:
         raise UsageError(f"--config {path}: {error}") from error
-    if not isinstance(loaded, dict):
+    if isinstance(loaded, dict):
+        loaded.pop(
+            "resolved", None
+        )  # of a run's config.yaml: what open settings came to, no setting
+    else:
         raise UsageError(f"--config {path}: must hold settings, such as 'scenario: scole'")
     pairs: dict[str, Any] = {}
     places: dict[str, tuple[str, ...]] = {}

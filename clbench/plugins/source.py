@@ -43,6 +43,27 @@ def settings(path: Path) -> list[Setting]:
     return _fields(classes[-1], path) if classes else []
 
 
+def returned(path: Path, method: str) -> str | None:
+    """The text that a plug-in's method always returns; None where it is found out otherwise.
+
+    The method may be the plug-in's own or that of a base in clbench.
+    """
+    tree = parse(path)
+    classes = [node for node in tree.body if isinstance(node, ast.ClassDef) and node.bases]
+    todo = [(classes[-1], path)] if classes else []
+    while todo:
+        node, file = todo.pop(0)
+        for part in node.body:
+            if isinstance(part, ast.FunctionDef) and part.name == method:
+                given = [n.value for n in ast.walk(part) if isinstance(n, ast.Return)]
+                texts = [v.value for v in given if isinstance(v, ast.Constant)]
+                is_one = len(texts) == len(given) == 1 and isinstance(texts[0], str)
+                return str(texts[0]) if is_one else None
+        found = (_locate(ast.unparse(base), file) for base in node.bases)
+        todo += [located for located in found if located and located[0] is not node]
+    return None
+
+
 def class_settings(path: Path, name: str) -> list[Setting]:
     """The settings of one dataclass in a file."""
     located = _locate(name, path)
@@ -164,8 +185,8 @@ def identity_sha256(*paths: Path) -> str:
     """Hash of what makes plug-ins of these files what they are, as part of a run's identity.
 
     It covers each file and the modules of its own folder or package that it imports. The engine is
-    not part of it: its version is. Docstrings, comments, layout, the text of errors and the modules
-    of the engine that names are imported from do not count.
+    not part of it: its version is. Docstrings, comments, layout, the text of errors, methods
+    ``resolved`` and the modules of the engine that names are imported from do not count.
     """
     found: dict[Path, str] = {}
     todo = [*paths]
@@ -262,6 +283,7 @@ def _meaning(source: bytes) -> tuple[str, tuple[str, ...]]:
                 if isinstance(part, ast.Constant) and isinstance(part.value, str):
                     part.value = ""
     bound = sorted(set(_take_engine_imports(tree)))
+    _drop_what_only_tells(tree)
     _drop_docstrings(tree)
     text = f"{bound}\n{ast.unparse(tree)}"
     return hashlib.sha256(text.encode()).hexdigest(), tuple(names)
@@ -294,6 +316,28 @@ def _names_of_the_engine(node: ast.AST) -> list[tuple[str, str]]:
 
 def _is_engine(module: str) -> bool:
     return f"{module}.".startswith("clbench.") and not f"{module}.".startswith(PLUGINS)
+
+
+TELLS = "resolved"
+"""A method that only says, for the record, what settings came to."""
+
+
+def _drop_what_only_tells(tree: ast.AST) -> None:
+    """Take methods that change no result out of every class, unless the code uses one itself."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute) and node.attr == TELLS:
+            if ast.unparse(node.value) != "super()":
+                return
+        elif isinstance(node, ast.Constant) and node.value == TELLS:
+            return
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ClassDef):
+            kept = [s for s in node.body if not _only_tells(s)]
+            node.body = kept or [ast.Pass()]
+
+
+def _only_tells(node: ast.stmt) -> bool:
+    return isinstance(node, ast.FunctionDef) and node.name == TELLS and not node.decorator_list
 
 
 def _drop_docstrings(tree: ast.AST) -> None:

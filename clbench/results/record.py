@@ -133,6 +133,9 @@ class Record:
     """``{after, counts (n_classes, n_classes)}``: test samples of each class by the class answered, at
     the last evaluation, made after so many experiences (see ``clbench.results.confusion``). Older
     records, and those of more than 200 classes, have none."""
+    resolved: dict[str, dict[str, Any]] | None = None
+    """By group, what settings that ``config`` leaves open (null or auto) came to, such as the learning
+    rate; where no model was named, its ``name`` and what it is ``named_by``. Older ones have none."""
 
     def to_dict(self) -> dict[str, Any]:
         """As plain data, as the file has it."""

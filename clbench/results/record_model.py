@@ -321,4 +321,5 @@ class RecordForm(Form):
     online: Online | None = None
     exposure: Exposure | None = None
     answers: Answers | None = None
+    resolved: Annotated[dict[Name, Settings], MaxLen(8)] | None = None
     content_sha256: Sha256 | None = None

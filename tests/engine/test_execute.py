@@ -144,6 +144,7 @@ def test_the_settings_in_the_folder_are_those_of_the_run(npz: Path, tmp_path: Pa
     [done] = go(npz, tmp_path, "strategy=ewc", "ewc.lam=3")
     file = done.folder / "config.yaml"
     settings = yaml.safe_load(file.read_text())
+    assert settings.pop("resolved") == done.record.resolved
     assert Path(settings["data"].pop("path")) == npz
     recorded = {**done.record.config, "data": {**done.record.config["data"]}}
     assert recorded["data"].pop("path") == npz.name
