@@ -3,8 +3,8 @@
 A setting is open where it is null or ``auto``. Which value it then has is known to the plug-in alone,
 so each says it: ``Strategy.resolved()``, ``Model.resolved(input_shape)``,
 ``Scenario.resolved(stream)``, ``DataSet.resolved(pool)``. Nothing is decided here, and no part of a
-run's identity. What ``device``, ``threads`` and ``max_tasks`` came to is in the record's ``environment``
-and ``stream``.
+run's identity. What ``device``, ``threads`` and ``max_tasks`` came to is in the record's fields
+``environment`` and ``stream``.
 """
 
 from __future__ import annotations
