@@ -9,7 +9,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from clbench.configure.board import DIVISIONS, MIN_SEEDS, Anchor, Board, Budget, builtin_boards
+from clbench.configure.board import (
+    DIVISIONS,
+    MIN_SEEDS,
+    Anchor,
+    Board,
+    Budget,
+    Tuning,
+    builtin_boards,
+)
 from clbench.configure.board_model import Draft
 from clbench.configure.common import Common, free_on_boards
 from clbench.configure.config import resolve_point
@@ -25,6 +33,8 @@ from clbench.util import schema, yaml_files
 from clbench.util.files import FileError, read_yaml
 from clbench.util.hashing import sha256_of
 
+MIN_GAP = 0.15
+"""Smallest distance of the two anchors on the primary; below it methods have no room."""
 MIN_SPREAD = 5.0
 """Smallest distance of the two anchors, in standard deviations over seeds, for ranking."""
 
@@ -64,7 +74,6 @@ def freeze(name: str, root: Path, options: Options, tell: Callable[[str], None])
     if (folder / "board.yaml").exists():
         raise UsageError(f"{folder}: is frozen; make a changed protocol a new board or version")
     draft = _read_draft(folder / "draft.yaml")
-    budget = Budget(draft.epochs, draft.batch_size, draft.samples, draft.train_flops)
     limits = [
         f"strategy.{k}={v}"
         for k, v in (("epochs", draft.epochs), ("batch_size", draft.batch_size))
@@ -72,7 +81,9 @@ def freeze(name: str, root: Path, options: Options, tell: Callable[[str], None])
     ]
     seeds = "seed=" + ",".join(map(str, draft.seeds))
     naive, ceiling = draft.anchors.naive, draft.anchors.ceiling
-    words = [*draft.words, f"strategy={naive},{ceiling}", *limits, seeds]
+    training = [f"strategy.{k}={v}" for k, v in draft.training.items()]
+    anchors = [f"strategy={naive},{ceiling}", *draft.anchors.words]
+    words = [*draft.words, *anchors, *training, *limits, seeds]
     points = sweep(words)
     _refuse_clock(resolve_point(points[0]).common)
     found: dict[str, dict[int, Record]] = {naive: {}, ceiling: {}}
@@ -83,7 +94,7 @@ def freeze(name: str, root: Path, options: Options, tell: Callable[[str], None])
             raise ClbenchError(f"{done.folder}: {record.status}; the board was not frozen")
         found[record.config["strategy"]["name"]][record.seed] = record
     some = found[naive][draft.seeds[0]]
-    board = _board(folder, draft, budget, some, found)
+    board = _board(folder, draft, some, found)
     _refuse_flat(board)
     data = {**board.content(), "sha256": board.sha256}
     header = "# A frozen protocol, written by clbench board freeze. It is final: do not edit.\n"
@@ -93,9 +104,7 @@ def freeze(name: str, root: Path, options: Options, tell: Callable[[str], None])
     return board
 
 
-def _board(
-    folder: Path, draft: Draft, budget: Budget, some: Record, found: dict[str, dict[int, Record]]
-) -> Board:
+def _board(folder: Path, draft: Draft, some: Record, found: dict[str, dict[int, Record]]) -> Board:
     free = {"strategy", "model"} | free_on_boards()
     settings = {k: v for k, v in some.config.items() if k not in free}
     chance = 0.0
@@ -104,6 +113,10 @@ def _board(
             len(some.counts["views"][0]) if some.stream["task_ids"] else some.stream["n_classes"]
         )
         chance = 1 / per_task
+    naive = _anchor(draft.anchors.naive, draft.primary, found)
+    flops = draft.train_flops
+    if flops is None and draft.train_flops_times is not None:
+        flops = draft.train_flops_times * naive.train_flops
     board = Board(
         name=folder.name,
         folder=folder,
@@ -118,12 +131,14 @@ def _board(
         stream_sha256={
             seed: r.stream_sha256 for seed, r in sorted(found[draft.anchors.naive].items())
         },
-        budget=budget,
+        budget=Budget(draft.epochs, draft.batch_size, draft.samples, flops),
         primary=draft.primary,
         floor=Anchor(draft.anchors.floor, chance, 0.0),
-        naive=_anchor(draft.anchors.naive, draft.primary, found),
+        naive=naive,
         ceiling=_anchor(draft.anchors.ceiling, draft.primary, found),
         divisions=tuple(draft.divisions),
+        training=draft.training,
+        tuning=Tuning(draft.trials, draft.tuning_tasks),
         sha256="",
     )
     return dataclasses.replace(board, sha256=sha256_of(board.content()))
@@ -152,6 +167,12 @@ def _refuse_flat(board: Board) -> None:
     """Refuse a board whose lower anchor is within the noise of its ceiling."""
     sd = max(board.naive.sd, board.ceiling.sd)
     apart = board.ceiling.mean - board.naive.mean
+    if apart < MIN_GAP:
+        raise UsageError(
+            f"{board.folder}: cannot rank: {board.ceiling.strategy} {board.ceiling.mean:.4f} and "
+            f"{board.naive.strategy} {board.naive.mean:.4f} are closer than {100 * MIN_GAP:.0f} "
+            "points; choose another primary, more tasks, or more classes"
+        )
     if apart < MIN_SPREAD * sd:
         raise UsageError(
             f"{board.folder}: cannot rank: {board.ceiling.strategy} {board.ceiling.mean:.4f} and "
@@ -199,6 +220,7 @@ def _read_draft(path: Path) -> Draft:
         raise UsageError(f"{path}: anchors: naive and ceiling must be two strategies")
     if not draft.divisions or set(draft.divisions) - set(DIVISIONS):
         raise UsageError(f"{path}: divisions are {', '.join(DIVISIONS)}")
-    if not any((draft.epochs, draft.batch_size, draft.samples, draft.train_flops)):
+    limits = (draft.epochs, draft.batch_size, draft.samples, draft.train_flops)
+    if not any((*limits, draft.train_flops_times)):
         raise UsageError(f"{path}: needs a budget: epochs and batch_size, samples, or train_flops")
     return draft

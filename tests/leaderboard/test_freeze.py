@@ -65,14 +65,14 @@ def test_a_clock_of_operations_makes_no_board(tmp_path: Path) -> None:
     assert not (tmp_path / "runs").exists()
 
 
-NO_BUDGET = {"epochs": None, "batch_size": None, "samples": None, "train_flops": None}
+NO_BUDGET = dict.fromkeys(("epochs", "batch_size", "samples", "train_flops", "train_flops_times"))
 
 
 @pytest.mark.parametrize(
     ("values", "reason"),
     [
-        ({"seeds": [0, 1, 2, 3]}, "at least 5 seeds"),
-        ({"seeds": [0, 1, 2, 3, 3]}, "at least 5 seeds"),
+        ({"seeds": [*range(9)]}, "at least 10 seeds"),
+        ({"seeds": [*range(9), 8]}, "at least 10 seeds"),
         ({"seeds": 5}, "seeds must be a list"),
         ({"tuning_seeds": [4, 100]}, "none of seeds"),
         ({"tuning_seeds": []}, "none of seeds"),

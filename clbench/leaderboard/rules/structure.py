@@ -18,7 +18,7 @@ from clbench.util.files import MAX_BYTES
 
 SOURCES = ("strategy", "model")
 """The groups whose source an entry brings."""
-FILES = ("entry.yaml", "strategy.py", "model.py", "verified.json")
+FILES = ("entry.yaml", "strategy.py", "model.py", "verified.json", "tuning.json")
 MAX_SOURCE_BYTES = 1 << 17
 """Largest size of a source; parsing takes a thousand times their size."""
 MAX_ENTRY_BYTES = 16 << 20
