@@ -13,7 +13,7 @@ Version = Annotated[str, Text(20, r"\d+\.\d+")]
 Seeds = Annotated[list[Count], MaxLen(1000), FailFast()]
 Division = Literal["closed", "open"]
 Groups = Annotated[dict[Word, Plain], MaxLen(64)]
-Training = Annotated[dict[Word, Plain], MaxLen(20)]
+Training = Annotated[dict[Word, bool | int | float | Annotated[str, Text(200)] | None], MaxLen(20)]
 Words = Annotated[dict[Annotated[str, Text(100)], Annotated[str, Text(1000)]], MaxLen(64)]
 
 

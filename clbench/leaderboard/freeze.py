@@ -22,10 +22,11 @@ from clbench.configure.board_model import Draft
 from clbench.configure.common import Common, free_on_boards
 from clbench.configure.config import resolve_point
 from clbench.configure.sweep import sweep
+from clbench.configure.typed import names
 from clbench.engine.execute import Options, record_of
 from clbench.errors import ClbenchError, UsageError
 from clbench.leaderboard.entry import SLUG
-from clbench.plugins.registry import did_you_mean, plugins
+from clbench.plugins.registry import did_you_mean, find, plugins
 from clbench.results import metrics
 from clbench.results.record import Record, write_atomically
 from clbench.sweeps.local import run_all
@@ -73,18 +74,10 @@ def freeze(name: str, root: Path, options: Options, tell: Callable[[str], None])
     folder = root / name
     if (folder / "board.yaml").exists():
         raise UsageError(f"{folder}: is frozen; make a changed protocol a new board or version")
-    draft = _read_draft(folder / "draft.yaml")
-    limits = [
-        f"strategy.{k}={v}"
-        for k, v in (("epochs", draft.epochs), ("batch_size", draft.batch_size))
-        if v
-    ]
+    draft = read_draft(folder / "draft.yaml")
     seeds = "seed=" + ",".join(map(str, draft.seeds))
     naive, ceiling = draft.anchors.naive, draft.anchors.ceiling
-    training = [f"strategy.{k}={v}" for k, v in draft.training.items()]
-    anchors = [f"strategy={naive},{ceiling}", *draft.anchors.words]
-    words = [*draft.words, *anchors, *training, *limits, seeds]
-    points = sweep(words)
+    points = sweep([*words_of(draft, naive, ceiling), seeds])
     _refuse_clock(resolve_point(points[0]).common)
     found: dict[str, dict[int, Record]] = {naive: {}, ceiling: {}}
     for done in run_all(points, dataclasses.replace(options, resume=True)):
@@ -102,6 +95,23 @@ def freeze(name: str, root: Path, options: Options, tell: Callable[[str], None])
     write_atomically(folder / "board.yaml", text.encode())
     (folder / "draft.yaml").unlink()
     return board
+
+
+def words_of(draft: Draft, *strategies: str) -> list[str]:
+    """The words of a draft's runs, less their seed: of the stream, and what each strategy is given.
+
+    A strategy has the budget and the training where it has such a setting, and what ``anchors`` says
+    of it.
+    """
+    words = [*draft.words, "strategy=" + ",".join(strategies)]
+    said = {word.partition("=")[0]: word for word in draft.anchors.words}
+    given = {"epochs": draft.epochs, "batch_size": draft.batch_size, **draft.training}
+    for name in strategies:
+        settings = names(find("strategy", name).load().Config)
+        own = {f"{name}.{k}": v for k, v in given.items() if k in settings and v is not None}
+        words += [f"{k}={v}" for k, v in own.items() if k not in said]
+    heads = tuple(f"{name}." for name in strategies)
+    return [*words, *(word for key, word in said.items() if key.startswith(heads))]
 
 
 def _board(folder: Path, draft: Draft, some: Record, found: dict[str, dict[int, Record]]) -> Board:
@@ -191,7 +201,12 @@ def _template() -> dict[str, Any]:
     return found
 
 
-def _read_draft(path: Path) -> Draft:
+def read_draft(path: Path) -> Draft:
+    """A draft that can be frozen.
+
+    Raises:
+        UsageError: it is malformed.
+    """
     try:
         data = read_yaml(path)
     except FileError as error:

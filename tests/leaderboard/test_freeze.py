@@ -29,7 +29,8 @@ def frozen(root: Path) -> Board:
 def made(tmp_path_factory: pytest.TempPathFactory) -> Board:
     """A small board that was drafted and frozen."""
     root = tmp_path_factory.mktemp("frozen")
-    new("mine", [*WORDS, "scenario.n_tasks=12"], root)
+    draft = new("mine", [*WORDS, "scenario.n_tasks=12"], root)
+    edit_yaml(draft, training={"schedule": "cosine", "memory_size": 50}, tuning_tasks=4)
     return frozen(root)
 
 
@@ -166,7 +167,7 @@ def _other(value: Any) -> Any:
 def test_the_anchors_stand_in_the_draft(tmp_path: Path) -> None:
     path = new("mine", [*WORDS, "scenario.n_tasks=12"], tmp_path)
     anchors = yaml.safe_load(path.read_text())["anchors"]
-    assert anchors == {"floor": "chance", "naive": "naive", "ceiling": "joint"}
+    assert anchors == {"floor": "chance", "naive": "naive", "ceiling": "joint", "words": []}
     edit_yaml(path, anchors={**anchors, "naive": "ema", "ceiling": "er"})
     edit_yaml(path, words=[*WORDS, "scenario.n_tasks=1"])
     with pytest.raises(UsageError, match="cannot rank") as refused:
