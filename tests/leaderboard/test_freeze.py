@@ -30,7 +30,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Board:
     """A small board that was drafted and frozen."""
     root = tmp_path_factory.mktemp("frozen")
     draft = new("mine", [*WORDS, "scenario.n_tasks=12"], root)
-    edit_yaml(draft, training={"schedule": "cosine", "memory_size": 50}, tuning_tasks=4)
+    edit_yaml(draft, training={"memory_size": 50, "clip_norm": 9.5}, tuning_tasks=4)
     return frozen(root)
 
 
