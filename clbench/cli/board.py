@@ -45,7 +45,7 @@ def add(commands: Any) -> None:
     parser.add_argument(
         "--time",
         metavar="NAMES",
-        help="strategies that budget times, with commas between them (default: the draft's lower anchor)",
+        help="strategies that budget times, by commas (default: the draft's lower anchor)",
     )
     parser.add_argument(
         "--boards", type=Path, metavar="DIR", help="folder of boards (default: leaderboards)"

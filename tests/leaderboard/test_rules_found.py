@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from clbench.leaderboard import rules as package
-from clbench.leaderboard.rules import measures, protocol, structure
+from clbench.leaderboard.rules import measures, protocol, structure, tuning
 from clbench.leaderboard.rules.validate import rules
 
 MINE = '''"""A rule of a test."""
@@ -22,7 +22,7 @@ RULES = (never,)
 
 def test_the_rules_come_in_a_stated_order():
     found = rules((*package.__path__,))
-    assert found == (*structure.RULES, *protocol.RULES, *measures.RULES)
+    assert found == (*structure.RULES, *protocol.RULES, *measures.RULES, *tuning.RULES)
     assert len(found) == 26
 
 
