@@ -23,7 +23,7 @@ RULES = (never,)
 def test_the_rules_come_in_a_stated_order():
     found = rules((*package.__path__,))
     assert found == (*structure.RULES, *protocol.RULES, *measures.RULES, *tuning.RULES)
-    assert len(found) == 26
+    assert len(found) == 28
 
 
 def test_a_rule_takes_one_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
