@@ -114,7 +114,9 @@ def test_show_has_a_sentence_on_every_setting(capsys: Capture, plugin: registry.
         assert setting["help"].endswith("."), setting
         assert setting["type"]
     text = clbench(capsys, "show", word).out
-    heads = [line.split("=")[0] for line in text.splitlines() if f"  {plugin.group}." in line]
+    heads = [
+        line.split("=")[0] for line in text.splitlines() if line.startswith(f"  {plugin.group}.")
+    ]
     heads = [head.removesuffix(".NAME") for head in heads]  # of one with settings of its own
     assert heads == [f"  {plugin.group}.{s['name']}" for s in shown["settings"]]
 
