@@ -46,10 +46,16 @@ def faults(
     if answers is None:
         return
     rows, cells = answers["counts"], counts["cells"]
+    if not _is_whole(counts, n_classes):
+        return  # which is told elsewhere
     if len(rows) != n_classes or any(len(row) != n_classes for row in rows):
         yield "answers.counts must have a row and a column for each of stream.n_classes"
         return
-    if not counts["evaluated_after"] or answers["after"] != counts["evaluated_after"][-1]:
+    if (
+        not counts["correct"]
+        or not counts["evaluated_after"]
+        or answers["after"] != counts["evaluated_after"][-1]
+    ):
         yield "answers.after must be the last of counts.evaluated_after"
         return
     size, right, may = [0] * n_classes, [0] * n_classes, _answerable(cells)
@@ -63,6 +69,13 @@ def faults(
             yield f"answers.counts of class {label} has {row[label]} right, counts {right[label]}"
         elif may is not None and any(n for a, n in enumerate(row) if n and a not in may[label]):
             yield f"answers.counts of class {label} has classes that none of its tasks has"
+
+
+def _is_whole(counts: Mapping[str, Any], n_classes: int) -> bool:
+    """Whether counts have cells of known classes, and a last evaluation of all of them."""
+    known = all(cell["label"] < n_classes for cell in counts["cells"])
+    rows = counts["correct"]
+    return known and (not rows or len(rows[-1]) == len(counts["cells"]))
 
 
 def _answerable(cells: list[Mapping[str, Any]]) -> dict[int, set[int]] | None:

@@ -134,8 +134,7 @@ def _sizes(data: Mapping[str, Any]) -> Iterator[str]:
         yield from factors.faults(data["factors"], [sum(row) for row in counts["correct"]])
     yield from _online(data)
     yield from presence.faults(data.get("exposure"), n_evaluations, n)
-    if set(map(len, counts["correct"])) <= {n}:
-        yield from confusion.faults(data.get("answers"), counts, stream["n_classes"])
+    yield from confusion.faults(data.get("answers"), counts, stream["n_classes"])
     n_classes = len({cell["label"] for cell in counts["cells"]})
     work = n_evaluations * n * n_views
     largest = max(max(n_views, n_tasks, n_classes) * n, n_evaluations * max(n_views, n))
