@@ -144,3 +144,21 @@ def test_version(capsys: Capture):
     code, out, _ = clbench(capsys, "--version")
     assert code == 0
     assert out.startswith("clbench ")
+
+
+def test_a_signal_that_python_turns_into_another_error_is_an_interruption(
+    capsys: Capture, tmp_path: Path
+):
+    source = """import os, signal
+
+class Field:
+    def __set_name__(self, owner, name):
+        os.kill(os.getpid(), signal.SIGTERM)
+
+class Settings:
+    field = Field()
+"""
+    (tmp_path / "mine.py").write_text(source)
+    words = ("run", "scenario=scole", f"strategy={tmp_path / 'mine.py'}", "--out", str(tmp_path))
+    code, _, err = clbench(capsys, *words)
+    assert (code, err) == (130, "clbench: interrupted\n")
