@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from commands import clbench
@@ -168,3 +169,21 @@ def test_show_says_which_network_data_give(capsys: Capture, word: str, model: st
     assert shown["default_model"] == model
     [other] = json.loads(clbench(capsys, "show", "strategy=naive", "--json").out).values()
     assert "default_model" not in other
+
+
+def test_a_signal_that_python_turns_into_another_error_is_an_interruption(
+    capsys: Capture, tmp_path: Path
+):
+    source = """import os, signal
+
+class Field:
+    def __set_name__(self, owner, name):
+        os.kill(os.getpid(), signal.SIGTERM)
+
+class Settings:
+    field = Field()
+"""
+    (tmp_path / "mine.py").write_text(source)
+    words = ("run", "scenario=scole", f"strategy={tmp_path / 'mine.py'}", "--out", str(tmp_path))
+    code, _, err = clbench(capsys, *words)
+    assert (code, err) == (130, "clbench: interrupted\n")
