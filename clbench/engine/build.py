@@ -174,11 +174,16 @@ class Run:
             return built
 
 
+MOST_STREAMS = 10_000
+"""Streams that are remembered at a time; each takes about a kilobyte."""
+
+
 class Streams:
     """The streams over one pool that were made before: runs of a scenario and a seed share one."""
 
     def __init__(self) -> None:
         self._pool: Pool | None = None
+        self._scenario: tuple[object, tuple[object, ...]] = None, ()
         self._made: dict[tuple[object, ...], Stream] = {}
         self._checked: set[tuple[object, ...]] = set()
         self._moments: dict[tuple[object, ...], Moments | None] = {}
@@ -214,8 +219,12 @@ class Streams:
         if pool is not self._pool:
             self._pool, self._made, self._checked, self._moments = pool, {}, set(), {}
         scenario, others = config.plugins["scenario"], config.plugins.values()
-        key = (*scenario_key(config), config.common.seed)
+        if config.scenario is not self._scenario[0]:
+            self._scenario = config.scenario, scenario_key(config)
+        key = (self._scenario[1], config.common.seed)
         if key not in self._made:
+            if len(self._made) == MOST_STREAMS:
+                self._made, self._checked = {}, set()
             with explained("the stream", scenario=config.scenario):
                 self._made[key] = build_stream(config, pool)
         stream = self._made[key]
@@ -225,9 +234,9 @@ class Streams:
             "makes a stream that cannot be used", scenario, "plan", "stream", others=others
         ):
             for name, check in checks.items():
-                if (name, *key) not in self._checked:
+                if (name, key) not in self._checked:
                     check(stream)
-                    self._checked.add((name, *key))
+                    self._checked.add((name, key))
         return stream
 
 
