@@ -16,6 +16,7 @@ SMALL = {
     "wrn": (("depth", "10"), ("width", "1")),
     "redo": (("reset_period", "7"),),
     "podnet": (("finetune_epochs", "2"),),
+    "gdumb": (("memory_epochs", "8"),),
 }
 """Settings of plug-ins that are large, train for long, or do nothing in so short a run."""
 
