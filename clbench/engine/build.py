@@ -174,12 +174,10 @@ class Run:
             return built
 
 
-MOST_STREAMS = 10_000
-"""Streams that are remembered at a time; each takes about a kilobyte."""
-
-
 class Streams:
     """The streams over one pool that were made before: runs of a scenario and a seed share one."""
+
+    most = 10_000  # are remembered, a kilobyte each
 
     def __init__(self) -> None:
         self._pool: Pool | None = None
@@ -206,12 +204,7 @@ class Streams:
         return self._moments[key]
 
     def of(self, config: RunConfig, pool: Pool, *, planned: bool = False) -> Stream:
-        """The stream of a run; streams over another pool are forgotten.
-
-        Args:
-            config: the run.
-            pool: its data.
-            planned: also draw its first task and its last, where that was not done before.
+        """The stream of a run over its data, its first task and its last drawn if ``planned``.
 
         Raises:
             UsageError: the stream cannot be made or used.
@@ -223,13 +216,12 @@ class Streams:
             self._scenario = config.scenario, scenario_key(config)
         key = (self._scenario[1], config.common.seed)
         if key not in self._made:
-            if len(self._made) == MOST_STREAMS:
+            if len(self._made) == self.most:
                 self._made, self._checked = {}, set()
             with explained("the stream", scenario=config.scenario):
                 self._made[key] = build_stream(config, pool)
         stream = self._made[key]
-        checks: dict[str, Callable[[Stream], None]] = {"plan": check_plan} if planned else {}
-        checks["classes"] = check_classes
+        checks = {**({"plan": check_plan} if planned else {}), "classes": check_classes}
         with blamed(
             "makes a stream that cannot be used", scenario, "plan", "stream", others=others
         ):

@@ -331,7 +331,7 @@ def test_lines_with_different_trackers_run_apart(capsys: Capture, tmp_path: Path
 
 def test_streams_are_forgotten_when_there_are_many(monkeypatch: pytest.MonkeyPatch):
     """A stream that is made again is the same; what is remembered stays small."""
-    monkeypatch.setattr(build, "MOST_STREAMS", 3)
+    monkeypatch.setattr(build.Streams, "most", 3)
     words = ["scenario=scole", "strategy=naive", "strategy.lr=0.1,0.2", "seed=0..4", "device=cpu"]
     planner = Planner()
     runs = [planner.run(point) for point in sweep(words)]
