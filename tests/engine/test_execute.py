@@ -328,6 +328,7 @@ def test_classes_without_samples_are_refused(tmp_path: Path):
         go(tmp_path / "gap.npz", tmp_path / "runs")
 
 
+@pytest.mark.usefixtures("forked_workers")
 def test_two_processes_give_the_bits_of_one(npz: Path, tmp_path: Path):
     words = ("strategy=ewc,naive", "ewc.lam=1", "seed=0..1", "checkpoint_seconds=30")
     alone = go(npz, tmp_path / "alone", *words)
