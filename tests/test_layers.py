@@ -44,6 +44,7 @@ ORDER = (
     "stand_ins",
     "models",
     "latents",
+    "exemplars",
     "dark",
     "encoders",
     "interop",
