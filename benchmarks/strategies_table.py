@@ -69,7 +69,8 @@ plug-ins.
   the optimizer, and for a whole run, all passes over memories, features and solutions included. Five
   tasks of two digits, 64 pixels, MLP 64-64, default settings, one pass (`gdumb`: one over its memory;
   `generative_replay`: a generator of width 64). The stream is `class_incremental`, and
-  `task_incremental` where task ids are needed; `naive` runs on the same one. A dash: it takes no steps. What a paper's settings
+  `task_incremental` where task ids are needed; `naive` runs on the same one. A dash: it takes no
+  steps. What a paper's settings
   train longer costs more by as much: `podnet` passes 20 times over its exemplars after each task;
 - *paper*: the first that its head names.
 
