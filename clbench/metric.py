@@ -145,7 +145,7 @@ class Metric:
     """``%``: the value is a share, shown times 100. Anything else is shown as it is."""
     lower_is_better: bool = False
     since: str = ""
-    """The day it came; empty for those that every record has. Records may lack the others."""
+    """The day it came; empty for those of the first day. A record may lack any later metric."""
     main: bool = True
     """Whether narrow tables show it; CSV and JSON show all."""
     everywhere: bool = False

@@ -106,7 +106,7 @@ def test_comments_docstrings_and_layout_do_not_count(engine: Path):
 def test_code_counts(engine: Path):
     path = engine / "strategies" / "ewc.py"
     before = source_sha256(path)
-    edit(path, "Within(0, 1)] = 1.0", "Within(0, 1)] = 0.5")
+    edit(path, "default=1.0, metadata", "default=0.5, metadata")
     after = source_sha256(path)
     assert after["own"] != before["own"]
     assert after["engine"] == before["engine"]
@@ -147,7 +147,7 @@ def test_a_strategy_that_extends_a_built_in_one_is_hashed_with_it(engine: Path, 
     path = tmp_path / "mine.py"
     path.write_text("from clbench.strategies.ewc import EWC\n\n\nclass Mine(EWC):\n    pass\n")
     before = source_sha256(path)
-    edit(engine / "strategies" / "ewc.py", "Within(0, 1)] = 1.0", "Within(0, 1)] = 0.5")
+    edit(engine / "strategies" / "ewc.py", "default=1.0, metadata", "default=0.5, metadata")
     assert source_sha256(path)["own"] != before["own"]
     assert "lam" in [s.name for s in settings(path)]
 

@@ -50,6 +50,15 @@ def test_names_are_what_records_can_hold(name: str) -> None:
         Metric(name, metrics.forgetting, "x")
 
 
+def test_a_metric_that_comes_into_the_table_makes_no_record_invalid(
+    data: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mine = Metric("mine", metrics.world_accuracy, "mine", everywhere=True)  # it says no day
+    monkeypatch.setattr(metrics, "BUILTIN", (mine, *metrics.BUILTIN))
+    assert faults(data) == []
+    assert Record.parse(data, tmp_path).metric("mine") == data["metrics"]["world_accuracy"]["value"]
+
+
 def test_a_record_stays_readable_with_a_metric_more(
     data: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
