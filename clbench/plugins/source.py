@@ -13,17 +13,10 @@ from typing import NamedTuple
 
 import clbench
 from clbench import settings as bounds
-from clbench.plugins.spaces import without_spaces
+from clbench.plugins.meaning import PLUGINS, drop_docstrings, meaning
 from clbench.plugins.values import parse, written
 
 PACKAGE = Path(__file__).parents[1]
-PLUGINS = (
-    "clbench.strategies.",
-    "clbench.scenarios.",
-    "clbench.models.",
-    "clbench.data.sets.",
-    "clbench.encoders.",
-)
 
 
 class Setting(NamedTuple):
@@ -218,7 +211,7 @@ def identity_sha256(*paths: Path) -> str:
     while todo:
         file = todo.pop()
         if file not in found:
-            found[file], imported = _meaning(file.read_bytes())
+            found[file], imported = meaning(file.read_bytes())
             own = _Surroundings(file)
             todo.extend(path for name in imported for path in own.of_its_own(name))
     first = [found.pop(path) for path in dict.fromkeys(paths)]
@@ -296,93 +289,6 @@ def base_versions(path: Path) -> dict[str, int]:
     return found
 
 
-@cache
-def _meaning(source: bytes) -> tuple[str, tuple[str, ...]]:
-    """Hash of a plug-in's code less what changes no result, and the modules that it imports."""
-    tree = ast.parse(source)
-    names: list[str] = []
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            names += [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom):
-            module = "." * node.level + (node.module or "")
-            joint = "" if module.endswith(".") else "."
-            names += [module, *(f"{module}{joint}{alias.name}" for alias in node.names)]
-        elif isinstance(node, ast.Raise) and node.exc is not None:
-            for part in ast.walk(node.exc):
-                if isinstance(part, ast.Constant) and isinstance(part.value, str):
-                    part.value = ""
-    without_spaces(tree)
-    bound = sorted(set(_take_engine_imports(tree)))
-    _drop_what_only_tells(tree)
-    _drop_docstrings(tree)
-    text = f"{bound}\n{ast.unparse(tree)}"
-    return hashlib.sha256(text.encode()).hexdigest(), tuple(names)
-
-
-def _take_engine_imports(tree: ast.AST) -> Iterator[tuple[str, str]]:
-    """Take imports from the engine out of every body; yields each name and what it is bound to."""
-    for node in ast.walk(tree):
-        for part in ("body", "orelse", "finalbody"):
-            statements = getattr(node, part, None)
-            if isinstance(statements, list):
-                rest = []
-                for statement in statements:
-                    names = _names_of_the_engine(statement)
-                    yield from names
-                    rest += [] if names else [statement]
-                setattr(node, part, rest)
-
-
-def _names_of_the_engine(node: ast.AST) -> list[tuple[str, str]]:
-    """The names that an import from the engine binds; none of any other statement."""
-    if isinstance(node, ast.ImportFrom) and not node.level and _is_engine(node.module or ""):
-        return [(alias.name, alias.asname or alias.name) for alias in node.names]
-    if isinstance(node, ast.Import) and len(node.names) == 1:
-        [alias] = node.names
-        if alias.asname and _is_engine(alias.name):
-            return [(alias.name.rpartition(".")[2], alias.asname)]
-    return []
-
-
-def _is_engine(module: str) -> bool:
-    return f"{module}.".startswith("clbench.") and not f"{module}.".startswith(PLUGINS)
-
-
-TELLS = "resolved"
-"""A method that only says, for the record, what settings came to."""
-
-
-def _drop_what_only_tells(tree: ast.AST) -> None:
-    """Take methods that change no result out of every class, unless the code uses one itself."""
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Attribute) and node.attr == TELLS:
-            if ast.unparse(node.value) != "super()":
-                return
-        elif isinstance(node, ast.Constant) and node.value == TELLS:
-            return
-    for node in ast.walk(tree):
-        if isinstance(node, ast.ClassDef):
-            kept = [s for s in node.body if not _only_tells(s)]
-            node.body = kept or [ast.Pass()]
-
-
-def _only_tells(node: ast.stmt) -> bool:
-    return isinstance(node, ast.FunctionDef) and node.name == TELLS and not node.decorator_list
-
-
-def _drop_docstrings(tree: ast.AST) -> None:
-    """Take constants that stand alone, docstrings that is, out of every body."""
-    for node in ast.walk(tree):
-        body = getattr(node, "body", None)
-        if isinstance(body, list):
-            node.body = [  # type: ignore[attr-defined]
-                s
-                for s in body
-                if not (isinstance(s, ast.Expr) and isinstance(s.value, ast.Constant))
-            ]
-
-
 def _joined(digests: list[str]) -> str:
     return hashlib.sha256(" ".join(digests).encode()).hexdigest()
 
@@ -398,6 +304,6 @@ def _digest(source: bytes) -> tuple[str, tuple[str, ...]]:
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
             names += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
             names += [_home(node.module, alias.name) for alias in node.names]
-    _drop_docstrings(tree)
+    drop_docstrings(tree)
     # As source text: what ast.dump writes differs from one Python to the next.
     return hashlib.sha256(ast.unparse(tree).encode()).hexdigest(), tuple(names)

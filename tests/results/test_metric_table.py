@@ -71,6 +71,7 @@ def test_a_record_stays_readable_with_a_metric_more(
         **data,
         "counts": {**data["counts"], "evaluated_after": [], "correct": []},
         "exposure": {**data["exposure"], "samples": []},
+        "answers": None,
     }
     assert Record.parse(nothing, tmp_path).metric("median_cell") is None
 
