@@ -12,12 +12,17 @@ from clbench.checks import SUITES, Check, Rig, attempt, suite
 from clbench.checks.strategy_rows import learns_from_data_larger_than_memory
 from clbench.plugins.registry import Plugin, plugins
 
+PROMPTED = (("model", "vit_tiny"), ("model.tune", "head"))
 SMALL = {
+    "coda_prompt": PROMPTED,
+    "dualprompt": PROMPTED,
+    "l2p": PROMPTED,
     "wrn": (("depth", "10"), ("width", "1")),
     "redo": (("reset_period", "7"),),
     "podnet": (("finetune_epochs", "2"),),
 }
-"""Settings of plug-ins that are large, train for long, or do nothing in so short a run."""
+"""Settings of plug-ins that are large, train for long, or do nothing in so short a run; and the model
+of those that need one of a kind."""
 
 CASES = [
     pytest.param(

@@ -22,7 +22,7 @@ from clbench.stream import Stream, Task
 
 IDENTITY = tuple(range(N_CLASSES))
 COMMON = ("precision", "device")
-"""Settings of no group that ``Plugin.given`` may have, beside those of the strategy."""
+"""Settings of no group that ``Plugin.given`` may have, beside those of the strategy and ``model``'s."""
 
 
 @dataclass(frozen=True)
@@ -139,7 +139,10 @@ def make_run(
 ) -> Run:
     """A run of the strategy over a stream, with default settings but for those given."""
     chosen = {**dict(plugin.given), **(settings or {})}
-    given = {n if n in COMMON else f"strategy.{n}": value for n, value in chosen.items()}
+    given = {
+        n if n in COMMON or n.startswith("model") else f"strategy.{n}": value
+        for n, value in chosen.items()
+    }
     # The scenario and the data of these settings are not used: the stream is already there.
     scenario = stand_in("scenario").word
     point = {"scenario": scenario, "strategy": plugin.word, "model": model, **given}

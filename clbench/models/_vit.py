@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from torch import nn
 
@@ -18,6 +18,9 @@ from clbench.settings import AtLeast
 @dataclass(frozen=True)
 class VisionTransformer(Model):
     """Base of models that are vision transformers."""
+
+    called: ClassVar[str]
+    """Its name, for errors."""
 
     pooling: Literal["class", "mean", "both"] = "both"
     """What the output layer sees: the class token, the mean of the patches' tokens, or both joined."""
@@ -46,7 +49,7 @@ class VisionTransformer(Model):
         Raises:
             UsageError: the samples are no gray or colour images, or the resolution does not fit.
         """
-        name = type(self).__module__.rpartition(".")[2]
+        name = self.called
         channels, height, width = image_shape(name, input_shape)
         if channels not in (1, 3):
             raise UsageError(

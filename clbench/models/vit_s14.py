@@ -12,6 +12,7 @@ mean and deviation by the network itself: leave data.normalize at none.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from clbench.data.released import VIT_S14
 from clbench.models._vit import VisionTransformer, fixed_grid
@@ -21,6 +22,8 @@ from clbench.nets.vit import Vit, fill, width_of
 @dataclass(frozen=True)
 class VitS14(VisionTransformer):
     """Takes images of 1 or 3 channels; resolution null is 112."""
+
+    called: ClassVar[str] = "vit_s14"
 
     @property
     def starts_pretrained(self) -> bool:

@@ -8,6 +8,7 @@ are brought to ImageNet's mean and deviation by the network itself: leave data.n
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from clbench.models._vit import VisionTransformer, fixed_grid, side_for
 from clbench.nets.vit import Vit, VitShape, width_of
@@ -18,6 +19,8 @@ SHAPE = VitShape(width=64, depth=4, heads=4, patch=4)
 @dataclass(frozen=True)
 class VitTiny(VisionTransformer):
     """Takes images of 1 or 3 channels; resolution null is the next multiple of 4."""
+
+    called: ClassVar[str] = "vit_tiny"
 
     @property
     def width(self) -> int:

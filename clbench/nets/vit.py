@@ -43,7 +43,7 @@ class Attention(nn.Module):
 
     prefix: tuple[Tensor, Tensor] | None = None
     """Keys and values ``(B or 1, length, d)`` that stand before those of the tokens, inside
-    ``prefixed``."""
+    ``prompted``."""
 
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
@@ -57,13 +57,14 @@ class Attention(nn.Module):
             before = [part.expand(len(x), -1, -1) for part in self.prefix]
             key, value = torch.cat([before[0], key], 1), torch.cat([before[1], value], 1)
         query, key, value = (self._split(part) for part in (query, key, value))
-        weights = (query * self.scale @ key.transpose(-2, -1)).softmax(-1)
+        weights: Tensor = (query * self.scale @ key.transpose(-2, -1)).softmax(-1)
         mixed: Tensor = self.out((weights @ value).transpose(1, 2).flatten(2))
         return mixed
 
     def _split(self, x: Tensor) -> Tensor:
         """``(B, n, d)`` to ``(B, heads, n, d / heads)``."""
-        return x.unflatten(2, (self.heads, -1)).transpose(1, 2)
+        parts: Tensor = x.unflatten(2, (self.heads, -1))  # type: ignore[no-untyped-call]
+        return parts.transpose(1, 2)
 
 
 class Mlp(nn.Module):
@@ -112,6 +113,10 @@ class Block(nn.Module):
 class Vit(nn.Module):
     """Images ``(B, 3, side, side)`` to tokens ``(B, 1 + grid^2, d)``, the class token first."""
 
+    further: Tensor | None = None
+    """Tokens ``(B or 1, n, d)`` that stand beside those of the image, inside ``prompted``. They are no
+    part of what comes out."""
+
     def __init__(self, shape: VitShape, grid: int, depth: int | None = None) -> None:
         """Draw fresh weights from torch's generator: normal with deviation .02, biases 0.
 
@@ -140,9 +145,12 @@ class Vit(nn.Module):
         """The tokens behind the last layer norm."""
         x = self.patches(x).flatten(2).transpose(1, 2)
         x = torch.cat([self.class_token.expand(len(x), -1, -1), x], 1) + self.position
+        n = x.shape[1]
+        if self.further is not None:
+            x = torch.cat([x, self.further.expand(len(x), -1, -1)], 1)
         for block in self.blocks:
             x = block(x)
-        tokens: Tensor = self.norm(x)
+        tokens: Tensor = self.norm(x[:, :n])
         return tokens
 
 
@@ -212,26 +220,32 @@ def fill(vit: Vit, state: Mapping[str, Tensor], grid: int) -> None:
 
 
 @contextmanager
-def prefixed(vit: Vit, prefixes: Mapping[int, tuple[Tensor, Tensor]]) -> Iterator[None]:
-    """Let blocks attend, inside, to further keys and values (prefix tuning, Li & Liang 2021).
+def prompted(
+    vit: Vit, prefixes: Mapping[int, tuple[Tensor, Tensor]], further: Tensor | None = None
+) -> Iterator[None]:
+    """Let blocks attend, inside, to further keys and values, or to further tokens.
 
     Args:
         vit: the network.
-        prefixes: keys and values ``(B or 1, length, d)`` by the number of the block.
+        prefixes: keys and values ``(B or 1, length, d)`` by the number of the block (prefix tuning, Li
+            & Liang 2021, arXiv 2101.00190).
+        further: tokens ``(B or 1, n, d)`` beside those of the image (prompt tuning).
     """
     parts = {number: attention_in(vit, number) for number in prefixes}
+    vit.further = further
     for number, pair in prefixes.items():
         parts[number].prefix = pair
     try:
         yield
     finally:
+        vit.further = None
         for attention in parts.values():
             attention.prefix = None
 
 
 def attention_in(vit: Vit, number: int) -> Attention:
     """The attention of a block."""
-    return cast(Attention, cast(Block, vit.blocks[number]).attention)
+    return cast(Block, vit.blocks[number]).attention
 
 
 def vit_in(network: nn.Module, who: str) -> Vit:

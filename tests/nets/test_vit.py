@@ -14,7 +14,7 @@ from torch import nn
 from clbench.data.released import VIT_S14
 from clbench.errors import UsageError
 from clbench.nets import vit
-from clbench.nets.vit import Block, Pool, Vit, VitShape, prefixed, vit_in
+from clbench.nets.vit import Block, Pool, Vit, VitShape, prompted, vit_in
 
 SHAPE = VitShape(width=12, depth=3, heads=3, patch=2, layer_scale=True)
 
@@ -70,7 +70,7 @@ def test_prefixes_are_further_keys_and_values():
     network = drawn()
     images = torch.randn(2, 3, 6, 6, dtype=torch.float64)
     plain = network(images)
-    with prefixed(network, {1: (key, value)}):
+    with prompted(network, {1: (key, value)}):
         assert not torch.allclose(network(images), plain)
     assert torch.equal(network(images), plain)
     a.prefix = (key, value)
