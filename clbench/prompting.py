@@ -68,9 +68,13 @@ class PromptStrategy(GradientStrategy):
         return cast(Prompts, self.model.prompts)
 
     def begin(self, task: TaskData) -> TaskData:
-        """Open a slice of the pool where a task begins."""
+        """Open a slice of the pool where a task begins, and start a new optimizer.
+
+        The averages of the last task's gradients would move what it left behind.
+        """
         if bool(self.is_between):
             self.prompts.open()
+            self.optimizer.state.clear()
         return super().begin(task)
 
     def loss(self, batch: Batch) -> Tensor:

@@ -6,16 +6,16 @@ prompts, the prompt of a block is (eq. 3 and 5)
 
     p = sum over m of alpha_m P_m,    alpha_m = cos(q * A_m, K_m),
 
-with * elementwise. Its first half stands before the keys of the block's attention, its second before the
-values (prefix tuning). Each task has its own slice of the components; those of earlier tasks are used and
-no longer trained. ``ortho`` weighs |B B^T - I|^2 of keys, attention vectors and prompts (eq. 7; 0 in the
-authors' published runs); at the start of a task its slice is made orthonormal to all before it by
-Gram-Schmidt. The loss is the cross-entropy over the task's own classes.
+with * elementwise. Its first half stands before the keys of the block's attention, its second
+before the values (prefix tuning). Each task has its own slice of the components; those of earlier
+tasks are used and no longer trained. ``ortho`` weighs |B B^T - I|^2 of keys, attention vectors and
+prompts (eq. 7; 0 in the authors' published runs). At the start of a task its slice is made orthonormal
+to all before it by Gram-Schmidt. The loss is the cross-entropy over the task's own classes.
 
-The equations' numbers are from memory, unverified; the form follows a reading of a public implementation
-(LAMDA-PILOT): length 8, Adam 1e-3. Deviations: the paper has 100 components in blocks 1 to 5 of 12, here
-20 in blocks 1 to 3 by default, so that a small transformer will do; the output layer sees what
-``model.pooling`` says (the paper: the class token).
+The equations' numbers are from memory, unverified; the form follows a reading of a public
+implementation (LAMDA-PILOT): length 8, Adam 1e-3. Deviations: the paper has 100 components in blocks 1
+to 5 of 12, here 20 in blocks 1 to 3 by default, so that a small transformer will do; the output layer
+sees what ``model.pooling`` says (the paper: the class token).
 """
 
 from __future__ import annotations
@@ -66,14 +66,16 @@ class Components(Prompts):
     @torch.no_grad()
     def open(self) -> None:
         """Make the next slice orthonormal to the components before it."""
-        stop = (int(self.opened) + 1) * self.slice
+        start = int(self.opened) * self.slice
         for parameter in (self.attention, self.keys, self.prompts):
             for vectors in parameter.flatten(2):
-                for at in range(stop - self.slice, stop):
-                    v = vectors[at]
+                basis = vectors[:0]
+                for at, v in enumerate(vectors[: start + self.slice]):
                     for _ in range(2):  # once more, against rounding
-                        v = v - (vectors[:at] @ v) @ vectors[:at]
-                    vectors[at] = F.normalize(v, dim=0)
+                        v = v - (basis @ v) @ basis
+                    basis = torch.cat([basis, F.normalize(v, dim=0)[None]])
+                    if at >= start:
+                        vectors[at] = basis[at]
         super().open()
 
     def forward(self, query: Tensor) -> Given:

@@ -1,16 +1,16 @@
 """DualPrompt: one prompt for all tasks in the first blocks, and one of its own for each task behind.
 
-Wang et al. 2022, "DualPrompt: Complementary Prompting for Rehearsal-free Continual Learning" (ECCV,
-arXiv 2204.04799). The general prompt stands in ``general_blocks``, the expert prompt in
-``expert_blocks``, both before the keys and the values of attention (prefix tuning, eq. 4). Each task has
-an expert prompt and a key. While a task is learnt, its own are used, and the loss is the cross-entropy
-over its classes less ``pull`` times the cosine of key and query (eq. 6); a sample is predicted with the
-expert whose key is nearest to it among the tasks begun. The query is the class token of the frozen
-transformer without prompts.
+Wang et al. 2022, "DualPrompt: Complementary Prompting for Rehearsal-free Continual Learning"
+(ECCV, arXiv 2204.04799). The general prompt stands in ``general_blocks``, the expert prompt in
+``expert_blocks``, both before the keys and the values of attention (prefix tuning, eq. 4). Each task
+has an expert prompt and a key. While a task is learnt, its own are used, and the loss is the
+cross-entropy over its classes less ``pull`` times the cosine of key and query (eq. 6). A sample is
+predicted with the expert whose key is nearest to it, among the tasks begun. The query is the class
+token of the frozen transformer without prompts.
 
-The equations' numbers and ``pull`` are from memory, unverified. Deviations: the paper has blocks 1-2 and
-3-5 of 12, here 1-2 and 3-4 by default, so that a small transformer will do; the output layer sees what
-``model.pooling`` says (the paper: the class token).
+The equations' numbers and ``pull`` are from memory, unverified. Deviations: the paper has blocks 1-2
+and 3-5 of 12, here 1-2 and 3-4 by default, so that a small transformer will do; the output layer sees
+what ``model.pooling`` says (the paper: the class token).
 """
 
 from __future__ import annotations

@@ -70,9 +70,7 @@ class SLCA(GradientStrategy):
         super().__init__(info, config, build_model)
         layer = output_layer(self.model)
         if layer is None:
-            raise UsageError(
-                "slca aligns a linear output layer, and this model has none; use another"
-            )
+            raise UsageError("slca aligns a linear output layer; this model has none, use another")
         self.classes = ClassCovariances(info.n_classes, layer.in_features)
         self.register_buffer("task_of", torch.zeros(info.n_classes, dtype=torch.int64))
         self.register_buffer("tasks", torch.zeros((), dtype=torch.int64))
@@ -81,12 +79,11 @@ class SLCA(GradientStrategy):
         self.tasks: Tensor
         """0-d int64: tasks that brought a class."""
         head = {id(p) for p in layer.parameters()}
-        rates = [
-            torch.ones(p.shape) if id(p) in head else torch.full(p.shape, config.slow)
-            for p in self.model.parameters()
-            if p.requires_grad
-        ]
-        self.register_buffer("rate", torch.cat([r.flatten() for r in rates]), persistent=False)
+        rate = torch.full_like(self.weights, config.slow)
+        parts = zip(self.model.parameters(), self.per_parameter(rate), strict=True)
+        for part in (part for p, part in parts if id(p) in head):
+            part.fill_(1)
+        self.register_buffer("rate", rate, persistent=False)
         self.rate: Tensor
         """``(P,)``: the share of each move that is made."""
 
@@ -94,7 +91,7 @@ class SLCA(GradientStrategy):
         """Update the weights once; those of the backbone go a part of the way."""
         before = self.weights.clone()
         super().step(batch)
-        self.weights.copy_(torch.lerp(before, self.weights, self.rate.to(before.dtype)))
+        self.weights.copy_(torch.lerp(before, self.weights, self.rate))
 
     def consolidate(self, task: TaskData) -> None:
         """Add the statistics of the experience, and align the output layer."""
@@ -109,7 +106,7 @@ class SLCA(GradientStrategy):
         new = (self.classes.count > 0) & ~known
         self.task_of.copy_(torch.where(new, self.tasks, self.task_of))
         self.tasks.add_(new.any())
-        if self.config.draws:
+        if self.config.draws and bool(self.tasks):
             self.align()
 
     def align(self) -> None:
@@ -122,14 +119,11 @@ class SLCA(GradientStrategy):
         optimizer = SGD([*layer.parameters()], self.config.align_lr, MOMENTUM, DECAY)
         for _ in range(self.config.align_epochs):
             for part in torch.randperm(len(y), device=y.device).split(self.config.draws):
-                loss = self.alignment_loss(layer(z[part]), y[part])
-                given = [*layer.parameters()]
-                for p, gradient in zip(given, torch.autograd.grad(loss, given), strict=True):
-                    p.grad = gradient
+                optimizer.zero_grad()
+                self.alignment_loss(layer(z[part]), y[part]).backward()
                 with torch.no_grad():
                     optimizer.step()
-        for p in layer.parameters():
-            p.grad = None
+        optimizer.zero_grad()
 
     @torch.no_grad()
     def drawn(self, number: int) -> Tensor:

@@ -32,13 +32,17 @@ RECURRING = ("scenario=scole", "scenario.n_tasks=30", "scenario.share=0.3", "dat
 INCREMENTAL = ("scenario=class_incremental", "data=digits")
 FIVE = ("scenario=scole", "scenario.n_tasks=5", "scenario.share=0.3", "data=digits")
 TOLD = ("scenario=task_incremental", "data=digits")
+PROMPTED = ("model=vit_tiny", "model.tune=head", "strategy.lr=0.01")
 AT_THE_END = {
     "gdumb": ("eval_every=1000", "strategy.memory_epochs=3"),
     "podnet": ("strategy.finetune_epochs=2",),
     "redo": ("strategy.reset_period=10",),
+    "coda_prompt": (*PROMPTED, "strategy.components=30"),
+    "dualprompt": PROMPTED,
+    "l2p": PROMPTED,
 }
 """What a strategy gets beside it: where evaluations or experiences are expensive, or where so short a
-run would not see what it does."""
+run would not see what it does; and the model of those that need one of a kind."""
 DATA = {
     "latent_replay": ("data=digits", "encoder=none", "scenario.n_tasks=5"),
     "synbols": (

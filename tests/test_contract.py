@@ -12,7 +12,7 @@ from clbench.checks import SUITES, Check, Rig, attempt, suite
 from clbench.checks.strategy_rows import learns_from_data_larger_than_memory
 from clbench.plugins.registry import Plugin, plugins
 
-PROMPTED = (("model", "vit_tiny"), ("model.tune", "head"))
+PROMPTED = (("model", "vit_tiny"), ("model.tune", "head"), ("lr", "0.03"), ("epochs", "2"))
 SMALL = {
     "coda_prompt": PROMPTED,
     "dualprompt": PROMPTED,

@@ -63,7 +63,7 @@ class Attention(nn.Module):
 
     def _split(self, x: Tensor) -> Tensor:
         """``(B, n, d)`` to ``(B, heads, n, d / heads)``."""
-        parts: Tensor = x.unflatten(2, (self.heads, -1))  # type: ignore[no-untyped-call]
+        parts: Tensor = x.unflatten(2, (self.heads, -1))
         return parts.transpose(1, 2)
 
 
