@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, ClassVar
 
 import torch
@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from clbench.memory.buffer import found_in
 from clbench.replay import ReplayStrategy, n_new
 from clbench.settings import AtLeast
+from clbench.space import Log
 from clbench.strategy import Batch, StreamInfo
 from clbench.stream import TaskData
 
@@ -27,7 +28,7 @@ class DarkReplay(ReplayStrategy):
     class Config(ReplayStrategy.Config):
         """Settings of dark experience replay."""
 
-        alpha: Annotated[float, AtLeast(0)] = 0.5
+        alpha: Annotated[float, AtLeast(0)] = field(default=0.5, metadata={"space": Log(0.05, 2)})
         """Weight of the distance between stored and present logits."""
 
     def __init__(

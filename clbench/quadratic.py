@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, ClassVar, Literal
 
 import torch
@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from clbench import fisher
 from clbench.errors import UsageError
 from clbench.settings import AtLeast
+from clbench.space import Log
 from clbench.strategy import Batch, GradientStrategy, StreamInfo
 from clbench.stream import TaskData
 
@@ -38,7 +39,7 @@ class QuadraticStrategy(GradientStrategy):
     class Config(GradientStrategy.Config):
         """Settings of the penalty."""
 
-        lam: Annotated[float, AtLeast(0)] = 1.0
+        lam: Annotated[float, AtLeast(0)] = field(default=1.0, metadata={"space": Log(0.01, 1e4)})
         """Strength of the penalty, which is lam/2 * sum of importance * (weight - anchor)^2."""
         penalty_step: Literal["auto", "proximal", "explicit"] = "auto"
         """How the penalty is minimised. proximal: by an implicit step, stable for every strength, SGD

@@ -20,7 +20,7 @@ away. KD has no factor T^2. What is set aside is not trained on, but may become 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
 import torch
@@ -34,6 +34,7 @@ from clbench.nets.losses import cross_entropy
 from clbench.nets.modes import evaluating
 from clbench.nets.optim import SGD
 from clbench.settings import Positive, Within
+from clbench.space import Choices
 
 
 class BiC(ExemplarStrategy):
@@ -46,7 +47,9 @@ class BiC(ExemplarStrategy):
         readout: Literal["nme", "softmax"] = "softmax"
         """What predicts: softmax, the corrected scores (the paper); nme, the nearest mean of
         exemplars, which no correction touches."""
-        temperature: Annotated[float, Positive] = 2.0
+        temperature: Annotated[float, Positive] = field(
+            default=2.0, metadata={"space": Choices(1.0, 2.0, 4.0)}
+        )
         """Scores are divided by it before the softmax of the distillation."""
         split: Annotated[float, Within(0, 1, open_low=True, open_high=True)] = 0.1
         """Share of the exemplars that is set aside to fit the correction on, with as many samples of

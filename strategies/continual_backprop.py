@@ -24,7 +24,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
 import numpy as np
@@ -35,6 +35,7 @@ from clbench import Batch, GradientStrategy, StreamInfo, TaskData, UsageError
 from clbench.nets.chain import HiddenLayer, hidden_layers, reading
 from clbench.nets.optim import SHAPE_AWARE
 from clbench.settings import AtLeast, Within
+from clbench.space import Log
 
 
 class ContinualBackprop(GradientStrategy):
@@ -44,7 +45,9 @@ class ContinualBackprop(GradientStrategy):
     class Config(GradientStrategy.Config):
         """Settings of continual backpropagation."""
 
-        replacement_rate: Annotated[float, Within(0, 1)] = 1e-4
+        replacement_rate: Annotated[float, Within(0, 1)] = field(
+            default=1e-4, metadata={"space": Log(1e-6, 1e-2)}
+        )
         """Share of a layer's mature units that is replaced at each step (rho)."""
         maturity: Annotated[int, AtLeast(0)] = 100
         """Steps for which a new unit is not replaced (m)."""

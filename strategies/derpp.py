@@ -11,7 +11,7 @@ each. The squared distance is a mean over classes, as in the authors' code. Devi
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated
 
 import torch.nn.functional as F
@@ -20,6 +20,7 @@ from torch import Tensor
 from clbench import Batch
 from clbench.dark import DarkReplay
 from clbench.settings import AtLeast
+from clbench.space import Log
 
 
 class DERpp(DarkReplay):
@@ -29,7 +30,7 @@ class DERpp(DarkReplay):
     class Config(DarkReplay.Config):
         """Settings of DER++."""
 
-        beta: Annotated[float, AtLeast(0)] = 0.5
+        beta: Annotated[float, AtLeast(0)] = field(default=0.5, metadata={"space": Log(0.05, 2)})
         """Weight of the replayed samples' cross-entropy."""
 
     def replayed(self, batch: Batch) -> tuple[Batch, ...]:

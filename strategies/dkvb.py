@@ -22,7 +22,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Annotated
 
@@ -33,6 +33,7 @@ from torch import Tensor, nn
 from clbench import Batch, GradientStrategy, StreamInfo, TaskData
 from clbench.latents import vectors, width
 from clbench.settings import AtLeast, Positive, Within
+from clbench.space import Log
 
 FITTED_BYTES = 1 << 28
 """Bytes of samples of the first experience that the keys are fitted to; the rest is left out."""
@@ -118,7 +119,7 @@ class Dkvb(GradientStrategy):
         """Keys in a codebook (P)."""
         key_size: Annotated[int, AtLeast(1)] = 14
         """Dimensions of a key."""
-        key_spread: Annotated[float, Positive] = 2.0
+        key_spread: Annotated[float, Positive] = field(default=2.0, metadata={"space": Log(0.5, 8)})
         """Width of the keys' distribution, as a multiple of the first experience's width."""
 
     model: Bottleneck

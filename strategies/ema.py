@@ -23,7 +23,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated
 
 import torch
@@ -32,6 +32,7 @@ from torch import Tensor, nn
 from clbench import Batch, GradientStrategy, StreamInfo, TaskData
 from clbench.nets.optim import FlatWeights
 from clbench.settings import AtLeast, Positive, Within
+from clbench.space import Choices
 
 
 class EMA(GradientStrategy):
@@ -41,7 +42,9 @@ class EMA(GradientStrategy):
     class Config(GradientStrategy.Config):
         """Settings of the average."""
 
-        rho: Annotated[float, Within(0, 1, open_high=True)] = 0.99
+        rho: Annotated[float, Within(0, 1, open_high=True)] = field(
+            default=0.99, metadata={"space": Choices(0.9, 0.99, 0.999)}
+        )
         """Share of the average that a step on ``reference_batch`` samples keeps (momentum)."""
         reference_batch: Annotated[int, AtLeast(1)] = 32
         """The batch size that ``rho`` is meant for."""

@@ -26,7 +26,7 @@ released weights. The parameters that ``fisher_exclude`` names have R = 0.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -38,6 +38,7 @@ from clbench.fisher import anchored
 from clbench.nets import parameters, weights
 from clbench.quadratic import refuse_single_mask, task_fisher
 from clbench.settings import AtLeast, Within
+from clbench.space import Choices
 
 
 class EWC(QuadraticStrategy):
@@ -47,7 +48,9 @@ class EWC(QuadraticStrategy):
     class Config(QuadraticStrategy.Config):
         """Settings of EWC."""
 
-        gamma: Annotated[float, Within(0, 1)] = 1.0
+        gamma: Annotated[float, Within(0, 1)] = field(
+            default=1.0, metadata={"space": Choices(1.0, 0.99, 0.9)}
+        )
         """Decay of the running Fisher per task; only mode=online may have it below 1."""
         mode: Literal["online", "separate"] = "online"
         """online: one penalty at the newest weights; separate: the exact sum of all penalties."""

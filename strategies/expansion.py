@@ -21,7 +21,7 @@ PyCIL); that the new backbone starts as a copy is from memory, unverified.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal, cast
 
 import torch
@@ -32,6 +32,7 @@ from clbench.exemplars import ExemplarStrategy, align
 from clbench.nets.growing import Grown
 from clbench.nets.losses import cross_entropy
 from clbench.settings import AtLeast
+from clbench.space import Log
 
 
 class Expansion(ExemplarStrategy):
@@ -46,7 +47,9 @@ class Expansion(ExemplarStrategy):
 
         readout: Literal["nme", "softmax"] = "softmax"
         """What predicts: softmax, the output layer (the paper); nme, the nearest mean of exemplars."""
-        auxiliary: Annotated[float, AtLeast(0)] = 1.0
+        auxiliary: Annotated[float, AtLeast(0)] = field(
+            default=1.0, metadata={"space": Log(0.1, 10)}
+        )
         """Weight of the auxiliary loss on the new features."""
 
         def __post_init__(self) -> None:

@@ -26,7 +26,7 @@ gradient and no augmentation.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated
 
 import torch
@@ -36,6 +36,7 @@ from torch import Tensor, nn
 from clbench import Strategy, StreamInfo, TaskData
 from clbench.latents import ClassCovariances, among_seen, batches, vectors, width
 from clbench.settings import AtLeast
+from clbench.space import Choices, Log
 
 
 class FeCAM(Strategy):
@@ -45,11 +46,15 @@ class FeCAM(Strategy):
     class Config(Strategy.Config):
         """Settings of FeCAM."""
 
-        shrink_variance: Annotated[float, AtLeast(0)] = 1.0
+        shrink_variance: Annotated[float, AtLeast(0)] = field(
+            default=1.0, metadata={"space": Log(0.01, 100)}
+        )
         """Weight of the mean variance, added to the diagonal of each covariance (gamma_1)."""
-        shrink_covariance: Annotated[float, AtLeast(0)] = 1.0
+        shrink_covariance: Annotated[float, AtLeast(0)] = field(
+            default=1.0, metadata={"space": Log(0.01, 100)}
+        )
         """Weight of the mean covariance, added off the diagonal (gamma_2)."""
-        tukey: bool = False
+        tukey: bool = field(default=False, metadata={"space": Choices(False, True)})
         """Take the root of every value first; negative values become 0. For features behind a ReLU."""
         batch_size: Annotated[int, AtLeast(1)] = 64
         """Samples that the statistics are updated with at once; it changes speed alone."""

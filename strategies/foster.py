@@ -24,7 +24,7 @@ unverified; weights are not aligned. An experience without new classes is fitted
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Literal, cast
 
 import torch
@@ -36,6 +36,7 @@ from clbench.exemplars import ExemplarStrategy
 from clbench.nets.distillation import copy_into, soft_cross_entropy
 from clbench.nets.growing import Grown
 from clbench.settings import AtLeast, Positive, Within
+from clbench.space import Choices, Log
 
 
 class Foster(ExemplarStrategy):
@@ -49,11 +50,15 @@ class Foster(ExemplarStrategy):
 
         readout: Literal["nme", "softmax"] = "softmax"
         """What predicts: softmax, the output layer (the paper); nme, the nearest mean of exemplars."""
-        distillation: Annotated[float, AtLeast(0)] = 1.0
+        distillation: Annotated[float, AtLeast(0)] = field(
+            default=1.0, metadata={"space": Log(0.1, 10)}
+        )
         """Weight of the distillation of the old classes while boosting."""
         temperature: Annotated[float, Positive] = 2.0
         """Scores are divided by it before the softmaxes of distillation and compression."""
-        beta_boosting: Annotated[float, Within(0, 1, open_high=True)] = 0.96
+        beta_boosting: Annotated[float, Within(0, 1, open_high=True)] = field(
+            default=0.96, metadata={"space": Choices(0.0, 0.9, 0.96, 0.99)}
+        )
         """How much the weights differ by the classes' sizes while boosting; 0: not at all."""
         beta_compression: Annotated[float, Within(0, 1, open_high=True)] = 0.97
         """The same for compression."""

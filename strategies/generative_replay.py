@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Any
 
 import torch
@@ -27,6 +27,7 @@ from clbench import Batch, GradientStrategy, StreamInfo, TaskData
 from clbench.memory.vae import VAE
 from clbench.replay import mix, n_new
 from clbench.settings import AtLeast, Positive, Within
+from clbench.space import Log, Uniform
 
 
 class GenerativeReplay(GradientStrategy):
@@ -38,13 +39,17 @@ class GenerativeReplay(GradientStrategy):
 
         replay_batch: Annotated[int | None, AtLeast(1)] = None
         """Generated samples per step; null: batch_size."""
-        new_share: Annotated[float, Within(0, 1, open_low=True, open_high=True)] = 0.5
+        new_share: Annotated[float, Within(0, 1, open_low=True, open_high=True)] = field(
+            default=0.5, metadata={"space": Uniform(0.2, 0.8)}
+        )
         """r: weight of the new samples' loss; the generated ones' has the weight 1 - r."""
         latent_size: Annotated[int, AtLeast(1)] = 32
         """Dimensions of the generator's latent space."""
         generator_width: Annotated[int, AtLeast(1)] = 256
         """Units in each of the generator's hidden layers, two in the encoder and two in the decoder."""
-        generator_lr: Annotated[float, Positive] = 0.001
+        generator_lr: Annotated[float, Positive] = field(
+            default=0.001, metadata={"space": Log(1e-4, 1e-2)}
+        )
         """The generator's learning rate (Adam)."""
         generator_updates: Annotated[int, AtLeast(1)] = 4
         """The generator's updates per step, on the same batch with other noise each."""

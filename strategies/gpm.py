@@ -26,7 +26,7 @@ are networks with other layers than linear ones, plain convolutions and norms.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated
 
 import torch
@@ -37,6 +37,7 @@ from clbench import Batch, GradientStrategy, Needs, StreamInfo, TaskData, UsageE
 from clbench.nets.layer_inputs import gram, input_layers
 from clbench.nets.modes import keep_statistics
 from clbench.settings import AtLeast, Within
+from clbench.space import Choices
 
 AT_ONCE = 64
 """Samples whose layer inputs are held at once."""
@@ -51,7 +52,9 @@ class GPM(GradientStrategy):
     class Config(GradientStrategy.Config):
         """Settings of gradient projection memory."""
 
-        threshold: Annotated[float, Within(0, 1)] = 0.97
+        threshold: Annotated[float, Within(0, 1)] = field(
+            default=0.97, metadata={"space": Choices(0.9, 0.95, 0.97, 0.99)}
+        )
         """Share of the squared length of a layer's inputs that the memory must hold (e)."""
         threshold_step: Annotated[float, AtLeast(0)] = 0.003
         """What is added to the threshold for each task that was learnt before, up to 1."""

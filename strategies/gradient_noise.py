@@ -13,7 +13,7 @@ quoted as the paper's values, unverified.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
 import torch
@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from clbench import Batch, GradientStrategy, StreamInfo, TaskData
 from clbench.settings import AtLeast
+from clbench.space import Log
 
 
 class GradientNoise(GradientStrategy):
@@ -30,7 +31,7 @@ class GradientNoise(GradientStrategy):
     class Config(GradientStrategy.Config):
         """Settings of the noise."""
 
-        eta: Annotated[float, AtLeast(0)] = 0.01
+        eta: Annotated[float, AtLeast(0)] = field(default=0.01, metadata={"space": Log(1e-4, 1)})
         """Variance of the noise at the first step, for each weight's gradient."""
         gamma: Annotated[float, AtLeast(0)] = 0.55
         """Exponent with which the variance falls; 0: it stays constant."""

@@ -30,7 +30,7 @@ in the authors' code (unverified).
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated
 
 import torch
@@ -39,6 +39,7 @@ from torch import Tensor, nn
 from clbench import Batch, GradientStrategy, Needs, StreamInfo, TaskData, UsageError
 from clbench.nets.gated import Gated
 from clbench.settings import AtLeast, Positive, Within
+from clbench.space import Log
 
 LARGEST = 6.0
 """Of |e|."""
@@ -56,9 +57,9 @@ class HAT(GradientStrategy):
 
         clip_norm: Annotated[float | None, Positive] = 10_000.0
         """The gradient's norm is clipped to this; null: not clipped."""
-        c: Annotated[float, AtLeast(0)] = 0.75
+        c: Annotated[float, AtLeast(0)] = field(default=0.75, metadata={"space": Log(0.05, 5)})
         """Weight of the term that keeps a task from using many new units."""
-        s_max: Annotated[float, Within(1)] = 400.0
+        s_max: Annotated[float, Within(1)] = field(default=400.0, metadata={"space": Log(20, 1000)})
         """Steepness of the gates: the higher, the nearer to 0 or 1."""
 
         def __post_init__(self) -> None:

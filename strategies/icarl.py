@@ -24,7 +24,7 @@ Deviations: those of ``clbench.exemplars``.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
 import torch
@@ -34,6 +34,7 @@ from torch import Tensor
 from clbench import Batch, UsageError
 from clbench.exemplars import ExemplarStrategy
 from clbench.settings import AtLeast, Positive
+from clbench.space import Log
 
 
 class ICaRL(ExemplarStrategy):
@@ -46,7 +47,7 @@ class ICaRL(ExemplarStrategy):
         form: Literal["ce", "bce"] = "ce"
         """Loss: ce, a softmax over the classes seen and a distillation of the old ones (as most
         tables have it); bce, a sigmoid for each class (the paper)."""
-        alpha: Annotated[float, AtLeast(0)] = 1.0
+        alpha: Annotated[float, AtLeast(0)] = field(default=1.0, metadata={"space": Log(0.1, 10)})
         """Weight of the distillation of form=ce."""
         temperature: Annotated[float, Positive] = 2.0
         """Scores are divided by it before the softmax of the distillation of form=ce."""

@@ -34,7 +34,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
 import torch
@@ -45,6 +45,7 @@ from clbench import Batch, GradientStrategy, StreamInfo, TaskData, UsageError
 from clbench.memory.kanerva import KanervaMemory, rows_within
 from clbench.replay import SizeConfig
 from clbench.settings import AtLeast, Positive
+from clbench.space import Log
 
 DEFAULT_ROWS = 256
 OF_REPLAY = (
@@ -74,9 +75,11 @@ class Kanerva(GradientStrategy):
         null: cue, or whole for mode=replay."""
         iterations: Annotated[int, AtLeast(0)] = 0
         """Further readings, each at the address of the last reading's result."""
-        label_scale: Annotated[float, Positive] = 1.0
+        label_scale: Annotated[float, Positive] = field(
+            default=1.0, metadata={"space": Log(0.3, 30)}
+        )
         """Scale of the one-hot label that is written (s)."""
-        noise: Annotated[float, Positive] = 1.0
+        noise: Annotated[float, Positive] = field(default=1.0, metadata={"space": Log(0.1, 10)})
         """Variance of the memory's observation noise; that of the prior of addresses is 1."""
         prior_std: Annotated[float | None, Positive] = None
         """Standard deviation of the drawn prior mean; null: 1 for classifier, 0.2 for replay."""
@@ -85,7 +88,9 @@ class Kanerva(GradientStrategy):
         prior: at w ~ N(0, I), as published."""
         replays: Annotated[int, AtLeast(1)] = 32
         """Reads mixed into every step of mode=replay."""
-        label_noise: Annotated[float, Positive] = 0.01
+        label_noise: Annotated[float, Positive] = field(
+            default=0.01, metadata={"space": Log(1e-3, 1)}
+        )
         """Variance that generate=class assumes of a label, divided by label_scale squared."""
 
         def __post_init__(self) -> None:

@@ -14,7 +14,7 @@ latents; on pixels it is the textbook's kNN.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
 import torch
@@ -26,6 +26,7 @@ from clbench.latents import squared_distances, vectors
 from clbench.memory.buffer import PART, SampleMemory, slot_bytes, slot_layout
 from clbench.memory.policies import balanced, priorities
 from clbench.settings import AtLeast
+from clbench.space import Choices
 
 POLICY = "class_balanced"
 
@@ -37,9 +38,13 @@ class Knn(Strategy):
     class Config(Strategy.Config):
         """Settings of the memory and of the vote."""
 
-        k: Annotated[int, AtLeast(1)] = 5
+        k: Annotated[int, AtLeast(1)] = field(
+            default=5, metadata={"space": Choices(1, 3, 5, 10, 20)}
+        )
         """Neighbours that vote."""
-        metric: Literal["euclidean", "cosine"] = "euclidean"
+        metric: Literal["euclidean", "cosine"] = field(
+            default="euclidean", metadata={"space": Choices("euclidean", "cosine")}
+        )
         """Measure of nearness: the distance, or the angle."""
         memory_size: Annotated[int | None, AtLeast(1)] = None
         """Samples in the memory; null: as many as memory_bytes holds, or 500 if that is null too."""

@@ -15,13 +15,14 @@ It was first picked by test accuracy on such a stream (seed 0).
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated
 
 from torch import Tensor, nn
 
 from clbench import Batch, GradientStrategy, StreamInfo
 from clbench.settings import AtLeast
+from clbench.space import Log
 
 
 class L2Init(GradientStrategy):
@@ -31,7 +32,7 @@ class L2Init(GradientStrategy):
     class Config(GradientStrategy.Config):
         """Settings of L2 to the initial weights."""
 
-        lam: Annotated[float, AtLeast(0)] = 1e-4
+        lam: Annotated[float, AtLeast(0)] = field(default=1e-4, metadata={"space": Log(1e-5, 1e-1)})
         """Strength of the penalty (lambda)."""
 
     def __init__(

@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
 import torch
@@ -33,6 +33,7 @@ from clbench.nets.features import scores_and_features
 from clbench.nets.head import CosineLinear, replace_output
 from clbench.nets.parameters import output_layer
 from clbench.settings import AtLeast, Positive
+from clbench.space import Log
 
 
 class Lucir(ExemplarStrategy):
@@ -44,7 +45,9 @@ class Lucir(ExemplarStrategy):
 
         readout: Literal["nme", "softmax"] = "softmax"
         """What predicts: softmax, the output layer (the paper); nme, the nearest mean of exemplars."""
-        distillation: Annotated[float, AtLeast(0)] = 5.0
+        distillation: Annotated[float, AtLeast(0)] = field(
+            default=5.0, metadata={"space": Log(0.5, 50)}
+        )
         """Weight of the features' distillation, times sqrt(old / new classes)."""
         margin: Annotated[float | None, Positive] = 0.5
         """Margin between an old sample's own class and new ones, in cosines; null: none."""

@@ -25,7 +25,7 @@ come once, LwF needs more than this, as the literature reports.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated
 
 import torch
@@ -34,6 +34,7 @@ from torch import Tensor, nn
 
 from clbench import Batch, GradientStrategy, StreamInfo, TaskData
 from clbench.settings import AtLeast, Positive
+from clbench.space import Choices, Log
 
 
 class LwF(GradientStrategy):
@@ -43,9 +44,11 @@ class LwF(GradientStrategy):
     class Config(GradientStrategy.Config):
         """Settings of Learning without Forgetting."""
 
-        alpha: Annotated[float, AtLeast(0)] = 1.0
+        alpha: Annotated[float, AtLeast(0)] = field(default=1.0, metadata={"space": Log(0.1, 10)})
         """Weight of the distillation of each old head."""
-        temperature: Annotated[float, Positive] = 2.0
+        temperature: Annotated[float, Positive] = field(
+            default=2.0, metadata={"space": Choices(1.0, 2.0, 4.0)}
+        )
         """Scores are divided by it before the softmax of the distillation."""
 
     def __init__(

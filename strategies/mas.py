@@ -24,7 +24,7 @@ class-incremental; seeds from 100 on) as a compromise. Few tasks that come once 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
 import torch
@@ -35,6 +35,7 @@ from clbench.fisher.estimators import INPUTS_AT_ONCE
 from clbench.fisher.layers import Seeds, summed_gradients
 from clbench.quadratic import refuse_single_mask, task_logits
 from clbench.settings import AtLeast, Within
+from clbench.space import Log
 
 
 class MAS(QuadraticStrategy):
@@ -44,7 +45,7 @@ class MAS(QuadraticStrategy):
     class Config(QuadraticStrategy.Config):
         """Settings of Memory Aware Synapses."""
 
-        lam: Annotated[float, AtLeast(0)] = 0.01
+        lam: Annotated[float, AtLeast(0)] = field(default=0.01, metadata={"space": Log(1e-4, 10)})
         """Strength of the penalty, which is lam/2 * sum of importance * (weight - anchor)^2."""
         gamma: Annotated[float, Within(0, 1)] = 1.0
         """Decay of the importances per task; 1 adds them up."""

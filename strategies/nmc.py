@@ -17,7 +17,7 @@ depends on neither the order of the samples nor ``batch_size``. There are two me
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
 import torch
@@ -34,6 +34,7 @@ from clbench.latents import (
     width,
 )
 from clbench.settings import AtLeast
+from clbench.space import Choices
 
 
 class Nmc(Strategy):
@@ -45,7 +46,9 @@ class Nmc(Strategy):
 
         batch_size: Annotated[int, AtLeast(1)] = 64
         """Samples that the means are updated with at once; it changes speed alone."""
-        metric: Literal["euclidean", "cosine"] = "euclidean"
+        metric: Literal["euclidean", "cosine"] = field(
+            default="euclidean", metadata={"space": Choices("euclidean", "cosine")}
+        )
         """What is near: euclidean, the distance to the class mean; cosine, the angle (SimpleCIL)."""
 
     def __init__(

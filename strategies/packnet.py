@@ -19,7 +19,7 @@ told, are cut, share classes or come again are refused.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated
 
 import torch
@@ -30,6 +30,7 @@ from clbench import Batch, GradientStrategy, Needs, StreamInfo, TaskData, UsageE
 from clbench.nets.modes import keep_statistics
 from clbench.nets.parameters import output_parameters
 from clbench.settings import AtLeast, Within
+from clbench.space import Choices
 
 FREE = 255
 
@@ -46,7 +47,9 @@ class PackNet(GradientStrategy):
         prune: Annotated[float | None, Within(0, 1, open_high=True)] = None
         """Share of a layer's free weights that a task leaves to later ones; null: what gives all
         tasks equally many (the last task leaves none)."""
-        retrain_epochs: Annotated[int, AtLeast(0)] = 1
+        retrain_epochs: Annotated[int, AtLeast(0)] = field(
+            default=1, metadata={"space": Choices(1, 2)}
+        )
         """Passes over a task after its weights were pruned."""
 
         def __post_init__(self) -> None:

@@ -27,7 +27,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated
 
 import torch
@@ -40,6 +40,7 @@ from clbench.nets.features import scores_features_maps, spatial_stages
 from clbench.nets.head import ProxyLinear, replace_output
 from clbench.nets.parameters import output_layer
 from clbench.settings import AtLeast, Positive
+from clbench.space import Log
 
 FAR = -1e30
 """The score of a class that takes no part; finite, so that a class alone has a gradient of 0."""
@@ -52,9 +53,9 @@ class PODNet(ExemplarStrategy):
     class Config(ExemplarStrategy.Config):
         """Settings of PODNet."""
 
-        spatial: Annotated[float, AtLeast(0)] = 5.0
+        spatial: Annotated[float, AtLeast(0)] = field(default=5.0, metadata={"space": Log(0.5, 50)})
         """Weight of the distillation of maps, times sqrt(classes seen / new classes)."""
-        flat: Annotated[float, AtLeast(0)] = 1.0
+        flat: Annotated[float, AtLeast(0)] = field(default=1.0, metadata={"space": Log(0.1, 10)})
         """Weight of the distillation of features, times the same."""
         margin: Annotated[float, AtLeast(0)] = 0.6
         """Margin of the NCA loss."""

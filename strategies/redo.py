@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated
 
 import torch
@@ -30,6 +30,7 @@ from clbench import Batch, GradientStrategy, StreamInfo, TaskData, UsageError
 from clbench.nets.chain import HiddenLayer, hidden_layers, reading
 from clbench.nets.optim import SHAPE_AWARE
 from clbench.settings import AtLeast
+from clbench.space import Choices
 
 
 class ReDo(GradientStrategy):
@@ -39,9 +40,13 @@ class ReDo(GradientStrategy):
     class Config(GradientStrategy.Config):
         """Settings of ReDo."""
 
-        reset_period: Annotated[int, AtLeast(1)] = 1000
+        reset_period: Annotated[int, AtLeast(1)] = field(
+            default=1000, metadata={"space": Choices(100, 300, 1000, 3000)}
+        )
         """Steps from one reset of dormant units to the next, counted over the whole stream."""
-        tau: Annotated[float, AtLeast(0)] = 0.1
+        tau: Annotated[float, AtLeast(0)] = field(
+            default=0.1, metadata={"space": Choices(0.0, 0.01, 0.03, 0.1)}
+        )
         """A unit is dormant if its mean activation is at most this share of its layer's mean."""
 
         def __post_init__(self) -> None:

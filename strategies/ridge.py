@@ -27,7 +27,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated
 
 import torch
@@ -36,6 +36,7 @@ from torch import Tensor, nn
 from clbench import Strategy, StreamInfo, TaskData
 from clbench.latents import among_seen, batches, solve_ridge, vectors, width
 from clbench.settings import AtLeast, Positive
+from clbench.space import Log
 
 FIT = 0.8
 """Share of an experience that each lam is fitted on, before it is tried on the rest."""
@@ -52,7 +53,7 @@ class Ridge(Strategy):
 
         projection: Annotated[int, AtLeast(1)] = 1024
         """Random features (M in the paper)."""
-        lam: Annotated[float, Positive] = 1.0
+        lam: Annotated[float, Positive] = field(default=1.0, metadata={"space": Log(1e-2, 1e6)})
         """Weight of the squared norm of the regression's weights; the loss is a sum over samples."""
         batch_size: Annotated[int, AtLeast(1)] = 64
         """Samples that the sums are updated with at once; it changes speed alone."""

@@ -30,7 +30,7 @@ worse).
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated
 
 import torch
@@ -38,6 +38,7 @@ from torch import Tensor, nn
 
 from clbench import Batch, QuadraticStrategy, StreamInfo, TaskData
 from clbench.settings import AtLeast, Positive, Within
+from clbench.space import Log
 
 
 class RWalk(QuadraticStrategy):
@@ -47,7 +48,7 @@ class RWalk(QuadraticStrategy):
     class Config(QuadraticStrategy.Config):
         """Settings of Riemannian Walk."""
 
-        lam: Annotated[float, AtLeast(0)] = 10.0
+        lam: Annotated[float, AtLeast(0)] = field(default=10.0, metadata={"space": Log(0.1, 1e4)})
         """Strength of the penalty, which is lam/2 * sum of importance * (weight - anchor)^2."""
         alpha: Annotated[float, Within(0, 1, open_low=True)] = 0.9
         """Weight of the newest batch in the running Fisher."""

@@ -11,13 +11,14 @@ statistics include both passes. Dropout draws again in the second pass.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated
 
 import torch
 
 from clbench import Batch, GradientStrategy
 from clbench.settings import AtLeast
+from clbench.space import Log
 
 
 class SAM(GradientStrategy):
@@ -27,7 +28,7 @@ class SAM(GradientStrategy):
     class Config(GradientStrategy.Config):
         """Settings of sharpness-aware minimisation."""
 
-        rho: Annotated[float, AtLeast(0)] = 0.05
+        rho: Annotated[float, AtLeast(0)] = field(default=0.05, metadata={"space": Log(0.005, 0.5)})
         """Radius of the neighbourhood (the paper's default); 0 is plain SGD at twice the cost."""
 
     def step(self, batch: Batch) -> None:

@@ -22,7 +22,7 @@ samples a step, and SGD with 0.1 (the last unverified).
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated
 
 import torch
@@ -35,6 +35,7 @@ from clbench.nets.losses import supervised_contrastive
 from clbench.nets.modes import evaluating
 from clbench.nets.projection import Projecting
 from clbench.settings import AtLeast, Positive
+from clbench.space import Log
 
 AT_ONCE = 512
 """Stored samples that go through the network at once."""
@@ -51,7 +52,9 @@ class SCR(ReplayStrategy):
 
         replay_batch: Annotated[int | None, AtLeast(1)] = 100
         """Replayed samples per step, drawn uniformly with replacement; null: batch_size."""
-        temperature: Annotated[float, Positive] = 0.07
+        temperature: Annotated[float, Positive] = field(
+            default=0.07, metadata={"space": Log(0.03, 0.5)}
+        )
         """Similarities are divided by it."""
         projection: Annotated[int, AtLeast(1)] = 128
         """Outputs of the projection that the loss compares."""

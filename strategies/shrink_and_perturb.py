@@ -18,7 +18,7 @@ They were first picked by test accuracy on such a stream (seed 0).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
 import torch
@@ -26,6 +26,7 @@ from torch import Tensor
 
 from clbench import Batch, GradientStrategy, TaskData
 from clbench.settings import AtLeast, Within
+from clbench.space import Choices, Log
 
 
 class ShrinkAndPerturb(GradientStrategy):
@@ -35,9 +36,13 @@ class ShrinkAndPerturb(GradientStrategy):
     class Config(GradientStrategy.Config):
         """Settings of shrink and perturb."""
 
-        shrink: Annotated[float | None, Within(0, 1)] = None
+        shrink: Annotated[float | None, Within(0, 1)] = field(
+            default=None, metadata={"space": Choices(0.8, 0.95, 0.99, 1.0)}
+        )
         """Factor of the weights; null: 0.9999 each task, 0.999999 each step."""
-        sigma: Annotated[float | None, AtLeast(0)] = None
+        sigma: Annotated[float | None, AtLeast(0)] = field(
+            default=None, metadata={"space": Log(1e-4, 0.1)}
+        )
         """Factor of the fresh weights (each task) or of the normal noise (each step); null: 0.01 each
         task, 0.00001 each step."""
         every: Literal["task", "step"] = "task"

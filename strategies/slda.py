@@ -26,7 +26,7 @@ pass, no network, no gradient and no augmentation.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
 import torch
@@ -43,6 +43,7 @@ from clbench.latents import (
 )
 from clbench.memory.policies import rank_within
 from clbench.settings import AtLeast, Within
+from clbench.space import Log
 
 AT_ONCE = 1 << 18
 """Entries of the small matrices that are computed at once, since many small operations are slow."""
@@ -78,7 +79,9 @@ class Slda(Strategy):
     class Config(Strategy.Config):
         """Settings of streaming LDA."""
 
-        shrinkage: Annotated[float, Within(0, 1, open_low=True)] = 1e-4
+        shrinkage: Annotated[float, Within(0, 1, open_low=True)] = field(
+            default=1e-4, metadata={"space": Log(1e-6, 0.1)}
+        )
         """Share of the identity in the covariance; the paper's epsilon."""
         weighting: Literal["published", "pooled"] = "published"
         """Weight of a sample in the covariance. published: n/(n+1) over all samples; pooled: k/(k+1)

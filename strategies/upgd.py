@@ -21,7 +21,7 @@ rates are 0.01 and less, and steps are of one sample; the common default here is
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
 import torch
@@ -29,6 +29,7 @@ from torch import Tensor, nn
 
 from clbench import Batch, GradientStrategy, StreamInfo, UsageError
 from clbench.settings import AtLeast, Within
+from clbench.space import Choices, Log
 
 
 class UPGD(GradientStrategy):
@@ -38,9 +39,13 @@ class UPGD(GradientStrategy):
     class Config(GradientStrategy.Config):
         """Settings of utility-based perturbed gradient descent."""
 
-        beta: Annotated[float, Within(0, 1, open_high=True)] = 0.999
+        beta: Annotated[float, Within(0, 1, open_high=True)] = field(
+            default=0.999, metadata={"space": Choices(0.9, 0.99, 0.999)}
+        )
         """Decay of the running average of utilities."""
-        sigma: Annotated[float, AtLeast(0)] = 0.001
+        sigma: Annotated[float, AtLeast(0)] = field(
+            default=0.001, metadata={"space": Log(0.0001, 1)}
+        )
         """Standard deviation of the noise that is added to the gradient."""
         gates: Literal["update", "noise"] = "update"
         """What a weight's utility holds back. update: gradient and noise (it protects); noise: the

@@ -17,7 +17,7 @@ not aligned.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
 from torch import Tensor, nn
@@ -26,6 +26,7 @@ from clbench import Batch, StreamInfo, TaskData, UsageError
 from clbench.exemplars import ExemplarStrategy, align
 from clbench.nets.parameters import output_layer
 from clbench.settings import Positive
+from clbench.space import Choices
 
 
 class WA(ExemplarStrategy):
@@ -37,7 +38,9 @@ class WA(ExemplarStrategy):
 
         readout: Literal["nme", "softmax"] = "softmax"
         """What predicts: softmax, the output layer (the paper); nme, the nearest mean of exemplars."""
-        temperature: Annotated[float, Positive] = 2.0
+        temperature: Annotated[float, Positive] = field(
+            default=2.0, metadata={"space": Choices(1.0, 2.0, 4.0)}
+        )
         """Scores are divided by it before the softmax of the distillation."""
 
     def __init__(

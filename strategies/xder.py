@@ -25,7 +25,7 @@ CIFAR-100 runs with 500 samples.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
 import torch
@@ -38,6 +38,7 @@ from clbench.nets.losses import present, supervised_contrastive
 from clbench.nets.modes import evaluating
 from clbench.replay import n_new
 from clbench.settings import AtLeast, Positive, Within
+from clbench.space import Log
 
 AT_ONCE = 512
 """Samples that go through the network at once, outside training."""
@@ -55,9 +56,9 @@ class XDER(ReplayStrategy):
 
         policy: Literal["class_balanced", "reservoir", "task_balanced"] = "class_balanced"
         """Samples that a full memory keeps: by default equally many of each class."""
-        alpha: Annotated[float, AtLeast(0)] = 0.3
+        alpha: Annotated[float, AtLeast(0)] = field(default=0.3, metadata={"space": Log(0.05, 2)})
         """Weight of the distance between stored and present logits."""
-        beta: Annotated[float, AtLeast(0)] = 0.8
+        beta: Annotated[float, AtLeast(0)] = field(default=0.8, metadata={"space": Log(0.05, 2)})
         """Weight of the replayed samples' cross-entropy."""
         lam: Annotated[float, AtLeast(0)] = 0.05
         """Weight of the contrast of future logits."""

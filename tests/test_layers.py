@@ -13,6 +13,7 @@ ORDER = (
     "clbench",
     "errors",
     "settings",
+    "space",
     "util",
     "seeding",
     "plugins",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NoReturn
 
 from clbench.cli import (
@@ -106,8 +106,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         with stopping.interrupting() as came:
             try:
-                return _main(argv)
-            except ImportError as error:
+                return _main(argv, came)
+            except Exception as error:
                 if not came():
                     raise
                 raise KeyboardInterrupt from error
@@ -119,7 +119,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         let_go(sys.stdout, sys.stderr)
 
 
-def _main(argv: Sequence[str] | None) -> int:
+def _main(argv: Sequence[str] | None, came: Callable[[], bool]) -> int:
     words = sys.argv[1:] if argv is None else [*argv]
     parser = build_parser()
     completion.answer(parser)
@@ -132,11 +132,17 @@ def _main(argv: Sequence[str] | None) -> int:
     if arguments.command is None:
         parser.print_help()
         return 2
-    return call(arguments)
+    return call(arguments, came)
 
 
-def call(arguments: argparse.Namespace) -> int:
-    """Run a parsed command; an error becomes one line on stderr and an exit code."""
+def call(arguments: argparse.Namespace, came: Callable[[], bool]) -> int:
+    """Run a parsed command; an error becomes one line on stderr and an exit code.
+
+    Args:
+        arguments: what was parsed.
+        came: whether a signal came. Python itself turns the interruption into another error where it
+            is importing compiled code or making a class.
+    """
     try:
         code: int = arguments.call(arguments)
         if sys.stdout is not None:
@@ -145,7 +151,7 @@ def call(arguments: argparse.Namespace) -> int:
     except (ClbenchError, KeyboardInterrupt, OSError) as error:
         if getattr(arguments, "debug", False) or os.environ.get("CLBENCH_DEBUG"):
             raise
-        return explain(error)
+        return explain(KeyboardInterrupt() if came() else error)
 
 
 def parse(parser: argparse.ArgumentParser, words: Sequence[str]) -> argparse.Namespace:

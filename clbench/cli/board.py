@@ -13,6 +13,7 @@ from clbench.util.console import printable
 EXAMPLES = """examples:
   clbench board list
   clbench board new mine scenario=scole scenario.n_tasks=200 data=digits
+  clbench board budget leaderboards/mine --entries 25 --time naive,er
   clbench board freeze mine"""
 
 
@@ -21,18 +22,31 @@ def add(commands: Any) -> None:
     parser = commands.add_parser(
         "board",
         help="make and list leaderboards",
-        description="A board is a frozen protocol. `new` drafts one; `freeze` runs its reference "
-        "strategies, also perturbed, and fixes the protocol; `pin` writes verified/board.json, which "
-        "says which protocol the verifier's ledger is of (freeze does so too).",
+        description="A board is a frozen protocol. `new` drafts one; `budget` says, from short "
+        "timed runs, what drafts will cost in compute; `freeze` runs the reference strategies of one, "
+        "also perturbed, and fixes the protocol; `pin` writes verified/board.json, which says which "
+        "protocol the verifier's ledger is of (freeze does so too).",
         epilog=EXAMPLES,
     )
-    parser.add_argument("action", choices=("new", "freeze", "pin", "list"))
-    parser.add_argument("name", nargs="?", help="name of the board")
+    parser.add_argument("action", choices=("new", "budget", "freeze", "pin", "list"))
+    parser.add_argument("name", nargs="?", help="name of the board; for budget, a folder")
     parser.add_argument(
         "overrides",
         nargs="*",
         metavar="key=value",
-        help="settings that the protocol of a new board fixes",
+        help="settings that the protocol of a new board fixes; for budget, more folders",
+    )
+    parser.add_argument(
+        "--entries",
+        type=int,
+        default=25,
+        metavar="N",
+        help="entries that budget reckons with on each board (default: 25)",
+    )
+    parser.add_argument(
+        "--time",
+        metavar="NAMES",
+        help="strategies that budget times, by commas (default: the draft's lower anchor)",
     )
     parser.add_argument(
         "--boards", type=Path, metavar="DIR", help="folder of boards (default: leaderboards)"
@@ -62,6 +76,8 @@ def main(arguments: argparse.Namespace) -> int:
         raise UsageError(f"the name of the board is missing: clbench board {arguments.action} NAME")
     if arguments.action == "pin":
         return _pin(arguments.name, root)
+    if arguments.action == "budget":
+        return _budget(arguments)
     from clbench.leaderboard import freeze
 
     if arguments.action == "new":
@@ -91,6 +107,18 @@ def _pin(name: str, root: Path) -> int:
     if pinned_sha256(board.folder) is None:
         pin(board)
     print(printable(f"{pin_file(board.folder)}: {board.sha256}"))
+    return 0
+
+
+def _budget(arguments: argparse.Namespace) -> int:
+    from clbench.leaderboard import budget
+
+    folders = [Path(word) for word in (arguments.name, *arguments.overrides)]
+    names = arguments.time.split(",") if arguments.time else []
+    costs = budget.budget(
+        folders, arguments.entries, names, lambda line: print(line, file=sys.stderr)
+    )
+    print("\n".join(map(printable, budget.table(costs))))
     return 0
 
 

@@ -35,6 +35,12 @@ def add(commands: Any) -> None:
         metavar="DIR",
         help="folder of boards (default: leaderboards)",
     )
+    parser.add_argument(
+        "--tuning",
+        type=Path,
+        metavar="FILE",
+        help="trial table of the runs (default: the one in the folder tuning beside them)",
+    )
     parser.set_defaults(call=main)
 
 
@@ -44,7 +50,7 @@ def main(arguments: argparse.Namespace) -> int:
     from clbench.leaderboard.submit import submit
     from clbench.util.console import printable
 
-    board, entry = submit(arguments.folder, arguments.entry, arguments.boards)
+    board, entry = submit(arguments.folder, arguments.entry, arguments.boards, arguments.tuning)
     findings = validate(board, entry)
     for finding in findings:
         print(printable(f"{finding.level}: {finding.rule} {finding.file}: {finding.message}"))

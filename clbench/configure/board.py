@@ -7,7 +7,7 @@ import json
 import os
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from clbench.util.atomic import write_atomically
 from clbench.util.files import FileError, read_json, read_yaml
 from clbench.util.hashing import sha256_of
 
-MIN_SEEDS = 5
+MIN_SEEDS = 10
 DIVISIONS = ("closed", "open")
 
 
@@ -46,6 +46,16 @@ class Anchor:
     """Standard deviation over seeds (n - 1); 0 for chance."""
     train_flops: int = 0
     """Mean training cost of its runs; 0 for chance."""
+
+
+@dataclass(frozen=True)
+class Tuning:
+    """How the settings of every entry are chosen (``clbench tune``)."""
+
+    trials: int
+    """Points of the random search, the defaults among them; the same number for everyone."""
+    tasks: int | None = None
+    """A trial learns so many of the first tasks of the stream; None: all of them."""
 
 
 @dataclass(frozen=True)
@@ -78,7 +88,12 @@ class Board:
     ceiling: Anchor
     divisions: tuple[str, ...]
     sha256: str
-    """Over all of the above but folder; a board whose file does not match it is refused."""
+    """Over all but the folder; a board whose file does not match it is refused."""
+    training: Mapping[str, Any] = field(default_factory=dict)
+    """``{schedule: cosine, …}``: settings of a strategy that has them, where the entrant says
+    nothing."""
+    tuning: Tuning | None = None
+    """None: a board from before tuning was part of the protocol."""
 
     def fixed(self, division: str) -> dict[str, Any]:
         """What the protocol fixes, as ``{key: value}`` with dots (``strategy.`` keys where had)."""
@@ -102,6 +117,10 @@ class Board:
         data = dataclasses.asdict(self)
         for name in ("name", "folder", "sha256"):
             del data[name]
+        if self.tuning is None:  # such a board's hash is of what there was when it was frozen
+            del data["tuning"]
+        if not self.training:
+            del data["training"]
         data["settings"] = {
             k: dict(v) if isinstance(v, Mapping) else v for k, v in data["settings"].items()
         }
@@ -234,6 +253,7 @@ def _from_content(folder: Path, data: Any) -> Board:
             "divisions": tuple(data["divisions"]),
             "stream_sha256": {int(seed): sha for seed, sha in data["stream_sha256"].items()},
             "budget": Budget(**data["budget"]),
+            "tuning": Tuning(**data["tuning"]) if data.get("tuning") else None,
             **{key: Anchor(**data[key]) for key in ("floor", "naive", "ceiling")},
         },
     )

@@ -13,6 +13,7 @@ Version = Annotated[str, Text(20, r"\d+\.\d+")]
 Seeds = Annotated[list[Count], MaxLen(1000), FailFast()]
 Division = Literal["closed", "open"]
 Groups = Annotated[dict[Word, Plain], MaxLen(64)]
+Training = Annotated[dict[Word, bool | int | float | Annotated[str, Text(200)] | None], MaxLen(20)]
 Words = Annotated[dict[Annotated[str, Text(100)], Annotated[str, Text(1000)]], MaxLen(64)]
 
 
@@ -50,6 +51,15 @@ class AnchorForm(Form):
     train_flops: Annotated[float, Interval(ge=0)]
 
 
+class TuningRules(Form):
+    """How the settings of every entry are chosen."""
+
+    trials: Positive
+    """Points of the random search, the defaults among them."""
+    tasks: Positive | None
+    """A trial learns so many of the first tasks; null: all."""
+
+
 class BoardForm(Form):
     """A frozen protocol. ``clbench.configure.board`` says what each field means."""
 
@@ -68,6 +78,8 @@ class BoardForm(Form):
     naive: AnchorForm
     ceiling: AnchorForm
     divisions: Annotated[list[Division], MaxLen(2)]
+    training: Training = Field(default={})
+    tuning: TuningRules | None = None
     sha256: Sha256
 
 
@@ -80,6 +92,8 @@ class Anchors(Form):
     """The strategy that does nothing against forgetting."""
     ceiling: Annotated[str, Text(100)]
     """The strategy that the best possible is measured by."""
+    words: Annotated[list[Annotated[str, Text(1000)]], MaxLen(20)] = Field(default=[])
+    """Settings of these strategies, each addressed by name: ``joint.lr=0.05``."""
 
 
 class Draft(Form):
@@ -92,13 +106,21 @@ class Draft(Form):
     protocol: Annotated[str, Text(20)] = "1.0"
     title: Annotated[str, Text(200)] = ""
     description: Annotated[str, Text(2000)] = ""
-    seeds: Seeds = Field(default=[0, 1, 2, 3, 4])
+    seeds: Seeds = Field(default=[*range(10)])
     tuning_seeds: Seeds = Field(default=[100, 101])
     primary: Annotated[str, Text(60)] = "anytime_world_accuracy"
     epochs: Positive | None = 1
     batch_size: Positive | None = 32
     samples: Positive | None = None
     train_flops: Positive | None = None
+    train_flops_times: Positive | None = 30
+    """Where train_flops is null: the budget is so many times what ``naive`` takes."""
+    training: Training = Field(default={})
+    """``{schedule: cosine}``: settings of a strategy that has them, where the entrant says nothing."""
+    trials: Positive = 12
+    """Trials of ``clbench tune`` for every entry."""
+    tuning_tasks: Positive | None = None
+    """A trial learns so many of the first tasks; null: all."""
     divisions: Annotated[list[Annotated[str, Text(20)]], MaxLen(10)] = Field(
         default=["closed", "open"]
     )
@@ -112,20 +134,29 @@ class TunedOn(Form):
 
 
 class TrialForm(Form):
-    """One point of the grid, and the primary on each tuning seed."""
+    """One point of the search, and the primary on each tuning seed."""
 
     settings: Words
+    """What was drawn; empty for the defaults."""
     values: Annotated[list[float], MaxLen(1000)]
+    """0 where the run failed, or took more than its share of the budget."""
 
 
 class TuningForm(Form):
-    """All trials of one strategy on a board's tuning seeds."""
+    """The trial table of one strategy: all trials, in the order of the search."""
 
-    board: TunedOn
+    board: TunedOn | None
+    """null: tuned without a board."""
     strategy: Annotated[str, Text(100)]
     primary: Annotated[str, Text(60)]
     seeds: Seeds
-    trials: Positive
-    grid_sha256: Sha256
-    best: Words
+    tasks: Positive | None
+    """Tasks that each trial learned; null: all."""
+    sampler: Literal["random", "tpe"]
+    fixed: Words
+    """What the tuner set for all trials."""
+    space: Annotated[dict[Annotated[str, Text(100)], dict[str, list[Plain]]], MaxLen(64)]
+    """By setting: ``{log: [low, high]}``, ``{uniform: [low, high]}`` or ``{choices: [...]}``."""
     results: Annotated[list[TrialForm], MaxLen(1000)]
+    best: Words
+    """What ``fixed`` and the best trial set."""

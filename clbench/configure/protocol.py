@@ -10,7 +10,7 @@ from typing import Any
 from clbench.configure import settings_after_freeze
 from clbench.configure.board import DIVISIONS, Board, find_board
 from clbench.errors import UsageError
-from clbench.util.files import FileError, read_json
+from clbench.util.files import FileError
 
 FIXED: dict[str, Any] = {"ruleset": "fixed", "trials": 0, "grid_sha256": None}
 """How settings were chosen where nothing was tuned."""
@@ -23,7 +23,7 @@ class Protocol:
     board: Board
     division: str
     tuning: dict[str, Any] = field(default_factory=lambda: dict(FIXED))
-    """``{ruleset: fixed | tuned, trials, grid_sha256}``, and ``best`` settings, if tuned."""
+    """``{ruleset: fixed | tuned, trials, grid_sha256}``; the hash is the trial table's."""
 
     def as_dict(self) -> dict[str, str]:
         """For the record."""
@@ -31,8 +31,13 @@ class Protocol:
         return {"name": board.name, "protocol": board.protocol, "division": self.division}
 
     def with_budget(self, point: Mapping[str, Any], settings: set[str]) -> dict[str, Any]:
-        """The run's keys with the budget's epochs and batch size, where the strategy has them."""
-        return {**self._budget(settings), **point}
+        """The run's keys with the board's training and budget, where the strategy has them."""
+        training = {
+            f"strategy.{name}": value
+            for name, value in self.board.training.items()
+            if name in settings
+        }
+        return {**training, **self._budget(settings), **point}
 
     def _budget(self, settings: set[str]) -> dict[str, Any]:
         budget = {"epochs": self.board.budget.epochs, "batch_size": self.board.budget.batch_size}
@@ -122,29 +127,25 @@ def protocol_of(point: Mapping[str, Any]) -> tuple[Protocol | None, dict[str, An
     tuning = dict(FIXED)
     if "tuned" in point:
         tuning, best = _read_tuning(Path(str(point["tuned"])), board, str(rest.get("strategy")))
-        rest = {**rest, **best}
+        rest = {**best, **rest}
     return Protocol(board, division, tuning), {**fixed, **rest}
 
 
 def _read_tuning(path: Path, board: Board, strategy: str) -> tuple[dict[str, Any], dict[str, Any]]:
     """What ``clbench tune`` wrote: the tuning for the record, and the best settings."""
-    from clbench.configure.board_model import TuningForm
-    from clbench.util import schema
+    from clbench.configure import tuning
 
     try:
-        data = read_json(path)
-        wrong = schema.faults(TuningForm, data)
-        if wrong:
-            raise ValueError("; ".join(wrong[:3]))
+        data = tuning.read(path)
         if data["board"] != {"name": board.name, "sha256": board.sha256}:
             raise UsageError(f"tuned={path}: was tuned on another board or version")
         if data["strategy"] != Path(strategy).stem:
             raise UsageError(f"tuned={path}: is of strategy {data['strategy']!r}")
-        tuning = {
+        told = {
             "ruleset": "tuned",
-            "trials": data["trials"],
-            "grid_sha256": data["grid_sha256"],
+            "trials": len(data["results"]),
+            "grid_sha256": tuning.table_sha256(data),
         }
-        return tuning, dict(data["best"])
+        return told, dict(data["best"])
     except (FileError, ValueError) as error:
         raise UsageError(f"tuned={path}: is not what clbench tune writes: {error}") from error

@@ -15,6 +15,7 @@ from clbench.configure.board import (
     Anchor,
     Board,
     Budget,
+    Tuning,
     builtin_boards,
     pin,
 )
@@ -22,12 +23,13 @@ from clbench.configure.board_model import Draft
 from clbench.configure.common import Common, free_on_boards
 from clbench.configure.config import resolve_point
 from clbench.configure.sweep import sweep
+from clbench.configure.typed import names
 from clbench.engine.execute import Options, record_of
 from clbench.errors import ClbenchError, UsageError
 from clbench.leaderboard import stability
 from clbench.leaderboard.entry import SLUG
 from clbench.leaderboard.scores import score_run
-from clbench.plugins.registry import did_you_mean, plugins
+from clbench.plugins.registry import did_you_mean, find, plugins
 from clbench.results import metrics
 from clbench.results.record import Record, write_atomically
 from clbench.sweeps.local import run_all
@@ -35,6 +37,8 @@ from clbench.util import schema, yaml_files
 from clbench.util.files import FileError, read_yaml
 from clbench.util.hashing import sha256_of
 
+MIN_GAP = 0.15
+"""Smallest distance of the two anchors on the primary; below it methods have no room."""
 MIN_SPREAD = 5.0
 """Smallest distance of the two anchors, in standard deviations over seeds, for ranking."""
 
@@ -73,17 +77,10 @@ def freeze(name: str, root: Path, options: Options, tell: Callable[[str], None])
     folder = root / name
     if (folder / "board.yaml").exists():
         raise UsageError(f"{folder}: is frozen; make a changed protocol a new board or version")
-    draft = _read_draft(folder / "draft.yaml")
-    budget = Budget(draft.epochs, draft.batch_size, draft.samples, draft.train_flops)
-    limits = [
-        f"strategy.{k}={v}"
-        for k, v in (("epochs", draft.epochs), ("batch_size", draft.batch_size))
-        if v
-    ]
+    draft = read_draft(folder / "draft.yaml")
     seeds = "seed=" + ",".join(map(str, draft.seeds))
     naive, ceiling = draft.anchors.naive, draft.anchors.ceiling
-    words = [*draft.words, f"strategy={naive},{ceiling}", *limits, seeds]
-    points = sweep(words)
+    points = sweep([*words_of(draft, naive, ceiling), seeds])
     _refuse_clock(resolve_point(points[0]).common)
     found: dict[str, dict[int, Record]] = {naive: {}, ceiling: {}}
     for done in run_all(points, dataclasses.replace(options, resume=True)):
@@ -93,10 +90,10 @@ def freeze(name: str, root: Path, options: Options, tell: Callable[[str], None])
             raise ClbenchError(f"{done.folder}: {record.status}; the board was not frozen")
         found[record.config["strategy"]["name"]][record.seed] = record
     some = found[naive][draft.seeds[0]]
-    board = _board(folder, draft, budget, some, found)
+    board = _board(folder, draft, some, found)
     _refuse_flat(board)
     for strategy, records in found.items():
-        arm = [*draft.words, f"strategy={strategy}", *limits]
+        arm = words_of(draft, strategy)
         stable = _perturbed(arm, board, records, options)
         tell(f"{strategy}: {stability.line(stable)}")
         _refuse_unstable(board, strategy, stable)
@@ -109,9 +106,24 @@ def freeze(name: str, root: Path, options: Options, tell: Callable[[str], None])
     return board
 
 
-def _board(
-    folder: Path, draft: Draft, budget: Budget, some: Record, found: dict[str, dict[int, Record]]
-) -> Board:
+def words_of(draft: Draft, *strategies: str) -> list[str]:
+    """The words of a draft's runs, less their seed: of the stream, and what each strategy is given.
+
+    A strategy has the budget and the training where it has such a setting, and what ``anchors`` says
+    of it.
+    """
+    words = [*draft.words, "strategy=" + ",".join(strategies)]
+    said = {word.partition("=")[0]: word for word in draft.anchors.words}
+    given = {"epochs": draft.epochs, "batch_size": draft.batch_size, **draft.training}
+    for name in strategies:
+        settings = names(find("strategy", name).load().Config)
+        own = {f"{name}.{k}": v for k, v in given.items() if k in settings and v is not None}
+        words += [f"{k}={v}" for k, v in own.items() if k not in said]
+    heads = tuple(f"{name}." for name in strategies)
+    return [*words, *(word for key, word in said.items() if key.startswith(heads))]
+
+
+def _board(folder: Path, draft: Draft, some: Record, found: dict[str, dict[int, Record]]) -> Board:
     free = {"strategy", "model"} | free_on_boards()
     settings = {k: v for k, v in some.config.items() if k not in free}
     chance = 0.0
@@ -120,6 +132,10 @@ def _board(
             len(some.counts["views"][0]) if some.stream["task_ids"] else some.stream["n_classes"]
         )
         chance = 1 / per_task
+    naive = _anchor(draft.anchors.naive, draft.primary, found)
+    flops = draft.train_flops
+    if flops is None and draft.train_flops_times is not None:
+        flops = draft.train_flops_times * naive.train_flops
     board = Board(
         name=folder.name,
         folder=folder,
@@ -134,12 +150,14 @@ def _board(
         stream_sha256={
             seed: r.stream_sha256 for seed, r in sorted(found[draft.anchors.naive].items())
         },
-        budget=budget,
+        budget=Budget(draft.epochs, draft.batch_size, draft.samples, flops),
         primary=draft.primary,
         floor=Anchor(draft.anchors.floor, chance, 0.0),
-        naive=_anchor(draft.anchors.naive, draft.primary, found),
+        naive=naive,
         ceiling=_anchor(draft.anchors.ceiling, draft.primary, found),
         divisions=tuple(draft.divisions),
+        training=draft.training,
+        tuning=Tuning(draft.trials, draft.tuning_tasks),
         sha256="",
     )
     return dataclasses.replace(board, sha256=sha256_of(board.content()))
@@ -168,6 +186,12 @@ def _refuse_flat(board: Board) -> None:
     """Refuse a board whose lower anchor is within the noise of its ceiling."""
     sd = max(board.naive.sd, board.ceiling.sd)
     apart = board.ceiling.mean - board.naive.mean
+    if apart < MIN_GAP:
+        raise UsageError(
+            f"{board.folder}: cannot rank: {board.ceiling.strategy} {board.ceiling.mean:.4f} and "
+            f"{board.naive.strategy} {board.naive.mean:.4f} are closer than {100 * MIN_GAP:.0f} "
+            "points; choose another primary, more tasks, or more classes"
+        )
     if apart < MIN_SPREAD * sd:
         raise UsageError(
             f"{board.folder}: cannot rank: {board.ceiling.strategy} {board.ceiling.mean:.4f} and "
@@ -215,7 +239,12 @@ def _template() -> dict[str, Any]:
     return found
 
 
-def _read_draft(path: Path) -> Draft:
+def read_draft(path: Path) -> Draft:
+    """A draft that can be frozen.
+
+    Raises:
+        UsageError: it is malformed.
+    """
     try:
         data = read_yaml(path)
     except FileError as error:
@@ -244,6 +273,7 @@ def _read_draft(path: Path) -> Draft:
         raise UsageError(f"{path}: anchors: naive and ceiling must be two strategies")
     if not draft.divisions or set(draft.divisions) - set(DIVISIONS):
         raise UsageError(f"{path}: divisions are {', '.join(DIVISIONS)}")
-    if not any((draft.epochs, draft.batch_size, draft.samples, draft.train_flops)):
+    limits = (draft.epochs, draft.batch_size, draft.samples, draft.train_flops)
+    if not any((*limits, draft.train_flops_times)):
         raise UsageError(f"{path}: needs a budget: epochs and batch_size, samples, or train_flops")
     return draft

@@ -123,3 +123,50 @@ def pareto_front(gains: np.ndarray, costs: np.ndarray) -> np.ndarray:
     somewhere_better = (points[:, None, :] < points[None, :, :]).any(2)
     beaten = (no_worse & somewhere_better & known[:, None]).any(0)
     return np.asarray(known & ~beaten)
+
+
+class Power(NamedTuple):
+    """How well a board tells entries apart."""
+
+    n_told: int
+    """Pairs that are told apart, of those that differ by ``POINT`` or more."""
+    n_pairs: int
+    """Pairs whose means differ by ``POINT`` or more."""
+
+
+POINT = 0.01
+"""A difference worth telling: one percentage point."""
+
+
+def power(groups: Sequence[np.ndarray], least: float = POINT, alpha: float = ALPHA) -> Power:
+    """Count the pairs that differ by a point or more, and those of them that are told apart.
+
+    Args:
+        groups: of each division, ``(n_entries, n_seeds)``; pairs are within a division.
+        least: the smallest difference of means that counts.
+        alpha: the chance of any wrong claim in a division.
+    """
+    n_told = n_pairs = 0
+    for scores in groups:
+        mean = scores.mean(1) if scores.size else np.zeros(len(scores))
+        differ = mean[:, None] - mean[None, :] >= least - RESOLUTION
+        n_pairs += int(differ.sum())
+        n_told += int((differ & significantly_better(scores, alpha)).sum())
+    return Power(n_told, n_pairs)
+
+
+def critical_difference(scores: np.ndarray, alpha: float = ALPHA) -> float | None:
+    """The difference of means at which a typical pair of entries is told apart.
+
+    It is the median over pairs of the standard error of their difference, times the critical value
+    of t at ``alpha`` over the number of pairs (Holm's first and strictest step). None: fewer than two
+    entries or seeds.
+    """
+    n_entries, n_seeds = scores.shape
+    if n_entries < 2 or n_seeds < 2:
+        return None
+    from scipy.stats import t
+
+    i, j = np.triu_indices(n_entries, 1)
+    errors = (scores[i] - scores[j]).std(1, ddof=1) / np.sqrt(n_seeds)
+    return float(np.median(errors) * t.isf(alpha / (2 * len(i)), n_seeds - 1))

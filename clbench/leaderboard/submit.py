@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from clbench.configure import tuning
 from clbench.configure.board import Board, find_board
 from clbench.errors import UsageError
 from clbench.leaderboard import shared
@@ -19,12 +20,13 @@ from clbench.leaderboard.entry import (
     load_entry,
     source_file,
 )
+from clbench.leaderboard.retune import TABLE
 from clbench.results.record import Record, write_atomically
 from clbench.util import seal, yaml_files
 from clbench.util.files import FileError, read_yaml
 
 
-def submit(arm: Path, slug: str, root: Path) -> tuple[Board, Entry]:
+def submit(arm: Path, slug: str, root: Path, tuned: Path | None = None) -> tuple[Board, Entry]:
     """Copy an arm's records into ``<root>/<board>/entries/<slug>``, its source into ``<root>/sources``.
 
     Diagnostics are left out: nothing ranks by them, and they can be larger than all else.
@@ -34,9 +36,11 @@ def submit(arm: Path, slug: str, root: Path) -> tuple[Board, Entry]:
         arm: the folder that holds ``seed<k>/record.json``.
         slug: the entry's folder name.
         root: the folder of boards.
+        tuned: the trial table of the runs; None: it is looked for in ``tuning`` beside the runs.
 
     Raises:
-        UsageError: the folder holds no runs of one board, or the name is taken by another strategy.
+        UsageError: the folder holds no runs of one board, its trial table is not found, or the name
+            is taken by another strategy.
     """
     if not SLUG.fullmatch(slug):
         raise UsageError(f"--entry {slug!r}: use a-z, 0-9, - and _, at most 60 characters")
@@ -63,10 +67,11 @@ def submit(arm: Path, slug: str, root: Path) -> tuple[Board, Entry]:
         before is None or before.strategy != first.config["strategy"]["name"]
     ):
         raise UsageError(f"{folder}: is an entry of another strategy; choose another --entry")
+    table = _table_of(arm, first, tuned)
     groups = ("strategy", *(("model",) if first.board["division"] == "open" else ()))
     files = {group: (next(iter(records)) / f"{group}.py").read_bytes() for group in groups}
     hashes = {group: shared.keep(root, data) for group, data in files.items()}
-    text = _text(folder / "entry.yaml", first, hashes)
+    text = _text(folder / "entry.yaml", first, hashes, table)
     (folder / "runs").mkdir(parents=True, exist_ok=True)
     for stale in (folder / "runs").glob("seed*.json"):
         stale.unlink()
@@ -74,10 +79,33 @@ def submit(arm: Path, slug: str, root: Path) -> tuple[Board, Entry]:
         data = _ranked((run_folder / "record.json").read_bytes())
         write_atomically(folder / "runs" / f"seed{record.seed}.json", data)
     write_atomically(folder / "entry.yaml", text.encode())
+    (folder / TABLE).unlink(missing_ok=True)
+    if table is not None:
+        write_atomically(folder / TABLE, table.read_bytes())
     for name in ("strategy.py", "model.py"):  # of an entry that kept its source beside it
         (folder / name).unlink(missing_ok=True)
     shared.drop_unused(root, before.sources.values() if before else ())
     return board, load_entry(folder)
+
+
+def _table_of(arm: Path, record: Record, given: Path | None) -> Path | None:
+    """The file of the trial table that runs name; None where they were not tuned.
+
+    Raises:
+        UsageError: it is not found.
+    """
+    if record.tuning["ruleset"] != "tuned":
+        return None
+    sought = [given] if given else sorted((arm.absolute().parents[1] / "tuning").glob("*.json"))
+    for path in sought:
+        try:
+            if tuning.table_sha256(tuning.read(path)) == record.tuning["grid_sha256"]:
+                return path
+        except (FileError, ValueError) as error:
+            if given:
+                raise UsageError(f"--tuning {path}: {error}") from error
+    where = f"--tuning {given}: is not" if given else f"{arm}: give --tuning FILE,"
+    raise UsageError(f"{where} the trial table that these runs were made with (tuned=)")
 
 
 def _ranked(data: bytes) -> bytes:
@@ -88,10 +116,10 @@ def _ranked(data: bytes) -> bytes:
     return seal.sealed({**record, "diagnostics": {}})
 
 
-def _text(path: Path, record: Record, hashes: Mapping[str, str]) -> str:
+def _text(path: Path, record: Record, hashes: Mapping[str, str], table: Path | None) -> str:
     """The text of ``entry.yaml``: a new one, or the one that is there, with these sources."""
     if not path.exists():
-        return _skeleton(record, hashes)
+        return _skeleton(record, hashes, table)
     if _written(path).get("sources") == hashes:
         return path.read_text(encoding="utf-8")
     return shared.with_sources(path, hashes)
@@ -124,7 +152,11 @@ def _board_below(root: Path, name: str) -> Board:
     return find_board(name, root)
 
 
-def _skeleton(record: Record, hashes: Mapping[str, str]) -> str:
+def _tuning_seeds(table: Path | None) -> list[int]:
+    return [*tuning.read(table)["seeds"]] if table else []
+
+
+def _skeleton(record: Record, hashes: Mapping[str, str], table: Path | None) -> str:
     assert record.board is not None
     data: dict[str, Any] = {
         "name": record.config["strategy"]["name"],
@@ -135,7 +167,7 @@ def _skeleton(record: Record, hashes: Mapping[str, str]) -> str:
         "code": "",
         "description": "",
         "division": record.board["division"],
-        "tuned_on": [],
+        "tuned_on": _tuning_seeds(table),
         "paper_reference": {},
         "declaration": dict.fromkeys(DECLARATIONS, False),
         "sources": dict(hashes),

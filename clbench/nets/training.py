@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -14,6 +14,7 @@ from clbench.errors import UsageError
 from clbench.nets import weights
 from clbench.nets.optim import FlatWeights, build_optimizer
 from clbench.settings import AtLeast, Positive, Within, check
+from clbench.space import Log
 
 Schedule = Literal["constant", "cosine", "multistep"]
 
@@ -51,7 +52,9 @@ class First:
 class TrainingSettings:
     """Settings of the training loop, which every strategy that trains a network has."""
 
-    lr: Annotated[float | None, Positive] = None
+    lr: Annotated[float | None, Positive] = field(
+        default=None, metadata={"space": Log(0.03, 5, times="base_lr")}
+    )
     """Learning rate; null: 0.1 for SGD, 0.001 for every other optimizer."""
     momentum: Annotated[float, Within(0, 1, open_high=True)] = 0.0
     """Momentum of SGD. The effective learning rate is lr / (1 - momentum)."""

@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import clbench
 from clbench import settings as bounds
+from clbench.plugins.spaces import without_spaces
 from clbench.plugins.values import parse, written
 
 PACKAGE = Path(__file__).parents[1]
@@ -164,8 +165,8 @@ def identity_sha256(*paths: Path) -> str:
     """Hash of what makes plug-ins of these files what they are, as part of a run's identity.
 
     It covers each file and the modules of its own folder or package that it imports. The engine is
-    not part of it: its version is. Docstrings, comments, layout, the text of errors and the modules
-    of the engine that names are imported from do not count.
+    not part of it: its version is. Docstrings, comments, layout, the text of errors, the spaces that
+    settings are tuned over and the modules of the engine that names are imported from do not count.
     """
     found: dict[Path, str] = {}
     todo = [*paths]
@@ -261,6 +262,7 @@ def _meaning(source: bytes) -> tuple[str, tuple[str, ...]]:
             for part in ast.walk(node.exc):
                 if isinstance(part, ast.Constant) and isinstance(part.value, str):
                     part.value = ""
+    without_spaces(tree)
     bound = sorted(set(_take_engine_imports(tree)))
     _drop_docstrings(tree)
     text = f"{bound}\n{ast.unparse(tree)}"

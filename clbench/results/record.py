@@ -69,7 +69,7 @@ class Record:
     board: dict[str, str] | None
     """``{name, protocol, division}`` where the run was one of a leaderboard."""
     tuning: dict[str, Any]
-    """``{ruleset: fixed | tuned, trials, grid_sha256}``."""
+    """``{ruleset: fixed | tuned, trials, grid_sha256}``; the hash is of the whole trial table."""
     declares: dict[str, bool]
     """``{pretrained, grows, resumable}``, as the strategy says."""
     sources: dict[str, str]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from commands import clbench
@@ -114,7 +115,9 @@ def test_show_has_a_sentence_on_every_setting(capsys: Capture, plugin: registry.
         assert setting["help"].endswith("."), setting
         assert setting["type"]
     text = clbench(capsys, "show", word).out
-    heads = [line.split("=")[0] for line in text.splitlines() if f"  {plugin.group}." in line]
+    heads = [
+        line.split("=")[0] for line in text.splitlines() if line.startswith(f"  {plugin.group}.")
+    ]
     heads = [head.removesuffix(".NAME") for head in heads]  # of one with settings of its own
     assert heads == [f"  {plugin.group}.{s['name']}" for s in shown["settings"]]
 
@@ -142,3 +145,21 @@ def test_version(capsys: Capture):
     code, out, _ = clbench(capsys, "--version")
     assert code == 0
     assert out.startswith("clbench ")
+
+
+def test_a_signal_that_python_turns_into_another_error_is_an_interruption(
+    capsys: Capture, tmp_path: Path
+):
+    source = """import os, signal
+
+class Field:
+    def __set_name__(self, owner, name):
+        os.kill(os.getpid(), signal.SIGTERM)
+
+class Settings:
+    field = Field()
+"""
+    (tmp_path / "mine.py").write_text(source)
+    words = ("run", "scenario=scole", f"strategy={tmp_path / 'mine.py'}", "--out", str(tmp_path))
+    code, _, err = clbench(capsys, *words)
+    assert (code, err) == (130, "clbench: interrupted\n")

@@ -82,6 +82,26 @@ def test_code_of_ones_own_renames(mine: Path, old: str, new: str):
     assert edited(mine, old, new) != before
 
 
+def test_the_space_that_a_setting_is_tuned_over_renames_nothing(mine: Path):
+    before = identity_sha256(mine)
+    text = mine.read_text()
+    first = "from dataclasses import dataclass\n"
+    assert first in text
+    assert "pull: float = 0.5" in text
+    spaced = text.replace(
+        first, "from dataclasses import dataclass, field\nfrom clbench.space import Log\n"
+    ).replace(
+        "pull: float = 0.5",
+        'pull: float = field(default=0.5, metadata={"space": Log(0.1, 1)})',
+    )
+    mine.write_text(spaced)
+    assert identity_sha256(mine) == before
+    mine.write_text(spaced.replace("default=0.5", "default=0.6"))
+    assert identity_sha256(mine) != before
+    mine.write_text(spaced.replace('{"space": Log(0.1, 1)}', '{"identity": "always"}'))
+    assert identity_sha256(mine) != before
+
+
 def test_a_module_beside_a_plugin_is_its_own(mine: Path):
     (mine.parent / "helper.py").write_text("STEP = 1\n")
     mine.write_text("import helper\n" + MINE)

@@ -29,7 +29,8 @@ def frozen(root: Path) -> Board:
 def made(tmp_path_factory: pytest.TempPathFactory) -> Board:
     """A small board that was drafted and frozen."""
     root = tmp_path_factory.mktemp("frozen")
-    new("mine", [*WORDS, "scenario.n_tasks=12"], root)
+    draft = new("mine", [*WORDS, "scenario.n_tasks=12"], root)
+    edit_yaml(draft, training={"memory_size": 50, "clip_norm": 9.5}, tuning_tasks=4)
     return frozen(root)
 
 
@@ -65,14 +66,14 @@ def test_a_clock_of_operations_makes_no_board(tmp_path: Path) -> None:
     assert not (tmp_path / "runs").exists()
 
 
-NO_BUDGET = {"epochs": None, "batch_size": None, "samples": None, "train_flops": None}
+NO_BUDGET = dict.fromkeys(("epochs", "batch_size", "samples", "train_flops", "train_flops_times"))
 
 
 @pytest.mark.parametrize(
     ("values", "reason"),
     [
-        ({"seeds": [0, 1, 2, 3]}, "at least 5 seeds"),
-        ({"seeds": [0, 1, 2, 3, 3]}, "at least 5 seeds"),
+        ({"seeds": [*range(9)]}, "at least 10 seeds"),
+        ({"seeds": [*range(9), 8]}, "at least 10 seeds"),
         ({"seeds": 5}, "seeds must be a list"),
         ({"tuning_seeds": [4, 100]}, "none of seeds"),
         ({"tuning_seeds": []}, "none of seeds"),
@@ -166,7 +167,7 @@ def _other(value: Any) -> Any:
 def test_the_anchors_stand_in_the_draft(tmp_path: Path) -> None:
     path = new("mine", [*WORDS, "scenario.n_tasks=12"], tmp_path)
     anchors = yaml.safe_load(path.read_text())["anchors"]
-    assert anchors == {"floor": "chance", "naive": "naive", "ceiling": "joint"}
+    assert anchors == {"floor": "chance", "naive": "naive", "ceiling": "joint", "words": []}
     edit_yaml(path, anchors={**anchors, "naive": "ema", "ceiling": "er"})
     edit_yaml(path, words=[*WORDS, "scenario.n_tasks=1"])
     with pytest.raises(UsageError, match="cannot rank") as refused:

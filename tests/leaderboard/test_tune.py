@@ -3,26 +3,33 @@
 from __future__ import annotations
 
 import dataclasses
-import json
+import random
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from tiny import edit, make_board, run_on
+from tiny import declare, edit, make_board, run_on, write_board
 from torch import Tensor
 
-from clbench.configure.board import Board
+from clbench import space
+from clbench.configure import tuning
+from clbench.configure.board import Board, Budget, Tuning, load_board
 from clbench.configure.config import resolve
 from clbench.data.pool import Arrays, Split, TensorPool
-from clbench.engine.execute import Options
+from clbench.engine.execute import Options, record_of
 from clbench.errors import UsageError
-from clbench.leaderboard.tune import MAX_TRIALS, Trial, tune
+from clbench.leaderboard import retune
+from clbench.leaderboard.entry import load_entry
+from clbench.leaderboard.rules.validate import validate
+from clbench.leaderboard.submit import submit
+from clbench.leaderboard.tune import tune, value_of
 from clbench.plugins.registry import find
 from clbench.results.record import Record
+from clbench.sweeps.local import run_all
 
-GRID = "strategy.lr=0.0001,0.1"
+N_TRIALS, N_TASKS = 4, 6
 
 
 class Sealed(TensorPool):
@@ -37,33 +44,88 @@ class Sealed(TensorPool):
         return super().labels(split)
 
 
-def tuned(board: Board, out: Path, *words: str) -> tuple[list[Trial], Path]:
+Tuned = tuple[dict[str, Any], Path]
+
+
+@pytest.fixture(scope="module")
+def tuning_board(tiny_board: Board, tmp_path_factory: pytest.TempPathFactory) -> Board:
+    """The tiny board, with tuning as part of its protocol."""
+    folder = tmp_path_factory.mktemp("tuning-boards") / "tiny"
+    rules = Tuning(N_TRIALS, N_TASKS)
+    write_board(dataclasses.replace(tiny_board, folder=folder, tuning=rules))
+    return load_board(folder)
+
+
+def tuned(board: Board, out: Path, *words: str) -> Tuned:
     options = Options(out=out, quiet=True)
     given = [f"board={board.folder}", "strategy=naive", "device=cpu", *words]
     return tune(given, options, lambda line: None)
 
 
 @pytest.fixture(scope="module")
-def done(tiny_board: Board, tmp_path_factory: pytest.TempPathFactory) -> tuple[list[Trial], Path]:
-    return tuned(tiny_board, tmp_path_factory.mktemp("tuning"), GRID)
+def done(tuning_board: Board, tmp_path_factory: pytest.TempPathFactory) -> Tuned:
+    return tuned(tuning_board, tmp_path_factory.mktemp("tuning"))
 
 
-def test_best_first_on_the_tuning_seeds(done: tuple[list[Trial], Path], tiny_board: Board) -> None:
-    trials, path = done
-    assert [trial.settings for trial in trials] == [{"strategy.lr": v} for v in ("0.1", "0.0001")]
-    assert trials[0].mean > trials[1].mean
-    assert all(len(trial.values) == len(tiny_board.tuning_seeds) for trial in trials)
-    data = json.loads(path.read_text())
-    assert data["best"] == trials[0].settings
-    assert data["seeds"] == list(tiny_board.tuning_seeds)
+def test_the_board_says_what_is_tried(done: Tuned, tuning_board: Board) -> None:
+    table, path = done
+    assert tuning.read(path) == table
+    assert len(table["results"]) == N_TRIALS
+    assert table["results"][0]["settings"] == {}  # the defaults first
+    low, high = table["space"]["strategy.lr"]["log"]
+    assert (low, high) == (0.003, 0.5)  # around SGD's 0.1
+    for trial in table["results"][1:]:
+        assert low <= float(trial["settings"]["strategy.lr"]) <= high
     records = [Record.load(p) for p in path.parent.parent.rglob("record.json")]
-    assert {record.seed for record in records} == set(tiny_board.tuning_seeds)
+    assert len(records) == N_TRIALS * len(tuning_board.tuning_seeds)
+    assert {record.seed for record in records} == set(tuning_board.tuning_seeds)
     assert {record.config["evaluate_on"] for record in records} == {"val"}
+    assert {len(record.tasks["end"]) for record in records} == {N_TASKS}
+
+
+def test_the_best_mean_is_chosen(done: Tuned) -> None:
+    table, _ = done
+    means = [sum(t["values"]) / len(t["values"]) for t in table["results"]]
+    assert table["best"] == table["results"][means.index(max(means))]["settings"]
+    assert len(set(means)) > 1
+
+
+def test_draws_are_recomputed_and_independent_of_other_settings() -> None:
+    lr, lam = space.Log(0.003, 0.5), space.Log(1, 100)
+    one = [space.drawn({"lr": lr}, "key", k) for k in range(200)]
+    two = [space.drawn({"lam": lam, "lr": lr}, "key", k) for k in range(200)]
+    assert [d.get("lr") for d in one] == [d.get("lr") for d in two]
+    assert one != [space.drawn({"lr": lr}, "other", k) for k in range(200)]
+    logs = np.log([float(d["lr"]) for d in one[1:]])
+    share = (logs - np.log(0.003)) / (np.log(0.5) - np.log(0.003))
+    assert abs(share.mean() - 0.5) < 0.1
+    assert abs(share.std() - 12**-0.5) < 0.05
+    picked = [space.drawn({"k": space.Choices(1, "b", None)}, "key", k)["k"] for k in range(1, 99)]
+    assert set(picked) == {"1", "b", "null"}
+
+
+def test_a_setting_that_is_given_is_in_all_trials(tuning_board: Board, tmp_path: Path) -> None:
+    table, _ = tuned(tuning_board, tmp_path, "strategy.lr=0.1", "strategy.momentum=0,0.5")
+    assert table["fixed"]["strategy.lr"] == "0.1"
+    assert table["space"] == {"strategy.momentum": {"choices": ["0", "0.5"]}}
+    assert {t["settings"].get("strategy.momentum") for t in table["results"]} <= {None, "0", "0.5"}
+    # The default is momentum 0: equal settings are one run, and have equal values.
+    equal = [t["values"] for t in table["results"] if t["settings"] != {"strategy.momentum": "0.5"}]
+    assert all(values == equal[0] for values in equal)
+
+
+def test_a_trial_beyond_its_share_of_the_budget_counts_nothing(done: Tuned, tuning_board: Board):
+    record = Record.load(next(done[1].parent.parent.rglob("record.json")))
+    spent = record.cost["train_flops"]
+    whole = spent * record.stream["n_tasks"] / N_TASKS
+    for budget, counts in ((round(whole * 1.01), True), (round(whole * 0.99), False)):
+        board = dataclasses.replace(tuning_board, budget=Budget(train_flops=budget))
+        assert (value_of(board, board.primary, record) > 0) is counts
 
 
 def test_another_test_split_changes_nothing(
-    done: tuple[list[Trial], Path],
-    tiny_board: Board,
+    done: Tuned,
+    tuning_board: Board,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -75,12 +137,12 @@ def test_another_test_split_changes_nothing(
         return dataclasses.replace(a, test_x=16 - a.test_x, test_y=(a.test_y + 1) % a.n_classes)
 
     monkeypatch.setattr(digits, "arrays", other)
-    trials, _ = tuned(tiny_board, tmp_path, GRID)
-    assert trials == done[0]
+    table, _ = tuned(tuning_board, tmp_path)
+    assert table == done[0]
 
 
 def test_test_is_never_opened(
-    tiny_board: Board, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tuning_board: Board, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     digits: Any = find("data", "digits").load()
 
@@ -88,78 +150,235 @@ def test_test_is_never_opened(
         return Sealed(self.arrays(), device)
 
     monkeypatch.setattr(digits, "pool", sealed)
-    trials, _ = tuned(tiny_board, tmp_path, "strategy.lr=0.1")
-    assert trials[0].mean > 0.1
+    table, _ = tuned(tuning_board, tmp_path, "strategy.lr=0.1")
+    assert max(table["results"][0]["values"]) > 0.1
     with pytest.raises(UsageError, match="test was opened"):  # the seal holds
-        run_on(tiny_board, tmp_path / "runs", "strategy=naive", "seed=0")
+        run_on(tuning_board, tmp_path / "runs", "strategy=naive", "seed=0")
 
 
-@pytest.mark.parametrize("word", ["seed=100", "evaluate_on=test", "evaluate_on=val", "tuned=x"])
-def test_what_the_rules_set_is_refused(tiny_board: Board, tmp_path: Path, word: str) -> None:
+@pytest.mark.parametrize("word", ["seed=100", "evaluate_on=test", "max_tasks=2", "tuned=x"])
+def test_what_the_rules_set_is_refused(tuning_board: Board, tmp_path: Path, word: str) -> None:
     key = word.partition("=")[0]
     with pytest.raises(UsageError, match=f"{key}= cannot be set"):
-        tuned(tiny_board, tmp_path, word)
-
-
-def test_too_many_trials_are_refused(tiny_board: Board, tmp_path: Path) -> None:
-    grid = "strategy.lr=" + ",".join(str(0.01 * (1 + i)) for i in range(MAX_TRIALS + 1))
-    with pytest.raises(UsageError, match=f"{MAX_TRIALS + 1} trials: a board allows {MAX_TRIALS}"):
-        tuned(tiny_board, tmp_path, grid)
-    assert not [*tmp_path.iterdir()]
+        tuned(tuning_board, tmp_path, word)
 
 
 @pytest.mark.parametrize("missing", ["board", "strategy"])
-def test_board_and_strategy_are_required(tiny_board: Board, missing: str) -> None:
-    words = {"board": f"board={tiny_board.folder}", "strategy": "strategy=naive"}
+def test_board_and_strategy_are_required(tuning_board: Board, missing: str) -> None:
+    words = {"board": f"board={tuning_board.folder}", "strategy": "strategy=naive"}
     del words[missing]
     with pytest.raises(UsageError, match=f"{missing}= is required"):
         tune([*words.values()], Options(), lambda line: None)
 
 
-def test_one_strategy_at_a_time(tiny_board: Board) -> None:
-    words = [f"board={tiny_board.folder}", "strategy=naive,ewc"]
+def test_one_strategy_at_a_time(tuning_board: Board) -> None:
+    words = [f"board={tuning_board.folder}", "strategy=naive,ewc"]
     with pytest.raises(UsageError, match="one strategy at a time"):
         tune(words, Options(), lambda line: None)
 
 
 def test_a_run_takes_the_best_and_records_the_tuning(
-    done: tuple[list[Trial], Path], tiny_board: Board, tmp_path: Path
+    done: Tuned, tuning_board: Board, tmp_path: Path
 ) -> None:
-    path = done[1]
-    arm = run_on(tiny_board, tmp_path, "strategy=naive", f"tuned={path}", "seed=0", "max_tasks=2")
+    table, path = done
+    arm = run_on(tuning_board, tmp_path, "strategy=naive", f"tuned={path}", "seed=0", "max_tasks=2")
     record = Record.load(arm / "seed0" / "record.json")
-    assert record.config["strategy"]["lr"] == 0.1
-    grid = json.loads(path.read_text())["grid_sha256"]
-    assert record.tuning == {"ruleset": "tuned", "trials": 2, "grid_sha256": grid}
+    lr = record.config["strategy"]["lr"]
+    assert lr == (float(table["best"]["strategy.lr"]) if table["best"] else None)
+    sha = tuning.table_sha256(table)
+    assert record.tuning == {"ruleset": "tuned", "trials": N_TRIALS, "grid_sha256": sha}
 
 
 def test_a_file_of_another_board_or_strategy_is_refused(
-    done: tuple[list[Trial], Path], tiny_board: Board, tmp_path: Path
+    done: Tuned, tuning_board: Board, tmp_path: Path
 ) -> None:
     path = done[1]
     other = make_board(tmp_path / "other", "threads=2")
     with pytest.raises(UsageError, match="another board or version"):
         resolve([f"board={other.folder}", "strategy=naive", f"tuned={path}", "seed=0"])
     with pytest.raises(UsageError, match="is of strategy 'naive'"):
-        resolve([f"board={tiny_board.folder}", "strategy=ewc", f"tuned={path}", "seed=0"])
+        resolve([f"board={tuning_board.folder}", "strategy=ewc", f"tuned={path}", "seed=0"])
 
 
-@pytest.mark.parametrize("key", ["board", "strategy", "trials", "grid_sha256", "best"])
+@pytest.mark.parametrize("key", ["board", "strategy", "space", "results", "best"])
 def test_a_malformed_file_is_refused(
-    done: tuple[list[Trial], Path], tiny_board: Board, tmp_path: Path, key: str
+    done: Tuned, tuning_board: Board, tmp_path: Path, key: str
 ) -> None:
     path = tmp_path / "tuning.json"
     path.write_text(done[1].read_text())
     edit(path, lambda data: data.pop(key))
     with pytest.raises(UsageError, match="is not what clbench tune writes"):
-        resolve([f"board={tiny_board.folder}", "strategy=naive", f"tuned={path}", "seed=0"])
+        resolve([f"board={tuning_board.folder}", "strategy=naive", f"tuned={path}", "seed=0"])
 
 
 def test_a_tuned_file_does_not_unfix_the_board(
-    done: tuple[list[Trial], Path], tiny_board: Board, tmp_path: Path
+    done: Tuned, tuning_board: Board, tmp_path: Path
 ) -> None:
     path = tmp_path / "tuning.json"
     path.write_text(done[1].read_text())
     edit(path, lambda data: data["best"].update({"scenario.n_tasks": "3"}))
     with pytest.raises(UsageError, match=r"scenario\.n_tasks"):
-        resolve([f"board={tiny_board.folder}", "strategy=naive", f"tuned={path}", "seed=0"])
+        resolve([f"board={tuning_board.folder}", "strategy=naive", f"tuned={path}", "seed=0"])
+
+
+@pytest.fixture(scope="module")
+def tuned_entry(done: Tuned, tuning_board: Board, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tuned entry as submitted, all its seeds run."""
+    root = tuning_board.folder.parent
+    out = done[1].parent.parent
+    arm = run_on(tuning_board, out, "strategy=naive", f"tuned={done[1]}")
+    _, entry = submit(arm, "naive", root)
+    declare(entry.folder)
+    return entry.folder
+
+
+def findings(board: Board, entry: Path) -> list[str]:
+    return [f.message for f in validate(board, load_entry(entry)) if f.rule == "T1"]
+
+
+def test_the_table_is_part_of_the_entry(
+    tuned_entry: Path, done: Tuned, tuning_board: Board
+) -> None:
+    assert tuning.read(tuned_entry / retune.TABLE) == done[0]
+    assert load_entry(tuned_entry).meta.tuned_on == tuning_board.tuning_seeds  # type: ignore[union-attr]
+    assert [f for f in validate(tuning_board, load_entry(tuned_entry)) if f.level == "error"] == []
+
+
+def raise_a_loser(table: dict[str, Any]) -> None:
+    loser = (tuning.best_trial(table["results"]) + 1) % N_TRIALS
+    table["results"][loser]["values"] = [0.99, 0.99]
+
+
+FORGERIES = {
+    "another choice": (raise_a_loser, "best is not what the trials give"),
+    "more trials": (
+        lambda t: t["results"].append(t["results"][0]),
+        "has 5 trials; the board has 4",
+    ),
+    "fewer trials": (lambda t: t["results"].pop(), "has 3 trials"),
+    "a drawn setting": (
+        lambda t: t["results"][1]["settings"].update({"strategy.lr": "0.2"}),
+        "trial 1 is not what the search draws",
+    ),
+    "other seeds": (lambda t: t.update(seeds=[0, 1]), "seeds is [0, 1]"),
+    "no space": (lambda t: t["space"].update({"strategy.lr": {"log": [1, 0]}}), "is no space"),
+    "a value less": (lambda t: t["results"][2]["values"].pop(), "lacks a value"),
+    "another metric": (lambda t: t.update(primary="world_accuracy"), "primary is"),
+    "more tasks": (lambda t: t.update(tasks=20), "tasks is 20"),
+}
+
+
+@pytest.mark.parametrize("name", FORGERIES)
+def test_a_forged_table_is_refused(
+    tuned_entry: Path, tuning_board: Board, tmp_path: Path, name: str
+) -> None:
+    path = tuned_entry / retune.TABLE
+    kept = path.read_text()
+    change, wrong = FORGERIES[name]
+    try:
+        edit(path, change)
+        said = findings(tuning_board, tuned_entry)
+    finally:
+        path.write_text(kept)
+    assert any(wrong in line for line in said)
+    assert any("names another trial table" in line for line in said)  # the records pin it
+
+
+def test_an_entry_without_a_table_is_refused_where_the_board_tunes(
+    tuned_entry: Path, tuning_board: Board, naive: Path, board: Board
+) -> None:
+    path = tuned_entry / retune.TABLE
+    kept = path.read_text()
+    path.unlink()
+    try:
+        assert any("is missing" in line for line in findings(tuning_board, tuned_entry))
+    finally:
+        path.write_text(kept)
+    assert findings(board, naive) == []  # a board from before
+
+
+def test_trials_are_run_again(tuned_entry: Path, tuning_board: Board, tmp_path: Path) -> None:
+    def value(words: list[str]) -> float:
+        from clbench.configure.sweep import sweep
+
+        [done] = run_all(sweep([*words, "device=cpu"]), Options(out=tmp_path, quiet=True))
+        return value_of(tuning_board, tuning_board.primary, record_of(done))
+
+    entry = load_entry(tuned_entry)
+    found = retune.rerun_trials(tuning_board, entry, value, random.Random(0))
+    assert len(found) == 3
+    assert [one.best for one in found] == [True, False, False]
+    assert all(one.equal for one in found)
+    path = tuned_entry / retune.TABLE
+    kept = path.read_text()
+    try:
+        edit(path, lambda table: [t.update(values=[0.5, 0.6]) for t in table["results"]])
+        forged = retune.rerun_trials(tuning_board, load_entry(tuned_entry), value, random.Random(0))
+    finally:
+        path.write_text(kept)
+    assert not any(one.equal for one in forged)
+    assert "differs: the table has 0.550000" in retune.report(forged)[0]
+
+
+FREE = ["scenario=scole", "scenario.n_tasks=5", "data=digits", "eval_every=5", "device=cpu"]
+
+
+def test_any_scenario_is_tuned_without_a_board(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from clbench.cli import main
+
+    words = [*FREE, "seed=7", "strategy=ewc", "ewc.lam=1,100", "ewc.fisher=batched"]
+    assert main(["tune", *words, "--trials", "3", "--out", str(tmp_path)]) == 0
+    *trials, _, place, command = capsys.readouterr().out.splitlines()
+    assert len(trials) == 3
+    table = tuning.read(Path(place.partition(": ")[0]))
+    assert table["board"] is None
+    assert table["seeds"] == [7]
+    assert [*map(float, (line.split()[0] for line in trials))] == sorted(
+        (round(tuning.mean(t["values"]), 4) for t in table["results"]), reverse=True
+    )
+    [config] = resolve([w for w in command.split() if "=" in w])  # it can be typed
+    assert config.strategy.fisher == "batched"
+    if "strategy.lam" in table["best"]:
+        assert config.strategy.lam == float(table["best"]["strategy.lam"])
+
+
+@pytest.mark.parametrize(
+    ("given", "wrong"),
+    [
+        ({"trials": 3}, "--trials: board"),
+        ({"primary": "world_accuracy"}, "--metric: board"),
+        ({"sampler": "tpe"}, "a board's search is random"),
+    ],
+)
+def test_a_board_fixes_the_search(tuning_board: Board, given: dict[str, Any], wrong: str) -> None:
+    with pytest.raises(UsageError, match=wrong):
+        tune([f"board={tuning_board.folder}", "strategy=naive"], Options(), print, **given)
+
+
+@pytest.mark.parametrize(
+    ("given", "wrong"),
+    [
+        ({"trials": 0}, "at least 1"),
+        ({"primary": "forgetting"}, "higher is better"),
+        ({"primary": "world_acuracy"}, "higher is better"),
+    ],
+)
+def test_a_search_that_makes_no_sense_is_refused(given: dict[str, Any], wrong: str) -> None:
+    with pytest.raises(UsageError, match=wrong):
+        tune([*FREE, "strategy=naive"], Options(), print, **given)
+
+
+def test_optuna_is_an_extra(tmp_path: Path) -> None:
+    words = [*FREE, "strategy=naive", "seed=7"]
+    try:
+        import optuna  # noqa: F401
+    except ImportError:
+        with pytest.raises(UsageError, match=r"pip install 'clbench\[optuna\]'"):
+            tune(words, Options(out=tmp_path), print, sampler="tpe")
+        return
+    table, _ = tune(words, Options(out=tmp_path, quiet=True), print, trials=3, sampler="tpe")
+    assert table["sampler"] == "tpe"
+    assert len(table["results"]) == 3
+    assert all(t["settings"] for t in table["results"][1:])

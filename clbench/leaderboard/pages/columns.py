@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from clbench.configure.board import Board
 from clbench.leaderboard.pages.summary import EntryRow
@@ -133,9 +133,24 @@ def facts(board: Board, rows: Sequence[EntryRow]) -> list[tuple[str, str]]:
         ("Anchors", anchors),
         ("Test set", test_set(board, rows)),
         ("Seeds", " ".join(map(str, board.seeds))),
-        ("Tuning seeds", " ".join(map(str, board.tuning_seeds)) or "none"),
+        ("Tuning", _tuning(board)),
+        *((("Training", _pairs(board.training)),) if board.training else ()),
         ("Protocol", f"{board.protocol}, {board.sha256[:12]}"),
     ]
+
+
+def _tuning(board: Board) -> str:
+    """How settings are chosen."""
+    seeds = f"on seeds {' '.join(map(str, board.tuning_seeds)) or 'none'}"
+    if board.tuning is None:
+        return f"free, {seeds}"
+    part = f"the first {board.tuning.tasks} tasks" if board.tuning.tasks else "the whole stream"
+    return f"{board.tuning.trials} trials of clbench tune for every entry, {seeds}, over {part}"
+
+
+def _pairs(values: Mapping[str, object]) -> str:
+    """What strategies are given that have the setting, unless the entrant says otherwise."""
+    return ", ".join(f"{name} {_said(value)}" for name, value in values.items())
 
 
 def _group(value: object) -> str:
@@ -197,8 +212,16 @@ def reading(board: Board) -> list[str]:
 def submit_commands(board: Board) -> str:
     """How to take part, as shell lines."""
     scenario = board.settings["scenario"]["name"]
+    words = f"board={board.name} strategy=path/to/mine.py"
+    if board.tuning is None:
+        run = f"clbench run {words}\n"
+    else:
+        run = (
+            f"clbench tune {words}\n"
+            f"clbench run {words} tuned=runs/tuning/{board.name}-mine-5e6f7a8b.json   # as printed\n"
+        )
     return (
-        f"clbench run board={board.name} strategy=path/to/mine.py\n"
+        f"{run}"
         f"clbench submit runs/{scenario}/mine-1a2b3c4d --entry my-entry   # run printed it\n"
         "clbench validate && clbench leaderboard\n"
     )

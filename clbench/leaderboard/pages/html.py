@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from clbench.configure.board import Board
 from clbench.leaderboard.entry import TIERS
-from clbench.leaderboard.pages import columns, svg
+from clbench.leaderboard.pages import answer, columns, svg
 from clbench.leaderboard.pages.columns import COSTS, by_key
 from clbench.leaderboard.pages.page import as_html_block, document, group
 from clbench.leaderboard.pages.panels import panel, tier_tag
@@ -26,11 +26,13 @@ def to_html(board: Board, rows: Sequence[EntryRow]) -> str:
     sections = [
         '<nav><a href="../index.html">All boards</a></nav>',
         f'<h1>{as_html(board.title)}</h1><p class="lead">{as_html(board.description, 600)}</p>',
-        _facts(board, rows),
-        f'<h2 id="ranking">Ranking</h2>{_controls(board)}{_table(board, rows)}',
+        answer.answer(board, rows),
+        f'<h2 id="ranking">Ranking</h2>{answer.ranks(board, rows)}',
+        f"<h2>All numbers</h2>{_controls(board)}{_table(board, rows)}",
         _withdrawn(columns.withdrawn(board)),
         _curves(ranked, style, off),
         _costs(board, ranked, style, primary),
+        f"<h2>Protocol</h2>{_facts(board, rows)}",
         _reading(board),
         f'<h2 id="entries">Entries</h2>{"".join(panel(board, row) for row in rows)}'
         if rows
@@ -202,7 +204,8 @@ def _curves(ranked: Sequence[EntryRow], style: dict[str, str], off: set[str]) ->
         f'<h2>Over the stream</h2><figure><div class="curves-box">{plot}</div>'
         f'<ul class="legend" aria-label="Curves: press to show or hide">{items}</ul>'
         "<figcaption>Accuracy on the whole world while the stream is learned; means over seeds and "
-        "over the evaluations since the last point. The best eight are shown at first."
+        "over the evaluations since the last point. The best eight are shown at first. The axis begins "
+        "where these are after a tenth of the stream; what lies below is cut off."
         "</figcaption></figure>"
     )
 

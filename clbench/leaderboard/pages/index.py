@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from urllib.parse import quote
 
 from clbench.configure.board import Board
-from clbench.leaderboard.pages import columns
-from clbench.leaderboard.pages.markdown import FEWEST_BOARDS, NO_OVERALL
+from clbench.leaderboard.pages import answer, columns, overview
 from clbench.leaderboard.pages.page import document, group
 from clbench.leaderboard.pages.panels import tier_tag
 from clbench.leaderboard.pages.summary import EntryRow
@@ -17,14 +16,14 @@ from clbench.util.text import as_html
 def index_html(boards: Sequence[tuple[Board, Sequence[EntryRow]]]) -> str:
     """The first three of each division of each board."""
     parts = ["<h1>Leaderboards</h1>"]
-    if len(boards) < FEWEST_BOARDS:
-        parts.append(f'<p class="lead">{NO_OVERALL}</p>')
+    parts.append(overview.to_html(boards))
     for board, rows in boards:
         address = f"{quote(board.name)}/index.html"
         ranked = [row for row in rows if row.ranked]
         parts.append(
             f'<section class="card"><h2><a href="{as_html(address)}">{as_html(board.title)}</a>'
             f"</h2><p>{as_html(board.description, 600)}</p>"
+            f"<p>{as_html(answer.power_sentence(board, rows))}</p>"
             f"{_top_three(board, ranked, address)}</section>"
         )
     return document("Leaderboards", "\n".join(parts), "", script=False)

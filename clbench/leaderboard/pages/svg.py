@@ -67,10 +67,16 @@ def curves(rows: Sequence[EntryRow], style: dict[str, str], off: set[str]) -> st
     if not rows:
         return ""
     width, height = 920, 400
-    low, high = span([y for row in rows for _, y in row.curve])
-    x = Axis(0, max(row.curve[-1][0] for row in rows) or 1, 52, width - 12)
+    end = max(row.curve[-1][0] for row in rows) or 1
+    shown = [row for row in rows if row.slug not in off] or rows
+    # The climb from chance is alike for all; what differs comes after it.
+    later = [y for row in shown for x, y in row.curve if x >= end / 10]
+    low, high = span(later or [y for row in shown for _, y in row.curve])
+    x = Axis(0, end, 52, width - 12)
     y = Axis(max(low, 0), min(high, 1), height - 46, 12)
     parts = [*_grid(x, y, "experiences", "world accuracy %", lambda v: f"{v:,.0f}")]
+    box = f'x="{x.start}" y="{y.stop}" width="{x.stop - x.start}" height="{y.start - y.stop}"'
+    parts.append(f'<clipPath id="inside"><rect {box}/></clipPath><g clip-path="url(#inside)">')
     for row in reversed(rows):
         points = " ".join(f"{x(a):g},{y(b):g}" for a, b in row.curve)
         hidden = ' display="none"' if row.slug in off else ""
@@ -78,6 +84,7 @@ def curves(rows: Sequence[EntryRow], style: dict[str, str], off: set[str]) -> st
             f'<polyline class="line {style[row.slug]}" data-entry="{as_html(row.slug)}" '
             f'points="{points}"{hidden}><title>{as_html(row.name, 60)}</title></polyline>'
         )
+    parts.append("</g>")
     summary = f"World accuracy over the stream of {len(rows)} entries; the legend names them"
     return _svg("curves", width, height, summary, parts)
 
@@ -165,6 +172,30 @@ def strip(seeds: Sequence[SeedScore], mean: float, half: float, low: float, high
         f'<svg class="strip" viewBox="0 0 120 18" width="120" height="18" role="img" '
         f'aria-label="{as_html(label, 400)}"><title>{as_html(label, 400)}</title>'
         f"{''.join(parts)}</svg>"
+    )
+
+
+def rank_bar(place: int, places: tuple[int, int], n: int) -> str:
+    """An entry's range of places on a scale from 1 to n, and its place by mean."""
+    x = Axis(1, max(2, n), 6, 114)
+    low, high = places
+    label = f"rank {low}" if low == high else f"rank {low} to {high}"
+    left, right = x(low) - 4, x(high) + 4
+    return (
+        '<svg class="strip" viewBox="0 0 120 18" width="120" height="18" role="img" '
+        f'aria-label="{label}"><title>{label}</title><path class="base" d="M2 9H118"/>'
+        f'<rect class="range" x="{left:.1f}" y="5" width="{right - left:.1f}" height="8" rx="4"/>'
+        f'<circle cx="{x(place)}" cy="9" r="3"/></svg>'
+    )
+
+
+def difference(least: float, low: float, high: float) -> str:
+    """The critical difference as a bar on the strips' scale; cut where it is longer than that."""
+    x = Axis(low, high, 6, 114)
+    right = min(114.0, x(low + least))
+    return (
+        '<svg class="strip" viewBox="0 0 120 18" width="120" height="18" aria-hidden="true">'
+        f'<path class="ruler" d="M6 4V14M6 9H{right}M{right} 4V14"/></svg>'
     )
 
 

@@ -18,7 +18,7 @@ from clbench.util.files import MAX_BYTES
 
 SOURCES = ("strategy", "model")
 """The groups whose source an entry brings."""
-FILES = ("entry.yaml", "strategy.py", "model.py")
+FILES = ("entry.yaml", "strategy.py", "model.py", "tuning.json")
 MAX_SOURCE_BYTES = 1 << 16
 """Largest size of a source: an idea fits, and trained weights hardly do."""
 MAX_ENTRY_BYTES = 16 << 20

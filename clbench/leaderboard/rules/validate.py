@@ -19,7 +19,7 @@ from clbench.leaderboard.rules import measures
 from clbench.leaderboard.rules.findings import Check, Finding, error, place, run_place, warning
 from clbench.leaderboard.scores import score
 
-FIRST = ("structure", "protocol", "measures")
+FIRST = ("structure", "protocol", "measures", "tuning")
 """The modules whose rules come first, in this order; those of any other module follow by name."""
 
 FILES = (

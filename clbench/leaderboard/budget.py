@@ -1,0 +1,150 @@
+"""What a set of boards will cost in compute, from short timed runs of their drafts."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from clbench.configure.board_model import Draft
+from clbench.configure.config import resolve_point
+from clbench.configure.sweep import sweep
+from clbench.engine.build import prepare
+from clbench.engine.execute import Options, execute
+from clbench.errors import ClbenchError
+from clbench.leaderboard.freeze import read_draft, words_of
+
+PARTS = 10
+"""A run is timed on a tenth of its tasks and on a fifth of them."""
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What one board costs, in CPU seconds."""
+
+    name: str
+    seconds: float
+    """Of one run, the mean over the strategies that were timed."""
+    n_entries: int
+    n_seeds: int
+    n_trials: int
+    """Runs of tuning of one entry: trials times tuning seeds."""
+    share: float
+    """Of the stream that a trial learns."""
+
+    @property
+    def entered(self) -> float:
+        """All entries' runs, all seeds."""
+        return self.n_entries * self.n_seeds * self.seconds
+
+    @property
+    def tuned(self) -> float:
+        """Tuning of all entries."""
+        return self.n_entries * self.n_trials * self.share * self.seconds
+
+    @property
+    def verified(self) -> float:
+        """All entries run again, all seeds."""
+        return self.entered
+
+    @property
+    def total(self) -> float:
+        """All of it."""
+        return self.entered + self.tuned + self.verified
+
+
+def budget(
+    folders: Sequence[Path],
+    n_entries: int,
+    strategies: Sequence[str],
+    tell: Callable[[str], None],
+) -> list[Cost]:
+    """Estimate the cost of boards that are still drafts.
+
+    Args:
+        folders: folders with a ``draft.yaml``.
+        n_entries: entries of each board.
+        strategies: what is timed; none: the draft's naive.
+        tell: receives a line for every strategy that was timed.
+
+    Raises:
+        UsageError: a draft is malformed.
+        ClbenchError: a run failed.
+    """
+    found = []
+    for folder in folders:
+        draft = read_draft(folder / "draft.yaml")
+        each = [seconds(draft, name, tell) for name in strategies or [draft.anchors.naive]]
+        n_tasks = each[0][1]
+        cost = Cost(
+            name=folder.resolve().name,
+            seconds=sum(one for one, _ in each) / len(each),
+            n_entries=n_entries,
+            n_seeds=len(draft.seeds),
+            n_trials=draft.trials * len(draft.tuning_seeds),
+            share=min(1.0, (draft.tuning_tasks or n_tasks) / n_tasks),
+        )
+        found.append(cost)
+    return found
+
+
+def seconds(draft: Draft, strategy: str, tell: Callable[[str], None]) -> tuple[float, int]:
+    """CPU seconds of a whole run, from two short ones, and the number of tasks of the stream.
+
+    Data are loaded before the clock starts, as a sweep loads them once. The cost of a task is the
+    difference of the two runs; what does not grow with the stream cancels in it.
+    """
+    words = [*words_of(draft, strategy), f"seed={draft.tuning_seeds[0]}", "evaluate_on=val"]
+    pools: dict[Any, Any] = {}
+    n_tasks = prepare(resolve_point(sweep(words)[0]), pools).stream.n_tasks or PARTS
+    few = max(1, n_tasks // PARTS)
+    more = min(n_tasks, 2 * few)
+    first, second = (_timed(words, n, pools) for n in (few, more))
+    rate = max(0.0, second - first) / max(1, more - few)
+    whole = second + rate * (n_tasks - more)
+    tell(
+        f"{strategy}: {first:.2f} s for {few} tasks, {second:.2f} s for {more}, so {whole:.1f} s "
+        f"for {n_tasks}"
+    )
+    return whole, n_tasks
+
+
+def _timed(words: list[str], n_tasks: int, pools: dict[Any, Any]) -> float:
+    """CPU seconds of this process for a run over the first tasks."""
+    point = sweep([*words, f"max_tasks={n_tasks}"])[0]
+    run = prepare(resolve_point(point), pools)
+    with TemporaryDirectory() as folder:
+        start = time.process_time()
+        record, _ = execute(run, Options(out=Path(folder), quiet=True, curve=False))
+        spent = time.process_time() - start
+    if record.status != "completed":
+        raise ClbenchError(f"{' '.join(words)}: {record.status}")
+    return spent
+
+
+def table(costs: Sequence[Cost]) -> list[str]:
+    """The estimate as lines: one a board, and the sum."""
+    head = ("board", "s/run", "entries", "seeds", "trials", "share", "run h", "tune h", "verify h")
+    rows = [
+        (
+            c.name,
+            f"{c.seconds:.1f}",
+            str(c.n_entries),
+            str(c.n_seeds),
+            str(c.n_trials),
+            f"{c.share:.2f}",
+            *(f"{part / 3600:.2f}" for part in (c.entered, c.tuned, c.verified)),
+        )
+        for c in costs
+    ]
+    wide = [max(len(row[k]) for row in (head, *rows)) for k in range(len(head))]
+    lines = [
+        f"{row[0].ljust(wide[0])}  "
+        + "  ".join(cell.rjust(width) for cell, width in zip(row[1:], wide[1:], strict=True))
+        for row in (head, *rows)
+    ]
+    hours = sum(c.total for c in costs) / 3600
+    return [*lines, f"{hours:.1f} core-hours in all: runs, tuning and verification of every entry"]

@@ -1,0 +1,109 @@
+"""Rule T1 of the trial table: it is that of the board's search, and its choice is what was run."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from clbench.configure import tuning
+from clbench.configure.board import Board
+from clbench.leaderboard.entry import Entry
+from clbench.leaderboard.retune import TABLE
+from clbench.leaderboard.rules.findings import Check, Finding, error, place, run_place
+from clbench.util.files import FileError
+
+
+def table_is_the_boards_search(board: Board, entry: Entry) -> Iterator[Finding]:
+    """T1: as many trials as the board has, drawn by its search, on its tuning seeds."""
+    file = place(entry, TABLE)
+    table, wrong = _table(entry)
+    if table is None:
+        if wrong:
+            yield error("T1", file, f"{wrong}: clbench tune writes it")
+        elif board.tuning is not None and entry.records:
+            yield error(
+                "T1",
+                file,
+                f"is missing: clbench tune board={board.name} strategy=..., then run with tuned=",
+            )
+        return
+    rules = board.tuning
+    tasks, n = (rules.tasks, rules.trials) if rules else (table["tasks"], len(table["results"]))
+    wanted = {
+        "board": {"name": board.name, "sha256": board.sha256},
+        "primary": board.primary,
+        "seeds": [*board.tuning_seeds],
+        "tasks": tasks,
+        "sampler": "random",
+    }
+    for key, value in wanted.items():
+        if table[key] != value:
+            yield error("T1", file, f"{key} is {table[key]!r}; the board's search has {value!r}")
+    if len(table["results"]) != n:
+        yield error("T1", file, f"has {len(table['results'])} trials; the board has {n}")
+    try:
+        drawn = tuning.draws(table, len(table["results"]))
+    except (ValueError, TypeError, KeyError) as why:
+        yield error("T1", file, f"space: {why}")
+        return
+    for number, (trial, settings) in enumerate(zip(table["results"], drawn, strict=True)):
+        if trial["settings"] != settings:
+            yield error("T1", file, f"trial {number} is not what the search draws: tune again")
+            return
+        if len(trial["values"]) != len(table["seeds"]):
+            yield error("T1", file, f"trial {number} lacks a value for a tuning seed: tune again")
+            return
+
+
+def choice_is_what_ran(board: Board, entry: Entry) -> Iterator[Finding]:
+    """T1: the runs have the settings of the best trial, and name this table."""
+    table, _ = _table(entry)
+    if table is None:
+        return
+    file = place(entry, TABLE)
+    chosen = tuning.chosen(table)
+    if table["best"] != chosen:
+        yield error("T1", file, "best is not what the trials give: never edit it; tune again")
+    sha = tuning.table_sha256(table)
+    for seed, record in entry.records.items():
+        if record.tuning["grid_sha256"] != sha or record.tuning["trials"] != len(table["results"]):
+            wrong = "tuning names another trial table than the entry has: run with tuned= of it"
+            yield error("T1", run_place(entry, seed), wrong)
+        for name, text in chosen.items():
+            if not _is(record.config, name, text):
+                wrong = f"{name} is not {text}, which the trials give: run with tuned= alone"
+                yield error("T1", run_place(entry, seed), wrong)
+
+
+def _table(entry: Entry) -> tuple[dict[str, Any] | None, str]:
+    """An entry's trial table, or what is wrong with it; neither where there is none."""
+    path = entry.folder / TABLE
+    if not os.path.lexists(path):
+        return None, ""
+    try:
+        return tuning.read(path), ""
+    except (FileError, ValueError) as why:
+        return None, " ".join(str(why).removeprefix(f"{path}: ").split())
+
+
+def _is(config: Mapping[str, Any], name: str, text: str) -> bool:
+    """Whether a setting of a record equals a word's text."""
+    group, _, setting = name.partition(".")
+    settings = config.get(group)
+    if not isinstance(settings, Mapping) or (setting or "name") not in settings:
+        return False
+    value = settings[setting or "name"]
+    if value is None or isinstance(value, bool):
+        return {"null": None, "true": True, "false": False}.get(text.lower(), text) is value
+    if isinstance(value, int | float):
+        try:
+            return float(text) == value
+        except ValueError:
+            return False
+    if isinstance(value, list):
+        return text.replace(" ", "") == str(value).replace(" ", "").replace("'", "")
+    return str(value) == text
+
+
+RULES: tuple[Check, ...] = (table_is_the_boards_search, choice_is_what_ran)
