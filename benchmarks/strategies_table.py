@@ -33,12 +33,18 @@ WORDS = (
     "seed=0",
     "eval_every=1000",
 )
+TRANSFORMER = ("model=vit_tiny", "model.tune=head")
 MORE = {
+    "coda_prompt": TRANSFORMER,
+    "dualprompt": TRANSFORMER,
+    "l2p": TRANSFORMER,
     "gdumb": ("strategy.memory_epochs=1",),
     "generative_replay": ("strategy.generator_width=64",),
 }
-"""Settings without which a run would take long, or would count something else."""
+"""Settings without which a run would take long, would count something else, or could not be."""
 FAMILIES = (
+    ("prompts", ("clbench.prompting",)),
+    ("adapted once", ("clbench.first_session",)),
     ("growing network", ("clbench.nets.growing",)),
     ("exemplars", ("clbench.exemplars",)),
     ("statistics", ("clbench.latents",)),
@@ -69,6 +75,8 @@ plug-ins.
   tasks of two digits, 64 pixels, MLP 64-64, default settings, one pass (`gdumb`: one over its memory;
   `generative_replay`: a generator of width 64). A dash: it takes no steps. What a paper's settings
   train longer costs more by as much: `podnet` passes 20 times over its exemplars after each task;
+  methods with prompts are compared with `naive` on the frozen transformer that they run on
+  (`model=vit_tiny model.tune=head`);
 - *paper*: the first that its head names.
 
 """
@@ -98,8 +106,7 @@ def needs(cls: Any) -> str:
 
 def memory(plugin: Plugin) -> str:
     """Whether it keeps samples, and how many by default."""
-    strategy = clbench.prepare(*WORDS, f"strategy={plugin.name}", *MORE.get(plugin.name, ()))
-    stored = strategy.strategy().memory_bytes()
+    stored = clbench.prepare(*words(plugin.name)).strategy().memory_bytes()
     fields = {f.name for f in dataclasses.fields(plugin.load().Config)}
     if plugin.load().grows and not fields & {"memory_size"}:
         return "all samples"
@@ -124,9 +131,18 @@ Cost = tuple[float, int]
 """Operations of training in a short run, and its steps."""
 
 
+def words(name: str) -> tuple[str, ...]:
+    """The short run of a strategy; after its name may stand further words."""
+    strategy, *further = name.split()
+    more = (*MORE.get(strategy, ()), *further)
+    given = {word.partition("=")[0] for word in more}
+    usual = (word for word in WORDS if word.partition("=")[0] not in given)
+    return (*usual, f"strategy={strategy}", *more)
+
+
 def operations(name: str) -> Cost:
     """Count a short run of a strategy."""
-    run = clbench.prepare(*WORDS, f"strategy={name}", *MORE.get(name, ()))
+    run = clbench.prepare(*words(name))
     outcome = run_stream(run, run.strategy(), start_ledger(run))
     assert outcome.error is None, (name, outcome.error)
     return train_flops(outcome.ledger), outcome.ledger.updates
@@ -134,7 +150,7 @@ def operations(name: str) -> Cost:
 
 def page(count: Callable[[str], Cost] = operations) -> str:
     """The whole page; ``count`` gives the operations of a strategy by its name."""
-    base, steps = count("naive")
+    bases = {"mlp": count("naive"), "transformer": count(" ".join(("naive", *TRANSFORMER)))}
     lines = [
         "<!-- command: python -m benchmarks.strategies_table -->",
         "| strategy | family | needs | memory | growth | a step | a run | paper |",
@@ -143,6 +159,7 @@ def page(count: Callable[[str], Cost] = operations) -> str:
     for name, plugin in plugins("strategy").items():
         cls: Any = plugin.load()
         total, taken = count(name)
+        base, steps = bases["transformer" if MORE.get(name) == TRANSFORMER else "mlp"]
         step = f"{total / taken / (base / steps):.2f}" if taken else "–"
         grows = "yes" if cls.grows else "–"
         cells = (f"`{name}`", family(plugin), needs(cls), memory(plugin), grows, step)

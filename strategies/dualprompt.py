@@ -16,7 +16,7 @@ what ``model.pooling`` says (the paper: the class token).
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Any
 
 import torch
@@ -28,6 +28,7 @@ from clbench.nets.prompts import Given, Prompts, chosen_blocks
 from clbench.nets.vit import Vit
 from clbench.prompting import PromptStrategy
 from clbench.settings import AtLeast
+from clbench.space import Log
 
 Blocks = tuple[int, ...]
 
@@ -97,7 +98,7 @@ class DualPrompt(PromptStrategy):
         """Keys of the general prompt, and as many values."""
         expert_length: Annotated[int, AtLeast(1)] = 5
         """Keys of an expert prompt, and as many values."""
-        pull: Annotated[float, AtLeast(0)] = 1.0
+        pull: Annotated[float, AtLeast(0)] = field(default=1.0, metadata={"space": Log(0.01, 1)})
         """Weight of the term that draws a task's key to its queries."""
 
         def __post_init__(self) -> None:

@@ -15,7 +15,7 @@ slices, so the stream may hide its boundaries.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Any
 
 import torch
@@ -27,6 +27,7 @@ from clbench.nets.prompts import Given, Prompts
 from clbench.nets.vit import Vit
 from clbench.prompting import PromptStrategy
 from clbench.settings import AtLeast
+from clbench.space import Log
 
 
 class Pool(Prompts):
@@ -73,7 +74,7 @@ class L2P(PromptStrategy):
         """Tokens of a prompt."""
         top: Annotated[int, AtLeast(1)] = 5
         """Prompts that a sample is given."""
-        pull: Annotated[float, AtLeast(0)] = 0.1
+        pull: Annotated[float, AtLeast(0)] = field(default=0.1, metadata={"space": Log(0.01, 1)})
         """Weight of the term that draws the chosen keys to the queries."""
 
         def __post_init__(self) -> None:

@@ -20,7 +20,7 @@ to; the optimizer is the common one (the authors: SGD .01 with a cosine, 20 epoc
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated
 
 import torch
@@ -30,6 +30,7 @@ from clbench import StreamInfo, TaskData
 from clbench.first_session import FirstSession
 from clbench.latents import among_seen, solve_ridge
 from clbench.settings import AtLeast, Positive
+from clbench.space import Log
 
 FIT = 0.8
 """Share of an experience that each lam is fitted on."""
@@ -46,7 +47,7 @@ class RanPAC(FirstSession):
 
         projection: Annotated[int, AtLeast(1)] = 1024
         """Random features (M in the paper); G has the square of that."""
-        lam: Annotated[float, Positive] = 1.0
+        lam: Annotated[float, Positive] = field(default=1.0, metadata={"space": Log(1e-2, 1e6)})
         """Weight of the squared norm of the regression's weights, until it is chosen."""
         choose_lam: bool = False
         """Choose lam after every experience, from 1e-8 to 1e8, by the error on its last fifth. The

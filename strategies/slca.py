@@ -19,7 +19,7 @@ smaller learning rate for every optimizer that is linear in it.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
 import torch
@@ -32,6 +32,7 @@ from clbench.nets.features import features
 from clbench.nets.optim import SGD
 from clbench.nets.parameters import output_layer
 from clbench.settings import AtLeast, Positive, Within
+from clbench.space import Log
 
 RIDGE = 1e-4
 """Added to the diagonal of each covariance."""
@@ -53,7 +54,7 @@ class SLCA(GradientStrategy):
         but that of the sample's own class."""
         mask_scope: Literal["batch", "task"] = "task"
         """Classes that a mask keeps: those of the batch, or also all others of the experience."""
-        slow: Annotated[float, Within(0, 1)] = 0.01
+        slow: Annotated[float, Within(0, 1)] = field(default=0.01, metadata={"space": Log(1e-3, 1)})
         """Learning rate of the backbone, as a share of that of the output layer."""
         draws: Annotated[int, AtLeast(0)] = 256
         """Gaussian samples of each class that the output layer is aligned with; 0: it is not."""

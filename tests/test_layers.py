@@ -45,6 +45,8 @@ ORDER = (
     "stand_ins",
     "models",
     "latents",
+    "first_session",
+    "prompting",
     "dark",
     "encoders",
     "interop",
