@@ -27,13 +27,13 @@ class Model(ABC):
     biases; norm: the norm layers, with their statistics; and, in the blocks of a transformer, lora:
     low-rank updates of query and value; adapter: a bottleneck beside each MLP; prompt: further tokens.
     All else is frozen: it is no part of the state, and its bytes are frozen_bytes."""
-    rank: Annotated[int, AtLeast(1)] = 8
+    tune_rank: Annotated[int, AtLeast(1)] = 8
     """Rank of tune=lora, or the width of the bottleneck of tune=adapter."""
-    layers: Annotated[tuple[int, ...], AtLeast(0)] = ()
+    tune_layers: Annotated[tuple[int, ...], AtLeast(0)] = ()
     """Blocks, from 0, that tune=lora, adapter or prompt adds to; empty: all."""
-    length: Annotated[int, AtLeast(1)] = 8
+    tune_length: Annotated[int, AtLeast(1)] = 8
     """Tokens that tune=prompt adds to each block."""
-    frozen_seed: int = 0
+    tune_seed: int = 0
     """Seed of frozen weights that are not pretrained; the run's seed does not change them."""
 
     def __post_init__(self) -> None:
@@ -58,9 +58,9 @@ class Model(ABC):
         network = self.build(input_shape, n_classes, scale)
         if self.tune == "full":
             return network
-        tune(network, Tuning(self.tune, self.rank, self.layers, self.length), name)
+        tune(network, Tuning(self.tune, self.tune_rank, self.tune_layers, self.tune_length), name)
         with torch.random.fork_rng(devices=[]), torch.device("cpu"):
-            torch.default_generator.manual_seed(self.frozen_seed)
+            torch.default_generator.manual_seed(self.tune_seed)
             copy_constants(network, self.build(input_shape, n_classes, scale))
         return network
 

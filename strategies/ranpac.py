@@ -9,7 +9,7 @@ normal. ``G = sum h h^T`` and ``Q = sum h onehot(y)^T`` are summed over all task
 20 % holds (as in the authors' code). It is not the default, since a tiny lam, which few samples lead
 to, lets rounding into the scores. The method as published is
 
-    model.tune=adapter model.rank=64 strategy.projection=10000 strategy.choose_lam=true
+    model.tune=adapter model.tune_rank=64 strategy.projection=10000 strategy.choose_lam=true
 
 ``strategy.adapt=false`` leaves the first phase out; on the latents of an encoder, ``strategy=ridge`` is
 the same. Deviations: M has 1,024 outputs by default (the paper: 10,000, whose G alone is 400 MB); all

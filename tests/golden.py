@@ -32,7 +32,7 @@ RECURRING = ("scenario=scole", "scenario.n_tasks=30", "scenario.share=0.3", "dat
 INCREMENTAL = ("scenario=class_incremental", "data=digits")
 FIVE = ("scenario=scole", "scenario.n_tasks=5", "scenario.share=0.3", "data=digits")
 TOLD = ("scenario=task_incremental", "data=digits")
-PROMPTED = ("model=vit_tiny", "model.tune=head", "strategy.lr=0.01")
+PROMPTED = ("model=vit_tiny", "model.tune=head", "strategy.lr=0.01", "eval_every=1000")
 AT_THE_END = {
     "gdumb": ("eval_every=1000", "strategy.memory_epochs=3"),
     "podnet": ("strategy.finetune_epochs=2",),

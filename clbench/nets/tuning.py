@@ -197,7 +197,7 @@ def _chosen(network: nn.Module, how: Tuning, model: str) -> list[nn.Module]:
     layers = how.layers or range(len(blocks))
     if max(layers) >= len(blocks):
         raise UsageError(
-            f"model.layers={[*layers]}: model={model} has the blocks 0 to {len(blocks) - 1}"
+            f"model.tune_layers={[*layers]}: model={model} has the blocks 0 to {len(blocks) - 1}"
         )
     return [blocks[number] for number in dict.fromkeys(layers)]
 

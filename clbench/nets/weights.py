@@ -58,8 +58,11 @@ def pinned_as(setting: str, hash_setting: str, path: Path | None, sha256: str | 
 
 
 def describe(name: str, settings: Mapping[str, Any]) -> str:
-    """A network in one line: the model plug-in's name and settings."""
-    said = [f"{key}={json.dumps(value)}" for key, value in settings.items() if key != "name"]
+    """A network in one line: the model plug-in's name and settings; of tuning where there is any."""
+    left_out = {"name"}
+    if settings.get("tune") == "full":
+        left_out |= {key for key in settings if key == "tune" or key.startswith("tune_")}
+    said = [f"{key}={json.dumps(value)}" for key, value in settings.items() if key not in left_out]
     return " ".join([name, *said])
 
 

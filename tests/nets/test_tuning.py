@@ -101,8 +101,11 @@ def test_counts_of_what_is_tuned(how: str, wanted: int):
 
 
 def test_only_the_chosen_blocks_are_extended():
-    assert {n.split(".")[2] for n in added(network("lora", layers=(3, 1), rank=3))} == {"1", "3"}
-    one = network("lora", layers=(2,), rank=3)
+    assert {n.split(".")[2] for n in added(network("lora", tune_layers=(3, 1), tune_rank=3))} == {
+        "1",
+        "3",
+    }
+    one = network("lora", tune_layers=(2,), tune_rank=3)
     assert {tuple(p.shape) for n, p in one.named_parameters() if n in added(one)} == {
         (3, 64),
         (64, 3),
@@ -119,7 +122,7 @@ def test_a_tuned_network_starts_as_it_was(how: str):
 
 @pytest.mark.parametrize("how", ALL)
 def test_frozen_weights_follow_from_the_settings_alone(how: str):
-    one, other, third = network(how, 1), network(how, 2), network(how, 1, frozen_seed=1)
+    one, other, third = network(how, 1), network(how, 2), network(how, 1, tune_seed=1)
     for name, value in constants(one).items():
         assert torch.equal(value, constants(other)[name]), name
     assert any(not torch.equal(v, constants(third)[n]) for n, v in constants(one).items())
@@ -227,9 +230,9 @@ def test_refusals():
     with pytest.raises(UsageError, match=r"^model=mlp: model.tune=lora needs transformer blocks"):
         network("lora", model="mlp")
     with pytest.raises(
-        UsageError, match=r"^model.layers=\[4\]: model=vit_tiny has the blocks 0 to 3"
+        UsageError, match=r"^model.tune_layers=\[4\]: model=vit_tiny has the blocks 0 to 3"
     ):
-        network("lora", layers=(4,))
+        network("lora", tune_layers=(4,))
     words = (*STREAM, "strategy=continual_backprop", "model=mlp", "model.tune=bias")
     with pytest.raises(UsageError, match="this model has frozen weights"):
         run(*words, on=pool(**IMAGES)).strategy()
