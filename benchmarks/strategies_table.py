@@ -25,7 +25,6 @@ from clbench.strategy import GradientStrategy
 
 PAGE = Path(__file__).parents[1] / "docs" / "strategies.md"
 WORDS = (
-    "scenario=class_incremental",
     "data=digits",
     "model=mlp",
     "device=cpu",
@@ -42,6 +41,8 @@ MORE = {
     "generative_replay": ("strategy.generator_width=64",),
 }
 """Settings without which a run would take long, would count something else, or could not be."""
+STREAMS = ("class_incremental", "task_incremental")
+"""Streams of the same tasks. A strategy runs on the first that gives it what it needs."""
 FAMILIES = (
     ("prompts", ("clbench.prompting",)),
     ("adapted once", ("clbench.first_session",)),
@@ -73,7 +74,9 @@ plug-ins.
 - *a step* and *a run*: floating-point operations of training, relative to `naive`: for each step of
   the optimizer, and for a whole run, all passes over memories, features and solutions included. Five
   tasks of two digits, 64 pixels, MLP 64-64, default settings, one pass (`gdumb`: one over its memory;
-  `generative_replay`: a generator of width 64). A dash: it takes no steps. What a paper's settings
+  `generative_replay`: a generator of width 64). The stream is `class_incremental`, and
+  `task_incremental` where task ids are needed; `naive` runs on the same one. A dash: it takes no
+  steps. What a paper's settings
   train longer costs more by as much: `podnet` passes 20 times over its exemplars after each task;
   methods with prompts are compared with `naive` on the frozen transformer that they run on
   (`model=vit_tiny model.tune=head`);
@@ -104,9 +107,24 @@ def needs(cls: Any) -> str:
     return ", ".join(found) or "–"
 
 
+def stream(plugin: Plugin) -> str:
+    """The scenario of its short run."""
+    return STREAMS[plugin.load().needs.task_id]
+
+
+def words(name: str, scenario: str) -> tuple[str, ...]:
+    """The words of a short run; after the strategy's name may stand further ones."""
+    strategy, *further = name.split()
+    more = (*MORE.get(strategy, ()), *further)
+    given = {word.partition("=")[0] for word in more}
+    usual = (word for word in WORDS if word.partition("=")[0] not in given)
+    return (f"scenario={scenario}", *usual, f"strategy={strategy}", *more)
+
+
 def memory(plugin: Plugin) -> str:
     """Whether it keeps samples, and how many by default."""
-    stored = clbench.prepare(*words(plugin.name)).strategy().memory_bytes()
+    strategy = clbench.prepare(*words(plugin.name, stream(plugin)))
+    stored = strategy.strategy().memory_bytes()
     fields = {f.name for f in dataclasses.fields(plugin.load().Config)}
     if plugin.load().grows and not fields & {"memory_size"}:
         return "all samples"
@@ -131,26 +149,18 @@ Cost = tuple[float, int]
 """Operations of training in a short run, and its steps."""
 
 
-def words(name: str) -> tuple[str, ...]:
-    """The short run of a strategy; after its name may stand further words."""
-    strategy, *further = name.split()
-    more = (*MORE.get(strategy, ()), *further)
-    given = {word.partition("=")[0] for word in more}
-    usual = (word for word in WORDS if word.partition("=")[0] not in given)
-    return (*usual, f"strategy={strategy}", *more)
-
-
-def operations(name: str) -> Cost:
+def operations(name: str, scenario: str) -> Cost:
     """Count a short run of a strategy."""
-    run = clbench.prepare(*words(name))
+    run = clbench.prepare(*words(name, scenario))
     outcome = run_stream(run, run.strategy(), start_ledger(run))
     assert outcome.error is None, (name, outcome.error)
     return train_flops(outcome.ledger), outcome.ledger.updates
 
 
-def page(count: Callable[[str], Cost] = operations) -> str:
-    """The whole page; ``count`` gives the operations of a strategy by its name."""
-    bases = {"mlp": count("naive"), "transformer": count(" ".join(("naive", *TRANSFORMER)))}
+def page(count: Callable[[str, str], Cost] = operations) -> str:
+    """The whole page; ``count`` gives the operations of a strategy on a scenario, by their names."""
+    bases = {scenario: count("naive", scenario) for scenario in STREAMS}
+    prompted = count(" ".join(("naive", *TRANSFORMER)), STREAMS[0])
     lines = [
         "<!-- command: python -m benchmarks.strategies_table -->",
         "| strategy | family | needs | memory | growth | a step | a run | paper |",
@@ -158,8 +168,8 @@ def page(count: Callable[[str], Cost] = operations) -> str:
     ]
     for name, plugin in plugins("strategy").items():
         cls: Any = plugin.load()
-        total, taken = count(name)
-        base, steps = bases["transformer" if MORE.get(name) == TRANSFORMER else "mlp"]
+        base, steps = prompted if MORE.get(name) == TRANSFORMER else bases[stream(plugin)]
+        total, taken = count(name, stream(plugin))
         step = f"{total / taken / (base / steps):.2f}" if taken else "–"
         grows = "yes" if cls.grows else "–"
         cells = (f"`{name}`", family(plugin), needs(cls), memory(plugin), grows, step)

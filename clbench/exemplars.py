@@ -146,6 +146,10 @@ class ExemplarStrategy(GradientStrategy):
         if self.config.readout == "nme":
             self._find_means()
 
+    def resolved(self) -> dict[str, object]:
+        """Add the size of the memory in samples."""
+        return {**super().resolved(), "memory_size": self.memory.size}
+
     def finish(self, task: TaskData) -> None:
         """Change the network after training, before exemplars are chosen. By default nothing."""
 

@@ -44,6 +44,10 @@ class Model(ABC):
         """Whether the network starts from weights of other data (a board's open division)."""
         return False
 
+    def resolved(self, input_shape: tuple[int, ...]) -> dict[str, object]:
+        """Say what settings that are null or auto come to, by name; only for the record."""
+        return {}
+
     def build_tuned(
         self, name: str, input_shape: tuple[int, ...], n_classes: int, scale: float
     ) -> nn.Module:

@@ -63,6 +63,11 @@ class QuadraticStrategy(GradientStrategy):
         self.anchor: Tensor
         self._pull = torch.zeros_like(self.weights), math.nan
 
+    def resolved(self) -> dict[str, object]:
+        """Add how the penalty is minimised."""
+        step = "proximal" if self.is_proximal else "explicit"
+        return {**super().resolved(), "penalty_step": step}
+
     @property
     def is_proximal(self) -> bool:
         """Whether the penalty has a step of its own."""

@@ -275,3 +275,8 @@ class ReplayStrategy(GradientStrategy):
     def memory_bytes(self) -> int:
         """Count the bytes of the memory."""
         return self.memory.nbytes()
+
+    def resolved(self) -> dict[str, object]:
+        """Add the size of the memory in samples, and the replayed samples per step."""
+        sizes = {"memory_size": self.memory.size, "replay_batch": self.replay_batch}
+        return {**super().resolved(), **sizes}

@@ -93,6 +93,14 @@ class Scenario(ABC):
                     break  # the choices are the same in every task
         return replace(stream, labelling=Labelling(self.label_noise, rate, self.unlabelled))
 
+    def resolved(self, stream: Stream) -> dict[str, object]:
+        """Say what settings that are null come to, by name; only for the record.
+
+        By default the tasks and classes of the stream, where there are settings of these names.
+        """
+        known = {"n_tasks": stream.n_tasks, "n_classes": stream.n_classes}
+        return {name: value for name, value in known.items() if hasattr(self, name)}
+
     def files(self) -> tuple[Path, ...]:
         """List further source files whose code makes the stream, beside the plug-in's own."""
         return ()

@@ -83,6 +83,13 @@ class Strategy(nn.Module):
         """Count the bytes of ``state_dict()`` that hold stored samples or a memory of them."""
         return 0
 
+    def resolved(self) -> dict[str, object]:
+        """Return what settings that are null or auto came to, by their names; only for the record.
+
+        The method is no part of a run's identity, unless the plug-in calls it itself.
+        """
+        return {}
+
 
 @dataclass
 class Batch:
@@ -181,6 +188,10 @@ class GradientStrategy(Strategy):
         state = self.optimizer.state.get(self._flat.vector, {})
         found = (v for v in state.values() if isinstance(v, Tensor))
         return [v for v in found if v.shape == self.weights.shape]
+
+    def resolved(self) -> dict[str, object]:
+        """Add the learning rate before any schedule, that of all tasks but perhaps the first."""
+        return {**super().resolved(), "lr": self._all_tasks.base_lr}
 
     @property
     def lr(self) -> float:

@@ -86,6 +86,10 @@ class Foster(ExemplarStrategy):
         """The network that is trained."""
         return cast(Grown, self.model)
 
+    def resolved(self) -> dict[str, object]:
+        """Add the passes of the compression."""
+        return {**super().resolved(), "compression_epochs": self.config.epochs}
+
     def begin(self, task: TaskData) -> TaskData:
         """Add a backbone, if there are new classes beside old ones."""
         task = super().begin(task)

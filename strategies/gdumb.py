@@ -44,6 +44,10 @@ class GDumb(GradientStrategy):
         super().__init__(info, config, build_model)
         self.memory = build_memory(info, config, "class_balanced")
 
+    def resolved(self) -> dict[str, object]:
+        """Add the size of the memory in samples."""
+        return {**super().resolved(), "memory_size": self.memory.size}
+
     def learn(self, task: TaskData) -> None:
         """Store the experience."""
         if task.task_id is not None:

@@ -71,6 +71,10 @@ class GenerativeReplay(GradientStrategy):
         self._scholar: tuple[VAE, nn.Module] | None = None
         """The scholar from before the experience; None between experiences."""
 
+    def resolved(self) -> dict[str, object]:
+        """Add the generated samples per step."""
+        return {**super().resolved(), "replay_batch": self.config.batch_size}
+
     def begin(self, task: TaskData) -> TaskData:
         """Copy the scholar as it is now, if it was trained at all."""
         if bool(self.seen.any()):

@@ -143,6 +143,14 @@ class Kanerva(GradientStrategy):
         self.seen: Tensor
         self._generator: tuple[Tensor, Tensor, Tensor] | None = None
 
+    def resolved(self) -> dict[str, object]:
+        """Add the rows, and the choices that depend on the mode."""
+        found = super().resolved() | {"memory_size": len(self.memory.mean)}
+        if self.config.address != "fixed":
+            found["write_address"] = "whole" if self.config.whole else "cue"
+            found["prior_std"] = 0.2 if self.config.mode == "replay" else 1.0
+        return found
+
     def learn(self, task: TaskData) -> None:
         """Write the experience; for ``mode=replay``, train on it first."""
         if self.config.mode == "replay":

@@ -74,6 +74,10 @@ class Knn(Strategy):
         self.register_buffer("unit", torch.ones(()), persistent=False)
         self.unit: Tensor
 
+    def resolved(self) -> dict[str, object]:
+        """Add the size of the memory in samples."""
+        return {**super().resolved(), "memory_size": self.memory.size}
+
     @torch.no_grad()
     def learn(self, task: TaskData) -> None:
         """Store samples by one selection of fixed size among the stored and the new ones.

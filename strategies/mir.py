@@ -43,6 +43,10 @@ class MIR(ReplayStrategy):
                     "of samples that are replayed"
                 )
 
+    def resolved(self) -> dict[str, object]:
+        """Add the stored samples to choose from."""
+        return {**super().resolved(), "candidates": 5 * self.replay_batch}
+
     def replayed(self, batch: Batch) -> tuple[Batch, ...]:
         """Choose the candidates whose loss a step on the new samples would raise most."""
         n = self.config.candidates or 5 * self.replay_batch

@@ -93,6 +93,10 @@ class ScoleReplay(GradientStrategy):
         self.n_tasks: Tensor
         self._delivered: TaskData | None = None
 
+    def resolved(self) -> dict[str, object]:
+        """Add the size of the memory in samples."""
+        return {**super().resolved(), "memory_size": len(self.filled) * self.places}
+
     def begin(self, task: TaskData) -> TaskData:
         """Add all stored samples of the chosen classes to the task, in random order."""
         self._delivered = task

@@ -83,6 +83,10 @@ class SCR(ReplayStrategy):
         self.count: Tensor
         """``(n_classes,)`` int64: stored samples of each class, when the means were taken."""
 
+    def resolved(self) -> dict[str, object]:
+        """Add the augmentations of the second view."""
+        return {**super().resolved(), "views": self.views}
+
     def loss(self, batch: Batch) -> Tensor:
         """Compute the supervised contrastive loss of both views, 0-d."""
         both = torch.cat([batch.x, *views(self.views, batch.x, 1)])

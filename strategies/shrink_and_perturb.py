@@ -62,6 +62,10 @@ class ShrinkAndPerturb(GradientStrategy):
                 return self.sigma
             return 0.01 if self.every == "task" else 1e-5
 
+    def resolved(self) -> dict[str, object]:
+        """Add both factors."""
+        return {**super().resolved(), "shrink": self.config.kept, "sigma": self.config.added}
+
     def begin(self, task: TaskData) -> TaskData:
         """Shrink and add fresh weights before a task, if ``every=task``."""
         if self.config.every == "task":

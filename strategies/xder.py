@@ -93,6 +93,10 @@ class XDER(ReplayStrategy):
         """``(n_classes,)`` bool: classes of earlier tasks."""
         self._now, self._future = self.past, torch.arange(0)
 
+    def resolved(self) -> dict[str, object]:
+        """Add the augmentations of the views."""
+        return {**super().resolved(), "views": self.views}
+
     def begin(self, task: TaskData) -> TaskData:
         """Tell past, present and future classes apart."""
         self._now = present(task.y, self.info.n_classes) & ~self.past

@@ -2,9 +2,23 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
+
+
+def pytest_configure() -> None:
+    """Threads of torch that have nothing to do sleep; they would take the cores from other tests."""
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
+
+@pytest.fixture
+def forked_workers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Workers of ``--jobs`` that need not import torch again, for tests of what they give."""
+    from beside import Beside
+
+    monkeypatch.setattr("clbench.sweeps.workers.get_context", lambda method: Beside())
 
 
 @pytest.fixture(autouse=True)

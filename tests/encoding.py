@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import small
 
 from clbench.configure.config import resolve_point
@@ -72,3 +73,9 @@ def calls(encoder: Path) -> list[int]:
     module = sys.modules[config(encoder).plugins["encoder"].load().__module__]
     found: list[int] = module.CALLS
     return found
+
+
+def sum_of_latents(encoder: str) -> str:
+    """Of the test split, encoded in batches of eight."""
+    pool = latents(encoder, batch_size=8)
+    return str(pool.gather("test", np.arange(20)).sum().item())

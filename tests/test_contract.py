@@ -19,7 +19,12 @@ SMALL = {
     "l2p": PROMPTED,
     "wrn": (("depth", "10"), ("width", "1")),
     "redo": (("reset_period", "7"),),
-    "podnet": (("finetune_epochs", "2"),),
+    "podnet": (("finetune_epochs", "1"), ("memory_size", "60")),
+    "gdumb": (("memory_epochs", "5"),),
+    "generative_replay": (("generator_width", "64"), ("generator_updates", "2")),
+    "dkvb": (("codebooks", "16"), ("keys", "64")),
+    "expansion": (("memory_size", "60"),),
+    "bic": (("memory_size", "60"),),
 }
 """Settings of plug-ins that are large, train for long, or do nothing in so short a run; and the model
 of those that need one of a kind."""

@@ -45,6 +45,7 @@ ORDER = (
     "stand_ins",
     "models",
     "latents",
+    "exemplars",
     "first_session",
     "prompting",
     "dark",

@@ -20,6 +20,10 @@ EXAMPLES = """examples:
   clbench show                  (the settings that belong to no group)"""
 
 
+RECOMMENDS = ("data", "encoder")
+"""Groups whose plug-ins name the model of runs that name none."""
+
+
 def add(commands: Any) -> None:
     """Add the subcommand."""
     parser = commands.add_parser(
@@ -37,6 +41,7 @@ def add(commands: Any) -> None:
 def main(arguments: argparse.Namespace) -> int:
     """Print documentation and settings, read from the source without importing it."""
     shown = {}
+    models: dict[str, str] = {}
     for word in arguments.what:
         group, equals, name = word.partition("=")
         if not equals or group not in FOLDERS:
@@ -53,13 +58,19 @@ def main(arguments: argparse.Namespace) -> int:
             raise UsageError(f"{plugin.path.name}: is not Python: {error}") from error
         doc = (ast.get_docstring(tree) or "").strip()
         shown[word] = (doc, f"{group}.", source.settings(plugin.path))
+        if group in RECOMMENDS:
+            models[word] = source.returned(plugin.path, "default_model") or ""
     if not arguments.what:
         file = source.module_path("clbench.configure.common")
         common = source.class_settings(file, "Common") if file else []
         shown["settings of every run"] = ("", "", common)
     if arguments.json:
         data = {
-            word: {"doc": doc, "settings": [setting._asdict() for setting in settings]}
+            word: {
+                "doc": doc,
+                "settings": [setting._asdict() for setting in settings],
+                **({"default_model": models[word] or None} if word in models else {}),
+            }
             for word, (doc, _, settings) in shown.items()
         }
         print(json.dumps(data, indent=2))
@@ -76,6 +87,9 @@ def main(arguments: argparse.Namespace) -> int:
             else:
                 print(printable(f"  {prefix}{setting.name}={_typed(setting.default)}   ({kind})"))
             print(textwrap.indent(textwrap.fill(one_line(setting.help), 88), "      "))
+        if word in models:
+            default = printable(models[word]) or "what suits the shape of its samples"
+            print(f"\n  A run with {printable(word)} that names no model= gets: {default}")
         print()
     return 0
 

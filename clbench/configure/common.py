@@ -6,7 +6,9 @@ import dataclasses
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
+from types import MappingProxyType
 from typing import Annotated, Any, Literal
 
 from clbench.errors import UsageError
@@ -116,10 +118,15 @@ class Common:
                 raise UsageError(f"{name}={value} goes with prequential=true")
 
 
-def roles() -> dict[str, str]:
+def roles() -> Mapping[str, str]:
     """Every common setting with its part in a run's identity: ``always``, ``if_set`` or ``never``."""
-    found = {f.name: f.metadata.get("identity", "if_set") for f in dataclasses.fields(Common)}
-    return {name: str(part) for name, part in found.items()}
+    return _roles(Common)
+
+
+@cache
+def _roles(settings: type) -> Mapping[str, str]:
+    found = {f.name: f.metadata.get("identity", "if_set") for f in dataclasses.fields(settings)}
+    return MappingProxyType({name: str(part) for name, part in found.items()})
 
 
 def free_on_boards() -> set[str]:
@@ -128,17 +135,22 @@ def free_on_boards() -> set[str]:
     return watching | {name for name, part in roles().items() if part == "never"}
 
 
-def having_role(settings: type, role: str) -> set[str]:
+def having_role(settings: type, role: str) -> frozenset[str]:
     """Settings of a plug-in that are ``always`` or ``never`` part of a run's identity.
 
     A base declares this for the plug-ins that extend it, whatever default they give the setting.
     """
-    return {
+    return _having_role(settings, role)
+
+
+@cache
+def _having_role(settings: type, role: str) -> frozenset[str]:
+    return frozenset(
         name
         for base in settings.__mro__
         for name, f in vars(base).get("__dataclass_fields__", {}).items()
         if f.metadata.get("identity") == role
-    }
+    )
 
 
 def left_out(settings: Mapping[str, Any]) -> set[str]:
@@ -161,6 +173,8 @@ def plain(value: Any) -> Any:
 
     Of settings inside a setting, those that are set.
     """
+    if type(value) in (str, int, float, bool):
+        return value
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         inner = ((f.name, getattr(value, f.name)) for f in dataclasses.fields(value))
         return {name: plain(part) for name, part in inner if part is not None}
@@ -169,12 +183,17 @@ def plain(value: Any) -> Any:
     return list(value) if isinstance(value, tuple) else value
 
 
-def plain_defaults(settings: type) -> dict[str, Any]:
+def plain_defaults(settings: type) -> Mapping[str, Any]:
     """The defaults of a settings dataclass as plain data; a setting without one is left out."""
+    return _plain_defaults(settings)
+
+
+@cache
+def _plain_defaults(settings: type) -> Mapping[str, Any]:
     found = {}
     for f in dataclasses.fields(settings):
         if f.default is not dataclasses.MISSING:
             found[f.name] = plain(f.default)
         elif f.default_factory is not dataclasses.MISSING:
             found[f.name] = plain(f.default_factory())
-    return found
+    return MappingProxyType(found)

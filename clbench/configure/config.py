@@ -57,6 +57,8 @@ class RunConfig:
     """Where the run is one of a leaderboard."""
     encoder: Any = None
     """Where samples are the latents of a frozen encoder."""
+    model_from: str = ""
+    """What recommends the model, such as ``data=mnist5k``; empty where the run names one."""
 
     @property
     def groups(self) -> tuple[str, ...]:
@@ -216,6 +218,7 @@ def resolve_point(point: Mapping[str, Any], known: Known | None = None) -> RunCo
         group: _fill(group, chosen[group], classes[group], point, known, words) for group in chosen
     }
     model = point["model"] if "model" in point else _default_model(built, chosen, known)
+    adviser = "encoder" if "encoder" in built else "data"
     chosen["model"], network = known.plugin("model", str(model))
     point = spelt_out("model", str(model), chosen["model"], network, point)
     built["model"] = _fill("model", chosen["model"], network, point, known, words)
@@ -226,6 +229,7 @@ def resolve_point(point: Mapping[str, Any], known: Known | None = None) -> RunCo
         plugins=chosen,
         overrides=tuple(words),
         protocol=protocol,
+        model_from="" if "model" in point else f"{adviser}={chosen[adviser].name}",
     )
     if protocol:
         protocol.check(config.as_dict())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -30,7 +30,7 @@ class Protocol:
         board = self.board
         return {"name": board.name, "protocol": board.protocol, "division": self.division}
 
-    def with_budget(self, point: Mapping[str, Any], settings: set[str]) -> dict[str, Any]:
+    def with_budget(self, point: Mapping[str, Any], settings: Collection[str]) -> dict[str, Any]:
         """The run's keys with the board's training and budget, where the strategy has them."""
         training = {
             f"strategy.{name}": value
@@ -39,7 +39,7 @@ class Protocol:
         }
         return {**training, **self._budget(settings), **point}
 
-    def _budget(self, settings: set[str]) -> dict[str, Any]:
+    def _budget(self, settings: Collection[str]) -> dict[str, Any]:
         budget = {"epochs": self.board.budget.epochs, "batch_size": self.board.budget.batch_size}
         return {
             f"strategy.{name}": value

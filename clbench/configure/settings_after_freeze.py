@@ -39,7 +39,7 @@ def changed(fixed: Mapping[str, Any], config: Mapping[str, Any]) -> list[str]:
     return found
 
 
-def _defaults(group: str, name: str) -> dict[str, Any]:
+def _defaults(group: str, name: str) -> Mapping[str, Any]:
     """Of an installed plug-in; of any other, nothing is known."""
     plugin = plugins(group).get(name)
     if plugin is None:

@@ -64,18 +64,25 @@ def sweep(
     n_runs = math.prod(map(len, choices.values()))
     if n_runs > MAX_RUNS:
         raise UsageError(f"the words ask for {n_runs:,} runs; at most {MAX_RUNS:,} in one sweep")
-    points = [dict(zip(choices, p, strict=True)) for p in itertools.product(*choices.values())]
-    addressed = [_address_arms(point, choices) for point in points]
-    words = [without_folder(word) for word in overrides]
-    for point in addressed:
-        point["overrides"] = words
-    # naive,ewc x ewc.lam=1,3 names naive twice; two processes would meet in one folder.
-    return list({repr(point): point for point in addressed}.values())
-
-
-def _address_arms(point: dict[str, Any], choices: dict[str, list[Any]]) -> dict[str, Any]:
-    """Turn ``ewc.lam=3`` into ``strategy.lam=3`` where the run's strategy is ewc, else drop it."""
     arms = {n: group for group in GROUPS for v in choices.get(group, []) for n in _names(str(v))}
+    addressed = any(key.partition(".")[0] in arms for key in choices)
+    words = [without_folder(word) for word in overrides]
+    points = []
+    for chosen in itertools.product(*choices.values()):
+        point = dict(zip(choices, chosen, strict=True))
+        point = _address_arms(point, arms) if addressed else point
+        point["overrides"] = words
+        points.append(point)
+    if not addressed and all(
+        len({*map(repr, values)}) == len(values) for values in choices.values()
+    ):
+        return points
+    # naive,ewc x ewc.lam=1,3 names naive twice; two processes would meet in one folder.
+    return list({repr(point): point for point in points}.values())
+
+
+def _address_arms(point: Mapping[str, Any], arms: Mapping[str, str]) -> dict[str, Any]:
+    """Turn ``ewc.lam=3`` into ``strategy.lam=3`` where the run's strategy is ewc, else drop it."""
     chosen = {n for group in GROUPS if group in point for n in _names(str(point[group]))}
     out: dict[str, Any] = {}
     for key, value in point.items():
@@ -111,7 +118,11 @@ def read_file(path: Path) -> dict[str, Any]:
         raise UsageError(f"--config {error}") from error
     except yaml_files.YamlError as error:
         raise UsageError(f"--config {path}: {error}") from error
-    if not isinstance(loaded, dict):
+    if isinstance(loaded, dict):
+        loaded.pop(
+            "resolved", None
+        )  # of a run's config.yaml: what open settings came to, no setting
+    else:
         raise UsageError(f"--config {path}: must hold settings, such as 'scenario: scole'")
     pairs: dict[str, Any] = {}
     places: dict[str, tuple[str, ...]] = {}

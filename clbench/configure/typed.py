@@ -5,9 +5,11 @@ from __future__ import annotations
 import copy
 import dataclasses
 import math
+import re
 from collections.abc import Mapping, Sequence
 from functools import cache
-from typing import Any, get_args, get_type_hints
+from types import UnionType
+from typing import Any, Union, get_args, get_origin, get_type_hints
 
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -20,6 +22,12 @@ from clbench.util.yaml_files import YamlError, load
 
 LONGEST = 100
 """Characters of a value that an error repeats."""
+ATOMS = (str, int, float, bool, type(None))
+PLAIN: dict[type[int] | type[float], re.Pattern[str]] = {
+    int: re.compile(r"-?[0-9]{1,15}"),
+    float: re.compile(r"-?[0-9]{1,15}(\.[0-9]{1,15})?(e-?[0-9]{1,2})?"),
+}
+"""Numbers that are read as Python reads them; whatever else is typed goes through OmegaConf."""
 
 
 def build(cls: type[Any], given: Mapping[str, Any], prefix: str, words: Sequence[str] = ()) -> Any:
@@ -38,7 +46,7 @@ def build(cls: type[Any], given: Mapping[str, Any], prefix: str, words: Sequence
         if name not in names(cls):
             raise UsageError(f"{prefix}{name} is no setting{did_you_mean(name, names(cls))}")
     values = {
-        name: copy.deepcopy(value)
+        name: value if type(value) in ATOMS else copy.deepcopy(value)
         for name, value in defaults(cls).items()  # type: ignore[arg-type]  # a class is hashable
         if name not in given
     }
@@ -85,9 +93,14 @@ def gathered(cls: type[Any], given: Mapping[str, Any]) -> dict[str, Any]:
     return found
 
 
-def names(cls: type[Any]) -> set[str]:
+def names(cls: type[Any]) -> frozenset[str]:
     """The settings of a dataclass."""
-    return {f.name for f in dataclasses.fields(cls) if f.init}
+    return _names(cls)  # type: ignore[arg-type]
+
+
+@cache
+def _names(cls: type[Any]) -> frozenset[str]:
+    return frozenset(f.name for f in dataclasses.fields(cls) if f.init)
 
 
 @cache
@@ -109,6 +122,16 @@ def _kinds(cls: type[Any]) -> dict[str, Any]:
     return get_type_hints(cls)
 
 
+@cache
+def _number(cls: type[Any], name: str) -> type[int] | type[float] | None:
+    """The type of a setting that is one number, or one number or null."""
+    kind = _kinds(cls)[name]  # type: ignore[arg-type]
+    of_union = get_origin(kind) in (Union, UnionType)
+    members = {*get_args(kind)} - {type(None)} if of_union else {kind}
+    found: type[int] | type[float] | None = next(iter(members)) if len(members) == 1 else None
+    return found if found in PLAIN else None
+
+
 def _typed(cls: type[Any], name: str, value: Any, prefix: str, words: Sequence[str]) -> Any:
     """One value in the declared type of its setting.
 
@@ -124,6 +147,9 @@ def _typed(cls: type[Any], name: str, value: Any, prefix: str, words: Sequence[s
         return build(kind, value, f"{prefix}{name}.", words)  # type: ignore[arg-type]
     if type(value) in (bool, int, float) and type(value) in (kind, *get_args(kind)):
         return value  # as it comes from JSON; a union takes the member that it is
+    number = _number(cls, name)  # type: ignore[arg-type]
+    if number is not None and type(value) is str and PLAIN[number].fullmatch(value):
+        return number(value)
     try:
         found = _value(value)
         one = isinstance(found, str | int | float) and not isinstance(found, bool)

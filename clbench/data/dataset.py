@@ -82,6 +82,10 @@ class DataSet(ABC):
         """Say whether samples ``(T,)`` or ``(C, T)`` are series, and not vectors or gray images."""
         return False
 
+    def resolved(self, pool: Pool) -> dict[str, object]:
+        """Say what settings that are null or auto came to, by name; only for the record."""
+        return {}
+
     def default_model(self) -> str:
         """Recommend a model for runs that name none; must not load the data."""
         return "mlp"

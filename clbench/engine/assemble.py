@@ -14,6 +14,7 @@ from clbench.engine.costs import costs, unranked
 from clbench.engine.exposure import described
 from clbench.engine.harness import Outcome
 from clbench.engine.ledger import Ledger
+from clbench.engine.settled import settled
 from clbench.errors import Diverged
 from clbench.metric import Counts
 from clbench.plugins.blame import position
@@ -25,8 +26,22 @@ from clbench.stream import Stream
 from clbench.util.environment import code_version, environment
 
 
-def assemble(run: Run, strategy: Strategy, outcome: Outcome, started: datetime) -> Record:
-    """Everything known about a run that has ended, with or without an error."""
+def assemble(
+    run: Run,
+    strategy: Strategy,
+    outcome: Outcome,
+    started: datetime,
+    resolved: dict[str, dict[str, Any]] | None = None,
+) -> Record:
+    """Everything known about a run that has ended, with or without an error.
+
+    Args:
+        run: the run.
+        strategy: as it has ended.
+        outcome: how it ended.
+        started: when.
+        resolved: what open settings came to, found before the run; None: it is found now.
+    """
     ledger, stream, protocol = outcome.ledger, run.stream, run.config.protocol
     cells = stream.cells
     sizes = _cell_sizes(run)
@@ -87,6 +102,8 @@ def assemble(run: Run, strategy: Strategy, outcome: Outcome, started: datetime) 
         factors=outcome.factors.as_dict(ledger.factors) if outcome.factors else None,
         class_names=kept_names(_class_names(stream), stream.labels),
         online=_online(run, ledger),
+        answers=ledger.answers or None,
+        resolved=(settled(run, strategy) if resolved is None else resolved) or None,
         exposure=described(ledger.samples_at, ledger.first_seen, len(ledger.evaluated_after)),
     )
     return with_metrics(record, record.to_counts())

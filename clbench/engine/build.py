@@ -177,8 +177,11 @@ class Run:
 class Streams:
     """The streams over one pool that were made before: runs of a scenario and a seed share one."""
 
+    most = 10_000  # are remembered, a kilobyte each
+
     def __init__(self) -> None:
         self._pool: Pool | None = None
+        self._scenario: tuple[object, tuple[object, ...]] = None, ()
         self._made: dict[tuple[object, ...], Stream] = {}
         self._checked: set[tuple[object, ...]] = set()
         self._moments: dict[tuple[object, ...], Moments | None] = {}
@@ -201,12 +204,7 @@ class Streams:
         return self._moments[key]
 
     def of(self, config: RunConfig, pool: Pool, *, planned: bool = False) -> Stream:
-        """The stream of a run; streams over another pool are forgotten.
-
-        Args:
-            config: the run.
-            pool: its data.
-            planned: also draw its first task and its last, where that was not done before.
+        """The stream of a run over its data, its first task and its last drawn if ``planned``.
 
         Raises:
             UsageError: the stream cannot be made or used.
@@ -214,20 +212,23 @@ class Streams:
         if pool is not self._pool:
             self._pool, self._made, self._checked, self._moments = pool, {}, set(), {}
         scenario, others = config.plugins["scenario"], config.plugins.values()
-        key = (*scenario_key(config), config.common.seed)
+        if config.scenario is not self._scenario[0]:
+            self._scenario = config.scenario, scenario_key(config)
+        key = (self._scenario[1], config.common.seed)
         if key not in self._made:
+            if len(self._made) == self.most:
+                self._made, self._checked = {}, set()
             with explained("the stream", scenario=config.scenario):
                 self._made[key] = build_stream(config, pool)
         stream = self._made[key]
-        checks: dict[str, Callable[[Stream], None]] = {"plan": check_plan} if planned else {}
-        checks["classes"] = check_classes
+        checks = {**({"plan": check_plan} if planned else {}), "classes": check_classes}
         with blamed(
             "makes a stream that cannot be used", scenario, "plan", "stream", others=others
         ):
             for name, check in checks.items():
-                if (name, *key) not in self._checked:
+                if (name, key) not in self._checked:
                     check(stream)
-                    self._checked.add((name, *key))
+                    self._checked.add((name, key))
         return stream
 
 

@@ -20,6 +20,7 @@ from clbench.engine.harness import Outcome, run_stream, start_ledger
 from clbench.engine.idle import foreseen, observed
 from clbench.engine.lock import locked
 from clbench.engine.observers import Calling, Observers, Report, run_start
+from clbench.engine.settled import settled
 from clbench.errors import ClbenchError, StorageError, UsageError
 from clbench.results.record import Record, write_atomically
 from clbench.tracker import Tracker
@@ -210,7 +211,9 @@ def _run(run: Run, strategy: Any, folder: Path, options: Options) -> Record:
         ledger.warn(compile_network(strategy, run.config.common.threads))
     ledger.warn(foreseen(run, strategy))
     ledger.started = ledger.started or datetime.now(UTC).isoformat()
-    write_atomically(folder / "config.yaml", yaml_files.dump(run.config.as_file()).encode())
+    found = settled(run, strategy)
+    settings = {**run.config.as_file(), **({"resolved": found} if found else {})}
+    write_atomically(folder / "config.yaml", yaml_files.dump(settings).encode())
     for group in ("strategy", "model"):  # what ran, for whoever submits it
         source = run.config.plugins[group].path.read_bytes()
         write_atomically(folder / f"{group}.py", source)
@@ -230,7 +233,7 @@ def _run(run: Run, strategy: Any, folder: Path, options: Options) -> Record:
             raise StorageError(f"{outcome.error}; the run is interrupted: make room and --resume")
         if not ledger.warnings and outcome.status == "completed":
             ledger.warn(observed(ledger))
-        record = _save(run, strategy, outcome, folder, options)
+        record = _save(run, strategy, outcome, folder, options, found)
     finally:
         warned = len(ledger.warnings)
         observers.finish(record)
@@ -250,8 +253,16 @@ def trackers_of(options: Options) -> dict[str, Tracker]:
     return found
 
 
-def _save(run: Run, strategy: Any, outcome: Outcome, folder: Path, options: Options) -> Record:
-    record = assemble(run, strategy, outcome, datetime.fromisoformat(outcome.ledger.started))
+def _save(
+    run: Run,
+    strategy: Any,
+    outcome: Outcome,
+    folder: Path,
+    options: Options,
+    resolved: dict[str, dict[str, Any]],
+) -> Record:
+    started = datetime.fromisoformat(outcome.ledger.started)
+    record = assemble(run, strategy, outcome, started, resolved)
     if options.curve:
         from clbench.results.plots import save_curve
 

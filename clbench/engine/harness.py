@@ -11,6 +11,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 
 from clbench import seeding
@@ -28,6 +29,7 @@ from clbench.engine.realtime import Clock
 from clbench.engine.schedule import is_due
 from clbench.errors import Diverged, StorageError, TimeLimit
 from clbench.nets.flops import Count
+from clbench.results import confusion
 from clbench.results.factors import Factors
 from clbench.results.record import Status
 from clbench.seeding import Axis
@@ -95,6 +97,8 @@ def run_stream(
             return Outcome("diverged", error, ledger, loop.world.factors)
         except Exception as error:  # a strategy may raise any error; the record reports it
             return Outcome("error", error, ledger, loop.world.factors)
+        finally:
+            loop.note_answers()
 
 
 class _Loop:
@@ -110,6 +114,7 @@ class _Loop:
         self.report, self.save = report, save
         self.held: tuple[int, TaskData] | None = None
         self.end: int | None = None
+        self.answers: np.ndarray | None = None
         self.latest: Evaluation | None = None
         self.exposure = Exposure(run.stream, ledger.first_seen, ledger.experiences)
         encoded = run.stream.pool.encoded
@@ -318,10 +323,21 @@ class _Loop:
         accuracy = sum(right) / len(self.world.y)
         if self.world.factors is not None:
             ledger.factors.append(self.world.factors.correct(answers))
-        small = answers.to("cpu", torch.int32).numpy().tobytes()
+        small = answers.to("cpu", torch.int32).numpy()
         diagnostics = dict(zip(values, numbers[1:], strict=True))
-        ledger.evaluated(right, small, accuracy, {**diagnostics, **self._probed()})
+        ledger.evaluated(right, small.tobytes(), accuracy, {**diagnostics, **self._probed()})
+        self.answers = small
         ledger.warn(self.strategy.warning(diagnostics))
+
+    def note_answers(self) -> None:
+        """Count the last evaluation's answers by class: where a run ends or is put down, once."""
+        stream, ledger = self.run.stream, self.ledger
+        if self.answers is None or stream.n_classes > confusion.MOST_CLASSES:
+            return
+        truth = np.repeat([cell.label for cell in stream.cells], self.world.sizes.tolist())
+        rows = confusion.counted(truth, self.answers, stream.n_classes)
+        ledger.answers = {"after": ledger.evaluated_after[-1], "counts": rows} if rows else {}
+        self.answers = None
 
     def _probed(self) -> dict[str, float]:
         """Measure the requested diagnostics, outside the strategy's time and updates."""
@@ -350,6 +366,7 @@ class _Loop:
 
     def _checkpoint(self) -> None:
         if self.save is not None and self.strategy.resumable:
+            self.note_answers()
             self.ledger.harness_seconds += self._lap()
             self.save(self.ledger, self.strategy.state_dict())
         self.saved_at = time.perf_counter()

@@ -28,6 +28,8 @@ def foreseen(run: Run, strategy: Strategy) -> str | None:
     n_tasks = LOOKED_AT if run.n_tasks is None else min(LOOKED_AT, run.n_tasks)
     if stream.n_classes == 1:
         return _line("the stream has one class", "use data with several classes")
+    if settings.mask != "group" and not stream.task_ids:
+        return None
     one_class = all(len(set(stream.plan(t).classes)) == 1 for t in range(n_tasks))
     if one_class and stream.task_ids:
         return _line(

@@ -35,6 +35,8 @@ class Ledger:
     """Training samples delivered before each evaluation."""
     correct: list[list[int]] = field(default_factory=list)
     """``(E, C)``: correct predictions per evaluation and cell."""
+    answers: dict[str, Any] = field(default_factory=dict)
+    """Answers by class at the last evaluation before it was written; empty: none, or too many."""
     factors: list[list[int]] = field(default_factory=list)
     """``(E, B)``: correct predictions per evaluation and bracket, if factors are known."""
     world_accuracy: list[float] = field(default_factory=list)

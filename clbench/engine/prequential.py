@@ -33,13 +33,12 @@ from clbench.engine.ledger import Ledger
 from clbench.errors import Diverged
 from clbench.nets.flops import Count
 from clbench.nets.modes import evaluating
+from clbench.results.confusion import MOST_CLASSES
 from clbench.strategy import Strategy
 from clbench.stream import Draw, TaskData
 
 BATCH_SIZE = 512
 """Samples per batch. Part of the protocol, because float sums may depend on it."""
-MOST_CLASSES = 200
-"""With more classes, what was right is not counted by class."""
 
 
 @torch.inference_mode()

@@ -41,6 +41,11 @@ class Resnet18(Model):
     """First layers. small: a 3x3 convolution; large: 7x7 with stride 2, then pooling; auto: small for
     images whose smaller side is below 64 pixels."""
 
+    def resolved(self, input_shape: tuple[int, ...]) -> dict[str, object]:
+        """Say which stem the images get."""
+        side = min(image_shape("resnet18", input_shape)[1:])
+        return {"stem": "small" if side < SMALL_SIDE else "large"}
+
     def build(self, input_shape: tuple[int, ...], n_classes: int, scale: float) -> nn.Module:
         """Build the network ``(B, *input_shape) -> (B, n_classes)``.
 

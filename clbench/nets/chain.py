@@ -59,7 +59,8 @@ def hidden_layers(model: nn.Module, who: str) -> list[HiddenLayer]:
     def refuse(what: str) -> NoReturn:
         raise UsageError(
             f"{who} needs a chain of linear and convolution layers with biases, and "
-            f"this model {what}; use model=mlp or model=scole_cnn with model.head=linear"
+            f"this model {what}; use model=mlp or model=scole_cnn with model.head=linear (and, of "
+            "mlp, model.norm=none)"
         )
 
     if not isinstance(model, nn.Sequential):

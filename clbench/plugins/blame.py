@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from functools import cache
 
 from clbench.errors import ClbenchError, UsageError
 from clbench.plugins.form import line_of_definition
@@ -32,6 +33,7 @@ def place(plugin: Plugin, *names: str) -> str:
     return plugin.path.name + (f" line {line}" if line else "")
 
 
+@cache
 def is_builtin(plugin: Plugin) -> bool:
     """Whether a plug-in comes with clbench."""
     return plugin.bridge is not None or plugin.path.parent == builtin_folder(plugin.group).resolve()

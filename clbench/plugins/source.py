@@ -44,6 +44,27 @@ def settings(path: Path) -> list[Setting]:
     return _fields(classes[-1], path) if classes else []
 
 
+def returned(path: Path, method: str) -> str | None:
+    """The text that a plug-in's method always returns; None where it is found out otherwise.
+
+    The method may be the plug-in's own or that of a base in clbench.
+    """
+    tree = parse(path)
+    classes = [node for node in tree.body if isinstance(node, ast.ClassDef) and node.bases]
+    todo = [(classes[-1], path)] if classes else []
+    while todo:
+        node, file = todo.pop(0)
+        for part in node.body:
+            if isinstance(part, ast.FunctionDef) and part.name == method:
+                given = [n.value for n in ast.walk(part) if isinstance(n, ast.Return)]
+                texts = [v.value for v in given if isinstance(v, ast.Constant)]
+                is_one = len(texts) == len(given) == 1 and isinstance(texts[0], str)
+                return str(texts[0]) if is_one else None
+        found = (_locate(ast.unparse(base), file) for base in node.bases)
+        todo += [located for located in found if located and located[0] is not node]
+    return None
+
+
 def class_settings(path: Path, name: str) -> list[Setting]:
     """The settings of one dataclass in a file."""
     located = _locate(name, path)
@@ -122,12 +143,16 @@ def _home(module: str, name: str) -> str:
 
 def module_path(module: str) -> Path | None:
     """The file of a module of the engine; None for modules of others."""
+    return _module_path(PACKAGE, module) if f"{module}.".startswith("clbench.") else None
+
+
+@cache
+def _module_path(package: Path, module: str) -> Path | None:
+    """Looked up once: the engine's own files neither come nor go while it runs."""
     parts = module.split(".")
-    if parts[0] != "clbench":
-        return None
-    base = PACKAGE.joinpath(*parts[1:])
+    base = package.joinpath(*parts[1:])
     # In a checkout the built-in strategies and scenarios lie beside the package, not in it.
-    beside = PACKAGE.parent.joinpath(*parts[1:]).with_suffix(".py")
+    beside = package.parent.joinpath(*parts[1:]).with_suffix(".py")
     for candidate in (base.with_suffix(".py"), base / "__init__.py", *[beside] * (len(parts) == 3)):
         if candidate.is_file():
             return candidate
@@ -147,12 +172,13 @@ def source_sha256(*paths: Path) -> dict[str, str]:
         file, is_plugin = todo.pop()
         if file in own or file in engine:
             continue
-        digest, imported = _digest(file.read_bytes())
+        if is_plugin:
+            digest, used = _uses(PACKAGE, file.read_bytes())
+        else:
+            stat = file.stat()
+            digest, used = _uses_of_engine(PACKAGE, file, (stat.st_mtime_ns, stat.st_size))
         (own if is_plugin else engine)[file] = digest
-        # ``from clbench import x`` uses the module of x, not all that the package can import.
-        used = [name for name in imported if name != "clbench"]
-        found = ((module_path(name), name.startswith(PLUGINS)) for name in used)
-        todo.extend((path, plugin) for path, plugin in found if path is not None)
+        todo.extend(used)
     # In an order independent of where anything lies: the plug-ins as given, then by content.
     first = [own.pop(path) for path in paths]
     return {
@@ -161,12 +187,31 @@ def source_sha256(*paths: Path) -> dict[str, str]:
     }
 
 
+@cache
+def _uses_of_engine(
+    package: Path, file: Path, stamp: tuple[int, int]
+) -> tuple[str, tuple[tuple[Path, bool], ...]]:
+    """The same of a file of the engine, which is read again only where it was changed."""
+    return _uses(package, file.read_bytes())
+
+
+@cache
+def _uses(package: Path, source: bytes) -> tuple[str, tuple[tuple[Path, bool], ...]]:
+    """Hash of a file's code, and the files of clbench that it imports: each, and whether a plug-in."""
+    digest, imported = _digest(source)
+    # ``from clbench import x`` uses the module of x, not all that the package can import.
+    used = dict.fromkeys(name for name in imported if name != "clbench")
+    found = ((module_path(name), name.startswith(PLUGINS)) for name in used)
+    return digest, tuple(dict.fromkeys((p, plugin) for p, plugin in found if p is not None))
+
+
 def identity_sha256(*paths: Path) -> str:
     """Hash of what makes plug-ins of these files what they are, as part of a run's identity.
 
     It covers each file and the modules of its own folder or package that it imports. The engine is
     not part of it: its version is. Docstrings, comments, layout, the text of errors, the spaces that
-    settings are tuned over and the modules of the engine that names are imported from do not count.
+    settings are tuned over, methods ``resolved`` and the modules of the engine that names are imported
+    from do not count.
     """
     found: dict[Path, str] = {}
     todo = [*paths]
@@ -174,47 +219,52 @@ def identity_sha256(*paths: Path) -> str:
         file = todo.pop()
         if file not in found:
             found[file], imported = _meaning(file.read_bytes())
-            todo.extend(path for name in imported for path in _of_its_own(name, file))
+            own = _Surroundings(file)
+            todo.extend(path for name in imported for path in own.of_its_own(name))
     first = [found.pop(path) for path in dict.fromkeys(paths)]
     return _joined([*first, *sorted(found.values())])
 
 
-def _of_its_own(module: str, file: Path) -> Iterator[Path]:
-    """The file of a module that lies beside a plug-in, in its package, or among the built-in ones.
+class _Surroundings:
+    """Where the file of a plug-in finds modules that are its own."""
 
-    Other packages are not its own, although site-packages has them in the same folder.
-    """
-    if module.startswith(PLUGINS):
-        built_in = module_path(module)
-        yield from () if built_in is None else (built_in,)
-        return
-    parts = module.lstrip(".").split(".")
-    if parts[0] == "clbench":
-        return
-    if module.startswith("."):
-        level = len(module) - len(module.lstrip("."))
-        roots = [file.parents[level - 1]] if level <= len(file.parents) else []
-    else:
-        roots = _roots(parts[0], file)
-    for root in roots:
-        base = root.joinpath(*parts)
-        for candidate in (base.with_suffix(".py"), base / "__init__.py"):
-            if candidate.is_file() and candidate != file:
-                yield candidate
+    def __init__(self, file: Path) -> None:
+        self.file, top = file, file.parent
+        while (top / "__init__.py").is_file():
+            top = top.parent
+        self.top, self.mine = top, file.relative_to(top).parts[0].removesuffix(".py")
+        self.installed = top.name == "dist-packages" or any(top.glob("*.dist-info"))
 
+    def of_its_own(self, module: str) -> Iterator[Path]:
+        """The file of a module that lies beside the plug-in, in its package, or is a built-in one.
 
-def _roots(name: str, file: Path) -> list[Path]:
-    """The folders in which a plug-in's file may find a top-level name that is its own."""
-    top = file.parent
-    while (top / "__init__.py").is_file():
-        top = top.parent
-    mine = file.relative_to(top).parts[0].removesuffix(".py")
-    installed = top.name == "dist-packages" or next(top.glob("*.dist-info"), None) is not None
-    if installed and name != mine:
-        foreign = mine == "clbench" or name in sys.stdlib_module_names
-        if foreign or not _distributions(name) & _distributions(mine):
-            return []
-    return [*dict.fromkeys([file.parent, top])]
+        Other packages are not its own, although site-packages has them in the same folder.
+        """
+        if module.startswith(PLUGINS):
+            built_in = module_path(module)
+            yield from () if built_in is None else (built_in,)
+            return
+        parts = module.lstrip(".").split(".")
+        if parts[0] == "clbench":
+            return
+        if module.startswith("."):
+            level, above = len(module) - len(module.lstrip(".")), self.file.parents
+            roots = [above[level - 1]] if level <= len(above) else []
+        else:
+            roots = self._roots(parts[0])
+        for root in roots:
+            base = root.joinpath(*parts)
+            for candidate in (base.with_suffix(".py"), base / "__init__.py"):
+                if candidate.is_file() and candidate != self.file:
+                    yield candidate
+
+    def _roots(self, name: str) -> list[Path]:
+        """The folders in which it may find a top-level name that is its own."""
+        if self.installed and name != self.mine:
+            foreign = self.mine == "clbench" or name in sys.stdlib_module_names
+            if foreign or not _distributions(name) & _distributions(self.mine):
+                return []
+        return [*dict.fromkeys([self.file.parent, self.top])]
 
 
 @cache
@@ -264,6 +314,7 @@ def _meaning(source: bytes) -> tuple[str, tuple[str, ...]]:
                     part.value = ""
     without_spaces(tree)
     bound = sorted(set(_take_engine_imports(tree)))
+    _drop_what_only_tells(tree)
     _drop_docstrings(tree)
     text = f"{bound}\n{ast.unparse(tree)}"
     return hashlib.sha256(text.encode()).hexdigest(), tuple(names)
@@ -296,6 +347,28 @@ def _names_of_the_engine(node: ast.AST) -> list[tuple[str, str]]:
 
 def _is_engine(module: str) -> bool:
     return f"{module}.".startswith("clbench.") and not f"{module}.".startswith(PLUGINS)
+
+
+TELLS = "resolved"
+"""A method that only says, for the record, what settings came to."""
+
+
+def _drop_what_only_tells(tree: ast.AST) -> None:
+    """Take methods that change no result out of every class, unless the code uses one itself."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute) and node.attr == TELLS:
+            if ast.unparse(node.value) != "super()":
+                return
+        elif isinstance(node, ast.Constant) and node.value == TELLS:
+            return
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ClassDef):
+            kept = [s for s in node.body if not _only_tells(s)]
+            node.body = kept or [ast.Pass()]
+
+
+def _only_tells(node: ast.stmt) -> bool:
+    return isinstance(node, ast.FunctionDef) and node.name == TELLS and not node.decorator_list
 
 
 def _drop_docstrings(tree: ast.AST) -> None:

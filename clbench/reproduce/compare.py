@@ -118,9 +118,10 @@ def _take(into: Measured, of: Reproduction, planned: Planned, seed: int, done: D
 
 
 def network(record: Record) -> str:
-    """The network of a run, as ``mlp hidden=[400, 400] head=linear``."""
+    """The network of a run, as ``mlp hidden=[400, 400] head=linear``; what is off is left out."""
     model = record.config["model"]
-    return " ".join([model["name"], *(f"{k}={v}" for k, v in model.items() if k != "name")])
+    on = {k: v for k, v in model.items() if k != "name" and v != "none"}
+    return " ".join([model["name"], *(f"{k}={v}" for k, v in on.items())])
 
 
 def value_of(record: Record, metric: str, after: int | None) -> float | None:

@@ -25,6 +25,8 @@ class Column(NamedTuple):
     """Whether narrow tables and boards have it even where no row has a value."""
     help: str = ""
     """One sentence that defines it."""
+    dash: str = ""
+    """Why a finished run may have no value."""
 
 
 COST_COLUMNS = (
@@ -47,7 +49,14 @@ COST_COLUMNS = (
     Column("frozen_bytes", "frozen kB", 1e-3, main=False),
     Column("samples_delivered", "samples", 1, 0, main=False),
     Column("updates", "updates", 1, 0, main=False),
-    Column("train_seconds", "train s", 1, 2),
+    Column(
+        "train_seconds",
+        "train s",
+        1,
+        2,
+        dash="every experience was counted for its operations, which takes longer than training "
+        "(runs of one or two experiences, and realtime)",
+    ),
     Column("predict_seconds", "predict s", 1, 2, main=False),
     Column("harness_seconds", "harness s", 1, 2, main=False),
     Column("peak_rss_bytes", "peak MB", 1e-6, 0, main=False),

@@ -20,7 +20,7 @@ import numpy as np
 from clbench.errors import ClbenchError
 from clbench.metric import Counts
 from clbench.plugins.registry import GROUPS, OPTIONAL_GROUPS
-from clbench.results import factors, metrics, online, presence
+from clbench.results import confusion, factors, metrics, online, presence
 from clbench.util import seal
 from clbench.util.atomic import write_atomically as write_atomically
 
@@ -129,6 +129,13 @@ class Record:
     """``{samples (E), first (C)}``: training samples delivered before each evaluation, and the
     experiences learnt when each cell's class had come in its domain (-1: never). Older records have
     none."""
+    answers: dict[str, Any] | None = None
+    """``{after, counts (n_classes, n_classes)}``: test samples of each class by the class answered, at
+    the last evaluation, made after so many experiences (see ``clbench.results.confusion``). Older
+    records, and those of more than 200 classes, have none."""
+    resolved: dict[str, dict[str, Any]] | None = None
+    """By group, what settings that ``config`` leaves open (null or auto) came to, such as the learning
+    rate; where no model was named, its ``name`` and what it is ``named_by``. Older ones have none."""
 
     def to_dict(self) -> dict[str, Any]:
         """As plain data, as the file has it."""
@@ -189,6 +196,21 @@ class Record:
             where += [f"task_{cell['task_id']}"] if cell["task_id"] is not None else []
             columns["/".join(where)] = counts.correct[:, number] / counts.size[number]
         return pd.DataFrame(columns)
+
+    def confusion(self) -> pd.DataFrame:
+        """Answers at the last evaluation, in test samples: a row for each class, a column an answer.
+
+        Both go by the classes' names, or by their numbers. Where task ids are told, only classes of a
+        sample's own task can be answered. Empty where the record has no answers by class.
+        """
+        return confusion.frame(self)
+
+    def accuracy_matrix(self) -> pd.DataFrame:
+        """Accuracy on each task (a column), in [0, 1], right after each task had ended (a row).
+
+        NaN where no evaluation was made then, or the task is not measured. T tasks are T x T numbers.
+        """
+        return confusion.by_task(self)
 
     def online_frame(self) -> pd.DataFrame:
         """One row per experience, of ``prequential``: counts, and accuracy in the sliding window."""
@@ -288,6 +310,8 @@ class Record:
             if wrong:
                 raise ValueError(wrong[0])
         for fault in presence.faults(self.exposure, n_evaluations, len(counts.size)):
+            raise ValueError(fault)
+        for fault in confusion.faults(self.answers, self.counts, self.stream["n_classes"]):
             raise ValueError(fault)
         if self.class_names is not None:
             if not all(isinstance(name, str) for name in self.class_names):

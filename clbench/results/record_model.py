@@ -274,6 +274,13 @@ class Exposure(Form):
     ]
 
 
+class Answers(Form):
+    """Test samples of each class by the class answered, at the last evaluation."""
+
+    after: Count
+    counts: Rows
+
+
 class RecordForm(Form):
     """The record of a run, written by the harness. ``clbench.results.record`` says what it means."""
 
@@ -313,4 +320,6 @@ class RecordForm(Form):
     class_names: Annotated[list[Annotated[str, Text(100)]], MaxLen(10**5)] | None = None
     online: Online | None = None
     exposure: Exposure | None = None
+    answers: Answers | None = None
+    resolved: Annotated[dict[Name, Settings], MaxLen(8)] | None = None
     content_sha256: Sha256 | None = None

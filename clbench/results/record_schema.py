@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from clbench.results import factors, metrics, online, presence
+from clbench.results import confusion, factors, metrics, online, presence
 from clbench.results.record import ENCODING_COSTS, SCHEMA
 from clbench.results.record_model import RecordForm
 from clbench.util import schema, seal
@@ -63,6 +63,7 @@ def _config(data: Mapping[str, Any]) -> Iterator[str]:
         elif len(settings["name"]) > 100 or not re.fullmatch(NAME, settings["name"]):
             yield f"config.{group}.name is malformed: {settings['name'][:40]!r}"
     yield from _encoder(data)
+    yield from _resolved(data)
     if data["config"].get("seed") != data["seed"]:
         yield f"config.seed is {str(data['config'].get('seed'))[:20]} but seed is {data['seed']}"
     if not re.fullmatch(r"log|[1-9]\d{0,8}", str(data["config"].get("eval_every"))):
@@ -70,6 +71,21 @@ def _config(data: Mapping[str, Any]) -> Iterator[str]:
     most = data["config"].get("max_tasks")
     if most is not None and (type(most) is not int or not 1 <= most <= schema.LARGEST):
         yield "config.max_tasks must be a whole number of at least 1, or null"
+
+
+def _resolved(data: Mapping[str, Any]) -> Iterator[str]:
+    """Only settings that are open have come to something; and the model's name, where none is said."""
+    for group, values in (data.get("resolved") or {}).items():
+        settings = data["config"].get(group)
+        if not isinstance(settings, Mapping):
+            yield f"resolved.{group} is of no group of config"
+            continue
+        for name, value in values.items():
+            is_name = (group, name) in (("model", "name"), ("model", "named_by"))
+            if is_name and name == "name" and value != settings.get("name"):
+                yield "resolved.model.name is not config.model.name"
+            elif not is_name and (name not in settings or settings[name] not in (None, "auto")):
+                yield f"resolved.{group}.{name} is of a setting that config does not leave open"
 
 
 def _encoder(data: Mapping[str, Any]) -> Iterator[str]:
@@ -118,6 +134,7 @@ def _sizes(data: Mapping[str, Any]) -> Iterator[str]:
         yield from factors.faults(data["factors"], [sum(row) for row in counts["correct"]])
     yield from _online(data)
     yield from presence.faults(data.get("exposure"), n_evaluations, n)
+    yield from confusion.faults(data.get("answers"), counts, stream["n_classes"])
     n_classes = len({cell["label"] for cell in counts["cells"]})
     work = n_evaluations * n * n_views
     largest = max(max(n_views, n_tasks, n_classes) * n, n_evaluations * max(n_views, n))
@@ -152,8 +169,17 @@ _PLACE = re.compile(
 
 def _places(data: Mapping[str, Any]) -> Iterator[str]:
     """Nothing tells where the run was made: no absolute path, no address of a person."""
-    for name in ("error", "config", "overrides", "warnings", "cost", "environment", "code"):
-        for found in _texts(data[name]):
+    for name in (
+        "error",
+        "config",
+        "overrides",
+        "warnings",
+        "cost",
+        "environment",
+        "code",
+        "resolved",
+    ):
+        for found in _texts(data.get(name)):
             place = _PLACE.search(found)
             if place:
                 yield f"{name} tells where it was run ({place[0][:40]!r}): it must not leave home"

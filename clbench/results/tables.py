@@ -123,15 +123,26 @@ def narrow(rows: Sequence[Row]) -> list[Column]:
     return [c for c in columns_of(row.values for row in rows) if c.main]
 
 
+def notes(rows: Sequence[Row]) -> list[tuple[str, str]]:
+    """What stands below a table: titles of columns with their definitions, or why they have a dash."""
+    shown = narrow(rows)
+    empty = [
+        (c.title, f"– where {c.dash}")
+        for c in shown
+        if c.dash and any(row.seeds and row.values[c.key].mean is None for row in rows)
+    ]
+    return [*definitions(shown), *empty]
+
+
 def definitions_to_markdown(rows: Sequence[Row]) -> str:
     """What stands below a Markdown table: a line on each of its columns that has a definition."""
-    shown = definitions(narrow(rows))
+    shown = notes(rows)
     return "".join(f"- **{_escape_pipe(title)}**: {definition}\n" for title, definition in shown)
 
 
 def definitions_to_text(rows: Sequence[Row]) -> str:
     """What stands below a narrow table: a line on each of its columns that has a definition."""
-    return "".join(f"{title}: {definition}\n" for title, definition in definitions(narrow(rows)))
+    return "".join(f"{title}: {definition}\n" for title, definition in notes(rows))
 
 
 def _grid(rows: Sequence[Row]) -> tuple[list[str], list[list[str]]]:

@@ -13,6 +13,7 @@ from clbench.data.latent import SILENT
 from clbench.engine.build import Run
 from clbench.engine.execute import Done, Options, check_folder, execute, sink_of, trackers_of
 from clbench.engine.lock import InUse
+from clbench.engine.settled import network_line
 from clbench.errors import ClbenchError, UsageError
 from clbench.sweeps.once import Once
 from clbench.sweeps.plan import Line
@@ -43,16 +44,20 @@ def run_all(
     planner = Planner(sink_of(options))
     check_options(options)
     runs: dict[int, Run] = {}
+    networks: dict[str, None] = {}
     once = Once()
     for number, point in enumerate(points):
         run = checked(planner, point, lines[number] if lines else None, options)
         once.add(number, point, run)
+        networks |= dict.fromkeys(filter(None, [network_line(run.config)]))
         if any(other.stream.pool is not run.stream.pool for other in [*runs.values()][:1]):
             runs.clear()  # only the runs of one pool are kept: they hold it in memory
         runs[number] = run
     note = once.note()
     if note is not None:
         say(note)
+    for line in () if options.quiet else networks:
+        say(line)
     if options.jobs > 1 and len(once.numbers) > 1:
         if options.report is not None:
             raise UsageError("report= is called in this process: it needs jobs=1")

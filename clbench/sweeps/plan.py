@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,8 @@ from clbench.sweeps.lines import write as write
 
 def line_of(point: Mapping[str, Any], run: Run, tracker_words: Sequence[str] = ()) -> Line:
     """The line of a run that a point of a sweep asks for, with the words that choose its trackers."""
-    words = (f"{k}={_text(v)}" for k, v in point.items() if k != "overrides")
+    # Lines of one sweep share most of their words.
+    words = (sys.intern(f"{k}={_text(v)}") for k, v in point.items() if k != "overrides")
     return Line((*words, *tracker_words), run.folder(Path()).as_posix())
 
 

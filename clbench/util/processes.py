@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_all_start_methods, get_context
+from multiprocessing.context import BaseContext
 
 SLOW = ("torch._dynamo", "sklearn.datasets")
 """Imported by most runs, for a second or two: by torch's optimizers when the first of them is made, and
@@ -18,14 +19,19 @@ def fresh_process() -> ProcessPoolExecutor:
     no plug-in and no state, but torch is not imported again, which would take longer than most tasks
     of such a process. On other systems it is spawned.
     """
+    # The server keeps the environment of the moment it was started.
+    return ProcessPoolExecutor(
+        1, mp_context=fresh_context(), initializer=_take_over, initargs=(dict(os.environ),)
+    )
+
+
+def fresh_context() -> BaseContext:
+    """What starts such processes, without the environment variables."""
     server = "forkserver" in get_all_start_methods()
     context = get_context("forkserver" if server else "spawn")
     if server:
         context.set_forkserver_preload(["clbench.engine.execute", *SLOW])
-    # The server keeps the environment of the moment it was started.
-    return ProcessPoolExecutor(
-        1, mp_context=context, initializer=_take_over, initargs=(dict(os.environ),)
-    )
+    return context
 
 
 def _take_over(environment: dict[str, str]) -> None:

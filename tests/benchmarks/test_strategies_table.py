@@ -17,7 +17,7 @@ def cells(text: str) -> list[list[str]]:
 
 def test_the_page_is_written_from_the_plug_ins():
     """After a change: python -m benchmarks.strategies_table --write."""
-    written, fresh = PAGE.read_text(encoding="utf-8"), page(lambda _: (1.0, 1))
+    written, fresh = PAGE.read_text(encoding="utf-8"), page(lambda *_: (1.0, 1))
     assert [row[0] for row in cells(written)] == [f"`{name}`" for name in plugins("strategy")]
     for old, new in zip(cells(written), cells(fresh), strict=True):
         assert (old[:5], old[7]) == (new[:5], new[7])

@@ -147,6 +147,30 @@ def test_version(capsys: Capture):
     assert out.startswith("clbench ")
 
 
+@pytest.mark.parametrize(
+    ("word", "model"),
+    [
+        ("data=mnist5k", "scole_cnn"),
+        ("data=cifar100", "slim_resnet18"),
+        ("data=digits", "mlp"),
+        ("encoder=random", "mlp"),
+        ("data=folder", None),
+    ],
+)
+def test_show_says_which_network_data_give(capsys: Capture, word: str, model: str | None):
+    """Against the plug-in itself, which is asked here and read there."""
+    group, _, name = word.partition("=")
+    if model is not None:
+        assert registry.plugins(group)[name].with_defaults().default_model() == model
+    said = f"A run with {word} that names no model= gets: "
+    out = clbench(capsys, "show", word).out
+    assert said + (model or "what suits the shape of its samples") + "\n" in out
+    [shown] = json.loads(clbench(capsys, "show", word, "--json").out).values()
+    assert shown["default_model"] == model
+    [other] = json.loads(clbench(capsys, "show", "strategy=naive", "--json").out).values()
+    assert "default_model" not in other
+
+
 def test_a_signal_that_python_turns_into_another_error_is_an_interruption(
     capsys: Capture, tmp_path: Path
 ):

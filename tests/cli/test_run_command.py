@@ -249,3 +249,16 @@ def test_out_that_is_a_file(capsys: Capture, npz: Path, tmp_path: Path):
     assert (code, err.count("\n")) == (2, 1)
     assert "cannot be written" in err
     assert path.read_text() == "mine"
+
+
+def test_the_first_line_says_which_network_nobody_named(capsys: Capture, npz: Path, tmp_path: Path):
+    """Once for a sweep, before anything is run; not where a model is named, nor with -q."""
+    named = [word for word in tiny(npz) if word.startswith("model")]
+    words = [word for word in tiny(npz) if word not in named]
+    run = ("run", *words, "strategy=naive", "seed=0..1", "--out", tmp_path)
+    lines = clbench(capsys, *run).err.splitlines()
+    said = "network mlp, the default of data=npz (model=NAME takes another)"
+    assert lines[0] == f"clbench: {said}"
+    assert sum(said in line for line in lines) == 1
+    assert clbench(capsys, *run, "-q").err == ""
+    assert said not in clbench(capsys, *run, *named).err

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import json
 import os
-import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
+import beside
 import numpy as np
 import pytest
 import torch
+from decoding import decode
 from PIL import Image
 
 from clbench.data import decoded
@@ -136,33 +135,10 @@ def test_a_damaged_image_is_named_and_the_rest_is_kept(
     assert len(journal.read_text().splitlines()) == 41 // 7
 
 
-KILLED = """
-import os, sys, time
-from pathlib import Path
-import torch
-from clbench.data import decoded
-from clbench.data.sets import folder
-from clbench.data.sets.folder import Folder
-decoded.BLOCK_BYTES = 3 * 8 * 8 * 7
-original = folder.decode
-def slow(file, size, gray, tally):
-    with open(sys.argv[2], "a") as log:
-        log.write(f"{file}\\n")
-    time.sleep(float(sys.argv[3]))
-    return original(file, size, gray, tally)
-folder.decode = slow
-print(Folder(path=Path(sys.argv[1]), size=8, storage="mapped").pool(torch.device("cpu")).sha256)
-"""
-
-
-def start(root: Path, log: Path, wait: float) -> subprocess.Popen[str]:
-    command = [sys.executable, "-c", KILLED, str(root), str(log), str(wait)]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-
-
 def test_a_killed_decoding_goes_on_where_it_was(root: Path, tmp_path: Path):
     log = tmp_path / "log"
-    process = start(root, log, 0.05)
+    answer = tmp_path / "answer"
+    process = beside.start(decode, root, log, 0.05, answer)
     deadline = time.monotonic() + 60
     part = decoded.root()
     while time.monotonic() < deadline:
@@ -170,15 +146,16 @@ def test_a_killed_decoding_goes_on_where_it_was(root: Path, tmp_path: Path):
         if lines and lines[0] >= 3:
             break
         time.sleep(0.01)
-    process.send_signal(signal.SIGKILL)
-    process.communicate()
+    process.kill()
+    process.join()
+    assert not answer.exists()
     [journal] = part.glob(f".*.part/{decoded.JOURNAL}")
     done = journal.read_text().count("\n")
     assert 3 <= done < 10
     log.unlink()
-    found, _ = start(root, log, 0).communicate()
+    beside.start(decode, root, log, 0, answer).join()
     assert log.read_text().count("\n") == 64 - 7 * done
-    assert found.strip() == TensorPool(Folder(path=root, size=8).arrays(), CPU).sha256
+    assert answer.read_text() == TensorPool(Folder(path=root, size=8).arrays(), CPU).sha256
 
 
 def test_what_a_killed_process_left_is_compared_with_its_hash(
@@ -204,9 +181,11 @@ def test_what_a_killed_process_left_is_compared_with_its_hash(
 
 def test_two_processes_decode_once(root: Path, tmp_path: Path):
     log = tmp_path / "log"
-    processes = [start(root, log, 0.01) for _ in range(2)]
-    found = {process.communicate()[0] for process in processes}
-    assert len(found) == 1
+    answers = [tmp_path / f"answer{n}" for n in range(2)]
+    processes = [beside.start(decode, root, log, 0.01, answer) for answer in answers]
+    for process in processes:
+        process.join()
+    assert len({answer.read_text() for answer in answers}) == 1
     assert log.read_text().count("\n") == 64
 
 

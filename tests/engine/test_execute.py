@@ -144,6 +144,7 @@ def test_the_settings_in_the_folder_are_those_of_the_run(npz: Path, tmp_path: Pa
     [done] = go(npz, tmp_path, "strategy=ewc", "ewc.lam=3")
     file = done.folder / "config.yaml"
     settings = yaml.safe_load(file.read_text())
+    assert settings.pop("resolved") == done.record.resolved
     assert Path(settings["data"].pop("path")) == npz
     recorded = {**done.record.config, "data": {**done.record.config["data"]}}
     assert recorded["data"].pop("path") == npz.name
@@ -327,6 +328,7 @@ def test_classes_without_samples_are_refused(tmp_path: Path):
         go(tmp_path / "gap.npz", tmp_path / "runs")
 
 
+@pytest.mark.usefixtures("forked_workers")
 def test_two_processes_give_the_bits_of_one(npz: Path, tmp_path: Path):
     words = ("strategy=ewc,naive", "ewc.lam=1", "seed=0..1", "checkpoint_seconds=30")
     alone = go(npz, tmp_path / "alone", *words)

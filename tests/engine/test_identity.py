@@ -73,6 +73,30 @@ def test_rewording_and_moves_of_the_engine_rename_nothing(mine: Path, old: str, 
     assert identity_sha256(mine) == before
 
 
+TELLING = '''
+    def resolved(self) -> dict[str, object]:
+        """Add the pull."""
+        return {**super().resolved(), "pull": self.config.pull}
+'''
+
+
+def test_a_method_that_only_tells_renames_nothing(mine: Path):
+    before = identity_sha256(mine)
+    mine.write_text(MINE + TELLING)
+    assert identity_sha256(mine) == before
+    mine.write_text(MINE + TELLING.replace("pull)", "pull + 1)"))
+    assert identity_sha256(mine) == before
+
+
+@pytest.mark.parametrize("use", ["self.resolved()", 'getattr(self, "resolved")()', "Mine.resolved"])
+def test_it_counts_where_the_code_uses_it(mine: Path, use: str):
+    learn = f"\n    def learn(self, task):\n        self.pull = {use}\n"
+    mine.write_text(MINE + learn)
+    before = identity_sha256(mine)
+    mine.write_text(MINE + learn + TELLING)
+    assert identity_sha256(mine) != before
+
+
 @pytest.mark.parametrize(
     ("old", "new"),
     [("pull: float = 0.5", "pull: float = 0.6"), ("self.pull < 0", "self.pull < -1")],

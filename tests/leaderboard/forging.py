@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from tiny import edit
+from tiny import agree, edit
 
 from clbench.engine.assemble import with_metrics
 from clbench.results.record import Record
@@ -29,6 +29,7 @@ def claim_right(data: dict[str, Any], share: float) -> None:
     cells = data["counts"]["cells"]
     for row in data["counts"]["correct"][1:]:
         row[:] = [int(share * cell["size"]) for cell in cells]
+    agree(data)
     plain = {key: value for key, value in data.items() if key != seal.KEY}
     record = Record(**plain)
     fresh = with_metrics(record, record.to_counts())

@@ -145,6 +145,7 @@ def test_fuzzed_records_with_metrics_that_fit(seed: int, fuzzed: tuple[Board, Pa
     path = folder / "runs" / "seed2.json"
     original = path.read_text()
     data = plain(original)
+    del data["answers"]  # of counts that are changed
     parts = mutate({k: data[k] for k in ("counts", "tasks", "stream")}, random.Random(seed))
     try:
         path.write_text(json.dumps({**data, **parts}))

@@ -17,7 +17,10 @@ from clbench.engine.execute import Options
 from clbench.errors import UsageError
 from clbench.leaderboard.freeze import MIN_SPREAD, freeze, new
 
-WORDS = ["scenario=scole", "data=digits", "eval_every=log", "model=mlp", "model.hidden=[8]"]
+WORDS = ["scenario=scole", "data=digits", "eval_every=log", "model=mlp", "model.hidden=[32]"]
+
+
+pytestmark = pytest.mark.xdist_group("frozen")  # one board is frozen for all of them
 
 
 def frozen(root: Path) -> Board:
@@ -29,7 +32,7 @@ def frozen(root: Path) -> Board:
 def made(tmp_path_factory: pytest.TempPathFactory) -> Board:
     """A small board that was drafted and frozen."""
     root = tmp_path_factory.mktemp("frozen")
-    draft = new("mine", [*WORDS, "scenario.n_tasks=12"], root)
+    draft = new("mine", [*WORDS, "scenario.n_tasks=12", "scenario.share=0.4"], root)
     edit_yaml(draft, training={"memory_size": 50, "clip_norm": 9.5}, tuning_tasks=4)
     return frozen(root)
 

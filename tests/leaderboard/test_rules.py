@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tiny import edit, edit_yaml, with_own_source, write_board
+from tiny import agree, edit, edit_yaml, with_own_source, write_board
 
 from clbench.configure.board import Board, load_board
 from clbench.leaderboard.entry import load_entry
@@ -65,10 +65,12 @@ def more_right(data: dict[str, Any]) -> None:
     row, cells = data["counts"]["correct"][-1], data["counts"]["cells"]
     at = next(n for n, cell in enumerate(cells) if row[n] < cell["size"])
     row[at] += 1
+    agree(data)
 
 
 def bigger_cell(data: dict[str, Any]) -> None:
     data["counts"]["cells"][0]["size"] += 1
+    agree(data)
 
 
 def bigger_world(data: dict[str, Any]) -> None:
@@ -77,6 +79,7 @@ def bigger_world(data: dict[str, Any]) -> None:
     for row in data["counts"]["correct"]:
         row.append(1)
     data["exposure"]["first"].append(1)
+    agree(data)
 
 
 def ledger(entry: Path, name: str, text: str) -> None:
@@ -92,6 +95,9 @@ TAMPERED: dict[str, tuple[Change, str]] = {
     "a metric of groups": (put("metrics.worst_group_accuracy.value", 0.5), "M1"),
     "a metric left out": (lambda data: data["metrics"].pop("forgetting"), "S2"),
     "a count": (more_right, "M1"),
+    "other answers than counts": (put("answers.counts.0", [99, 0, 0, 0]), "S2"),
+    "answers of another time": (put("answers.after", 3), "S2"),
+    "a rate that was set": (put("resolved", {"strategy": {"epochs": 9}}), "S2"),
     "when a class came": (put("exposure.first.0", -1), "M1"),
     "when samples came": (put("exposure.samples.1", 1), "M1"),
     "more samples than came": (put("exposure.samples.-1", 10**6), "B2"),

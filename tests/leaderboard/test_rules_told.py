@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from synthetic import ledger_of
 from test_rules import put, rules
-from tiny import edit, edit_yaml, run_on, with_own_source
+from tiny import agree, edit, edit_yaml, run_on, with_own_source
 
 from clbench.configure.board import Anchor, Board, Budget
 from clbench.engine import version
@@ -170,6 +170,7 @@ def test_a_change_needs_a_reason(board: Board, naive: Path, tmp_path: Path) -> N
     def better(data: dict[str, Any]) -> None:
         for row in data["counts"]["correct"]:
             row[:] = [cell["size"] for cell in data["counts"]["cells"]]
+        agree(data)
 
     edit(naive / "runs" / "seed2.json", better)
     assert "P2" in {f.rule for f in validate_board(board, before)}

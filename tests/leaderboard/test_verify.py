@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from synthetic import ledger_of
-from tiny import declare, edit, edit_yaml, run_on
+from tiny import agree, declare, edit, edit_yaml, run_on
 
 from clbench.cli import main
 from clbench.cli.verify import _seeds
@@ -237,6 +237,7 @@ def _move_an_answer(path: Path, row: int) -> None:
     def change(data: dict[str, Any]) -> None:
         counts = data["counts"]["correct"][row]
         counts[0] += 1 if counts[0] == 0 else -1
+        agree(data)
 
     edit(path, change)
 

@@ -26,6 +26,10 @@ CASES = [
     (Mlp(head="weight_norm"), (8, 8)),
     (ScoleCnn(head="weight_norm"), (28, 28)),
     (SlimResnet18(head="weight_norm"), (8, 8)),
+    (Mlp(norm="layer"), (8, 8)),
+    (Mlp(hidden=(1, 5), norm="layer"), (64,)),
+    (SlimResnet18(norm="layer"), (8, 8)),
+    (SlimResnet18(norm="none"), (3, 16, 16)),
 ]
 
 
@@ -107,6 +111,12 @@ def test_sizes():
     assert n_parameters(build(SlimResnet18(), (3, 32, 32), 100)) == 1_109_240
     assert n_parameters(build(Linear(), (8, 8))) == 650
     assert n_parameters(build(Mlp(), (8, 8))) == 65 * 64 + 65 * 64 + 65 * 10
+    # A factor and a shift for each hidden unit.
+    assert n_parameters(build(Mlp(norm="layer"), (8, 8))) == 65 * 64 + 65 * 64 + 65 * 10 + 2 * 128
+    # Likewise for each channel, as batch normalisation has; without any, a bias for each.
+    assert n_parameters(build(SlimResnet18(norm="layer"), (3, 32, 32), 100)) == 1_109_240
+    channels = 20 + 4 * 20 + sum(5 * 20 * 2**stage for stage in (1, 2, 3))
+    assert n_parameters(build(SlimResnet18(norm="none"), (3, 32, 32), 100)) == 1_109_240 - channels
 
 
 @pytest.mark.parametrize("shape", [(28, 28), (1, 28, 28), (3, 28, 28)])
@@ -160,3 +170,63 @@ def test_unsuitable_samples_are_refused_in_one_line(model, shape):
 def test_a_hidden_layer_without_units_is_refused():
     with pytest.raises(UsageError, match="at least 1"):
         Mlp(hidden=(0,))
+
+
+@torch.no_grad()
+def stirred(network):
+    """With factors, shifts and biases that have left their first values."""
+    for parameter in network.parameters():
+        if parameter.dim() == 1:
+            parameter.normal_(0.5, 0.5)
+    return network.double()
+
+
+def standardised(h, dims, eps=1e-5):
+    """To mean 0 and variance 1 over some dimensions, from the definition."""
+    mean = h.mean(dims, keepdim=True)
+    return (h - mean) / ((h - mean).square().mean(dims, keepdim=True) + eps).sqrt()
+
+
+@pytest.mark.parametrize("training", [True, False])
+@torch.no_grad()
+def test_layer_normalisation_of_an_mlp_is_over_units_before_the_relu(training):
+    network = stirred(build(Mlp(hidden=(7, 5), norm="layer"), (8, 8))).train(training)
+    w = list(network.parameters())
+    assert [tuple(p.shape) for p in w] == [
+        *((7, 64), (7,), (7,), (7,)),
+        *((5, 7), (5,), (5,), (5,)),
+        *((10, 5), (10,)),
+    ]
+    x = batch((8, 8))
+    h = x.double().flatten(1) / 255
+    for weight, bias, factor, shift in (w[:4], w[4:8]):
+        h = (standardised(h @ weight.T + bias, 1) * factor + shift).relu()
+    torch.testing.assert_close(network(x), h @ w[8].T + w[9])
+
+
+@pytest.mark.parametrize("norm", ["layer", "none"])
+@torch.no_grad()
+def test_slim_resnet18_with_other_norms(norm):
+    """Written anew over the same weights in their order; a map is normalised as a whole."""
+    network = stirred(build(SlimResnet18(norm=norm), (3, 16, 16))).train()
+    left = iter(network.parameters())
+
+    def conv(h, stride=1):
+        weight = next(left)
+        bias = next(left) if norm == "none" else None
+        h = torch.nn.functional.conv2d(h, weight, bias, stride, padding=weight.shape[-1] // 2)
+        if norm == "none":
+            return h
+        factor, shift = (next(left).view(1, -1, 1, 1) for _ in range(2))
+        return standardised(h, (1, 2, 3)) * factor + shift
+
+    x = batch((3, 16, 16))
+    h = conv(x.double() / 255).relu()
+    for stage in range(4):
+        for number in range(2):
+            stride = 2 if stage and not number else 1
+            inner = conv(conv(h, stride).relu())
+            h = (inner + (conv(h, stride) if stride == 2 else h)).relu()
+    scores = h.mean((2, 3)) @ next(left).T + next(left)
+    assert next(left, None) is None
+    torch.testing.assert_close(network(x), scores)

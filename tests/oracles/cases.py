@@ -86,12 +86,14 @@ def naive(rig: Rig, training: Training) -> dict[str, Pair]:
     return {"weights": (rig.weights(), plain.naive(net, rig.tasks, training))}
 
 
-def joint(matched: bool) -> Callable[[Rig, Training], dict[str, Pair]]:
+def joint(budget: str) -> Callable[[Rig, Training], dict[str, Pair]]:
     def compare(rig: Rig, training: Training) -> dict[str, Pair]:
         net = rig.net()
         rig.note_batches()
         rig.learn()
-        theirs = plain.joint(net, rig.tasks, training, rig.trained, matched=matched)
+        starts = rig.entered if budget == "scratch" else None
+        matched = budget == "matched"
+        theirs = plain.joint(net, rig.tasks, training, rig.trained, matched=matched, starts=starts)
         return {"weights": (rig.weights(), theirs)}
 
     return compare
@@ -261,11 +263,17 @@ def others() -> list[Case]:
     clipped = Training(epochs=3, momentum=0.5, clip_norm=0.5, schedule="cosine")
     lesson = {"alpha": 1.5, "temperature": 2.0}
     thrice = Training(epochs=3, schedule="cosine", lr=0.2)
+    budgets: dict[str, dict[str, Any]] = {
+        name: {"budget": name} for name in ("full", "matched", "scratch", "evaluations")
+    }
+    budgets["evaluations"]["memory_epochs"] = TWICE.epochs
     cases = [
         Case("naive", "SGD", naive, streams=EVERY, acts=False),
         Case("naive", "SGD", naive, {}, clipped, EVERY, "momentum clip cosine", acts=False),
-        Case("joint", "iid SGD", joint(False), {"budget": "full"}, streams=EVERY, note="full"),
-        Case("joint", "iid SGD", joint(True), {"budget": "matched"}, streams=EVERY, note="matched"),
+        *(
+            Case("joint", "iid SGD", joint(budget), words, streams=EVERY, note=budget)
+            for budget, words in budgets.items()
+        ),
         Case("lwf", "Li 2016, eq. 2-3", distilled(**lesson), lesson, streams=EVERY),
         Case("gdumb", "Prabhu 2020", dumb(45), {"memory_size": 45}, thrice, EVERY, "45 samples"),
         Case("gdumb", "Prabhu 2020", dumb(2000), {"memory_size": 2000}, thrice, EVERY, "all"),

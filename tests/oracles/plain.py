@@ -21,15 +21,25 @@ def naive(net: Net, tasks: list[Task], training: Training) -> Tensor:
 
 
 def joint(
-    net: Net, tasks: list[Task], training: Training, trained: list[list[Keys]], *, matched: bool
+    net: Net,
+    tasks: list[Task],
+    training: Training,
+    trained: list[list[Keys]],
+    *,
+    matched: bool,
+    starts: list[Tensor] | None = None,
 ) -> Tensor:
     """Train on the union of all samples so far, each under its own label and its own task.
 
     ``trained`` has the keys of every batch of every experience. An epoch is the whole union in a new
-    order or, if ``matched``, a new subset of it, as large as the experience.
+    order or, if ``matched``, a new subset of it, as large as the experience. ``starts`` has the fresh
+    weights that each training starts from; None: it goes on from those that the last one left.
     """
     w, sgd, union = net.start, Sgd(training), Seen(deque())
-    for task, batches in zip(tasks, trained, strict=True):
+    for t, (task, batches) in enumerate(zip(tasks, trained, strict=True)):
+        if starts is not None:
+            assert t == 0 or (w - starts[t]).abs().max() > 0.1, "went on from the last weights"
+            w, sgd = starts[t], Sgd(training)
         union.add(task.samples)
         size = len(task.samples.y) if matched else len(union.samples)
         epochs = cut(batches, training, size)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import csv
+import dataclasses
 import io
 import json
 from collections.abc import Callable
@@ -16,6 +17,9 @@ from commands import clbench
 from small import go, record_of, run
 
 from clbench.errors import ClbenchError
+from clbench.leaderboard.entry import load_entry
+from clbench.leaderboard.reproduce.rerun import compare
+from clbench.leaderboard.rules.measures import metrics_follow_from_counts
 from clbench.results import online
 from clbench.results.plots import overview, save_comparison
 from clbench.results.record import Record
@@ -202,3 +206,31 @@ def test_figures_have_the_curves(tmp_path: Path) -> None:
     assert not any("online" in axes.get_ylabel() for axes in overview([plain]).axes)
     save_comparison([RECORD, plain], tmp_path / "both.png")
     assert (tmp_path / "both.png").read_bytes().startswith(b"\x89PNG")
+
+
+TOLD = ("online_accuracy", "online_window_accuracy", "blind_accuracy", "next_window_accuracy")
+
+
+@pytest.mark.parametrize("name", TOLD)
+def test_a_metric_that_the_counts_do_not_give_is_found(name: str, tmp_path: Path) -> None:
+    """By rule M1 of ``validate``, which computes each metric from the counts by experience anew."""
+    (tmp_path / "entry").mkdir()
+    entry = dataclasses.replace(load_entry(tmp_path / "entry"), records={0: RECORD})
+    board: Any = None
+    assert [*metrics_follow_from_counts(board, entry)] == []
+    said = RECORD.metrics[name]
+    better = {**said, "value": (said["value"] or 0) + 0.01}
+    edited = dataclasses.replace(RECORD, metrics={**RECORD.metrics, name: better})
+    entry = dataclasses.replace(entry, records={0: edited})
+    [found] = metrics_follow_from_counts(board, entry)
+    assert (found.rule, found.level) == ("M1", "error")
+    assert f"metrics.{name}" in found.message
+
+
+def test_verifying_compares_the_counts_by_experience() -> None:
+    board: Any = type("Board", (), {"primary": "world_accuracy"})()
+    assert compare(board, RECORD, RECORD).equal
+    for name, value in (("correct", [0] * len(FOUND["size"])), ("blind", FOUND["size"])):
+        online = {**copy.deepcopy(FOUND), name: value}
+        edited = dataclasses.replace(RECORD, online=online)
+        assert "online" in compare(board, edited, RECORD).refusal

@@ -143,3 +143,15 @@ def test_the_scenario_is_a_column_where_there_are_several():
     head = tables.to_markdown([row("a"), row("a", "class_incremental")]).splitlines()[0]
     assert head.startswith("| scenario | strategy | n |")
     assert tables.to_markdown([row("a")]).startswith("| strategy | n |")
+
+
+def test_seconds_that_are_unknown_come_with_the_reason(records: list[Record]):
+    known = [dataclasses.replace(r, cost={**r.cost, "train_seconds": 1.5}) for r in records]
+    none = [dataclasses.replace(r, cost={**r.cost, "train_seconds": None}) for r in records[:1]]
+    for rows, is_told in ((tables.summarise(known), False), (tables.summarise(none), True)):
+        for text in (
+            tables.definitions_to_text(rows),
+            tables.definitions_to_markdown(rows),
+            tables.to_latex(rows),
+        ):
+            assert ("– where every experience was counted" in text) is is_told

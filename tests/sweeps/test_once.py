@@ -48,6 +48,7 @@ def test_one_run_in_two_spellings(
     assert err.count("\n") == bool(told)
 
 
+@pytest.mark.usefixtures("forked_workers")
 @pytest.mark.parametrize("jobs", ["1", "2"])
 def test_it_is_run_once_and_averaged_once(
     capsys: Capture, tmp_path: Path, words: list[str], jobs: str

@@ -327,3 +327,16 @@ def test_lines_with_different_trackers_run_apart(capsys: Capture, tmp_path: Path
     code, _, err = clbench(capsys, "run", "--plan", file, "--dry-run")
     assert (code, f"--plan {file}:2: has other tracker= words" in err) == (2, True)
     assert clbench(capsys, "run", "--plan", file, "--index", "1", "--dry-run").code == 0
+
+
+def test_streams_are_forgotten_when_there_are_many(monkeypatch: pytest.MonkeyPatch):
+    """A stream that is made again is the same; what is remembered stays small."""
+    monkeypatch.setattr(build.Streams, "most", 3)
+    words = ["scenario=scole", "strategy=naive", "strategy.lr=0.1,0.2", "seed=0..4", "device=cpu"]
+    planner = Planner()
+    runs = [planner.run(point) for point in sweep(words)]
+    assert len(planner.streams._made) <= 3
+    for first, second in zip(runs[:5], runs[5:], strict=True):
+        assert first.stream.seed == second.stream.seed
+        assert first.stream.plan(0) == second.stream.plan(0)
+    assert len({run.folder(Path()) for run in runs}) == 10

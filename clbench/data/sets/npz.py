@@ -17,7 +17,7 @@ from typing import Literal
 
 import numpy as np
 
-from clbench import Arrays, UsageError
+from clbench import Arrays, Pool, UsageError
 from clbench.data.files import require_path
 from clbench.data.own import OwnData
 from clbench.data.pool import MAX_CLASSES
@@ -96,6 +96,11 @@ class Npz(OwnData):
             shape = (shape[0], shape[3], shape[1], shape[2])
         gray = (1, *shape[1:]) if len(shape) == 3 else shape[1:]  # the user has said: no series
         return suited_model(gray)
+
+    def resolved(self, pool: Pool) -> dict[str, object]:
+        """Say how the arrays are read."""
+        file = require_path(self.path, "npz", "FILE.npz")
+        return {"layout": self._layout(file, _peek(file, "train_x"))}
 
     def holds_series(self) -> bool:
         """Say whether the arrays are read as series."""

@@ -18,7 +18,7 @@ from typing import Annotated, Literal
 import numpy as np
 import torch
 
-from clbench import Arrays, DataSet, UsageError
+from clbench import Arrays, DataSet, Pool, UsageError
 from clbench.data.pool import Split
 from clbench.data.shapes import suited_model
 from clbench.data.synbols.generator import Generator, Sources
@@ -113,6 +113,11 @@ class Synbols(DataSet):
     def fresh(self, seed: int) -> Synbols:
         """The same settings with another seed, for other images."""
         return dataclasses.replace(self, seed=seed)
+
+    def resolved(self, pool: Pool) -> dict[str, object]:
+        """Say what the preset gives."""
+        spec = self.spec()
+        return {"resolution": spec.resolution, "gray": spec.is_gray}
 
     def default_model(self) -> str:
         """Recommend a model by the shape of the images."""

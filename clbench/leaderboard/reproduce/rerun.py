@@ -36,6 +36,8 @@ PLATFORM = ("torch", "system", "machine", "cpu_capability", "threads", "device",
 """If these agree, answers must be equal."""
 COUNTS = ("status", "stream_sha256", "counts", "tasks", "stream", "online", "exposure", "factors")
 """What follows from the answers and the stream, of which no hash of answers speaks."""
+LATER = ("answers",)
+"""Likewise, but records from before it have none: compared where it is claimed."""
 COSTS = (
     *("train_flops", "predict_flops", "samples_delivered", "updates"),
     *("state_bytes", "memory_bytes", "encode_flops", "encode_samples"),
@@ -206,7 +208,8 @@ def compare(board: Board, record: Record, again: Record) -> Comparison:
         if same_platform(record, again):
             return _refused(f"different predictions on the same platform ({shown})")
         return Comparison("", False, f"another platform, other answers: {shown}")
-    for name in COUNTS:
+    claimed = [name for name in LATER if getattr(record, name) is not None]
+    for name in (*COUNTS, *claimed):
         if _plain(getattr(record, name)) != _plain(getattr(again, name)):
             return _refused(f"the same answers, but other counts: {name} is not what was found")
     for name in COSTS:

@@ -1,0 +1,61 @@
+"""Numbers that are read without OmegaConf are read as OmegaConf reads them."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from omegaconf import OmegaConf
+
+from clbench.configure import typed
+from clbench.errors import UsageError
+
+
+@dataclass(frozen=True)
+class Settings:
+    whole: int = 0
+    real: float = 0.0
+    maybe_whole: int | None = None
+    maybe_real: float | None = None
+    mixed: int | str = 0
+    several: tuple[int, ...] = ()
+
+
+def by_omegaconf(name: str, text: str) -> Any:
+    return getattr(OmegaConf.to_object(OmegaConf.merge(Settings, {name: text})), name)
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [("whole", int), ("real", float), ("maybe_whole", int), ("maybe_real", float)],
+)
+def test_a_plain_number(name: str, kind: type[int] | type[float]):
+    @given(st.from_regex(typed.PLAIN[kind], fullmatch=True))
+    def same(text: str) -> None:
+        found = getattr(typed.build(Settings, {name: text}, ""), name)
+        assert type(found) is kind
+        assert found == by_omegaconf(name, text)
+
+    same()
+
+
+@given(st.text(max_size=8))
+def test_whatever_else_is_typed(text: str):
+    """What is no plain number is still refused, or means what OmegaConf says."""
+    try:
+        found = typed.build(Settings, {"real": text}, "").real
+    except UsageError:
+        return
+    assert found == by_omegaconf("real", text)
+    assert not math.isnan(found)
+
+
+def test_what_is_not_one_number_keeps_its_type():
+    assert typed.build(Settings, {"several": "[1]"}, "").several == (1,)
+    assert typed.build(Settings, {"mixed": "1x"}, "").mixed == "1x"
+    for name in ("several", "mixed"):
+        assert typed._number(Settings, name) is None  # type: ignore[arg-type]
