@@ -32,14 +32,20 @@ WORDS = (
     "seed=0",
     "eval_every=1000",
 )
+TRANSFORMER = ("model=vit_tiny", "model.tune=head")
 MORE = {
+    "coda_prompt": TRANSFORMER,
+    "dualprompt": TRANSFORMER,
+    "l2p": TRANSFORMER,
     "gdumb": ("strategy.memory_epochs=1",),
     "generative_replay": ("strategy.generator_width=64",),
 }
-"""Settings without which a run would take long, or would count something else."""
+"""Settings without which a run would take long, would count something else, or could not be."""
 STREAMS = ("class_incremental", "task_incremental")
 """Streams of the same tasks. A strategy runs on the first that gives it what it needs."""
 FAMILIES = (
+    ("prompts", ("clbench.prompting",)),
+    ("adapted once", ("clbench.first_session",)),
     ("growing network", ("clbench.nets.growing",)),
     ("exemplars", ("clbench.exemplars",)),
     ("statistics", ("clbench.latents",)),
@@ -72,6 +78,8 @@ plug-ins.
   `task_incremental` where task ids are needed; `naive` runs on the same one. A dash: it takes no
   steps. What a paper's settings
   train longer costs more by as much: `podnet` passes 20 times over its exemplars after each task;
+  methods with prompts are compared with `naive` on the frozen transformer that they run on
+  (`model=vit_tiny model.tune=head`);
 - *paper*: the first that its head names.
 
 """
@@ -105,8 +113,12 @@ def stream(plugin: Plugin) -> str:
 
 
 def words(name: str, scenario: str) -> tuple[str, ...]:
-    """The words of a short run."""
-    return (f"scenario={scenario}", *WORDS, f"strategy={name}", *MORE.get(name, ()))
+    """The words of a short run; after the strategy's name may stand further ones."""
+    strategy, *further = name.split()
+    more = (*MORE.get(strategy, ()), *further)
+    given = {word.partition("=")[0] for word in more}
+    usual = (word for word in WORDS if word.partition("=")[0] not in given)
+    return (f"scenario={scenario}", *usual, f"strategy={strategy}", *more)
 
 
 def memory(plugin: Plugin) -> str:
@@ -148,6 +160,7 @@ def operations(name: str, scenario: str) -> Cost:
 def page(count: Callable[[str, str], Cost] = operations) -> str:
     """The whole page; ``count`` gives the operations of a strategy on a scenario, by their names."""
     bases = {scenario: count("naive", scenario) for scenario in STREAMS}
+    prompted = count(" ".join(("naive", *TRANSFORMER)), STREAMS[0])
     lines = [
         "<!-- command: python -m benchmarks.strategies_table -->",
         "| strategy | family | needs | memory | growth | a step | a run | paper |",
@@ -155,7 +168,7 @@ def page(count: Callable[[str, str], Cost] = operations) -> str:
     ]
     for name, plugin in plugins("strategy").items():
         cls: Any = plugin.load()
-        base, steps = bases[stream(plugin)]
+        base, steps = prompted if MORE.get(name) == TRANSFORMER else bases[stream(plugin)]
         total, taken = count(name, stream(plugin))
         step = f"{total / taken / (base / steps):.2f}" if taken else "–"
         grows = "yes" if cls.grows else "–"

@@ -23,3 +23,7 @@ class MissingPackage(UsageError):
 
 class StorageError(ClbenchError, OSError):
     """The operating system cannot write a file: no room, no permission, no such device."""
+
+
+class NotHere(UsageError):
+    """A file that is fetched on its own, such as released weights, is not on this machine."""

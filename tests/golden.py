@@ -32,13 +32,17 @@ RECURRING = ("scenario=scole", "scenario.n_tasks=30", "scenario.share=0.3", "dat
 INCREMENTAL = ("scenario=class_incremental", "data=digits")
 FIVE = ("scenario=scole", "scenario.n_tasks=5", "scenario.share=0.3", "data=digits")
 TOLD = ("scenario=task_incremental", "data=digits")
+PROMPTED = ("model=vit_tiny", "model.tune=head", "strategy.lr=0.01", "eval_every=1000")
 AT_THE_END = {
     "gdumb": ("eval_every=1000", "strategy.memory_epochs=3"),
     "podnet": ("strategy.finetune_epochs=2",),
     "redo": ("strategy.reset_period=10",),
+    "coda_prompt": (*PROMPTED, "strategy.components=30"),
+    "dualprompt": PROMPTED,
+    "l2p": PROMPTED,
 }
 """What a strategy gets beside it: where evaluations or experiences are expensive, or where so short a
-run would not see what it does."""
+run would not see what it does; and the model of those that need one of a kind."""
 DATA = {
     "latent_replay": ("data=digits", "encoder=none", "scenario.n_tasks=5"),
     "synbols": (
@@ -95,12 +99,19 @@ def cases() -> dict[str, tuple[str, ...]]:
             "strategy=naive",
         )
     for name in plugins("model"):
-        found[f"model/{name}"] = (*_images(name), f"model={name}", "strategy=naive")
+        if name not in FETCHED:
+            found[f"model/{name}"] = (*_images(name), f"model={name}", "strategy=naive")
     return {**found, **dict(_settings())}
 
 
 SMALL = {"wrn": ("model.depth=10", "model.width=1")}
 """Settings of models that are large by default."""
+
+
+FETCHED = {"vit_s14"}
+"""Models with weights that not every machine has."""
+TRANSFORMER = ("lora", "adapter", "prompt")
+"""Values of ``model.tune`` that need a transformer's blocks."""
 
 
 def _images(model: str) -> tuple[str, ...]:
@@ -116,7 +127,7 @@ def _settings() -> Iterator[tuple[str, tuple[str, ...]]]:
         # What all scenarios share is tried with the plainest; bridges come with data of their own.
         for name in sorted(plugins(group), key=lambda name: (name != "class_incremental", name)):
             cls: Any = plugins(group)[name].load()
-            if getattr(cls, "argument", ""):
+            if getattr(cls, "argument", "") or name in FETCHED:
                 continue
             config = cls.Config if group == "strategy" else cls
             hints = typing.get_type_hints(config)
@@ -152,6 +163,9 @@ def _settings() -> Iterator[tuple[str, tuple[str, ...]]]:
         for word, beside in further.items():
             ran = (f"scenario={name}", *DATA.get(name, INCREMENTAL[1:]), "strategy=naive")
             yield f"scenario/{name}/{word}", (*ran, *beside, f"scenario.{word}")
+    for value in TRANSFORMER:
+        tiny = (*_images("vit_tiny"), "model=vit_tiny", "strategy=naive")
+        yield f"model/vit_tiny/tune={value}", (*tiny, f"model.tune={value}")
     for value in ("log", "2"):
         yield f"common/eval_every={value}", (*FIVE, "strategy=naive", f"eval_every={value}")
     for name, value in (("prequential", "true"), ("label_delay", "2"), ("realtime", "0.7")):

@@ -12,7 +12,11 @@ from clbench.checks import SUITES, Check, Rig, attempt, suite
 from clbench.checks.strategy_rows import learns_from_data_larger_than_memory
 from clbench.plugins.registry import Plugin, plugins
 
+PROMPTED = (("model", "vit_tiny"), ("model.tune", "head"), ("lr", "0.03"), ("epochs", "2"))
 SMALL = {
+    "coda_prompt": PROMPTED,
+    "dualprompt": PROMPTED,
+    "l2p": PROMPTED,
     "wrn": (("depth", "10"), ("width", "1")),
     "redo": (("reset_period", "7"),),
     "podnet": (("finetune_epochs", "1"), ("memory_size", "60")),
@@ -22,7 +26,8 @@ SMALL = {
     "expansion": (("memory_size", "60"),),
     "bic": (("memory_size", "60"),),
 }
-"""Settings of plug-ins that are large, train for long, or do nothing in so short a run."""
+"""Settings of plug-ins that are large, train for long, or do nothing in so short a run; and the model
+of those that need one of a kind."""
 
 CASES = [
     pytest.param(

@@ -46,6 +46,8 @@ ORDER = (
     "models",
     "latents",
     "exemplars",
+    "first_session",
+    "prompting",
     "dark",
     "encoders",
     "interop",

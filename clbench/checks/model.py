@@ -11,7 +11,7 @@ from clbench.checks.bits import bits, differing
 from clbench.checks.finding import Check, Failed, NotApplicable
 from clbench.checks.rig import Rig
 from clbench.configure.config import REQUIRED, resolve_point
-from clbench.errors import UsageError
+from clbench.errors import NotHere, UsageError
 from clbench.plugins.registry import Plugin, stand_in
 
 SHAPES: tuple[tuple[int, ...], ...] = ((16,), (28, 28), (1, 28, 28), (3, 32, 32))
@@ -91,6 +91,8 @@ def _built(plugin: Plugin) -> Iterator[tuple[nn.Module, Tensor]]:
         try:
             model = _settings(plugin, {})
             network: nn.Module = model.build(shape, N_CLASSES, 1 / 255)  # type: ignore[attr-defined]
+        except NotHere as error:
+            raise NotApplicable(str(error)) from error
         except UsageError:
             continue
         pixels = torch.Generator().manual_seed(1)

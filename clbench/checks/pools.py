@@ -21,6 +21,9 @@ MANY_PER_CLASS = 320
 """Of vectors, on which is checked how well something is learnt: slow learners need the steps."""
 TEST_PER_CLASS = 8
 
+VECTOR = (16,)
+"""Shape of samples that are no images."""
+
 Kind = Literal["images", "vectors", "doubles"]
 
 
@@ -36,7 +39,7 @@ def blobs(
         device: where they are held.
     """
     rng = np.random.default_rng(7)
-    shape = (8, 8) if kind == "images" else (16,)
+    shape = (8, 8) if kind == "images" else VECTOR
     # Dark and light for images, around zero for vectors: a few dozen steps of SGD are enough.
     levels = (0.15, 0.85) if kind == "images" else (-1.0, 1.0)
     centres = rng.choice(levels, (N_CLASSES, *shape))

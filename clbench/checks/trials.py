@@ -10,19 +10,19 @@ import numpy as np
 
 from clbench import seeding
 from clbench.checks.finding import Failed
-from clbench.checks.pools import N_CLASSES, Kind, blobs
+from clbench.checks.pools import N_CLASSES, VECTOR, Kind, blobs
 from clbench.configure.config import resolve_point
 from clbench.data.pool import Pool
 from clbench.engine.build import Run, check_needs
 from clbench.errors import UsageError
-from clbench.plugins.registry import Plugin, stand_in
+from clbench.plugins.registry import Plugin, find, stand_in
 from clbench.seeding import Axis
 from clbench.strategy import Strategy
 from clbench.stream import Stream, Task
 
 IDENTITY = tuple(range(N_CLASSES))
 COMMON = ("precision", "device")
-"""Settings of no group that ``Plugin.given`` may have, beside those of the strategy."""
+"""Settings of no group that ``Plugin.given`` may have, beside those of the strategy and ``model``'s."""
 
 
 @dataclass(frozen=True)
@@ -118,11 +118,22 @@ def fitting(
         Failed: there is none.
     """
     strategy: type[Strategy] = plugin.load()
-    made = trials(kind, order, device_of(plugin))
+    made = trials(_taken(plugin, kind), order, device_of(plugin))
     found = [trial for trial in made if not lacks(strategy, trial.stream)]
     if not found:
         raise Failed(f"needs={strategy.needs}: no sort of stream gives all of it; ask for less")
     return found
+
+
+def _taken(plugin: Plugin, kind: Kind) -> Kind:
+    """The kind of samples, or images where the model that is tried with takes nothing else."""
+    model = dict(plugin.given).get("model")
+    if model is not None and kind != "images":
+        try:
+            find("model", str(model)).load()().build(VECTOR, N_CLASSES, 1.0)
+        except UsageError:
+            return "images"
+    return kind
 
 
 def lacks(strategy: type[Strategy], stream: Stream) -> bool:
@@ -139,7 +150,10 @@ def make_run(
 ) -> Run:
     """A run of the strategy over a stream, with default settings but for those given."""
     chosen = {**dict(plugin.given), **(settings or {})}
-    given = {n if n in COMMON else f"strategy.{n}": value for n, value in chosen.items()}
+    given = {
+        n if n in COMMON or n.startswith("model") else f"strategy.{n}": value
+        for n, value in chosen.items()
+    }
     # The scenario and the data of these settings are not used: the stream is already there.
     scenario = stand_in("scenario").word
     point = {"scenario": scenario, "strategy": plugin.word, "model": model, **given}

@@ -1,4 +1,4 @@
-"""``clbench data``: writes images of symbols to a file; lists the fonts they are drawn with."""
+"""``clbench data``: writes images of symbols, lists their fonts, fetches released weights."""
 
 from __future__ import annotations
 
@@ -6,11 +6,12 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from clbench.cli import fonts
+from clbench.cli import fonts, weights
 
 EPILOG = """examples:
   clbench data synbols --preset camouflage -n 1000 --out camouflage.npz
   clbench data fonts
+  clbench data weights vit_s14
   clbench data synbols --help             (all options of an action)"""
 EXAMPLES = """examples:
   clbench data synbols --preset default -n 10000 --seed 0 --out default.npz
@@ -26,13 +27,15 @@ def add(commands: Any) -> None:
     """Add the subcommand and the actions below it."""
     parser = commands.add_parser(
         "data",
-        help="write images of symbols, or list fonts",
-        description="Draw symbols and write them to a file, or list the fonts they are drawn with.",
+        help="write images of symbols, list fonts, or fetch weights",
+        description="Draw symbols and write them to a file, list the fonts they are drawn with, or "
+        "fetch released weights.",
         epilog=EPILOG,
     )
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
     _add_synbols(actions)
     fonts.add(actions)
+    weights.add(actions)
 
 
 def _add_synbols(actions: Any) -> None:

@@ -86,7 +86,7 @@ def build_network(
             network; it names the model's file and line. Or it cannot normalise its input.
     """
     with blamed("cannot be built", plugin, "build"), explained("the network", model=model):
-        network = model.build(input_shape, n_classes, scale)
+        network = model.build_tuned(plugin.name, input_shape, n_classes, scale)
         if not isinstance(network, nn.Module):
             raise TypeError(f"build() must return a torch.nn.Module, not {kind(network)}")
     if moments is not None and not normalise(network, moments, input_shape):

@@ -7,6 +7,7 @@ from typing import Any, Literal
 from clbench.data.pool import Pool
 from clbench.engine.counting import ENOUGH, ONE_IN, TOLERANCE, estimate
 from clbench.engine.ledger import Ledger
+from clbench.nets.frozen import constant_bytes
 from clbench.strategy import Strategy
 from clbench.util.environment import peak_rss_bytes
 
@@ -40,6 +41,7 @@ def unranked(ledger: Ledger) -> str | None:
 def costs(ledger: Ledger, strategy: Strategy, pool: Pool) -> dict[str, Any]:
     """The costs of a run, as its record holds them."""
     frozen = sum(b.nbytes for b in strategy.buffers() if getattr(b, "frozen", False))
+    frozen += constant_bytes(strategy)
     seconds = _train_seconds(ledger)
     predicted = estimate(ledger.predicted, len(ledger.evaluated_after), "operations")
     predicted += estimate(ledger.online.counted, ledger.online.samples, "operations")

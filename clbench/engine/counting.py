@@ -16,6 +16,7 @@ from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from clbench.engine.reach import held_bytes
 from clbench.nets.flops import Count
+from clbench.nets.frozen import constants
 from clbench.strategy import Strategy
 from clbench.stream import TaskData
 
@@ -89,8 +90,12 @@ class Watch:
         self.held_bytes = 0
 
     def look(self) -> None:
-        """Measure the tensors that can be reached from the strategy, less those it was given."""
-        given = () if self.given is None else (self.given,)
+        """Measure the tensors that can be reached from the strategy, less those it was given.
+
+        Frozen weights follow from the settings and are left out.
+        """
+        given: tuple[object, ...] = () if self.given is None else (self.given,)
+        given = (*given, constants(self.strategy))
         self.held_bytes = max(self.held_bytes, held_bytes(self.strategy, apart_from=given))
 
 

@@ -11,6 +11,7 @@ from typing import NoReturn
 from torch import Tensor, nn
 
 from clbench.errors import UsageError
+from clbench.nets.frozen import constants
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,7 @@ def hidden_layers(model: nn.Module, who: str) -> list[HiddenLayer]:
 
     if not isinstance(model, nn.Sequential):
         refuse("is no torch.nn.Sequential")
-    if not all(p.requires_grad for p in model.parameters()):
+    if constants(model) or not all(p.requires_grad for p in model.parameters()):
         refuse("has frozen weights")
     chain: list[tuple[int, nn.Linear | nn.Conv2d]] = []
     for place, module in enumerate(model):

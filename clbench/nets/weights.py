@@ -14,7 +14,9 @@ import torch
 from torch import Tensor, nn
 
 from clbench.errors import UsageError
+from clbench.nets.frozen import constants, everything
 from clbench.nets.parameters import output_parameters
+from clbench.nets.tuning import added
 from clbench.util import tensor_files
 from clbench.util.hashing import file_sha256
 from clbench.util.tensor_files import shown
@@ -56,8 +58,11 @@ def pinned_as(setting: str, hash_setting: str, path: Path | None, sha256: str | 
 
 
 def describe(name: str, settings: Mapping[str, Any]) -> str:
-    """A network in one line: the model plug-in's name and settings."""
-    said = [f"{key}={json.dumps(value)}" for key, value in settings.items() if key != "name"]
+    """A network in one line: the model plug-in's name and settings; of tuning where there is any."""
+    left_out = {"name"}
+    if settings.get("tune") == "full":
+        left_out |= {key for key in settings if key == "tune" or key.startswith("tune_")}
+    said = [f"{key}={json.dumps(value)}" for key, value in settings.items() if key not in left_out]
     return " ".join([name, *said])
 
 
@@ -121,7 +126,8 @@ def fill(
     """Set a network's parameters, and the buffers that are given, in place.
 
     With ``free_output`` the output layer (the last ``nn.Linear``) keeps its fresh values where none
-    are given for it, or those of another number of classes; it is then all or nothing.
+    are given for it, or those of another number of classes; it is then all or nothing. So it is with
+    frozen weights, and with what tuning added.
 
     Args:
         model: the network.
@@ -133,15 +139,19 @@ def fill(
         UsageError: naming the first tensor that is missing, unknown, or of another shape or kind;
             nothing was changed.
     """
-    wanted = {k: v for k, v in model.state_dict().items() if isinstance(v, Tensor)}
+    wanted = everything(model)
     output = output_parameters(model)
     if free_output and any(_is_of_other_classes(given.get(n), wanted[n]) for n in output):
         given = {name: tensor for name, tensor in given.items() if name not in output}
         free = frozenset(output)
     else:
         free = frozenset()
-    for name, _ in model.named_parameters():
-        if name not in given and name not in free:
+    frozen = constants(model)
+    for optional in (frozenset(frozen), added(model)):
+        free |= frozenset() if optional & given.keys() else optional
+    learnt = {name for name, _ in model.named_parameters()}
+    for name in wanted:
+        if name in learnt | frozen.keys() and name not in given and name not in free:
             raise UsageError(f"{path}: lacks tensor {shown(name)} of the model")
     for name, tensor in given.items():
         if name not in wanted:

@@ -110,7 +110,8 @@ def _build(job: dict[str, Any], folder: Path) -> Strategy:
     info = StreamInfo(**given)
 
     def build_model() -> nn.Module:
-        built: nn.Module = model.build(info.input_shape, info.n_classes, info.scale)
+        shape, n_classes = info.input_shape, info.n_classes
+        built: nn.Module = model.build_tuned(job["model"]["name"], shape, n_classes, info.scale)
         if info.moments is not None:
             normalise(built, info.moments, info.input_shape)
         return built

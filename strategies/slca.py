@@ -1,0 +1,150 @@
+"""SLCA: the backbone learns slowly, and the output layer is aligned with Gaussians of all classes.
+
+Zhang et al. 2023, "SLCA: Slow Learner with Classifier Alignment for Continual Learning on a Pre-trained
+Model" (ICCV, arXiv 2303.05118). Cross-entropy over the task's own classes trains the whole network, the
+backbone with ``slow`` times the learning rate of the output layer. After a task, the mean and the
+covariance S of the features of each of its classes are kept (S + 1e-4 I). Then the output layer alone
+is trained on ``draws`` samples of the Gaussian of each class seen so far. Its loss is the cross-entropy
+of logits over ``align_norm`` times their length, where the length is the mean over tasks of the norm of
+the logits of that task's classes (the logit normalisation of section 3.3).
+
+What is tuned is ``model.tune`` (the paper: everything). Conventions follow a reading of a public
+implementation (LAMDA-PILOT): 256 draws, 5 epochs, a factor of .1, SGD with momentum .9 and weight decay
+5e-4. Deviations: its means of old classes are shrunk by up to a tenth, here they are not; the learning
+rate of the alignment is constant; an experience counts as a task; statistics of a class that comes
+again are merged, old features included; the step is slowed down by shortening each move, which is the
+smaller learning rate for every optimizer that is linear in it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Annotated, Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from clbench import Batch, GradientStrategy, StreamInfo, TaskData, UsageError
+from clbench.latents import ClassCovariances, batches
+from clbench.nets.features import features
+from clbench.nets.optim import SGD
+from clbench.nets.parameters import output_layer
+from clbench.settings import AtLeast, Positive, Within
+from clbench.space import Log
+
+RIDGE = 1e-4
+"""Added to the diagonal of each covariance."""
+MOMENTUM, DECAY = 0.9, 5e-4
+
+
+class SLCA(GradientStrategy):
+    """Trains the backbone slowly, and aligns the output layer after each experience."""
+
+    extends_loss = True
+
+    @dataclass(frozen=True)
+    class Config(GradientStrategy.Config):
+        """Settings of SLCA."""
+
+        mask: Literal["none", "single", "group_zero", "group"] = "group"
+        """What training does with the scores of classes outside mask_scope. none: nothing; group:
+        leaves them out of the softmax (SLCA); group_zero: sets them to 0; single: sets all scores to 0
+        but that of the sample's own class."""
+        mask_scope: Literal["batch", "task"] = "task"
+        """Classes that a mask keeps: those of the batch, or also all others of the experience."""
+        slow: Annotated[float, Within(0, 1)] = field(default=0.01, metadata={"space": Log(1e-3, 1)})
+        """Learning rate of the backbone, as a share of that of the output layer."""
+        draws: Annotated[int, AtLeast(0)] = 256
+        """Gaussian samples of each class that the output layer is aligned with; 0: it is not."""
+        align_epochs: Annotated[int, AtLeast(1)] = 5
+        """Passes over those samples."""
+        align_lr: Annotated[float, Positive] = 0.01
+        """Learning rate of the alignment."""
+        align_norm: Annotated[float | None, Positive] = 0.1
+        """Factor of the length that logits are divided by in the alignment; null: they are not."""
+
+    def __init__(
+        self, info: StreamInfo, config: Config, build_model: Callable[[], nn.Module]
+    ) -> None:
+        super().__init__(info, config, build_model)
+        layer = output_layer(self.model)
+        if layer is None:
+            raise UsageError("slca aligns a linear output layer; this model has none, use another")
+        self.classes = ClassCovariances(info.n_classes, layer.in_features)
+        self.register_buffer("task_of", torch.zeros(info.n_classes, dtype=torch.int64))
+        self.register_buffer("tasks", torch.zeros((), dtype=torch.int64))
+        self.task_of: Tensor
+        """``(n_classes,)`` int64: the number of the task that a class came with, from 0."""
+        self.tasks: Tensor
+        """0-d int64: tasks that brought a class."""
+        head = {id(p) for p in layer.parameters()}
+        rate = torch.full_like(self.weights, config.slow)
+        parts = zip(self.model.parameters(), self.per_parameter(rate), strict=True)
+        for part in (part for p, part in parts if id(p) in head):
+            part.fill_(1)
+        self.register_buffer("rate", rate, persistent=False)
+        self.rate: Tensor
+        """``(P,)``: the share of each move that is made."""
+
+    def step(self, batch: Batch) -> None:
+        """Update the weights once; those of the backbone go a part of the way."""
+        before = self.weights.clone()
+        super().step(batch)
+        self.weights.copy_(torch.lerp(before, self.weights, self.rate))
+
+    def consolidate(self, task: TaskData) -> None:
+        """Add the statistics of the experience, and align the output layer."""
+
+        def parts() -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+            for x, of, labelled in batches(task, self.config.batch_size):
+                yield features(self.model, x), of, labelled
+
+        known = self.classes.count > 0
+        with torch.no_grad():
+            self.classes.add(parts)
+        new = (self.classes.count > 0) & ~known
+        self.task_of.copy_(torch.where(new, self.tasks, self.task_of))
+        self.tasks.add_(new.any())
+        if self.config.draws and bool(self.tasks):
+            self.align()
+
+    def align(self) -> None:
+        """Train the output layer on Gaussian samples of all classes seen, shuffled in each epoch."""
+        layer = output_layer(self.model)
+        assert layer is not None
+        [seen] = (self.classes.count > 0).nonzero(as_tuple=True)
+        z = torch.cat([self.drawn(number) for number in seen.tolist()])
+        y = seen.repeat_interleave(self.config.draws)
+        optimizer = SGD([*layer.parameters()], self.config.align_lr, MOMENTUM, DECAY)
+        for _ in range(self.config.align_epochs):
+            for part in torch.randperm(len(y), device=y.device).split(self.config.draws):
+                optimizer.zero_grad()
+                self.alignment_loss(layer(z[part]), y[part]).backward()
+                with torch.no_grad():
+                    optimizer.step()
+        optimizer.zero_grad()
+
+    @torch.no_grad()
+    def drawn(self, number: int) -> Tensor:
+        """Draw ``(draws, d)`` features of a class from its Gaussian."""
+        covariance = self.classes.covariance(number).double()
+        covariance.diagonal().add_(RIDGE)
+        factor = torch.linalg.cholesky(covariance).to(self.classes.mean.dtype)
+        shape = self.config.draws, len(factor)
+        noise = torch.randn(shape, device=factor.device, dtype=factor.dtype)
+        drawn: Tensor = self.classes.mean[number] + noise @ factor.mT
+        return drawn
+
+    def alignment_loss(self, scores: Tensor, y: Tensor) -> Tensor:
+        """Compute the mean cross-entropy over the classes seen, 0-d, of ``(B, n_classes)`` scores."""
+        seen = self.classes.count > 0
+        if self.config.align_norm is not None:
+            squares = torch.where(seen, scores.square(), 0)
+            by_task = torch.zeros_like(squares).index_add(1, self.task_of, squares)
+            length = (by_task + 1e-14).sqrt() * (
+                torch.arange(len(seen), device=y.device) < self.tasks
+            )
+            scores = scores / (length.sum(1, keepdim=True) / self.tasks) / self.config.align_norm
+        return F.cross_entropy(scores.masked_fill(~seen, -torch.inf), y)

@@ -1,0 +1,296 @@
+"""Methods on a pretrained transformer, against formulas written from the papers, sample by sample."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from small import pool, run
+from torch import Tensor, nn
+
+from clbench import seeding
+from clbench.errors import UsageError
+from clbench.seeding import Axis
+
+IMAGES = pool(n_classes=6, n_train=16, n_test=4, shape=(8, 8))
+STREAM = ("scenario=class_incremental", "scenario.n_tasks=3")
+
+
+class Learner:
+    """A strategy in float64 over three tasks of two classes, and its experiences."""
+
+    def __init__(
+        self, strategy: str, *words: str, tune: str = "head", model: str = "vit_tiny"
+    ) -> None:
+        given = (f"strategy={strategy}", f"model={model}", f"model.tune={tune}")
+        self.run = run(*STREAM, *given, "strategy.batch_size=8", *words, on=IMAGES)
+        self.strategy: Any = self.run.strategy().double()
+        self.tasks = [self.run.stream.experience(t) for t in range(3)]
+
+    def learn(self, *numbers: int) -> None:
+        for t in numbers:
+            seeding.seed_all(0, Axis.LEARN, t)
+            self.strategy.learn(self.tasks[t])
+            self.strategy.prepare()
+        self.strategy.eval()
+
+    def scores(self, x: Tensor) -> Tensor:
+        with torch.no_grad():
+            found: Tensor = self.strategy(x)
+        return found
+
+
+WORLD = torch.as_tensor(np.stack([*np.random.default_rng(0).integers(0, 256, (5, 8, 8))])).byte()
+
+
+def tokens(network: nn.Module, x: Tensor) -> Tensor:
+    """Features of a network whose last layer is the output layer, one sample at a time."""
+    body = nn.Sequential(*[*network.children()][:-1])
+    with torch.no_grad():
+        return torch.cat([body.eval()(one[None]) for one in x])
+
+
+# --- first-session adaptation ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("tune", ["adapter", "full", "head"])
+def test_aper_is_the_cosine_to_means_of_joined_features(tune: str):
+    learner = Learner("aper", tune=tune)
+    before = tokens(learner.strategy.model, WORLD)
+    first = [tokens(learner.strategy.model, task.x) for task in learner.tasks]
+    learner.learn(0)
+    adapted = {n: p.clone() for n, p in learner.strategy.model.named_parameters()}
+    learner.learn(1, 2)
+    assert all(torch.equal(adapted[n], p) for n, p in learner.strategy.model.named_parameters())
+    z = torch.cat([before, tokens(learner.strategy.model, WORLD)], 1)
+    assert (tune == "head") == torch.equal(z[:, :128], z[:, 128:])  # no feature is tuned
+    wanted = torch.zeros(5, 6, dtype=torch.float64)
+    joined = [
+        torch.cat([a, tokens(learner.strategy.model, t.x)], 1)
+        for a, t in zip(first, learner.tasks, strict=True)
+    ]
+    rows, y = torch.cat(joined), torch.cat([t.y for t in learner.tasks])
+    for c in range(6):
+        wanted[:, c] = F.cosine_similarity(z, rows[y == c].mean(0)[None])
+    torch.testing.assert_close(learner.scores(WORLD), wanted)
+
+
+@pytest.mark.parametrize("choose", [True, False])
+@pytest.mark.parametrize("adapt", [True, False])
+def test_ranpac_is_least_squares_in_the_adapted_network(adapt: bool, choose: bool):
+    words = ("strategy.projection=40", "strategy.lam=0.5", f"strategy.adapt={adapt}".lower())
+    learner = Learner("ranpac", *words, f"strategy.choose_lam={choose}".lower(), tune="lora")
+    start = {n: p.clone() for n, p in learner.strategy.model.named_parameters()}
+    learner.learn(0, 1, 2)
+    model, m = learner.strategy.model, learner.strategy.projection
+    assert adapt != all(torch.equal(start[n], p) for n, p in model.named_parameters())
+    h = [(tokens(model, t.x) @ m).clamp_min(0).numpy() for t in learner.tasks]
+    y = [np.eye(6)[t.y.numpy()] for t in learner.tasks]
+    lam, n = 0.5, int(len(h[-1]) * 0.8)
+    if choose:
+        errors = {}
+        for power in range(-8, 9):
+            gram = h[-1][:n].T @ h[-1][:n] + 10.0**power * np.eye(40)
+            found = h[-1][n:] @ np.linalg.solve(gram, h[-1][:n].T @ y[-1][:n])
+            errors[10.0**power] = ((found - y[-1][n:]) ** 2).mean()
+        lam = min(errors, key=errors.__getitem__)
+    rows = np.concatenate([*h, np.sqrt(lam) * np.eye(40)])
+    right = np.concatenate([*y, np.zeros((40, 6))])
+    weights = np.linalg.lstsq(rows, right, rcond=None)[0]
+    wanted = (tokens(model, WORLD) @ m).clamp_min(0).numpy() @ weights
+    np.testing.assert_allclose(learner.scores(WORLD).numpy(), wanted, rtol=1e-5, atol=1e-7)
+
+
+# --- SLCA -----------------------------------------------------------------------------------------
+
+
+def test_slca_takes_the_steps_of_two_learning_rates():
+    """Against torch's SGD with a group for the output layer; the loss is over the task's classes."""
+    words = ("strategy.draws=0", "strategy.slow=0.1", "strategy.clip_norm=null")
+    words = (*words, "strategy.momentum=0.9", "strategy.weight_decay=0.01", "strategy.lr=0.05")
+    learner = Learner("slca", *words, tune="full")
+    plain = learner.strategy.build_model().double()
+    plain.load_state_dict(learner.strategy.model.state_dict())
+    head = [*plain[-1].parameters()]
+    rest = [p for p in plain.parameters() if all(p is not q for q in head)]
+    groups = [{"params": head}, {"params": rest, "lr": 0.005}]
+    optimizer = torch.optim.SGD(groups, lr=0.05, momentum=0.9, weight_decay=0.01)
+    for task in learner.tasks[:2]:
+        for x, y in zip(task.x.split(8), task.y.split(8), strict=True):
+            own = plain(x)[:, task.classes]
+            optimizer.zero_grad()
+            F.cross_entropy(own, (task.classes == y[:, None]).int().argmax(1)).backward()
+            optimizer.step()
+    learner.learn(0, 1)
+    for (name, ours), theirs in zip(
+        learner.strategy.model.named_parameters(), plain.parameters(), strict=True
+    ):
+        torch.testing.assert_close(ours, theirs, msg=name)
+
+
+def test_slca_aligns_by_logits_over_their_length():
+    learner = Learner("slca", "strategy.draws=4", tune="bias")
+    learner.learn(0, 1)
+    strategy = learner.strategy
+    seen = torch.cat([t.classes for t in learner.tasks[:2]]).tolist()
+    scores = torch.randn(7, 6, dtype=torch.float64)
+    y = torch.tensor([seen[i % 4] for i in range(7)])
+    losses = []
+    for row, label in zip(scores, y.tolist(), strict=True):
+        norms = [row[t.classes].norm() for t in learner.tasks[:2]]
+        short = row / (sum(norms) / 2) / 0.1
+        losses.append(torch.logsumexp(short[seen], 0) - short[label])
+    torch.testing.assert_close(strategy.alignment_loss(scores, y), sum(losses) / 7)
+
+
+def test_slca_draws_from_the_gaussian_of_each_class():
+    """Mean and covariance of a class's features, the network being the same for all tasks."""
+    learner = Learner("slca", "strategy.draws=20000", "strategy.align_epochs=1", tune="head")
+    learner.strategy.align = lambda: None
+    learner.learn(0, 1, 2)
+    task = learner.tasks[0]
+    c = int(task.classes[1])
+    z = tokens(learner.strategy.model, task.x[task.y == c])
+    found = learner.strategy.drawn(c)
+    torch.testing.assert_close(learner.strategy.classes.mean[c], z.mean(0))
+    wanted = torch.cov(z.T) + 1e-4 * torch.eye(z.shape[1], dtype=z.dtype)
+    torch.testing.assert_close(torch.cov(found.T), wanted, rtol=0, atol=0.05 * float(wanted.max()))
+    close = (found.mean(0) - z.mean(0)).abs() / wanted.diagonal().sqrt()
+    assert float(close.max()) < 5 / 20000**0.5
+
+
+def test_slca_aligns_the_output_layer_alone_and_it_helps_old_classes():
+    def learnt(draws: int) -> Any:
+        learner = Learner("slca", f"strategy.draws={draws}", "strategy.epochs=4", tune="norm")
+        learner.learn(0, 1, 2)
+        return learner
+
+    def of_first(learner: Any) -> float:
+        task = learner.tasks[0]
+        return float((learner.scores(task.x).argmax(1) == task.y).double().mean())
+
+    without, aligned = learnt(0), learnt(64)
+    assert of_first(aligned) > of_first(without) + 0.2
+
+
+# --- prompts --------------------------------------------------------------------------------------
+
+
+def test_coda_weighs_components_by_the_cosine_of_attended_query_and_key():
+    words = ("strategy.components=6", "strategy.blocks=[1,3]", "strategy.length=4")
+    learner = Learner("coda_prompt", *words)
+    learner.learn(0, 1)
+    prompts, x = learner.strategy.prompts, WORLD
+    query = learner.strategy.model.query(x)
+    given = prompts(query)
+    assert [*given.prefixes] == [1, 3]
+    for place, block in enumerate((1, 3)):
+        for b in range(len(x)):
+            p = torch.zeros(4, 64, dtype=torch.float64)
+            for m in range(4):  # two tasks of two components have begun
+                attended = query[b] * prompts.attention[place, m]
+                key = prompts.keys[place, m]
+                p += attended @ key / attended.norm() / key.norm() * prompts.prompts[place, m]
+            key_part, value_part = given.prefixes[block]
+            torch.testing.assert_close(key_part[b], p[:2])
+            torch.testing.assert_close(value_part[b], p[2:])
+
+
+def test_coda_opens_orthonormal_slices_and_freezes_old_ones():
+    learner = Learner("coda_prompt", "strategy.components=6", "strategy.blocks=[0]")
+    prompts = learner.strategy.prompts
+    prompts.open()
+    for parameter in prompts.parameters():
+        first = parameter.data.flatten(2)[0, :2]
+        torch.testing.assert_close(first @ first.T, torch.eye(2, dtype=torch.float64))
+    learner = Learner("coda_prompt", "strategy.components=6", "strategy.blocks=[0]")
+    prompts = learner.strategy.prompts
+    learner.learn(0)
+    old = [p.detach()[:, :2].clone() for p in prompts.parameters()]
+    prompts.open()
+    for p in prompts.parameters():
+        products = p.data.flatten(2)[0, 2:4] @ p.data.flatten(2)[0, :4].T
+        wanted = torch.eye(4, dtype=torch.float64)[2:]
+        torch.testing.assert_close(products, wanted)
+    prompts.opened.sub_(1)
+    learner.learn(1, 2)
+    assert all(torch.equal(a, p[:, :2]) for a, p in zip(old, prompts.parameters(), strict=True))
+
+
+def test_coda_trains_the_cross_entropy_and_the_orthogonality():
+    words = ("strategy.components=6", "strategy.blocks=[0]", "strategy.length=2")
+    learner = Learner("coda_prompt", *words, "strategy.ortho=0.5")
+    learner.learn(0)
+    prompts, query = learner.strategy.prompts, learner.strategy.model.query(WORLD)
+    wanted = 0.0
+    for parameter in prompts.parameters():
+        rows = parameter.data[0, :2].flatten(1)
+        wanted += 0.5 * float((rows @ rows.T - torch.eye(2)).square().mean())
+    assert prompts(query).pull.item() == pytest.approx(wanted)
+
+
+def test_l2p_gives_each_sample_its_nearest_prompts():
+    words = ("strategy.prompts=6", "strategy.top=2", "strategy.length=3", "strategy.pull=0.3")
+    learner = Learner("l2p", *words)
+    learner.learn(0)
+    prompts, query = learner.strategy.prompts, learner.strategy.model.query(WORLD)
+    given, total = prompts(query), 0.0
+    for b, q in enumerate(query):
+        cosines = [(q @ k / q.norm() / k.norm()).item() for k in prompts.keys]
+        best = sorted(range(6), key=lambda m, c=cosines: -c[m])[:2]
+        total += sum(cosines[m] for m in best)
+        torch.testing.assert_close(given.further[b], torch.cat([prompts.prompts[m] for m in best]))
+    assert given.pull.item() == pytest.approx(-0.3 * total / 5)
+
+
+def test_dualprompt_trains_the_tasks_own_expert_and_predicts_with_the_nearest():
+    learner = Learner("dualprompt")
+    prompts = learner.strategy.prompts
+    start = prompts.experts.detach().clone()
+    learner.learn(0, 1)
+    moved = [not torch.equal(a, b) for a, b in zip(start, prompts.experts, strict=True)]
+    assert moved == [True, True, False]
+    query = learner.strategy.model.query(WORLD)
+    given = prompts(query)
+    for b, q in enumerate(query):
+        cosines = [(q @ k / q.norm() / k.norm()).item() for k in prompts.keys[:2]]
+        expert = prompts.experts[int(cosines[1] > cosines[0])]
+        for place, block in enumerate((2, 3)):
+            torch.testing.assert_close(given.prefixes[block][0][b], expert[place, 0])
+            torch.testing.assert_close(given.prefixes[block][1][b], expert[place, 1])
+    for place, block in enumerate((0, 1)):
+        torch.testing.assert_close(given.prefixes[block][0][0], prompts.general[place, 0])
+    prompts.train()
+    torch.testing.assert_close(prompts(query).prefixes[3][0][4], prompts.experts[1][1, 0])
+
+
+@pytest.mark.parametrize("strategy", ["coda_prompt", "l2p", "dualprompt"])
+def test_prompts_leave_the_transformer_and_need_one(strategy: str):
+    learner = Learner(strategy)
+    network = learner.strategy.model.network
+    before = {n: b.clone() for n, b in network.named_buffers()}
+    learner.learn(0, 1)
+    assert all(torch.equal(before[n], b) for n, b in network.named_buffers())
+    with pytest.raises(UsageError, match=rf"^{strategy} trains prompts .* set model.tune=head$"):
+        Learner(strategy, tune="norm")
+    with pytest.raises(UsageError, match=rf"^{strategy} needs a vision transformer"):
+        Learner(strategy, model="mlp")
+
+
+@pytest.mark.parametrize(
+    ("strategy", "word", "said"),
+    [
+        ("coda_prompt", "components=2", "strategy.components=2 must be at least the number of ta"),
+        ("coda_prompt", "components=65", "strategy.components=65: at most 64"),
+        ("coda_prompt", "blocks=[4]", r"strategy.blocks=\[4\]: this transformer has the blocks 0"),
+        ("coda_prompt", "length=3", "strategy.length=3 must be even"),
+        ("l2p", "top=11", "strategy.top=11 must be at most strategy.prompts=10"),
+        ("dualprompt", "expert_blocks=[1]", "strategy.expert_blocks must name a block, and none"),
+    ],
+)
+def test_what_cannot_be_is_refused(strategy: str, word: str, said: str):
+    with pytest.raises(UsageError, match=f"^{said}"):
+        Learner(strategy, f"strategy.{word}")
