@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from small import go, run
+from small import go, pool, run
 
 from clbench.engine.build import Run, check_needs
 from clbench.errors import UsageError
@@ -21,6 +21,7 @@ SCENARIOS = ("class_incremental", "task_incremental", "scole")
 DISTILS = ("bic", "foster", "icarl", "lucir", "podnet", "wa")
 USES = {
     **dict.fromkeys(DISTILS, "distillation needs no label"),
+    **dict.fromkeys(("dualprompt", "l2p"), "keys are pulled to the queries of all samples"),
     "continual_backprop": "the utility of a hidden unit is measured on whole batches",
     "dkvb": "its keys are fitted to all samples of the first experience",
     "ewc": "its exact and sampled Fisher take the model's own labels",
@@ -45,6 +46,9 @@ SETTINGS = {
 """Further ways in which a strategy may meet a missing label."""
 EPOCHS = {"foster": "5"}
 """Passes, where one is too few for a second backbone and its compression."""
+PROMPTED = ("coda_prompt", "dualprompt", "l2p")
+TRANSFORMER = ("model=vit_tiny", "model.tune=head", "strategy.lr=0.03", "strategy.epochs=8")
+"""What strategies with prompts get: their network is a transformer, which takes images."""
 
 
 def made(name: str, scenario: str, *more: str) -> Run:
@@ -52,6 +56,8 @@ def made(name: str, scenario: str, *more: str) -> Run:
     settings = plugins("strategy")[name].load().Config()
     words += ["strategy.batch_size=4"] if hasattr(settings, "batch_size") else []
     words += [f"strategy.epochs={EPOCHS[name]}"] if name in EPOCHS else []
+    if name in PROMPTED:
+        return run(*words, f"strategy={name}", "seed=1", *TRANSFORMER, on=pool(shape=(1, 8, 8)))
     return run(*words, f"strategy={name}", "seed=1")
 
 
@@ -97,7 +103,7 @@ def learnt(name: str, spoilt: bool) -> dict[str, Any]:
         for t in range(2):
             task = one.stream.experience(t)
             if spoilt:
-                hidden = (task.y < 0)[:, None]
+                hidden = (task.y < 0).view(-1, *[1] * (task.x.dim() - 1))
                 task = replace(task, x=torch.where(hidden, 1 - task.x, task.x))
             seed_all(1, Axis.LEARN, t)
             strategy.learn(task)
