@@ -52,7 +52,7 @@ class Meta:
     """Upstream code."""
     description: str = ""
     """One sentence."""
-    division: str = "closed"
+    division: str = "network"
     tuned_on: tuple[int, ...] = ()
     """Seeds that settings were chosen on: some of the board's tuning seeds, or none."""
     paper_reference: Mapping[str, Any] = field(default_factory=dict)

@@ -39,7 +39,7 @@ class EntryForm(Form):
     """Upstream code."""
     description: Annotated[str, Text(400)] = ""
     """One sentence."""
-    division: Annotated[str, Text(20)] = "closed"
+    division: Annotated[str, Text(20)] = "network"
     tuned_on: Annotated[list[Count], MaxLen(1000), FailFast()] = Field(default=[])
     """Seeds that settings were chosen on: some of the board's tuning seeds, or none."""
     paper_reference: Annotated[dict[Word, Plain], MaxLen(3)] = Field(default={})

@@ -18,6 +18,7 @@ from clbench.configure.config import resolve_point
 from clbench.data.pool import Pool
 from clbench.engine.assemble import assemble
 from clbench.engine.build import Run, prepare
+from clbench.engine.builds import untrained
 from clbench.engine.harness import run_stream, start_ledger
 from clbench.errors import ClbenchError, UsageError
 from clbench.leaderboard.entry import Entry
@@ -206,6 +207,11 @@ def compare(board: Board, record: Record, again: Record) -> Comparison:
         if same_platform(record, again):
             return _refused(f"different predictions on the same platform ({shown})")
         return Comparison("", False, f"another platform, other answers: {shown}")
+    division = (record.board or {}).get("division", "")
+    trained, name = again.declares.get("trains_network"), record.config["strategy"]["name"]
+    wrong = untrained(division, trained, str(name))
+    if wrong is not None:
+        return _refused(str(wrong))
     for name in COUNTS:
         if _plain(getattr(record, name)) != _plain(getattr(again, name)):
             return _refused(f"the same answers, but other counts: {name} is not what was found")
