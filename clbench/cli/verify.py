@@ -52,6 +52,12 @@ def add(commands: Any) -> None:
         "(default: 3; 0: stability is not measured)",
     )
     parser.add_argument(
+        "--tuning",
+        action="store_true",
+        help="also run the best trial of the entry's trial table and two others, picked at random, "
+        "again; a value that differs is refused",
+    )
+    parser.add_argument(
         "--secret",
         type=Path,
         metavar="FILE",
@@ -106,6 +112,7 @@ def main(arguments: argparse.Namespace) -> int:
         "secret": secret,
         "every": arguments.all,
         "perturbed": arguments.perturbed,
+        "tuning": arguments.tuning,
         "is_quiet": arguments.json,
     }
     # Entries share the fresh data and the lower anchor's runs with those of their process.

@@ -110,6 +110,8 @@ class Verification:
     """``{ranked, ratio, limit, why}``: CPU seconds per operation over those of the lower anchor."""
     stability: Mapping[str, Any] | None = None
     """``{seeds, rate_rms, threads_rms, sd, unstable}`` of perturbed runs."""
+    tuning: Mapping[str, Any] | None = None
+    """``{table_sha256, trials, equal}`` of trials that were run again."""
 
 
 class Problem(NamedTuple):

@@ -112,6 +112,16 @@ class StabilityForm(Form):
     """Whether the larger change exceeds half of it."""
 
 
+class TrialsForm(Form):
+    """Trials of the entry's table that were run again."""
+
+    table_sha256: Sha256
+    trials: Annotated[list[Count], MaxLen(1000)]
+    """Their numbers; the best one is the first."""
+    equal: bool
+    """Whether each gave what the table says; else it was another platform."""
+
+
 class VerificationForm(Form):
     """What was run again, and with what result; written by ``clbench verify``."""
 
@@ -126,6 +136,7 @@ class VerificationForm(Form):
     held_out: HeldOutForm | None
     flops: FlopsForm
     stability: StabilityForm | None = None
+    tuning: TrialsForm | None = None
 
 
 KINDS = ("record", "entry", "verified", "board", "draft", "tuning", "reproduction")

@@ -87,7 +87,13 @@ def point_of(board: Board, entry: Entry, record: Record) -> dict[str, Any]:
     if entry.meta is None:
         raise UsageError(f"{entry.folder}: entry.yaml cannot be read (clbench validate)")
     check_sources(entry)
-    settings = {f"strategy.{k}": v for k, v in record.config["strategy"].items() if k != "name"}
+    had = {k: v for k, v in record.config["strategy"].items() if k != "name"}
+    if board.tuning is not None and record.tuning["ruleset"] == "fixed":
+        # Without a trial table settings are the strategy's defaults, whatever the record shows.
+        limits = {"epochs": board.budget.epochs, "batch_size": board.budget.batch_size}
+        given = {**board.training, **{k: v for k, v in limits.items() if v is not None}}
+        had = {k: v for k, v in given.items() if k in had}
+    settings = {f"strategy.{k}": v for k, v in had.items()}
     point = {
         "board": str(board.folder),
         "division": entry.meta.division,
