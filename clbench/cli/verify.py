@@ -78,6 +78,12 @@ def add(commands: Any) -> None:
         "--jobs", type=int, metavar="N", help="number of entries at a time (default: 1)"
     )
     parser.add_argument("--json", action="store_true", help="print as JSON")
+    parser.add_argument(
+        "--fill",
+        action="store_true",
+        help="first run an entry that has no runs (clbench submit --code). Its code runs in this "
+        "process: only on a machine that can be thrown away",
+    )
     add_options(parser)
     parser.set_defaults(call=main)
 
@@ -88,11 +94,14 @@ def main(arguments: argparse.Namespace) -> int:
         return job(arguments, report_of)
     board, folders = _found(arguments)
     if arguments.on is not None:
-        if arguments.prefix is not None:
-            raise _usage("--prefix runs here only: drop --on")
+        if arguments.prefix is not None or arguments.fill:
+            name = "prefix" if arguments.prefix is not None else "fill"
+            raise _usage(f"--{name} runs here only: drop --on")
         _checked(arguments, board)
         return submit(arguments, board, folders)
     arguments.jobs = 1 if arguments.jobs is None else arguments.jobs
+    if arguments.fill:
+        _fill(board, folders)
     seeds, settings = _checked(arguments, board)
     if arguments.prefix is not None:
         return _prefix(board.folder, folders, seeds[0], arguments)
@@ -117,6 +126,19 @@ def report_of(words: list[str]) -> Report:
     seeds, settings = _checked(arguments, board)
     [report] = verify_some(board.folder, folders, seeds, settings)
     return report
+
+
+def _fill(board: Board, folders: list[Path]) -> None:
+    """Run the entries that have no runs."""
+    import tempfile
+
+    from clbench.leaderboard.entry import load_entry, run_files
+    from clbench.leaderboard.submit import fill
+
+    for folder in folders:
+        if not run_files(folder):
+            with tempfile.TemporaryDirectory(prefix="clbench-") as out:
+                fill(board, load_entry(folder), Path(out))
 
 
 def _usage(message: str) -> Exception:

@@ -8,7 +8,7 @@ from typing import Any
 from clbench.configure import settings_after_freeze
 from clbench.configure.board import Board
 from clbench.engine.builds import untrained
-from clbench.leaderboard.entry import Entry
+from clbench.leaderboard.entry import Entry, run_files
 from clbench.leaderboard.rules.findings import (
     Check,
     Finding,
@@ -110,6 +110,10 @@ def _name(record: Record) -> str:
 
 def seeds_are_the_boards(board: Board, entry: Entry) -> Iterator[Finding]:
     """C2: exactly the board's seeds, and every run was finished."""
+    if not run_files(entry.folder) and not entry.records:
+        wrong = "has no runs: clbench verify --fill runs it where the boards are kept"
+        yield warning("C2", place(entry), wrong)
+        return
     for seed in board.seeds:
         if seed not in entry.records:
             wrong = f"is missing: clbench run board={board.name} seed={seed}, or submit again"
