@@ -58,10 +58,13 @@ def add(commands: Any) -> None:
     parser.add_argument("--json", action="store_true", help="print as JSON")
     parser.add_argument(
         "--schema",
-        choices=("record", "entry", "verified", "board", "draft", "tuning", "reproduction"),
+        choices=(
+            *("record", "entry", "verified", "board", "draft", "tuning", "reproduction"),
+            *("contested", "boards"),
+        ),
         metavar="KIND",
         help="print the JSON Schema of a kind of file (record, entry, verified, board, draft, tuning, "
-        "reproduction), and check nothing",
+        "reproduction, contested, boards), and check nothing",
     )
     parser.set_defaults(call=main)
 

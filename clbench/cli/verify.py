@@ -84,6 +84,11 @@ def add(commands: Any) -> None:
         help="first run an entry that has no runs (clbench submit --code). Its code runs in this "
         "process: only on a machine that can be thrown away",
     )
+    parser.add_argument(
+        "--since",
+        metavar="REF",
+        help="ENTRY is a folder of boards: verify the entries that git says are new since REF",
+    )
     add_options(parser)
     parser.set_defaults(call=main)
 
@@ -92,6 +97,8 @@ def main(arguments: argparse.Namespace) -> int:
     """Verify one entry, or every entry of a board; return 1 if any is refused."""
     if arguments.plan is not None:
         return job(arguments, report_of)
+    if arguments.since is not None:
+        return _new(arguments)
     board, folders = _found(arguments)
     if arguments.on is not None:
         if arguments.prefix is not None or arguments.fill:
@@ -126,6 +133,24 @@ def report_of(words: list[str]) -> Report:
     seeds, settings = _checked(arguments, board)
     [report] = verify_some(board.folder, folders, seeds, settings)
     return report
+
+
+def _new(arguments: argparse.Namespace) -> int:
+    """Verify the entries that a contribution adds, one after another."""
+    from clbench.leaderboard import since
+
+    root: Path | None = arguments.folder
+    if root is None or arguments.json:
+        raise _usage("--since REF goes with a folder of boards, and without --json")
+    found = since.changes(root, arguments.since)
+    wrong = [*since.faults(root, arguments.since, found)]
+    if wrong:
+        raise _usage(f"{wrong[0].file}: {wrong[0].message} (clbench validate --since)")
+    codes = [
+        main(argparse.Namespace(**{**vars(arguments), "since": None, "folder": folder}))
+        for folder in since.new_entries(root, found)
+    ]
+    return max(codes, default=0)
 
 
 def _fill(board: Board, folders: list[Path]) -> None:

@@ -135,6 +135,8 @@ class Entry:
     """Records by the seed in the file name."""
     verification: Verification | None
     problems: tuple[Problem, ...]
+    contested: tuple[str, ...] = ()
+    """What is said against it."""
 
     @property
     def source(self) -> Path:
@@ -205,7 +207,14 @@ def load_entry(folder: Path) -> Entry:
     verification, ledger = None, ledger_file(folder)
     if os.path.lexists(ledger):
         verification = attempt(ledger, _parse_verification)
-    return Entry(slug, folder, meta, records, verification, tuple(problems))
+    against = attempt(folder, _contested) or ()
+    return Entry(slug, folder, meta, records, verification, tuple(problems), against)
+
+
+def _contested(folder: Path) -> tuple[str, ...]:
+    from clbench.leaderboard.contest import reasons
+
+    return tuple(reason["why"] for reason in reasons(folder))
 
 
 def unjudged(error: Exception) -> str:

@@ -139,13 +139,18 @@ class VerificationForm(Form):
     tuning: TrialsForm | None = None
 
 
-KINDS = ("record", "entry", "verified", "board", "draft", "tuning", "reproduction")
+KINDS = (
+    *("record", "entry", "verified", "board", "draft", "tuning", "reproduction"),
+    *("contested", "boards"),
+)
 """The files that have a form."""
 
 
 def form_of(kind: str) -> type[Form]:
     """The form of a kind of file."""
     from clbench.configure.board_model import BoardForm, Draft, TuningForm
+    from clbench.leaderboard.contest import ContestedForm
+    from clbench.leaderboard.pages.export import BoardsForm
     from clbench.reproduce.form import ReproductionForm
 
     forms: list[type[Form]]
@@ -157,6 +162,8 @@ def form_of(kind: str) -> type[Form]:
         Draft,
         TuningForm,
         ReproductionForm,
+        ContestedForm,
+        BoardsForm,
     ]
     return dict(zip(KINDS, forms, strict=True))[kind]
 

@@ -41,6 +41,8 @@ UNSTABLE = "unstable"
 """A perturbation far below any meaning moves it by more than half the sd over seeds."""
 NOT_REBUILT = "cannot be rebuilt"
 """From its state: it was run again in one process, and is not ranked."""
+CONTESTED = "contested"
+"""Somebody says what is wrong with it; its rank is the verifier's all the same."""
 NOTHING = Interval(None, None, 0)
 
 
@@ -79,6 +81,8 @@ class EntryRow:
     """``stale``, ``needs review``, ``unstable``, ``cannot be rebuilt``"""
     notes: tuple[str, ...] = ()
     """What else the validator says."""
+    contested: tuple[str, ...] = ()
+    """What others say against it."""
     seeds: tuple[SeedScore, ...] = ()
     primary: Interval = NOTHING
     """Over all of the board's seeds, failed ones as 0: the verifier's, or what is claimed."""
@@ -199,7 +203,8 @@ def summarise_entry(
         url=meta.url,
         code=meta.code,
         errors=tuple(dict.fromkeys(errors)),
-        flags=(*_flags(found), *_ledger_flags(ledger)),
+        flags=(*_flags(found), *_ledger_flags(ledger), *([CONTESTED] if entry.contested else [])),
+        contested=entry.contested,
         notes=tuple(_told(entry, f) for f in found if f.level != "error"),
         tuned_on=meta.tuned_on,
         paper_reference=meta.paper_reference,
