@@ -45,7 +45,7 @@ class BoardRowsForm(Form):
     sha256: Sha256
     primary: Annotated[str, Text(60)]
     floor: float
-    naive: float
+    lower_anchor: float
     ceilings: Annotated[dict[Annotated[str, Text(20)], CeilingForm], MaxLen(4)]
     """By division."""
     repository: Annotated[str, Text(200)]
@@ -81,7 +81,7 @@ def _board(board: Board, rows: Sequence[EntryRow], repository: str) -> dict[str,
         "sha256": board.sha256,
         "primary": board.primary,
         "floor": board.floor.mean,
-        "naive": board.naive.mean,
+        "lower_anchor": board.naive.mean,
         "ceilings": {k: {"strategy": a.strategy, "mean": a.mean} for k, a in ceilings.items()},
         "repository": repository,
         "entries": [_entry(board, row) for row in rows],
