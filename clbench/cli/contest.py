@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 EXAMPLES = """examples:
-  clbench contest leaderboards/scole-digits/entries/ewc --why "its source reads the test labels"
+  clbench contest leaderboards/NAME/entries/ewc --why "it reads test labels"
 """
 
 

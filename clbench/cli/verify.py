@@ -22,7 +22,7 @@ EXAMPLES = """examples:
   clbench verify leaderboards/scole-digits/entries/ewc
   clbench verify leaderboards/scole-digits --seeds 0..1 --jobs 2
   clbench verify leaderboards/scole-digits --prefix 50
-  clbench verify leaderboards/scole-digits --on slurm:partition=cpu,time=01:00:00 --wait"""
+  clbench verify leaderboards/scole-digits --on slurm:time=01:00:00 --wait"""
 
 
 def add(commands: Any) -> None:
