@@ -90,7 +90,7 @@ def make_board(folder: Path, record: dict[str, Any], n_seeds: int) -> Board:
         floor=Anchor("chance", 0.1, 0.0),
         naive=Anchor("naive", 0.5, 0.01),
         ceiling=Anchor("joint", 0.99, 0.01),
-        divisions=("closed", "open"),
+        divisions=("network", "any", "open"),
         sha256="",
     )
     data = {**board.content(), "sha256": sha256_of(board.content())}
@@ -108,7 +108,7 @@ def perturbed(record: dict[str, Any], seed: int, draw: random.Random) -> Record:
             max(0, min(n, right + draw.randint(-1, 1))) for n, right in zip(sizes, row, strict=True)
         ]
     data["seed"] = data["config"]["seed"] = seed
-    data["board"] = {"name": "benchmark", "protocol": "1.0", "division": "closed"}
+    data["board"] = {"name": "benchmark", "protocol": "1.0", "division": "network"}
     data["code"] = {**data["code"], "commit": "0" * 40, "dirty": False}
     data["stream_sha256"] = sha256_of(["stream", seed])
     data["predictions_sha256"] = sha256_of(draw.random())

@@ -40,6 +40,8 @@ class Strategy(nn.Module):
     strategies whose ``state_dict()`` is incomplete, and such bytes are not ranked."""
     pretrained: bool = False
     """Whether it starts from weights or statistics of other data (a board's open division)."""
+    network_builds: Any = None
+    """What the harness saw of the networks of ``build_model``; the harness sets it."""
 
     @dataclass(frozen=True)
     class Config:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -31,10 +32,27 @@ def add(commands: Any) -> None:
         help="names or folders of boards (default: all boards, and the index)",
     )
     parser.add_argument(
-        "--boards", type=Path, metavar="DIR", help="folder of boards (default: leaderboards)"
+        "--boards",
+        type=Path,
+        nargs="+",
+        metavar="DIR",
+        help="folder of boards (default: leaderboards); the boards of further folders, of other "
+        "repositories, are shown in the index and in boards.json as their word",
     )
     parser.add_argument(
         "--check", action="store_true", help="write nothing; exit with 1 if a file is out of date"
+    )
+    parser.add_argument(
+        "--against",
+        type=Path,
+        metavar="DIR",
+        help="write nothing; print as JSON the entries whose row differs from those boards",
+    )
+    parser.add_argument(
+        "--comment",
+        type=Path,
+        metavar="FILE",
+        help="write nothing; print such a file as Markdown, escaped and bounded, whoever wrote it",
     )
     parser.set_defaults(call=main)
 
@@ -47,7 +65,18 @@ def main(arguments: argparse.Namespace) -> int:
     from clbench.leaderboard.pages.summary import summarise
     from clbench.leaderboard.rules.validate import validate
 
-    root = arguments.boards or Path("leaderboards")
+    if arguments.comment is not None:
+        from clbench.leaderboard.difference import comment
+
+        print(comment(arguments.comment), end="")
+        return 0
+    root, *others = arguments.boards or [Path("leaderboards")]
+    if arguments.against is not None:
+        from clbench.leaderboard.difference import difference
+
+        _refuse_none(root)
+        print(json.dumps(difference(root, arguments.against, validate), indent=1))
+        return 0
     if arguments.boards_named:
         files: dict[Path, str] = {}
         for name in arguments.boards_named:
@@ -60,10 +89,11 @@ def main(arguments: argparse.Namespace) -> int:
                 file=sys.stderr,
             )
     else:
-        _refuse_none(root)
+        for folder in (root, *others):
+            _refuse_none(folder)
         for board in list_boards(root):
             refuse_without_entries(board)
-        files = render.render_all(root, validate)
+        files = render.render_all(root, validate, others)
     if arguments.check:
         old = render.stale(files)
         for path in old:

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 EXAMPLES = """examples:
-  clbench submit runs/scole/ewc-1a2b3c4d --entry my-ewc"""
+  clbench submit runs/scole/ewc-1a2b3c4d --entry my-ewc
+  clbench submit --code mine.py --board scole-digits --entry mine"""
 
 
 def add(commands: Any) -> None:
@@ -22,6 +23,7 @@ def add(commands: Any) -> None:
     parser.add_argument(
         "folder",
         type=Path,
+        nargs="?",
         metavar="RUN_DIR",
         help="folder of the runs; it holds seed*/record.json",
     )
@@ -41,11 +43,24 @@ def add(commands: Any) -> None:
         metavar="FILE",
         help="trial table of the runs (default: the one in the folder tuning beside them)",
     )
+    parser.add_argument(
+        "--code",
+        type=Path,
+        metavar="FILE",
+        help="enter a strategy's file without runs: whoever keeps the boards runs it; with --board",
+    )
+    parser.add_argument("--board", metavar="NAME", help="the board of --code")
     parser.set_defaults(call=main)
 
 
 def main(arguments: argparse.Namespace) -> int:
     """Submit and validate the entry; print the next steps."""
+    if arguments.code is not None:
+        return _code(arguments)
+    from clbench.errors import UsageError
+
+    if arguments.folder is None or arguments.board is not None:
+        raise UsageError("give RUN_DIR, the folder of finished runs, or --code FILE --board NAME")
     from clbench.leaderboard.rules.validate import validate
     from clbench.leaderboard.submit import submit
     from clbench.util.console import printable
@@ -60,4 +75,21 @@ def main(arguments: argparse.Namespace) -> int:
     print(f"  clbench verify {entry.folder} --seeds {board.seeds[0]}")
     print(f"  clbench leaderboard {board.name} --boards {arguments.boards}")
     print(f"  git add {board.folder} && git commit -m 'Enter {entry.slug} on {board.name}'")
+    return 0
+
+
+def _code(arguments: argparse.Namespace) -> int:
+    """Enter a file without runs; print the next steps."""
+    from clbench.errors import UsageError
+    from clbench.leaderboard.submit import submit_code
+
+    if arguments.board is None or arguments.folder is not None or arguments.tuning is not None:
+        raise UsageError("--code FILE goes with --board NAME, and without RUN_DIR or --tuning")
+    board, entry = submit_code(arguments.code, arguments.board, arguments.entry, arguments.boards)
+    meta = entry.folder / "entry.yaml"
+    print(f"{entry.folder}: no records; nothing was run. Next: fill in {meta}, then run")
+    print(f"  clbench validate {entry.folder}")
+    print(
+        f"  git add {entry.folder} {entry.source} && git commit -m 'Enter {entry.slug} on {board.name}'"
+    )
     return 0

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 EXAMPLES = """examples:
   clbench validate
   clbench validate leaderboards/scole-digits/entries/my-ewc
-  clbench validate --against ../main/leaderboards"""
+  clbench validate --against ../main/leaderboards
+  clbench validate --since origin/main"""
 
 
 def add(commands: Any) -> None:
@@ -48,13 +49,22 @@ def add(commands: Any) -> None:
         metavar="DIR",
         help="an earlier state of the boards; every change since then needs a reason",
     )
+    parser.add_argument(
+        "--since",
+        metavar="REF",
+        help="check a contribution: everything that git says has changed since REF must be a new entry "
+        "or a source that is named by its hash, and the new entries must be valid",
+    )
     parser.add_argument("--json", action="store_true", help="print as JSON")
     parser.add_argument(
         "--schema",
-        choices=("record", "entry", "verified", "board", "draft", "tuning", "reproduction"),
+        choices=(
+            *("record", "entry", "verified", "board", "draft", "tuning", "reproduction"),
+            *("contested", "boards"),
+        ),
         metavar="KIND",
         help="print the JSON Schema of a kind of file (record, entry, verified, board, draft, tuning, "
-        "reproduction), and check nothing",
+        "reproduction, contested, boards), and check nothing",
     )
     parser.set_defaults(call=main)
 
@@ -83,6 +93,9 @@ def main(arguments: argparse.Namespace) -> int:
 
 def _findings(arguments: argparse.Namespace) -> Iterator[tuple[str, Path, Finding]]:
     """Findings with the board's name (empty for what boards share) and the folder of the file."""
+    if arguments.since is not None:
+        yield from _since(arguments)
+        return
     from clbench.configure.board import load_board
     from clbench.leaderboard.entry import load_entry, refuse_without_entries
     from clbench.leaderboard.rules.findings import error
@@ -112,6 +125,27 @@ def _findings(arguments: argparse.Namespace) -> Iterator[tuple[str, Path, Findin
         if not (folder / "board.yaml").is_file():
             for finding in validate_sources(folder):
                 yield "", folder, finding
+
+
+def _since(arguments: argparse.Namespace) -> Iterator[tuple[str, Path, Finding]]:
+    """Findings about a contribution; its entries are looked at once its paths are in order."""
+    from clbench.configure.board import load_board
+    from clbench.errors import UsageError
+    from clbench.leaderboard import since
+    from clbench.leaderboard.entry import load_entry
+    from clbench.leaderboard.rules.validate import validate
+
+    if arguments.folders or arguments.against:
+        raise UsageError("--since looks at all that changed: drop FOLDER and --against")
+    root = _boards(arguments.boards)
+    found = since.changes(root, arguments.since)
+    wrong = [*since.faults(root, arguments.since, found)]
+    for finding in wrong:
+        yield "", root, finding
+    for folder in since.new_entries(root, found) if not wrong else ():
+        board = load_board(folder.parent.parent)
+        for finding in validate(board, load_entry(folder)):
+            yield board.name, board.folder, finding
 
 
 def _boards(given: Path | None) -> Path:

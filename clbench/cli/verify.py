@@ -11,14 +11,18 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from clbench.cli.verify_on import add_options, job, submit
+
 if TYPE_CHECKING:
+    from clbench.configure.board import Board
     from clbench.leaderboard.entry import Entry
     from clbench.leaderboard.reproduce.verify import Report
 
 EXAMPLES = """examples:
   clbench verify leaderboards/scole-digits/entries/ewc
   clbench verify leaderboards/scole-digits --seeds 0..1 --jobs 2
-  clbench verify leaderboards/scole-digits --prefix 50"""
+  clbench verify leaderboards/scole-digits --prefix 50
+  clbench verify leaderboards/scole-digits --on slurm:time=01:00:00 --wait"""
 
 
 def add(commands: Any) -> None:
@@ -35,7 +39,7 @@ def add(commands: Any) -> None:
         epilog=EXAMPLES,
     )
     parser.add_argument(
-        "folder", type=Path, metavar="ENTRY", help="folder of an entry, or of a board"
+        "folder", type=Path, nargs="?", metavar="ENTRY", help="folder of an entry, or of a board"
     )
     parser.add_argument(
         "--seeds", metavar="LIST", help="0,3 or 0..4 (default: all seeds of the board)"
@@ -52,6 +56,12 @@ def add(commands: Any) -> None:
         "(default: 3; 0: stability is not measured)",
     )
     parser.add_argument(
+        "--tuning",
+        action="store_true",
+        help="also run the best trial of the entry's trial table and two others, picked at random, "
+        "again; a value that differs is refused",
+    )
+    parser.add_argument(
         "--secret",
         type=Path,
         metavar="FILE",
@@ -65,49 +75,43 @@ def add(commands: Any) -> None:
         help="run and compare the first N tasks of the first seed only, and write nothing",
     )
     parser.add_argument(
-        "--jobs", type=int, default=1, metavar="N", help="number of entries at a time (default: 1)"
+        "--jobs", type=int, metavar="N", help="number of entries at a time (default: 1)"
     )
     parser.add_argument("--json", action="store_true", help="print as JSON")
+    parser.add_argument(
+        "--fill",
+        action="store_true",
+        help="first run an entry that has no runs (clbench submit --code). Its code runs in this "
+        "process: only on a machine that can be thrown away",
+    )
+    parser.add_argument(
+        "--since",
+        metavar="REF",
+        help="ENTRY is a folder of boards: verify the entries that git says are new since REF",
+    )
+    add_options(parser)
     parser.set_defaults(call=main)
 
 
 def main(arguments: argparse.Namespace) -> int:
     """Verify one entry, or every entry of a board; return 1 if any is refused."""
-    from clbench.configure.board import load_board
-    from clbench.errors import UsageError
-    from clbench.leaderboard.reproduce.verify import refuse_unpinned
-    from clbench.util.files import FileError, read_text
-
-    folder: Path = arguments.folder
-    if (folder / "board.yaml").is_file():
-        board = load_board(folder)
-        folders = sorted(p.parent for p in folder.glob("entries/*/entry.yaml"))
-    elif (folder / "entry.yaml").is_file():
-        board, folders = load_board(folder.resolve().parent.parent), [folder]
-    else:
-        raise UsageError(f"{folder}: holds neither entry.yaml nor board.yaml")
-    if arguments.prefix is not None and arguments.prefix < 2:
-        raise UsageError(f"--prefix {arguments.prefix}: must be at least 2")
-    if arguments.jobs < 1:
-        raise UsageError(f"--jobs {arguments.jobs}: must be at least 1")
-    if arguments.perturbed < 0:
-        raise UsageError(f"--perturbed {arguments.perturbed}: must be at least 0")
-    seeds = _seeds(arguments.seeds, board.seeds)
-    try:
-        secret = None
-        if arguments.secret:
-            secret = read_text(arguments.secret, links=True).strip().encode()
-    except FileError as error:
-        raise UsageError(str(error)) from error
+    if arguments.plan is not None:
+        return job(arguments, report_of)
+    if arguments.since is not None:
+        return _new(arguments)
+    board, folders = _found(arguments)
+    if arguments.on is not None:
+        if arguments.prefix is not None or arguments.fill:
+            name = "prefix" if arguments.prefix is not None else "fill"
+            raise _usage(f"--{name} runs here only: drop --on")
+        _checked(arguments, board)
+        return submit(arguments, board, folders)
+    arguments.jobs = 1 if arguments.jobs is None else arguments.jobs
+    if arguments.fill:
+        _fill(board, folders)
+    seeds, settings = _checked(arguments, board)
     if arguments.prefix is not None:
         return _prefix(board.folder, folders, seeds[0], arguments)
-    refuse_unpinned(board)
-    settings = {
-        "secret": secret,
-        "every": arguments.all,
-        "perturbed": arguments.perturbed,
-        "is_quiet": arguments.json,
-    }
     # Entries share the fresh data and the lower anchor's runs with those of their process.
     parts = [folders[k :: arguments.jobs] for k in range(min(arguments.jobs, len(folders)))]
     reports = _in_processes(verify_some, [(board.folder, part, seeds, settings) for part in parts])
@@ -118,6 +122,97 @@ def main(arguments: argparse.Namespace) -> int:
         ]
         print(json.dumps(told, indent=2))
     return 0 if all(report.passed for report in reports) else 1
+
+
+def report_of(words: list[str]) -> Report:
+    """What verifying one entry says, from the words of the command line; the ledger is written."""
+    parser = argparse.ArgumentParser()
+    add(parser.add_subparsers())
+    arguments = parser.parse_args(["verify", *words])
+    board, folders = _found(arguments)
+    seeds, settings = _checked(arguments, board)
+    [report] = verify_some(board.folder, folders, seeds, settings)
+    return report
+
+
+def _new(arguments: argparse.Namespace) -> int:
+    """Verify the entries that a contribution adds, one after another."""
+    from clbench.leaderboard import since
+
+    root: Path | None = arguments.folder
+    if root is None or arguments.json:
+        raise _usage("--since REF goes with a folder of boards, and without --json")
+    found = since.changes(root, arguments.since)
+    wrong = [*since.faults(root, arguments.since, found)]
+    if wrong:
+        raise _usage(f"{wrong[0].file}: {wrong[0].message} (clbench validate --since)")
+    codes = [
+        main(argparse.Namespace(**{**vars(arguments), "since": None, "folder": folder}))
+        for folder in since.new_entries(root, found)
+    ]
+    return max(codes, default=0)
+
+
+def _fill(board: Board, folders: list[Path]) -> None:
+    """Run the entries that have no runs."""
+    import tempfile
+
+    from clbench.leaderboard.entry import load_entry, run_files
+    from clbench.leaderboard.submit import fill
+
+    for folder in folders:
+        if not run_files(folder):
+            with tempfile.TemporaryDirectory(prefix="clbench-") as out:
+                fill(board, load_entry(folder), Path(out))
+
+
+def _usage(message: str) -> Exception:
+    from clbench.errors import UsageError
+
+    return UsageError(message)
+
+
+def _found(arguments: argparse.Namespace) -> tuple[Board, list[Path]]:
+    """The board, and the folders of the entries that are asked for."""
+    from clbench.configure.board import load_board
+
+    folder: Path | None = arguments.folder
+    if folder is None:
+        raise _usage("ENTRY is missing: the folder of an entry, or of a board")
+    if (folder / "board.yaml").is_file():
+        return load_board(folder), sorted(p.parent for p in folder.glob("entries/*/entry.yaml"))
+    if (folder / "entry.yaml").is_file():
+        return load_board(folder.resolve().parent.parent), [folder]
+    raise _usage(f"{folder}: holds neither entry.yaml nor board.yaml")
+
+
+def _checked(arguments: argparse.Namespace, board: Board) -> tuple[list[int], dict[str, Any]]:
+    """The seeds, and what a verifier is given."""
+    from clbench.leaderboard.reproduce.verify import refuse_unpinned
+    from clbench.util.files import FileError, read_text
+
+    if arguments.prefix is not None and arguments.prefix < 2:
+        raise _usage(f"--prefix {arguments.prefix}: must be at least 2")
+    if arguments.jobs is not None and arguments.jobs < 1:
+        raise _usage(f"--jobs {arguments.jobs}: must be at least 1")
+    if arguments.perturbed < 0:
+        raise _usage(f"--perturbed {arguments.perturbed}: must be at least 0")
+    seeds = _seeds(arguments.seeds, board.seeds)
+    secret = None
+    try:
+        if arguments.secret:
+            secret = read_text(arguments.secret, links=True).strip().encode()
+    except FileError as error:
+        raise _usage(str(error)) from error
+    if arguments.prefix is None:
+        refuse_unpinned(board)
+    return seeds, {
+        "secret": secret,
+        "every": arguments.all,
+        "perturbed": arguments.perturbed,
+        "tuning": arguments.tuning,
+        "is_quiet": arguments.json,
+    }
 
 
 def verify_some(

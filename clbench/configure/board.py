@@ -18,7 +18,14 @@ from clbench.util.files import FileError, read_json, read_yaml
 from clbench.util.hashing import sha256_of
 
 MIN_SEEDS = 10
-DIVISIONS = ("closed", "open")
+DIVISIONS = {
+    "network": "trains the board's network from scratch",
+    "any": "any solver of the board's data, from scratch; the network need not be used",
+    "open": "any network, also a pretrained one",
+}
+"""The divisions of a new board, and what each is for."""
+FIRST_DIVISIONS = {"closed": "the board's network", "open": DIVISIONS["open"]}
+"""Those of boards of protocol 1, which did not tell solvers apart."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +56,14 @@ class Anchor:
 
 
 @dataclass(frozen=True)
+class Reference(Anchor):
+    """A strategy that was run when the board was frozen, beside the two anchors."""
+
+    division: str = "any"
+    """``network`` where it trained the board's network."""
+
+
+@dataclass(frozen=True)
 class Tuning:
     """How the settings of every entry are chosen (``clbench tune``)."""
 
@@ -73,7 +88,7 @@ class Board:
     """Every setting but the strategy's, the model's and the seed, resolved: ``{scenario: {name, …},
     data: {name, …}, eval_every, evaluate_on, threads}``."""
     model: Mapping[str, Any]
-    """``{name, …}``: the network of the closed division."""
+    """``{name, …}``: the network, which is fixed in all divisions but the open one."""
     seeds: tuple[int, ...]
     tuning_seeds: tuple[int, ...]
     """Anybody may tune on these, scored on ``val``; none of them is in ``seeds``."""
@@ -94,11 +109,13 @@ class Board:
     nothing."""
     tuning: Tuning | None = None
     """None: a board from before tuning was part of the protocol."""
+    references: tuple[Reference, ...] = ()
+    """Other strategies that the best possible was sought among."""
 
     def fixed(self, division: str) -> dict[str, Any]:
         """What the protocol fixes, as ``{key: value}`` with dots (``strategy.`` keys where had)."""
         flat: dict[str, Any] = {}
-        groups = {**self.settings, **({"model": self.model} if division == "closed" else {})}
+        groups = {**self.settings, **({"model": self.model} if division != "open" else {})}
         for key, value in groups.items():
             if isinstance(value, Mapping):
                 flat[key] = value["name"]
@@ -106,6 +123,16 @@ class Board:
             else:
                 flat[key] = value
         return flat
+
+    def ceiling_of(self, division: str) -> Anchor:
+        """The upper end of a division's scale.
+
+        In *network* it is the ceiling's strategy, which trains the board's network; elsewhere the
+        best of that and of the references.
+        """
+        if division in ("network", "closed"):
+            return self.ceiling
+        return max((self.ceiling, *self.references), key=lambda anchor: anchor.mean)
 
     @property
     def entries(self) -> Path:
@@ -121,6 +148,8 @@ class Board:
             del data["tuning"]
         if not self.training:
             del data["training"]
+        if not self.references:
+            del data["references"]
         data["settings"] = {
             k: dict(v) if isinstance(v, Mapping) else v for k, v in data["settings"].items()
         }
@@ -234,6 +263,8 @@ def _parts(data: Mapping[str, Any]) -> Iterator[str]:
         yield "stream_sha256 must have a hash for each of the seeds"
     if not data["divisions"]:
         yield "divisions is empty"
+    if len({*data["divisions"]} & {"closed", "network"}) > 1:
+        yield "divisions has closed, which is that of boards without network and any"
 
 
 def _from_content(folder: Path, data: Any) -> Board:
@@ -254,6 +285,7 @@ def _from_content(folder: Path, data: Any) -> Board:
             "stream_sha256": {int(seed): sha for seed, sha in data["stream_sha256"].items()},
             "budget": Budget(**data["budget"]),
             "tuning": Tuning(**data["tuning"]) if data.get("tuning") else None,
+            "references": tuple(Reference(**found) for found in data.get("references", ())),
             **{key: Anchor(**data[key]) for key in ("floor", "naive", "ceiling")},
         },
     )

@@ -11,7 +11,8 @@ from clbench.util.schema import Count, Form, Plain, Positive, Sha256, Text, Word
 
 Version = Annotated[str, Text(20, r"\d+\.\d+")]
 Seeds = Annotated[list[Count], MaxLen(1000), FailFast()]
-Division = Literal["closed", "open"]
+Division = Literal["network", "any", "open", "closed"]
+"""``closed``: of boards of protocol 1, whose network was fixed and whose solvers were free."""
 Groups = Annotated[dict[Word, Plain], MaxLen(64)]
 Training = Annotated[dict[Word, bool | int | float | Annotated[str, Text(200)] | None], MaxLen(20)]
 Words = Annotated[dict[Annotated[str, Text(100)], Annotated[str, Text(1000)]], MaxLen(64)]
@@ -51,6 +52,13 @@ class AnchorForm(Form):
     train_flops: Annotated[float, Interval(ge=0)]
 
 
+class ReferenceForm(AnchorForm):
+    """A strategy that was run beside the two anchors."""
+
+    division: Literal["network", "any"]
+    """``network`` where it trained the board's network."""
+
+
 class TuningRules(Form):
     """How the settings of every entry are chosen."""
 
@@ -77,9 +85,10 @@ class BoardForm(Form):
     floor: AnchorForm
     naive: AnchorForm
     ceiling: AnchorForm
-    divisions: Annotated[list[Division], MaxLen(2)]
+    divisions: Annotated[list[Division], MaxLen(3)]
     training: Training = Field(default={})
     tuning: TuningRules | None = None
+    references: Annotated[list[ReferenceForm], MaxLen(20)] = Field(default=[])
     sha256: Sha256
 
 
@@ -92,6 +101,8 @@ class Anchors(Form):
     """The strategy that does nothing against forgetting."""
     ceiling: Annotated[str, Text(100)]
     """The strategy that the best possible is measured by."""
+    references: Annotated[list[Annotated[str, Text(100)]], MaxLen(20)] = Field(default=[])
+    """Other strategies that are run; the best of them and the ceiling is the ceiling of *any*."""
     words: Annotated[list[Annotated[str, Text(1000)]], MaxLen(20)] = Field(default=[])
     """Settings of these strategies, each addressed by name: ``joint.lr=0.05``."""
 
@@ -122,7 +133,7 @@ class Draft(Form):
     tuning_tasks: Positive | None = None
     """A trial learns so many of the first tasks; null: all."""
     divisions: Annotated[list[Annotated[str, Text(20)]], MaxLen(10)] = Field(
-        default=["closed", "open"]
+        default=["network", "any", "open"]
     )
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from clbench.configure import settings_after_freeze
-from clbench.configure.board import DIVISIONS, Board, find_board
+from clbench.configure.board import Board, find_board
 from clbench.errors import UsageError
 from clbench.util.files import FileError
 
@@ -24,6 +24,8 @@ class Protocol:
     division: str
     tuning: dict[str, Any] = field(default_factory=lambda: dict(FIXED))
     """``{ruleset: fixed | tuned, trials, grid_sha256}``; the hash is the trial table's."""
+    is_settled: bool = True
+    """Whether the division is settled; if not, it will be the one that fits what the strategy does."""
 
     def as_dict(self) -> dict[str, str]:
         """For the record."""
@@ -110,7 +112,7 @@ def protocol_of(point: Mapping[str, Any]) -> tuple[Protocol | None, dict[str, An
                 raise UsageError(f"{key}= goes with board=")
         return None, rest
     board = find_board(str(point["board"]))
-    division = str(point.get("division", DIVISIONS[0]))
+    division = str(point.get("division", board.divisions[0]))
     if division not in board.divisions:
         raise UsageError(
             f"division={division}: board {board.name!r} has {', '.join(board.divisions)}"
@@ -128,7 +130,7 @@ def protocol_of(point: Mapping[str, Any]) -> tuple[Protocol | None, dict[str, An
     if "tuned" in point:
         tuning, best = _read_tuning(Path(str(point["tuned"])), board, str(rest.get("strategy")))
         rest = {**best, **rest}
-    return Protocol(board, division, tuning), {**fixed, **rest}
+    return Protocol(board, division, tuning, "division" in point), {**fixed, **rest}
 
 
 def _read_tuning(path: Path, board: Board, strategy: str) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -68,6 +68,7 @@ def assemble(
             "pretrained": strategy.pretrained,
             "grows": strategy.grows,
             "resumable": strategy.resumable,
+            **_seen(strategy, outcome),
         },
         sources=run.sources,
         source_sha256=run.source_sha256,
@@ -107,6 +108,14 @@ def assemble(
         exposure=described(ledger.samples_at, ledger.first_seen, len(ledger.evaluated_after)),
     )
     return with_metrics(record, record.to_counts())
+
+
+def _seen(strategy: Strategy, outcome: Outcome) -> dict[str, bool]:
+    """Whether the strategy trained the network that it was given, where the run tells."""
+    if outcome.status != "completed" or strategy.network_builds is None:
+        return {}
+    trained = strategy.network_builds.is_trained
+    return {} if trained is None else {"trains_network": trained}
 
 
 def _online(run: Run, ledger: Ledger) -> dict[str, Any] | None:

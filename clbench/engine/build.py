@@ -21,6 +21,7 @@ from clbench.data.latent import SILENT, LatentPool, ProgressSink
 from clbench.data.moments import moments
 from clbench.data.pool import Pool
 from clbench.engine.allocation import explained
+from clbench.engine.builds import Builds, in_fitting_division, refuse_misplaced
 from clbench.engine.calls import build_network, build_stream, check_plan, scenario_key
 from clbench.engine.version import results_versions
 from clbench.errors import UsageError
@@ -130,7 +131,7 @@ class Run:
         info, precision = self.info(), self.config.common.precision
         check_precision(precision, self.device)
         # Bound to the model's settings alone: a closure over the run would lead to the test data.
-        build_model: Callable[[], nn.Module] = partial(
+        make: Callable[[], nn.Module] = partial(
             build_network,
             self.config.model,
             self.config.plugins["model"],
@@ -140,6 +141,7 @@ class Run:
             info.moments,
             precision,
         )
+        build_model = Builds(make)
         plugin, others = self.config.plugins["strategy"], self.config.plugins.values()
         # As a context the CPU, the default, would only make every call slower.
         is_default = self.device.type == "cpu" == torch.get_default_device().type
@@ -158,6 +160,8 @@ class Run:
             ):
                 built = self.strategy_class(info, self.config.strategy, build_model)
                 built.to(self.device)
+            build_model.stop()
+            built.network_builds = build_model
             built.pretrained = built.pretrained or self.config.model.starts_pretrained
             if self.moments is not None and not is_normalised(built):
                 raise UsageError(
@@ -165,12 +169,7 @@ class Run:
                     "network whose input could be normalised; set data.normalize=none"
                 )
             refuse_unused(built, precision, plugin.name)
-            protocol = self.config.protocol
-            if built.pretrained and protocol is not None and protocol.division == "closed":
-                raise UsageError(
-                    f"board {protocol.board.name!r}: the closed division starts from scratch; a "
-                    "pretrained strategy runs with division=open"
-                )
+            refuse_misplaced(self.config.protocol, built.pretrained, build_model, plugin.name)
             return built
 
 
@@ -322,7 +321,9 @@ def prepare(
     sources, meanings = _hashes(files, {} if hashes is None else hashes)
     versions = results_versions(strategy_class)
     found = streams.moments_of(config, pool)
-    return Run(config, stream, strategy_class, device, sources, versions, meanings, found)
+    run = Run(config, stream, strategy_class, device, sources, versions, meanings, found)
+    settled = in_fitting_division(config, lambda: run.strategy().network_builds)
+    return run if settled is config else replace(run, config=settled)
 
 
 def _hashes(

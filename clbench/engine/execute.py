@@ -15,6 +15,7 @@ from clbench.data.latent import ProgressSink
 from clbench.engine import checkpoint
 from clbench.engine.assemble import assemble
 from clbench.engine.build import Run
+from clbench.engine.builds import untrained
 from clbench.engine.compiling import compile_network
 from clbench.engine.harness import Outcome, run_stream, start_ledger
 from clbench.engine.idle import foreseen, observed
@@ -231,6 +232,7 @@ def _run(run: Run, strategy: Any, folder: Path, options: Options) -> Record:
         )
         if isinstance(outcome.error, StorageError):
             raise StorageError(f"{outcome.error}; the run is interrupted: make room and --resume")
+        outcome = in_its_division(run, strategy, outcome)
         if not ledger.warnings and outcome.status == "completed":
             ledger.warn(observed(ledger))
         record = _save(run, strategy, outcome, folder, options, found)
@@ -241,6 +243,16 @@ def _run(run: Run, strategy: Any, folder: Path, options: Options) -> Record:
         record = replace(record, warnings=list(ledger.warnings))
         record.save(folder / "record.json")
     return record
+
+
+def in_its_division(run: Run, strategy: Any, outcome: Outcome) -> Outcome:
+    """The outcome, which is an error where the network of the run's division was never trained."""
+    protocol = run.config.protocol
+    if protocol is None or outcome.status != "completed":
+        return outcome
+    trained, name = strategy.network_builds.is_trained, run.config.plugins["strategy"].name
+    error = untrained(protocol.division, trained, name)
+    return outcome if error is None else replace(outcome, status="error", error=error)
 
 
 def trackers_of(options: Options) -> dict[str, Tracker]:

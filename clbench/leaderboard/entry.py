@@ -52,7 +52,7 @@ class Meta:
     """Upstream code."""
     description: str = ""
     """One sentence."""
-    division: str = "closed"
+    division: str = "network"
     tuned_on: tuple[int, ...] = ()
     """Seeds that settings were chosen on: some of the board's tuning seeds, or none."""
     paper_reference: Mapping[str, Any] = field(default_factory=dict)
@@ -110,6 +110,8 @@ class Verification:
     """``{ranked, ratio, limit, why}``: CPU seconds per operation over those of the lower anchor."""
     stability: Mapping[str, Any] | None = None
     """``{seeds, rate_rms, threads_rms, sd, unstable}`` of perturbed runs."""
+    tuning: Mapping[str, Any] | None = None
+    """``{table_sha256, trials, equal}`` of trials that were run again."""
 
 
 class Problem(NamedTuple):
@@ -133,6 +135,8 @@ class Entry:
     """Records by the seed in the file name."""
     verification: Verification | None
     problems: tuple[Problem, ...]
+    contested: tuple[str, ...] = ()
+    """What is said against it."""
 
     @property
     def source(self) -> Path:
@@ -203,7 +207,14 @@ def load_entry(folder: Path) -> Entry:
     verification, ledger = None, ledger_file(folder)
     if os.path.lexists(ledger):
         verification = attempt(ledger, _parse_verification)
-    return Entry(slug, folder, meta, records, verification, tuple(problems))
+    against = attempt(folder, _contested) or ()
+    return Entry(slug, folder, meta, records, verification, tuple(problems), against)
+
+
+def _contested(folder: Path) -> tuple[str, ...]:
+    from clbench.leaderboard.contest import reasons
+
+    return tuple(reason["why"] for reason in reasons(folder))
 
 
 def unjudged(error: Exception) -> str:

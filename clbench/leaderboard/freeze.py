@@ -15,6 +15,7 @@ from clbench.configure.board import (
     Anchor,
     Board,
     Budget,
+    Reference,
     Tuning,
     builtin_boards,
     pin,
@@ -68,7 +69,7 @@ def new(name: str, words: list[str], root: Path) -> Path:
 
 
 def freeze(name: str, root: Path, options: Options, tell: Callable[[str], None]) -> Board:
-    """Run the draft's anchors on all seeds, measure the scale, and write ``board.yaml``.
+    """Run the draft's anchors and references on all seeds, and write ``board.yaml``.
 
     Raises:
         UsageError: the draft is malformed, or the board could not tell strategies apart.
@@ -80,9 +81,10 @@ def freeze(name: str, root: Path, options: Options, tell: Callable[[str], None])
     draft = read_draft(folder / "draft.yaml")
     seeds = "seed=" + ",".join(map(str, draft.seeds))
     naive, ceiling = draft.anchors.naive, draft.anchors.ceiling
-    points = sweep([*words_of(draft, naive, ceiling), seeds])
+    every = (naive, ceiling, *draft.anchors.references)
+    points = sweep([*words_of(draft, *every), seeds])
     _refuse_clock(resolve_point(points[0]).common)
-    found: dict[str, dict[int, Record]] = {naive: {}, ceiling: {}}
+    found: dict[str, dict[int, Record]] = {name: {} for name in every}
     for done in run_all(points, dataclasses.replace(options, resume=True)):
         record = record_of(done)
         tell(f"{done.folder}: {record.status}")
@@ -92,6 +94,7 @@ def freeze(name: str, root: Path, options: Options, tell: Callable[[str], None])
     some = found[naive][draft.seeds[0]]
     board = _board(folder, draft, some, found)
     _refuse_flat(board)
+    _refuse_beaten(board)
     for strategy, records in found.items():
         arm = words_of(draft, strategy)
         stable = _perturbed(arm, board, records, options)
@@ -155,6 +158,7 @@ def _board(folder: Path, draft: Draft, some: Record, found: dict[str, dict[int, 
         floor=Anchor(draft.anchors.floor, chance, 0.0),
         naive=naive,
         ceiling=_anchor(draft.anchors.ceiling, draft.primary, found),
+        references=tuple(_reference(r, draft.primary, found) for r in draft.anchors.references),
         divisions=tuple(draft.divisions),
         training=draft.training,
         tuning=Tuning(draft.trials, draft.tuning_tasks),
@@ -172,6 +176,13 @@ def _anchor(strategy: str, primary: str, found: dict[str, dict[int, Record]]) ->
     sd = math.sqrt(math.fsum((v - mean) ** 2 for v in known) / (len(known) - 1))
     flops = [r.cost["train_flops"] for r in found[strategy].values()]
     return Anchor(strategy, round(mean, 6), round(sd, 6), round(sum(flops) / len(flops)))
+
+
+def _reference(strategy: str, primary: str, found: dict[str, dict[int, Record]]) -> Reference:
+    """A reference, in the division of what it was seen to do."""
+    trained = all(r.declares.get("trains_network") for r in found[strategy].values())
+    anchor = dataclasses.asdict(_anchor(strategy, primary, found))
+    return Reference(**anchor, division="network" if trained else "any")
 
 
 def _refuse_clock(common: Common) -> None:
@@ -199,6 +210,19 @@ def _refuse_flat(board: Board) -> None:
             f"{MIN_SPREAD:g} standard deviations over seeds ({sd:.4f}); choose another "
             "primary, fewer tasks, or more classes"
         )
+
+
+def _refuse_beaten(board: Board) -> None:
+    """Refuse a board where a reference beats the ceiling of its division beyond the spread."""
+    for found in board.references:
+        ceiling = board.ceiling_of(found.division)
+        beyond = found.mean - ceiling.mean
+        if beyond > max(found.sd, ceiling.sd):
+            raise UsageError(
+                f"{board.folder}: cannot rank: {found.strategy} {found.mean:.4f} beats the ceiling of "
+                f"division {found.division}, {ceiling.strategy} {ceiling.mean:.4f}, by more than the "
+                "spread over seeds; give the ceiling more epochs or another rate (anchors.words)"
+            )
 
 
 def _perturbed(
@@ -265,12 +289,13 @@ def read_draft(path: Path) -> Draft:
     if primary is None or primary.lower_is_better:
         raise UsageError(f"{path}: primary must be a metric where higher is better")
     known = plugins("strategy")
-    for strategy in (draft.anchors.naive, draft.anchors.ceiling):
+    every = (draft.anchors.naive, draft.anchors.ceiling, *draft.anchors.references)
+    for strategy in every:
         if strategy not in known:
             hint = did_you_mean(strategy, known)
             raise UsageError(f"{path}: anchors: unknown strategy {strategy!r}{hint}")
-    if draft.anchors.naive == draft.anchors.ceiling:
-        raise UsageError(f"{path}: anchors: naive and ceiling must be two strategies")
+    if len({*every}) < len(every):
+        raise UsageError(f"{path}: anchors: no two strategies may be the same one")
     if not draft.divisions or set(draft.divisions) - set(DIVISIONS):
         raise UsageError(f"{path}: divisions are {', '.join(DIVISIONS)}")
     limits = (draft.epochs, draft.batch_size, draft.samples, draft.train_flops)

@@ -39,7 +39,7 @@ class EntryForm(Form):
     """Upstream code."""
     description: Annotated[str, Text(400)] = ""
     """One sentence."""
-    division: Annotated[str, Text(20)] = "closed"
+    division: Annotated[str, Text(20)] = "network"
     tuned_on: Annotated[list[Count], MaxLen(1000), FailFast()] = Field(default=[])
     """Seeds that settings were chosen on: some of the board's tuning seeds, or none."""
     paper_reference: Annotated[dict[Word, Plain], MaxLen(3)] = Field(default={})
@@ -112,6 +112,16 @@ class StabilityForm(Form):
     """Whether the larger change exceeds half of it."""
 
 
+class TrialsForm(Form):
+    """Trials of the entry's table that were run again."""
+
+    table_sha256: Sha256
+    trials: Annotated[list[Count], MaxLen(1000)]
+    """Their numbers; the best one is the first."""
+    equal: bool
+    """Whether each gave what the table says; else it was another platform."""
+
+
 class VerificationForm(Form):
     """What was run again, and with what result; written by ``clbench verify``."""
 
@@ -126,15 +136,21 @@ class VerificationForm(Form):
     held_out: HeldOutForm | None
     flops: FlopsForm
     stability: StabilityForm | None = None
+    tuning: TrialsForm | None = None
 
 
-KINDS = ("record", "entry", "verified", "board", "draft", "tuning", "reproduction")
+KINDS = (
+    *("record", "entry", "verified", "board", "draft", "tuning", "reproduction"),
+    *("contested", "boards"),
+)
 """The files that have a form."""
 
 
 def form_of(kind: str) -> type[Form]:
     """The form of a kind of file."""
     from clbench.configure.board_model import BoardForm, Draft, TuningForm
+    from clbench.leaderboard.contest import ContestedForm
+    from clbench.leaderboard.pages.export import BoardsForm
     from clbench.reproduce.form import ReproductionForm
 
     forms: list[type[Form]]
@@ -146,6 +162,8 @@ def form_of(kind: str) -> type[Form]:
         Draft,
         TuningForm,
         ReproductionForm,
+        ContestedForm,
+        BoardsForm,
     ]
     return dict(zip(KINDS, forms, strict=True))[kind]
 

@@ -10,6 +10,10 @@ from typing import Any
 
 from clbench.configure import tuning
 from clbench.configure.board import Board, find_board
+from clbench.configure.config import resolve
+from clbench.configure.sweep import sweep
+from clbench.engine.build import prepare
+from clbench.engine.execute import Options, record_of
 from clbench.errors import UsageError
 from clbench.leaderboard import shared
 from clbench.leaderboard.entry import (
@@ -18,10 +22,12 @@ from clbench.leaderboard.entry import (
     Entry,
     iter_entries,
     load_entry,
+    run_files,
     source_file,
 )
 from clbench.leaderboard.retune import TABLE
 from clbench.results.record import Record, write_atomically
+from clbench.sweeps.local import run_all
 from clbench.util import seal, yaml_files
 from clbench.util.files import FileError, read_yaml
 
@@ -88,6 +94,71 @@ def submit(arm: Path, slug: str, root: Path, tuned: Path | None = None) -> tuple
     return board, load_entry(folder)
 
 
+def submit_code(source: Path, name: str, slug: str, root: Path) -> tuple[Board, Entry]:
+    """Write an entry that has a strategy's source and no runs; whoever keeps the boards runs it.
+
+    The strategy is constructed once here, which finds its division.
+
+    Args:
+        source: the strategy's file.
+        name: of the board.
+        slug: the entry's folder name.
+        root: the folder of boards.
+
+    Raises:
+        UsageError: the strategy does not fit the board, or the entry exists.
+    """
+    if not SLUG.fullmatch(slug):
+        raise UsageError(f"--entry {slug!r}: use a-z, 0-9, - and _, at most 60 characters")
+    board = _board_below(root, name)
+    folder = board.entries / slug
+    if folder.exists():
+        raise UsageError(f"{folder}: exists; choose another --entry")
+    words = [f"board={board.folder}", f"strategy={source}", f"seed={board.seeds[0]}"]
+    [config] = resolve(words)
+    run = prepare(config)
+    run.strategy()
+    assert run.config.protocol is not None
+    strategy = run.config.plugins["strategy"]
+    sha = shared.keep(root, strategy.path.read_bytes())
+    told = run.config.protocol.division
+    folder.mkdir(parents=True)
+    text = _skeleton(strategy.name, told, {"strategy": sha}, None)
+    write_atomically(folder / "entry.yaml", text.encode())
+    return board, load_entry(folder)
+
+
+def fill(board: Board, entry: Entry, out: Path) -> Entry:
+    """Run an entry that has no runs on every seed, and put the records into it.
+
+    Its code runs in this process, as in ``clbench run``: do so on a machine that can be thrown away.
+
+    Args:
+        board: the board.
+        entry: the entry.
+        out: an empty folder for the runs.
+
+    Raises:
+        UsageError: the entry has runs, or its source is not what it names.
+    """
+    if entry.records or run_files(entry.folder) or entry.meta is None:
+        raise UsageError(f"{entry.folder}: --fill is for an entry without runs and with entry.yaml")
+    shared.check_sources(entry)
+    if not entry.meta.strategy.isidentifier():
+        raise UsageError(f"{entry.folder}: strategy {entry.meta.strategy!r} is no name of a file")
+    source = out / f"{entry.meta.strategy}.py"
+    shutil.copyfile(entry.source, source)
+    words = [f"board={board.folder}", f"strategy={source}", f"division={entry.meta.division}"]
+    points = sweep(words)
+    runs = entry.folder / "runs"
+    runs.mkdir()
+    for done in run_all(points, Options(out=out / "runs", quiet=True)):
+        record = record_of(done)
+        data = _ranked((done.folder / "record.json").read_bytes())
+        write_atomically(runs / f"seed{record.seed}.json", data)
+    return load_entry(entry.folder)
+
+
 def _table_of(arm: Path, record: Record, given: Path | None) -> Path | None:
     """The file of the trial table that runs name; None where they were not tuned.
 
@@ -119,7 +190,9 @@ def _ranked(data: bytes) -> bytes:
 def _text(path: Path, record: Record, hashes: Mapping[str, str], table: Path | None) -> str:
     """The text of ``entry.yaml``: a new one, or the one that is there, with these sources."""
     if not path.exists():
-        return _skeleton(record, hashes, table)
+        assert record.board is not None
+        name, division = record.config["strategy"]["name"], record.board["division"]
+        return _skeleton(name, division, hashes, table)
     if _written(path).get("sources") == hashes:
         return path.read_text(encoding="utf-8")
     return shared.with_sources(path, hashes)
@@ -156,17 +229,16 @@ def _tuning_seeds(table: Path | None) -> list[int]:
     return [*tuning.read(table)["seeds"]] if table else []
 
 
-def _skeleton(record: Record, hashes: Mapping[str, str], table: Path | None) -> str:
-    assert record.board is not None
+def _skeleton(name: str, division: str, hashes: Mapping[str, str], table: Path | None) -> str:
     data: dict[str, Any] = {
-        "name": record.config["strategy"]["name"],
-        "strategy": record.config["strategy"]["name"],
+        "name": name,
+        "strategy": name,
         "authors": [],
         "affiliation": "",
         "url": "",
         "code": "",
         "description": "",
-        "division": record.board["division"],
+        "division": division,
         "tuned_on": _tuning_seeds(table),
         "paper_reference": {},
         "declaration": dict.fromkeys(DECLARATIONS, False),

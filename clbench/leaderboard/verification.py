@@ -12,6 +12,7 @@ import json
 import math
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from clbench.configure.board import Board
 from clbench.leaderboard.entry import Entry, SeedRun, Verification, ledger_file
@@ -31,9 +32,12 @@ def write_verification(entry: Entry, found: Verification) -> None:
     if before is not None and _same_subject(before, found):
         kept = {k: run for k, run in before.seeds.items() if _holds(entry, int(k), run)}
         seeds = {**kept, **seeds}
-        found = dataclasses.replace(found, stability=found.stability or before.stability)
+        kept_too = {k: getattr(found, k) or getattr(before, k) for k in ("stability", "tuning")}
+        found = dataclasses.replace(found, **kept_too)
     ordered = dict(sorted(seeds.items(), key=lambda pair: int(pair[0])))
     data = dataclasses.asdict(dataclasses.replace(found, seeds=ordered))
+    if data["tuning"] is None:
+        del data["tuning"]
     for run in data["seeds"].values():
         if run["record"] is None:
             del run["record"]
@@ -89,6 +93,13 @@ def tier(board: Board, entry: Entry) -> tuple[str, int] | None:
     if not runs:
         return None
     return ("reproduced" if all(run.equal for run in runs.values()) else "re-run", len(runs))
+
+
+def trials_again(entry: Entry) -> Mapping[str, Any] | None:
+    """What was found of the trials of the entry's table, where that is still its table."""
+    found = entry.verification.tuning if entry.verification else None
+    tables = {record.tuning["grid_sha256"] for record in entry.records.values()}
+    return found if found is not None and tables == {found["table_sha256"]} else None
 
 
 def is_ranked(board: Board, entry: Entry) -> bool:

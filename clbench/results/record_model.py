@@ -73,6 +73,8 @@ class Declares(Form):
     pretrained: bool
     grows: bool
     resumable: bool
+    trains_network: bool | None = None
+    """Whether it trained the network that it was given, as the harness saw; of completed runs."""
 
 
 class Sources(Form):

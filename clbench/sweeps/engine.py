@@ -152,6 +152,9 @@ def command(home: Home, index: str, kind: str, needs: Needs) -> list[str]:
         kind: ``attached`` (it leaves when its standard input is closed) or ``alone``.
         needs: of the sweep.
     """
+    if home.is_verification:
+        words = ["-m", "clbench", "verify", "--plan", str(home.plan), "--index", index]
+        return [*words, "--job", kind]
     words = ["-m", "clbench", "run", "--plan", str(home.plan), "--index", index]
     words += ["--out", str(home.out), "--resume", "-q", "--job", kind]
     if needs.runs_at_once > 1:

@@ -21,6 +21,8 @@ from clbench.util.atomic import make_folder, storage, write_atomically
 
 SWEEPS = ".sweeps"
 PLAN = "plan.jsonl"
+VERIFY = "verify.jsonl"
+"""The plan of entries that are verified."""
 
 
 @dataclass(frozen=True)
@@ -29,16 +31,18 @@ class Home:
 
     folder: Path
     """Absolute."""
+    plan_name: str = PLAN
 
     @classmethod
-    def of(cls, out: Path, lines: Sequence[Line]) -> Home:
+    def of(cls, out: Path, lines: Sequence[Line], plan_name: str = PLAN) -> Home:
         """The folder of a plan, which is written.
 
         Raises:
             StorageError: it cannot be.
         """
         text = text_of(lines).encode()
-        home = cls(out.absolute() / SWEEPS / hashlib.sha256(text).hexdigest()[:8])
+        folder = out.absolute() / SWEEPS / hashlib.sha256(text).hexdigest()[:8]
+        home = cls(folder, plan_name)
         for folder in (home.logs, home.folder / "failed"):
             make_folder(folder)
         if not home.plan.exists():  # it never changes, so no cache of a network can show an old one
@@ -48,7 +52,12 @@ class Home:
     @property
     def plan(self) -> Path:
         """The plan."""
-        return self.folder / PLAN
+        return self.folder / self.plan_name
+
+    @property
+    def is_verification(self) -> bool:
+        """Whether its jobs verify entries; if not, they run the lines of a sweep."""
+        return self.plan_name == VERIFY
 
     @property
     def id(self) -> str:

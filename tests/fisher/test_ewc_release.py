@@ -258,8 +258,8 @@ def test_the_closed_division_is_from_scratch(files: Any):
     for division in DIVISIONS:
         protocol = Protocol(find_board("scole-digits"), division)
         entered = replace(r, config=replace(r.config, protocol=protocol))
-        if division == "closed":
-            with pytest.raises(UsageError, match="closed division starts from scratch"):
+        if division == "network":
+            with pytest.raises(UsageError, match="network division starts from scratch"):
                 entered.strategy()
         else:
             assert entered.strategy().pretrained

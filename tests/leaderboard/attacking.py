@@ -13,14 +13,16 @@ import shutil
 from pathlib import Path
 from types import ModuleType
 
-from tiny import declare, make_board, run_on
+from tiny import declare, make_board, run_on, write_board
 
-from clbench.configure.board import Anchor, Board, load_board
+from clbench.configure.board import Anchor, Board, Tuning, load_board
+from clbench.engine.execute import Options
 from clbench.errors import UsageError
 from clbench.leaderboard.entry import Entry, load_entry
 from clbench.leaderboard.reproduce.processes import Zygote
 from clbench.leaderboard.reproduce.verify import Report, Verifier
 from clbench.leaderboard.submit import submit
+from clbench.leaderboard.tune import tune
 from clbench.leaderboard.verification import verified_records, write_verification
 
 FOLDER = Path(__file__).with_name("attacks")
@@ -67,6 +69,8 @@ def attacker(board: Board, name: str, work: Path) -> tuple[Board, Entry]:
     module = load(name)
     shutil.copytree(board.folder.parent, work / "boards")
     board = dataclasses.replace(board, folder=work / "boards" / board.name)
+    if getattr(module, "IS_TUNED", False):
+        board = tuned(board, work)
     if hasattr(module, "forge"):
         entry = board.entries / "honest"
         module.forge(entry)
@@ -80,6 +84,21 @@ def attacker(board: Board, name: str, work: Path) -> tuple[Board, Entry]:
     return board, load_entry(made.folder)
 
 
+def tuned(board: Board, work: Path) -> Board:
+    """The board with tuning as part of its protocol, and its honest entry tuned."""
+    board = dataclasses.replace(board, tuning=Tuning(4, 6))
+    shutil.rmtree(board.entries)
+    write_board(board)
+    board = load_board(board.folder)
+    options = Options(out=work / "runs", quiet=True)
+    words = [f"board={board.folder}", "strategy=naive", "device=cpu"]
+    _, table = tune(words, options, lambda line: None)
+    arm = run_on(board, work / "runs", "strategy=naive", f"tuned={table}")
+    _, entry = submit(arm, "honest", board.folder.parent)
+    declare(entry.folder)
+    return board
+
+
 def outcome(board: Board, name: str, work: Path, zygote: Zygote) -> tuple[bool, str]:
     """Try an attack; returns whether it was caught, and what was said."""
     module = load(name)
@@ -87,7 +106,7 @@ def outcome(board: Board, name: str, work: Path, zygote: Zygote) -> tuple[bool, 
         board, entry = attacker(board, name, work)
     except UsageError as error:
         return module.CAUGHT_BY in str(error), str(error)
-    with Verifier(board, perturbed=0, zygote=zygote) as verifier:
+    with Verifier(board, perturbed=0, zygote=zygote, tuning=board.tuning is not None) as verifier:
         report = verifier.verify(entry, board.seeds)
     if getattr(module, "IS_SHOWN", False):
         said = "; ".join((*report.lines, *report.refusals))

@@ -56,7 +56,7 @@ def board(folder: Path, seeds: Sequence[int] = SEEDS, **changes: Any) -> Board:
         floor=Anchor("chance", 0.1, 0.0),
         naive=Anchor("naive", 0.743, 0.011),
         ceiling=Anchor("joint", 0.901, 0.003),
-        divisions=("closed", "open"),
+        divisions=("network", "any", "open"),
         sha256="",
     )
     made = dataclasses.replace(made, **changes)
@@ -105,7 +105,7 @@ def record(
         },
         config_sha256="c" * 64,
         overrides=[],
-        board={"name": "scole-digits", "protocol": "1.0", "division": "closed"},
+        board={"name": "scole-digits", "protocol": "1.0", "division": "network"},
         tuning={"ruleset": "fixed", "trials": 0, "grid_sha256": None},
         declares={"pretrained": False, "grows": False, "resumable": True},
         sources=dict.fromkeys(("strategy", "model", "scenario", "engine"), "a" * 64),
@@ -249,7 +249,7 @@ class Recipe(NamedTuple):
     accuracy: float
     gflop: float
     kilobytes: float
-    division: str = "closed"
+    division: str = "network"
     tier: str | None = "reproduced"
     changes: Mapping[str, Any] = {}
 

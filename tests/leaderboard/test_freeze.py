@@ -10,12 +10,12 @@ import pytest
 import yaml
 from tiny import edit_yaml
 
-from clbench.configure.board import Board, load_board
+from clbench.configure.board import Anchor, Board, Reference, load_board
 from clbench.configure.config import resolve
 from clbench.engine.build import prepare
 from clbench.engine.execute import Options
 from clbench.errors import UsageError
-from clbench.leaderboard.freeze import MIN_SPREAD, freeze, new
+from clbench.leaderboard.freeze import MIN_SPREAD, _refuse_beaten, freeze, new
 
 WORDS = ["scenario=scole", "data=digits", "eval_every=log", "model=mlp", "model.hidden=[32]"]
 
@@ -84,8 +84,8 @@ NO_BUDGET = dict.fromkeys(("epochs", "batch_size", "samples", "train_flops", "tr
         ({"primary": "accuracy"}, "primary must be a metric"),
         ({"primary": "forgetting"}, "higher is better"),
         ({"protocol": "1"}, "major.minor"),
-        ({"divisions": ["half-open"]}, "divisions are closed, open"),
-        ({"divisions": []}, "divisions are closed, open"),
+        ({"divisions": ["half-open"]}, "divisions are network, any, open"),
+        ({"divisions": []}, "divisions are network, any, open"),
         ({"colour": "red"}, "colour is unknown"),
     ],
 )
@@ -170,7 +170,13 @@ def _other(value: Any) -> Any:
 def test_the_anchors_stand_in_the_draft(tmp_path: Path) -> None:
     path = new("mine", [*WORDS, "scenario.n_tasks=12"], tmp_path)
     anchors = yaml.safe_load(path.read_text())["anchors"]
-    assert anchors == {"floor": "chance", "naive": "naive", "ceiling": "joint", "words": []}
+    assert anchors == {
+        "floor": "chance",
+        "naive": "naive",
+        "ceiling": "joint",
+        "references": ["ridge", "slda"],
+        "words": [],
+    }
     edit_yaml(path, anchors={**anchors, "naive": "ema", "ceiling": "er"})
     edit_yaml(path, words=[*WORDS, "scenario.n_tasks=1"])
     with pytest.raises(UsageError, match="cannot rank") as refused:
@@ -188,7 +194,7 @@ def test_the_anchors_stand_in_the_draft(tmp_path: Path) -> None:
     [
         ({"floor": "zero", "naive": "naive", "ceiling": "joint"}, "anchors.floor"),
         ({"floor": "chance", "naive": "naiv", "ceiling": "joint"}, "did you mean 'naive'"),
-        ({"floor": "chance", "naive": "naive", "ceiling": "naive"}, "two strategies"),
+        ({"floor": "chance", "naive": "naive", "ceiling": "naive"}, "no two strategies"),
         ({"floor": "chance", "naive": "naive"}, "anchors.ceiling"),
     ],
 )
@@ -197,3 +203,34 @@ def test_wrong_anchors_are_refused(tmp_path: Path, anchors: dict[str, str], reas
     with pytest.raises(UsageError, match=reason):
         frozen(tmp_path)
     assert not (tmp_path / "runs").exists()
+
+
+def test_references_are_run_and_are_of_the_division_of_what_they_do(made: Board) -> None:
+    assert [(found.strategy, found.division) for found in made.references] == [
+        ("ridge", "any"),
+        ("slda", "any"),
+    ]
+    best = max(made.ceiling, *made.references, key=lambda anchor: anchor.mean)
+    assert made.ceiling_of("network") == made.ceiling
+    assert made.ceiling_of("any") == made.ceiling_of("open") == best
+
+
+@pytest.mark.parametrize(
+    ("division", "mean", "sd", "refused"),
+    [
+        ("network", 0.93, 0.0, True),
+        ("network", 0.93, 0.05, False),
+        ("network", 0.919, 0.0, False),
+        ("any", 0.99, 0.0, False),
+    ],
+)
+def test_a_ceiling_that_is_beaten_beyond_the_spread_is_refused(
+    made: Board, division: str, mean: float, sd: float, refused: bool
+) -> None:
+    ceiling = Anchor("joint", 0.9, 0.02)
+    reference = Reference("er", mean, sd, division=division)
+    board = dataclasses.replace(made, ceiling=ceiling, references=(reference,))
+    if not refused:
+        return _refuse_beaten(board)
+    with pytest.raises(UsageError, match=r"er 0.9300 beats the ceiling of division network"):
+        _refuse_beaten(board)

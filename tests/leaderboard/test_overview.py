@@ -23,7 +23,7 @@ from clbench.results.tables import t_interval
 
 def row(slug: str, scores: list[float], strategy: str = "", **changes: object) -> EntryRow:
     seeds = tuple(SeedScore(k, s, "completed") for k, s in enumerate(scores))
-    made = EntryRow(slug, slug, strategy or slug, "closed", "reproduced", seeds=seeds)
+    made = EntryRow(slug, slug, strategy or slug, "network", "reproduced", seeds=seeds)
     values = {"train_flops": t_interval([1.0]), "state_bytes": t_interval([1.0])}
     made = dataclasses.replace(made, primary=t_interval(scores), values=values)
     made = dataclasses.replace(made, is_evidence=True, n_verified=len(seeds))
@@ -105,7 +105,7 @@ def test_every_ranked_entry_has_its_range_as_a_bar(tmp_path: Path) -> None:
         low, high = r.rank_range
         label = f"rank {low}" if low == high else f"rank {low} to {high}"
         assert f'aria-label="{label}"' in page
-    assert page.count("critical difference ") == 2  # closed and open
+    assert page.count("critical difference ") == 2  # network and open
 
 
 def boards(tmp_path: Path, n: int) -> list[tuple[Board, list[EntryRow]]]:

@@ -35,7 +35,7 @@ def test_an_entry_with_released_weights(
     (tmp_path / "here").mkdir()
     weights.save(tmp_path / "here" / "w.safetensors", state, {})
     path = f"strategy.weights_path={tmp_path / 'here' / 'w.safetensors'}"
-    with pytest.raises(UsageError, match="closed division"):
+    with pytest.raises(UsageError, match="network division"):
         run_on(board, tmp_path / "runs", "strategy=naive", path)
     arm = run_on(
         board, tmp_path / "runs", "strategy=naive", "division=open", "model=mlp",

@@ -50,15 +50,15 @@ def test_a_board_fills_in_the_rest(tiny_board: Board) -> None:
         assert config.protocol.as_dict() == {
             "name": "tiny",
             "protocol": "1.0",
-            "division": "closed",
+            "division": "network",
         }
 
 
 def test_everything_fixed_is_refused_by_name(tiny_board: Board) -> None:
     settings = on(tiny_board, "seed=0")[0].as_dict()
-    protocol = Protocol(tiny_board, "closed")
+    protocol = Protocol(tiny_board, "network")
     protocol.check(settings)
-    fixed = [*tiny_board.fixed("closed"), "strategy.epochs", "strategy.batch_size"]
+    fixed = [*tiny_board.fixed("network"), "strategy.epochs", "strategy.batch_size"]
     assert {"scenario", "data", "model", "model.hidden", "eval_every", "evaluate_on"} <= set(fixed)
     for key in fixed:
         changed: Any = copy.deepcopy(settings)
@@ -104,9 +104,9 @@ def test_the_open_division_frees_the_model(tiny_board: Board) -> None:
 
 def test_a_division_that_the_board_lacks_is_refused(board: Board) -> None:
     edited = load_board(board.folder)
-    object.__setattr__(edited, "divisions", ("closed",))
+    object.__setattr__(edited, "divisions", ("network",))
     write_board(edited)
-    with pytest.raises(UsageError, match=r"division=open: .* has closed"):
+    with pytest.raises(UsageError, match=r"division=open: .* has network"):
         on(edited, "seed=0", "division=open")
 
 

@@ -122,7 +122,7 @@ def test_written_once_then_up_to_date(tmp_path: Path) -> None:
     made = write_board(synthetic.board(tmp_path / "scole-digits"))
     write_entry(made, "ewc", Meta("EWC", "ewc"), [record(s) for s in synthetic.SEEDS])
     files = render.render_all(tmp_path)
-    assert len(render.stale(files)) == 5
+    assert len(render.stale(files)) == 6
     assert render.write(files) == list(files)
     assert render.write(render.render_all(tmp_path)) == []
     (made.folder / "leaderboard.csv").write_text("changed by hand")
@@ -162,7 +162,7 @@ def test_every_entry_is_in_every_output(board: Board, rows: list[EntryRow]) -> N
 
 def test_order_is_by_mean_within_divisions(board: Board, rows: list[EntryRow]) -> None:
     table = [line for line in csv.DictReader(io.StringIO(to_csv(board, rows))) if line["primary"]]
-    for division in ("closed", "open"):
+    for division in ("network", "open"):
         lines = [line for line in table if line["division"] == division]
         found = [(line["rank_low"] == "", -float(line["primary"])) for line in lines]
         assert found == sorted(found)  # what was verified comes before what is claimed
@@ -340,7 +340,7 @@ def test_index_has_the_first_three_and_no_mean_of_few_boards(
     board: Board, rows: list[EntryRow]
 ) -> None:
     page = index_html([(board, rows)])
-    closed = [row.name for row in rows if row.ranked and row.division == "closed"]
+    closed = [row.name for row in rows if row.ranked and row.division == "network"]
     assert all(as_html(name) in page for name in closed[:3])
     assert as_html(closed[3]) not in page
     assert "no mean over them" in page

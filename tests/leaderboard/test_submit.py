@@ -63,7 +63,7 @@ def test_the_skeleton_declares_nothing_yet(board: Board, arm: Path) -> None:
     assert (entry.meta.name, entry.meta.strategy, entry.meta.division) == (
         "naive",
         "naive",
-        "closed",
+        "network",
     )
     assert set(entry.meta.declaration.values()) == {False}
     assert entry.meta.authors == ()

@@ -224,7 +224,7 @@ def test_costs_not_counted_in_full_do_not_rank(board: Board, cost: dict[str, obj
 def test_divisions_are_ranked_apart(board: Board) -> None:
     scores = {"a": 0.85, "b": 0.9, "c": 0.95, "d": 0.8}
     for slug, accuracy in scores.items():
-        division = "open" if slug in "cd" else "closed"
+        division = "open" if slug in "cd" else "network"
         meta = Meta(slug, "ewc", division=division)
         write_entry(board, slug, meta, runs(accuracy), verified="reproduced")
     rows = summarise(board, lambda b, e: [])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import random
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -15,16 +16,22 @@ from torch import Tensor
 
 from clbench import space
 from clbench.configure import tuning
-from clbench.configure.board import Board, Budget, Tuning, load_board
+from clbench.configure.board import Anchor, Board, Budget, Tuning, load_board
 from clbench.configure.config import resolve
 from clbench.data.pool import Arrays, Split, TensorPool
 from clbench.engine.execute import Options, record_of
 from clbench.errors import UsageError
 from clbench.leaderboard import retune
-from clbench.leaderboard.entry import load_entry
+from clbench.leaderboard.entry import ledger_file, load_entry
+from clbench.leaderboard.pages.summary import summarise_entry
+from clbench.leaderboard.reproduce.processes import Zygote
+from clbench.leaderboard.reproduce.rerun import compare, point_of, rerun
+from clbench.leaderboard.reproduce.verify import Verifier
 from clbench.leaderboard.rules.validate import validate
+from clbench.leaderboard.scores import score
 from clbench.leaderboard.submit import submit
 from clbench.leaderboard.tune import tune, value_of
+from clbench.leaderboard.verification import trials_again, write_verification
 from clbench.plugins.registry import find
 from clbench.results.record import Record
 from clbench.sweeps.local import run_all
@@ -295,6 +302,53 @@ def test_an_entry_without_a_table_is_refused_where_the_board_tunes(
     finally:
         path.write_text(kept)
     assert findings(board, naive) == []  # a board from before
+
+
+def test_an_entry_without_a_table_runs_with_the_defaults(
+    tuned_entry: Path, tuning_board: Board, tmp_path: Path, zygote: Zygote
+) -> None:
+    """It is valid; one that hides a setting is refused by what it does."""
+    plain, hidden = (tuned_entry.parent / name for name in ("plain", "hidden"))
+    try:
+        for slug, words in (("plain", ()), ("hidden", ("strategy.lr=0.2",))):
+            arm = run_on(tuning_board, tmp_path, "strategy=naive", "seed=0", *words)
+            declare(submit(arm, slug, tuning_board.folder.parent)[1].folder)
+        assert findings(tuning_board, plain) == []
+        assert any("not the defaults" in line for line in findings(tuning_board, hidden))
+        for path in (hidden / "runs").iterdir():
+            edit(path, lambda record: record.update(overrides=record["overrides"][:2]))
+        assert findings(tuning_board, hidden) == []
+        for slug, same in ((plain, True), (hidden, False)):
+            entry = load_entry(slug)
+            found = rerun(point_of(tuning_board, entry, entry.records[0]), zygote=zygote)
+            assert compare(tuning_board, entry.records[0], found.record).equal is same
+    finally:
+        for folder in (plain, hidden):
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def test_trials_are_run_again_isolated_and_kept(
+    tuned_entry: Path, tuning_board: Board, zygote: Zygote
+) -> None:
+    entry = load_entry(tuned_entry)
+    naive = Anchor("naive", score(tuning_board, entry)[0] - 0.01, 0.01, 10**6)
+    board = dataclasses.replace(tuning_board, naive=naive)
+    with Verifier(board, perturbed=0, tuning=True, zygote=zygote) as verifier:
+        report = verifier.verify(entry, [0])
+    assert report.refusals == []
+    assert sum(line.startswith("tuning: ") and line.endswith("equal") for line in report.lines) == 3
+    assert report.found is not None
+    assert report.found.tuning is not None
+    best = tuning.best_trial(tuning.read(tuned_entry / retune.TABLE)["results"])
+    assert report.found.tuning["trials"][0] == best
+    try:
+        write_verification(entry, report.found)
+        row = summarise_entry(board, load_entry(tuned_entry), [])
+        assert row.tier_text == "reproduced 1/5, 3 trials"
+        write_verification(load_entry(tuned_entry), dataclasses.replace(report.found, tuning=None))
+        assert trials_again(load_entry(tuned_entry)) == report.found.tuning  # it still holds
+    finally:
+        ledger_file(tuned_entry).unlink()
 
 
 def test_trials_are_run_again(tuned_entry: Path, tuning_board: Board, tmp_path: Path) -> None:

@@ -57,7 +57,7 @@ def make_board(
         floor=Anchor("chance", 0.1, 0.0),
         naive=naive,
         ceiling=Anchor("joint", 0.9, 0.01, 10**8),
-        divisions=("closed", "open"),
+        divisions=("network", "any", "open"),
         sha256="",
     )
     write_board(board)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
-from clbench.configure.board import Board
+from clbench.configure.board import DIVISIONS, FIRST_DIVISIONS, Anchor, Board
 from clbench.leaderboard.pages.summary import EntryRow
 from clbench.results import metrics, tables
 from clbench.results.tables import Column, Interval
@@ -116,18 +116,12 @@ def facts(board: Board, rows: Sequence[EntryRow]) -> list[tuple[str, str]]:
         "training FLOPs": board.budget.train_flops,
     }
     spent = ", ".join(f"{k} {v:,}" for k, v in budget.items() if v is not None)
-    anchors = ", ".join(
-        f"{what} {anchor.mean * column.scale:.1f} ({anchor.strategy})"
-        for what, anchor in (
-            ("floor", board.floor),
-            ("naive", board.naive),
-            ("ceiling", board.ceiling),
-        )
-    )
+    points = [("floor", board.floor), ("naive", board.naive), *ceilings(board)]
+    anchors = ", ".join(f"{what} {a.mean * column.scale:.1f} ({a.strategy})" for what, a in points)
     return [
         ("Scenario", _group(board.settings.get("scenario"))),
         ("Data", _group(board.settings.get("data"))),
-        ("Network", f"{_group(board.model)} (closed division)"),
+        ("Network", f"{_group(board.model)} ({_where_fixed(board)})"),
         ("Budget", spent or "none but the stream"),
         ("Primary", f"{column.title}: {explain(board.primary)}"),
         ("Anchors", anchors),
@@ -137,6 +131,25 @@ def facts(board: Board, rows: Sequence[EntryRow]) -> list[tuple[str, str]]:
         *((("Training", _pairs(board.training)),) if board.training else ()),
         ("Protocol", f"{board.protocol}, {board.sha256[:12]}"),
     ]
+
+
+def ceilings(board: Board) -> list[tuple[str, Anchor]]:
+    """The ceiling of each division; one alone where they are the same."""
+    found = {name: board.ceiling_of(name) for name in board.divisions}
+    if len({*found.values()}) <= 1:
+        return [("ceiling", board.ceiling)]
+    return [(f"ceiling of {name}", anchor) for name, anchor in found.items()]
+
+
+def _where_fixed(board: Board) -> str:
+    names = [name for name in board.divisions if name != "open"]
+    return f"{' and '.join(names)} division{'s' if len(names) > 1 else ''}"
+
+
+def _divisions(board: Board) -> str:
+    """What each division of a board is for."""
+    said = {**DIVISIONS, **FIRST_DIVISIONS} if "closed" in board.divisions else DIVISIONS
+    return " ".join(f"{name.capitalize()}: {said[name]}." for name in board.divisions)
 
 
 def _tuning(board: Board) -> str:
@@ -202,7 +215,7 @@ def reading(board: Board) -> list[str]:
         "over seeds) by more than half the standard deviation over seeds. No FLOPs rank: operations "
         "could not be counted, or the verifier measured more than 5 × the CPU seconds per counted "
         f"operation of {board.naive.strategy}.",
-        "Closed: the board's network. Open: any network, also a pretrained one.",
+        _divisions(board),
         "The anchors are fixed with the protocol: floor, naive fine-tuning and joint training. On "
         "boards of protocol 1.0 joint is a compute-matched control and no upper bound: each task "
         "trains on as many samples as it has, drawn from all that were seen.",

@@ -17,8 +17,9 @@ def to_csv(board: Board, rows: Sequence[EntryRow]) -> str:
 
     Columns: who; ``n_verified`` seeds, on all of which an entry must be verified to be ranked (what
     others show is claimed); ``rank_low``, ``rank_high``; ``primary`` over all seeds (failed ones as
-    0), ``primary_claimed`` and ``normalised`` (0 at the floor, 1 at the ceiling); ``seed_<k>``; then
-    for each metric and cost the mean, half width of the 95 % interval and n over completed seeds.
+    0), ``primary_claimed`` and ``normalised`` (0 at the floor, 1 at the ceiling of its division);
+    ``seed_<k>``; then for each metric and cost the mean, half width of the 95 % interval and n over
+    completed seeds.
     Texts that a spreadsheet would run as formulas start with ``'``.
     """
     out = io.StringIO()
@@ -87,7 +88,7 @@ def to_csv(board: Board, rows: Sequence[EntryRow]) -> str:
                 _number(row.claimed.mean) if row.ranked else "",
                 primary.n,
                 len(row.failed),
-                _normalised(board, primary.mean),
+                _normalised(board, row.division, primary.mean),
                 int(row.comparable_cost),
                 *(known.get(seed, "") for seed in board.seeds),
                 *(_number(v) for interval in values for v in interval),
@@ -101,6 +102,6 @@ def _number(value: float | None) -> str:
     return "" if value is None else f"{value:.10g}"
 
 
-def _normalised(board: Board, mean: float | None) -> str:
-    width = board.ceiling.mean - board.floor.mean
+def _normalised(board: Board, division: str, mean: float | None) -> str:
+    width = board.ceiling_of(division).mean - board.floor.mean
     return "" if mean is None or width == 0 else _number((mean - board.floor.mean) / width)

@@ -12,9 +12,11 @@ from clbench.leaderboard.pages.panels import tier_tag
 from clbench.leaderboard.pages.summary import EntryRow
 from clbench.util.text import as_html
 
+Boards = Sequence[tuple[Board, Sequence[EntryRow]]]
 
-def index_html(boards: Sequence[tuple[Board, Sequence[EntryRow]]]) -> str:
-    """The first three of each division of each board."""
+
+def index_html(boards: Boards, others: Sequence[tuple[str, Boards]] = ()) -> str:
+    """The first three of each division of each board; then those of other repositories."""
     parts = ["<h1>Leaderboards</h1>"]
     parts.append(overview.to_html(boards))
     for board, rows in boards:
@@ -26,7 +28,22 @@ def index_html(boards: Sequence[tuple[Board, Sequence[EntryRow]]]) -> str:
             f"<p>{as_html(answer.power_sentence(board, rows))}</p>"
             f"{_top_three(board, ranked, address)}</section>"
         )
+    parts += [_theirs(name, board, rows) for name, found in others for board, rows in found]
     return document("Leaderboards", "\n".join(parts), "", script=False)
+
+
+def _theirs(name: str, board: Board, rows: Sequence[EntryRow]) -> str:
+    """A board of another repository: its ledger is that repository's word."""
+    column = columns.primary(board)
+    items = "".join(
+        f"<li>{as_html(row.name, 60)} ({as_html(row.division, 20)}): "
+        f"{columns.with_interval(row.primary, column)}, {as_html(row.tier_text, 60)}</li>"
+        for row in [row for row in rows if row.ranked][:3]
+    )
+    return (
+        f'<section class="card"><h2>{as_html(board.title)}</h2><p class="quiet">Of the repository '
+        f"{as_html(name, 60)}. What it says was verified is its word.</p><ul>{items}</ul></section>"
+    )
 
 
 def _top_three(board: Board, ranked: Sequence[EntryRow], address: str) -> str:

@@ -8,12 +8,12 @@ from typing import NamedTuple
 
 from clbench.configure.board import Board
 from clbench.leaderboard.pages.summary import EntryRow
-from clbench.util.text import as_html, as_markdown
+from clbench.util.text import as_html, as_markdown, clean
 
 FEWEST_BOARDS = 6
 """Below this, no mean over boards."""
-DIVISION = "closed"
-"""What is compared: strategies with the boards' own networks."""
+COMPARED = ("network", "any", "closed")
+"""The divisions that are compared, each in lines of its own; *open* may start from other data."""
 LEVELS = 10
 """Shades of the heat map."""
 Boards = Sequence[tuple[Board, Sequence[EntryRow]]]
@@ -23,16 +23,17 @@ class Cell(NamedTuple):
     """A strategy's best entry on a board."""
 
     score: float
-    """0 at the board's floor, 1 at its ceiling."""
+    """0 at the board's floor, 1 at the ceiling of its network."""
     error: float
     """Standard error over seeds."""
     slug: str
 
 
 class Line(NamedTuple):
-    """A strategy across boards."""
+    """A strategy in a division, across boards."""
 
     strategy: str
+    division: str
     cells: Mapping[str, Cell]
     """By the board's name."""
     mean: float | None
@@ -42,34 +43,34 @@ class Line(NamedTuple):
 
 
 def lines(boards: Boards) -> list[Line]:
-    """All strategies of the closed division: those on every board by mean, then the others."""
-    cells: dict[str, dict[str, Cell]] = {}
+    """All strategies that are compared: those on every board by mean, then the others."""
+    cells: dict[tuple[str, str], dict[str, Cell]] = {}
     degrees: dict[str, int] = {}
     used = [(board, rows) for board, rows in boards if any(_counts(row) for row in rows)]
     for board, rows in used:
         degrees[board.name] = len(board.seeds) - 1
         for row in rows:
             if _counts(row):
-                mine = cells.setdefault(row.strategy, {})
+                mine = cells.setdefault((row.strategy, row.division), {})
                 cell = _cell(board, row)
                 if board.name not in mine or mine[board.name].score < cell.score:
                     mine[board.name] = cell
     found = [
-        Line(name, mine, *_mean(mine, degrees, len(used) >= FEWEST_BOARDS))
+        Line(*name, mine, *_mean(mine, degrees, len(used) >= FEWEST_BOARDS))
         for name, mine in cells.items()
     ]
     return sorted(found, key=_order)
 
 
-def _order(line: Line) -> tuple[int, float, str]:
+def _order(line: Line) -> tuple[int, float, str, str]:
     scores = [cell.score for cell in line.cells.values()]
     value = line.mean if line.mean is not None else sum(scores) / len(scores)
-    return -len(line.cells), -value, line.strategy
+    return -len(line.cells), -value, line.strategy, line.division
 
 
 def _counts(row: EntryRow) -> bool:
     return (
-        row.ranked and row.is_evidence and row.division == DIVISION and row.primary.mean is not None
+        row.ranked and row.is_evidence and row.division in COMPARED and row.primary.mean is not None
     )
 
 
@@ -107,8 +108,8 @@ def _mean(
 def note(n_boards: int) -> str:
     """One sentence on what the numbers are."""
     text = (
-        "100: the board's ceiling; 0: its floor. Each cell is the best entry of a strategy in the "
-        "closed division."
+        "100: the ceiling of the board's network, in every line; 0: its floor. Each cell is the best "
+        "entry of a strategy. Lines of the division any are marked; a solver of it may pass 100."
     )
     if n_boards < FEWEST_BOARDS:
         return f"{text} With fewer than {FEWEST_BOARDS} boards there is no mean over them."
@@ -153,8 +154,14 @@ def _row(line: Line, used: Sequence[Board]) -> str:
         cells.append(
             f'<td class="heat h{level} middle"><a href="{as_html(address)}">{shown}</a></td>'
         )
-    name = f'<th scope="row" class="entry">{as_html(line.strategy, 60)}</th>'
+    name = f'<th scope="row" class="entry">{as_html(_title(line))}</th>'
     return f'<tr>{name}<td class="score">{_said(line)}</td>{"".join(cells)}</tr>\n'
+
+
+def _title(line: Line) -> str:
+    """``ridge (any)``: the strategy, with its division where that is *any*."""
+    name = clean(line.strategy, 60)
+    return f"{name} (any)" if line.division == "any" else name
 
 
 def _said(line: Line) -> str:
@@ -176,6 +183,6 @@ def to_markdown(boards: Boards) -> str:
     for line in found:
         cells = (line.cells.get(board.name) for board in used)
         shown = ["–" if cell is None else f"{100 * cell.score:.0f}" for cell in cells]
-        rows.append([as_markdown(line.strategy, 60), _said(line), *shown])
+        rows.append([as_markdown(_title(line), 70), _said(line), *shown])
     table = "".join(f"| {' | '.join(row)} |\n" for row in rows)
     return f"## Strategies across boards\n\n{note(len(used))}\n\n{table}"

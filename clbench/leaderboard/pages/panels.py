@@ -23,6 +23,8 @@ def panel(board: Board, row: EntryRow) -> str:
     score = f"{columns.places(row)} · {with_interval(row.primary, columns.primary(board))}"
     score += "" if row.is_evidence else " claimed"
     parts = [_lead(row)]
+    if row.contested:
+        parts.append(_list("Contested", row.contested))
     if row.errors:
         parts.append(_list("Not ranked", row.errors))
     if row.notes:

@@ -7,11 +7,15 @@ from pathlib import Path
 
 from clbench.configure.board import Board, list_boards
 from clbench.leaderboard.pages.csv import to_csv
+from clbench.leaderboard.pages.export import boards_json
 from clbench.leaderboard.pages.html import to_html
 from clbench.leaderboard.pages.index import index_html
 from clbench.leaderboard.pages.markdown import index_markdown, to_markdown
 from clbench.leaderboard.pages.summary import EntryRow, Validate, summarise
 from clbench.results.record import write_atomically
+
+Boards = Sequence[tuple[Board, Sequence[EntryRow]]]
+Others = Sequence[tuple[str, Boards]]
 
 
 def board_files(board: Board, rows: Sequence[EntryRow]) -> dict[Path, str]:
@@ -23,21 +27,38 @@ def board_files(board: Board, rows: Sequence[EntryRow]) -> dict[Path, str]:
     }
 
 
-def index_files(root: Path, boards: Sequence[tuple[Board, Sequence[EntryRow]]]) -> dict[Path, str]:
-    """README.md and index.html over all boards."""
-    return {root / "README.md": index_markdown(boards), root / "index.html": index_html(boards)}
+def index_files(root: Path, boards: Boards, others: Others = ()) -> dict[Path, str]:
+    """README.md, index.html and boards.json over all boards; the last has those of others, too."""
+    return {
+        root / "README.md": index_markdown(boards),
+        root / "index.html": index_html(boards, others),
+        root / "boards.json": boards_json(boards, others),
+    }
 
 
-def render_all(root: Path, validate: Validate | None = None) -> dict[Path, str]:
+def render_all(
+    root: Path, validate: Validate | None = None, others: Sequence[Path] = ()
+) -> dict[Path, str]:
     """Every generated file below a folder of boards, by path; nothing is written.
 
     Args:
         root: the folder of boards.
         validate: checks each entry as it is read; None leaves all self-reported.
+        others: folders of boards of other repositories, whose ledgers are their word.
     """
     boards = [(board, summarise(board, validate)) for board in list_boards(root)]
     files = {path: text for b, rows in boards for path, text in board_files(b, rows).items()}
-    return files | index_files(root, boards)
+    theirs = [
+        (_name_of(folder), [(board, summarise(board, validate)) for board in list_boards(folder)])
+        for folder in others
+    ]
+    return files | index_files(root, boards, theirs)
+
+
+def _name_of(folder: Path) -> str:
+    """What another repository is called: its folder, or the one above ``leaderboards``."""
+    real = folder.resolve()
+    return real.parent.name if real.name == "leaderboards" else real.name
 
 
 def stale(files: Mapping[Path, str]) -> list[Path]:

@@ -22,7 +22,12 @@ from clbench.leaderboard.entry import (
 from clbench.leaderboard.ranking import pareto_front, rank_ranges
 from clbench.leaderboard.rules.findings import Finding
 from clbench.leaderboard.scores import score_run
-from clbench.leaderboard.verification import is_ranked, verified_records, verified_runs
+from clbench.leaderboard.verification import (
+    is_ranked,
+    trials_again,
+    verified_records,
+    verified_runs,
+)
 from clbench.leaderboard.verification import tier as tier_of
 from clbench.results.record import Record
 from clbench.results.tables import Interval, columns, t_interval
@@ -36,6 +41,8 @@ UNSTABLE = "unstable"
 """A perturbation far below any meaning moves it by more than half the sd over seeds."""
 NOT_REBUILT = "cannot be rebuilt"
 """From its state: it was run again in one process, and is not ranked."""
+CONTESTED = "contested"
+"""Somebody says what is wrong with it; its rank is the verifier's all the same."""
 NOTHING = Interval(None, None, 0)
 
 
@@ -74,6 +81,8 @@ class EntryRow:
     """``stale``, ``needs review``, ``unstable``, ``cannot be rebuilt``"""
     notes: tuple[str, ...] = ()
     """What else the validator says."""
+    contested: tuple[str, ...] = ()
+    """What others say against it."""
     seeds: tuple[SeedScore, ...] = ()
     primary: Interval = NOTHING
     """Over all of the board's seeds, failed ones as 0: the verifier's, or what is claimed."""
@@ -102,6 +111,8 @@ class EntryRow:
     """Of a tier that holds: what the verifier found."""
     n_verified: int = 0
     """Seeds of the board that the verifier ran, and for which the tier holds."""
+    n_trials: int = 0
+    """Trials of its table that the verifier ran again and found equal."""
     is_evidence: bool = False
     """Whether its numbers are the verifier's, on every seed; if not, they are claims, not ranked."""
     claimed: Interval = NOTHING
@@ -119,7 +130,10 @@ class EntryRow:
     @property
     def tier_text(self) -> str:
         """``reproduced 2/10``: the tier, and the seeds that it holds for."""
-        return f"{self.tier} {self.n_verified}/{len(self.seeds)}" if self.n_verified else self.tier
+        if not self.n_verified:
+            return self.tier
+        trials = f", {self.n_trials} trials" if self.n_trials else ""
+        return f"{self.tier} {self.n_verified}/{len(self.seeds)}{trials}"
 
     @property
     def failed(self) -> tuple[str, ...]:
@@ -173,6 +187,7 @@ def summarise_entry(
     evidence = vouched is not None and is_ranked(board, entry)
     tier = TIERS[0] if findings is None or errors else TIERS[1]
     ledger = entry.verification if vouched else None
+    trials = trials_again(entry) if vouched else None
     row = EntryRow(
         slug=entry.slug,
         name=meta.name,
@@ -180,6 +195,7 @@ def summarise_entry(
         division=meta.division,
         tier=vouched[0] if vouched else tier,
         n_verified=vouched[1] if vouched else 0,
+        n_trials=len(trials["trials"]) if trials and trials["equal"] else 0,
         is_evidence=evidence,
         authors=meta.authors,
         affiliation=meta.affiliation,
@@ -187,11 +203,15 @@ def summarise_entry(
         url=meta.url,
         code=meta.code,
         errors=tuple(dict.fromkeys(errors)),
-        flags=(*_flags(found), *_ledger_flags(ledger)),
+        flags=(*_flags(found), *_ledger_flags(ledger), *([CONTESTED] if entry.contested else [])),
+        contested=entry.contested,
         notes=tuple(_told(entry, f) for f in found if f.level != "error"),
         tuned_on=meta.tuned_on,
         paper_reference=meta.paper_reference,
-        verification=_ledger_facts(ledger, verified_runs(board, entry)) if ledger else {},
+        verification={
+            **(_ledger_facts(ledger, verified_runs(board, entry)) if ledger else {}),
+            **({"trials run again": _trials_said(trials)} if trials else {}),
+        },
     )
     if not records:
         return row
@@ -279,6 +299,11 @@ def _ledger_facts(found: Verification, runs: Mapping[int, SeedRun]) -> dict[str,
     moves = {k: found.stability[k] for k in ("rate_rms", "threads_rms", "sd")}
     said = ", ".join(f"{k} {100 * v:.3f}" for k, v in moves.items() if v is not None)
     return {**told, "stability, points": said}
+
+
+def _trials_said(found: Mapping[str, Any]) -> str:
+    numbers = ", ".join(map(str, found["trials"]))
+    return f"{numbers}: {'equal' if found['equal'] else 'other on this platform'}"
 
 
 def _with_results(

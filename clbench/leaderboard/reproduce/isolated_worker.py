@@ -91,6 +91,7 @@ def _build(job: dict[str, Any], folder: Path) -> Strategy:
 
     from clbench import seeding
     from clbench.configure.typed import build as build_settings
+    from clbench.engine.builds import Builds
     from clbench.nets.inputs import Moments, normalise
     from clbench.plugins.registry import Plugin
     from clbench.strategy import StreamInfo
@@ -109,17 +110,21 @@ def _build(job: dict[str, Any], folder: Path) -> Strategy:
         given["moments"] = Moments(**{k: tuple(v) for k, v in given["moments"].items()})
     info = StreamInfo(**given)
 
-    def build_model() -> nn.Module:
+    def make() -> nn.Module:
         shape, n_classes = info.input_shape, info.n_classes
         built: nn.Module = model.build_tuned(job["model"]["name"], shape, n_classes, info.scale)
         if info.moments is not None:
             normalise(built, info.moments, info.input_shape)
         return built
 
+    build_model = Builds(make)
     with torch.device(job["device"]):
         seeding.seed_from(job["seed"])
         strategy: Strategy = classes["strategy"](info, settings, build_model)
-        return strategy.to(job["device"])
+        strategy = strategy.to(job["device"])
+        build_model.stop()
+        strategy.network_builds = build_model
+        return strategy
 
 
 class _Server:
@@ -214,7 +219,9 @@ class _Server:
                 return {}, strategy.diagnostics()
             case "state":
                 tree, tensors = state.split(strategy.state_dict())
-                return {"tree": tree, "memory": int(strategy.memory_bytes())}, tensors
+                trained = strategy.network_builds.is_trained
+                memory = int(strategy.memory_bytes())
+                return {"tree": tree, "memory": memory, "trained": trained}, tensors
             case "load":
                 strategy.load_state_dict(state.join(call["tree"], given))
         return {}, {}

@@ -6,6 +6,7 @@ import dataclasses
 import math
 import shutil
 from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn, Self
 
@@ -53,6 +54,14 @@ def first_message(job: Job, folder: Path, limits: Limits) -> dict[str, Any]:
     }
 
 
+@dataclass
+class Reported:
+    """What the learner's process says of the networks that it built."""
+
+    is_trained: bool | None = None
+    """Whether one was trained; None before it has sent a state."""
+
+
 class RemoteStrategy(Strategy):
     """Forwards calls to a strategy in other processes; its state is the one last received.
 
@@ -97,6 +106,7 @@ class RemoteStrategy(Strategy):
         )
         self.declared_grows = declared.get("grows") is True
         self.pretrained = declared.get("pretrained") is True
+        self.network_builds = Reported()
 
     def stop(self) -> None:
         """End all processes."""
@@ -220,6 +230,7 @@ class RemoteStrategy(Strategy):
                 self.learner, "state", max_payload=MAX_STATE, max_header=MAX_TREE * 2
             )
             tree, memory = answer.get("tree"), answer.get("memory")
+            self.network_builds.is_trained = answer.get("trained") is True
             if not isinstance(tree, str) or not isinstance(memory, int):
                 self.learner.fail("sent a state without a tree")
             try:

@@ -18,6 +18,7 @@ from clbench.configure.config import resolve_point
 from clbench.data.pool import Pool
 from clbench.engine.assemble import assemble
 from clbench.engine.build import Run, prepare
+from clbench.engine.builds import untrained
 from clbench.engine.harness import run_stream, start_ledger
 from clbench.errors import ClbenchError, UsageError
 from clbench.leaderboard.entry import Entry
@@ -88,7 +89,13 @@ def point_of(board: Board, entry: Entry, record: Record) -> dict[str, Any]:
     if entry.meta is None:
         raise UsageError(f"{entry.folder}: entry.yaml cannot be read (clbench validate)")
     check_sources(entry)
-    settings = {f"strategy.{k}": v for k, v in record.config["strategy"].items() if k != "name"}
+    had = {k: v for k, v in record.config["strategy"].items() if k != "name"}
+    if board.tuning is not None and record.tuning["ruleset"] == "fixed":
+        # Without a trial table settings are the strategy's defaults, whatever the record shows.
+        limits = {"epochs": board.budget.epochs, "batch_size": board.budget.batch_size}
+        given = {**board.training, **{k: v for k, v in limits.items() if v is not None}}
+        had = {k: v for k, v in given.items() if k in had}
+    settings = {f"strategy.{k}": v for k, v in had.items()}
     point = {
         "board": str(board.folder),
         "division": entry.meta.division,
@@ -208,6 +215,11 @@ def compare(board: Board, record: Record, again: Record) -> Comparison:
         if same_platform(record, again):
             return _refused(f"different predictions on the same platform ({shown})")
         return Comparison("", False, f"another platform, other answers: {shown}")
+    division = (record.board or {}).get("division", "")
+    trained, name = again.declares.get("trains_network"), record.config["strategy"]["name"]
+    wrong = untrained(division, trained, str(name))
+    if wrong is not None:
+        return _refused(str(wrong))
     claimed = [name for name in LATER if getattr(record, name) is not None]
     for name in (*COUNTS, *claimed):
         if _plain(getattr(record, name)) != _plain(getattr(again, name)):

@@ -30,6 +30,7 @@ from clbench.leaderboard.reproduce.rerun import (
     rerun,
     without_diagnostics,
 )
+from clbench.leaderboard.reproduce.trials import check_trials
 from clbench.leaderboard.rules.validate import validate
 from clbench.leaderboard.scores import score_run
 from clbench.leaderboard.verification import record_sha256, source_hashes
@@ -74,6 +75,7 @@ class Verifier:
         secret: bytes | None = None,
         every: bool = False,
         perturbed: int = stability.SEEDS,
+        tuning: bool = False,
         zygote: Zygote | None = None,
         tell: Tell = lambda line: None,
     ) -> None:
@@ -84,6 +86,7 @@ class Verifier:
             secret: of the fresh data; None: one is drawn.
             every: go on after a refusal, and tell of all.
             perturbed: seeds to run perturbed; 0: stability is not measured.
+            tuning: whether trials of the entries' tables are run again.
             zygote: what processes on the CPU are forked from, where it is there already.
             tell: called with lines of progress.
 
@@ -92,6 +95,7 @@ class Verifier:
         """
         refuse_unpinned(board)
         self.board, self.every, self.perturbed, self.tell = board, every, perturbed, tell
+        self.tuning = tuning
         self.fresh = Fresh(board, secret)
         self.anchors: dict[tuple[int, str], Rerun] = {}
         self.zygotes = {} if zygote is None else {"cpu": zygote}
@@ -166,6 +170,15 @@ class Verifier:
             again[seed] = found
         if not again:
             return
+        trials = None
+        if self.tuning:
+            self.tell(f"{entry.slug}: trials of its table")
+            trials, lines, wrong = check_trials(board, entry, lambda p: self._rerun(p).record)
+            report.lines += lines
+            if wrong:
+                report.disproved = True
+                yield wrong
+                return
         first = min(again)
         point = point_of(board, entry, entry.records[first])
         values = {s: score_run(board, r.record) for s, r in again.items()}
@@ -195,6 +208,7 @@ class Verifier:
             held_out=dataclasses.asdict(fresh),
             flops=flops,
             stability=None if stable is None else dataclasses.asdict(stable),
+            tuning=trials,
         )
 
     def _other_time(self, entry: Entry, seed: int, now: Record) -> str:

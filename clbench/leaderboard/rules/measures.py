@@ -197,7 +197,8 @@ def nothing_is_too_good(board: Board, entry: Entry) -> Iterator[Finding]:
         return
     values = score(board, entry)
     mean = math.fsum(values.values()) / len(values)
-    ceiling, naive = board.ceiling, board.naive
+    division = entry.meta.division if entry.meta else board.divisions[0]
+    ceiling, naive = board.ceiling_of(division), board.naive
     if mean > ceiling.mean + 3 * ceiling.sd + SLACK:
         wrong = f"{board.primary} {mean:.4f} is above the ceiling of {ceiling.mean:.4f}"
         yield review("P1", place(entry), f"{wrong}: needs reproduction (clbench verify)")

@@ -7,7 +7,8 @@ from typing import Any
 
 from clbench.configure import settings_after_freeze
 from clbench.configure.board import Board
-from clbench.leaderboard.entry import Entry
+from clbench.engine.builds import untrained
+from clbench.leaderboard.entry import Entry, run_files
 from clbench.leaderboard.rules.findings import (
     Check,
     Finding,
@@ -43,7 +44,7 @@ def runs_are_of_the_board(board: Board, entry: Entry) -> Iterator[Finding]:
 def settings_are_the_boards(board: Board, entry: Entry) -> Iterator[Finding]:
     """C1, B1: fixed settings have the board's values; other settings of their groups, the default."""
     for seed, record in entry.records.items():
-        division = (record.board or {}).get("division", "closed")
+        division = (record.board or {}).get("division", board.divisions[0])
         fixed = {**board.fixed(division), **_budget(board, record)}
         missing = object()
         for key, value in [*fixed.items()][:1000]:
@@ -89,19 +90,30 @@ def streams_are_the_boards(board: Board, entry: Entry) -> Iterator[Finding]:
             yield error("C1", file, "stream_sha256 is not the board's for this seed: run it again")
 
 
-def closed_means_from_scratch(board: Board, entry: Entry) -> Iterator[Finding]:
-    """C1: pretrained weights, or a model of its own, belong to the open division."""
+def divisions_are_kept_apart(board: Board, entry: Entry) -> Iterator[Finding]:
+    """C1: pretrained weights and own models are in *open*; in *network* its network is trained."""
     for seed, record in entry.records.items():
-        closed = (record.board or {}).get("division") == "closed"
-        if closed and record.declares["pretrained"]:
-            yield error("C1", run_place(entry, seed), "declares.pretrained: enter division=open")
-    if entry.meta and entry.meta.division == "closed" and entry.source_of("model").exists():
+        division, file = (record.board or {}).get("division", ""), run_place(entry, seed)
+        if division != "open" and record.declares["pretrained"]:
+            yield error("C1", file, "declares.pretrained: enter division=open")
+        wrong = untrained(division, record.declares.get("trains_network"), _name(record))
+        if wrong is not None:
+            yield error("C1", file, str(wrong))
+    if entry.meta and entry.meta.division != "open" and entry.source_of("model").exists():
         file = source_place(entry, "model")
-        yield error("C1", file, "the closed division fixes the model: remove it")
+        yield error("C1", file, f"the {entry.meta.division} division fixes the model: remove it")
+
+
+def _name(record: Record) -> str:
+    return str(record.config["strategy"]["name"])
 
 
 def seeds_are_the_boards(board: Board, entry: Entry) -> Iterator[Finding]:
     """C2: exactly the board's seeds, and every run was finished."""
+    if not run_files(entry.folder) and not entry.records:
+        wrong = "has no runs: clbench verify --fill runs it where the boards are kept"
+        yield warning("C2", place(entry), wrong)
+        return
     for seed in board.seeds:
         if seed not in entry.records:
             wrong = f"is missing: clbench run board={board.name} seed={seed}, or submit again"
@@ -123,6 +135,8 @@ def seeds_ran_the_same(board: Board, entry: Entry) -> Iterator[Finding]:
         pairs = {n: (getattr(record, n), getattr(first, n)) for n in ALIKE}
         # Other source of the engine gives the same runs, as long as the versions are the same.
         pairs["sources"] = (of_plugins(record.sources), of_plugins(first.sources))
+        # Records from before the harness saw who trains the network say nothing of it.
+        pairs["declares"] = (_declared(record), _declared(first))
         pairs["results_versions"] = (_raised(record), _raised(first))
         for name, (found, wanted) in pairs.items():
             if found != wanted:
@@ -130,6 +144,11 @@ def seeds_ran_the_same(board: Board, entry: Entry) -> Iterator[Finding]:
                     f"{name} is not that of seed {records[0][0]}: run all seeds with one strategy"
                 )
                 yield error("C2", run_place(entry, seed), wrong)
+
+
+def _declared(record: Record) -> dict[str, bool]:
+    """What a strategy says of itself, without what the harness saw."""
+    return {name: value for name, value in record.declares.items() if name != "trains_network"}
 
 
 def _raised(record: Record) -> dict[str, int]:
@@ -231,7 +250,7 @@ RULES: tuple[Check, ...] = (
     runs_are_of_the_board,  # C1
     settings_are_the_boards,  # C1, B1
     streams_are_the_boards,
-    closed_means_from_scratch,
+    divisions_are_kept_apart,
     seeds_are_the_boards,  # C2
     seeds_ran_the_same,
     settings_have_their_hash,

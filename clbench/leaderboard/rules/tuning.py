@@ -11,6 +11,7 @@ from clbench.configure.board import Board
 from clbench.leaderboard.entry import Entry
 from clbench.leaderboard.retune import TABLE
 from clbench.leaderboard.rules.findings import Check, Finding, error, place, run_place
+from clbench.results.record import Record
 from clbench.util.files import FileError
 
 
@@ -21,11 +22,12 @@ def table_is_the_boards_search(board: Board, entry: Entry) -> Iterator[Finding]:
     if table is None:
         if wrong:
             yield error("T1", file, f"{wrong}: clbench tune writes it")
-        elif board.tuning is not None and entry.records:
+        elif board.tuning is not None and any(map(_sets, entry.records.values())):
             yield error(
                 "T1",
                 file,
-                f"is missing: clbench tune board={board.name} strategy=..., then run with tuned=",
+                "is missing, and settings are not the defaults: clbench tune "
+                f"board={board.name} strategy=..., then run with tuned=",
             )
         return
     rules = board.tuning
@@ -74,6 +76,16 @@ def choice_is_what_ran(board: Board, entry: Entry) -> Iterator[Finding]:
             if not _is(record.config, name, text):
                 wrong = f"{name} is not {text}, which the trials give: run with tuned= alone"
                 yield error("T1", run_place(entry, seed), wrong)
+
+
+def _sets(record: Record) -> bool:
+    """Whether a run names a trial table, or sets something of its strategy.
+
+    The record may hide it; ``verify`` runs an entry without a table with the defaults.
+    """
+    heads = (word.partition("=")[0].partition(".") for word in record.overrides)
+    groups = ("scenario", "data", "model", "encoder")
+    return record.tuning["ruleset"] != "fixed" or any(d and g not in groups for g, d, _ in heads)
 
 
 def _table(entry: Entry) -> tuple[dict[str, Any] | None, str]:

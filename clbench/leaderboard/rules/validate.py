@@ -26,6 +26,7 @@ FILES = (
     *("board.yaml", "draft.yaml", "README.md", "leaderboard.csv", "index.html", "withdrawn.md"),
     "entries",
     "verified",
+    "contested",
 )
 
 
@@ -84,7 +85,8 @@ def validate_board(board: Board, against: Board | None = None) -> Iterator[Findi
         against: an earlier state of the board, for rule P2.
     """
     yield from _stray_files(board)
-    yield from _stray_ledgers(board)
+    yield from _stray_ledgers(board, "verified")
+    yield from _stray_ledgers(board, "contested")
     first: dict[str, str] = {}
     for entry in iter_entries(board):
         yield from validate(board, entry)
@@ -143,15 +145,15 @@ def _stray_files(board: Board) -> Iterator[Finding]:
             yield error("S1", file, wrong)
 
 
-def _stray_ledgers(board: Board) -> Iterator[Finding]:
-    """S1: the ledger holds the board's pin and a file for entries that exist."""
-    folder = board.folder / "verified"
+def _stray_ledgers(board: Board, name_of: str) -> Iterator[Finding]:
+    """S1: the ledger holds the board's pin and a file for entries that exist; so does ``contested``."""
+    folder = board.folder / name_of
     for name, mode in _inside(folder):
         slug = name.removesuffix(".json")
         if not stat.S_ISREG(mode) or not name.endswith(".json"):
-            yield error("S1", f"verified/{name}", "is no file of the ledger: remove it")
-        elif name != "board.json" and not (board.entries / slug).is_dir():
-            yield error("S1", f"verified/{name}", f"is of no entry {slug!r}: remove it")
+            yield error("S1", f"{name_of}/{name}", "is no file of the ledger: remove it")
+        elif (name_of, name) != ("verified", "board.json") and not (board.entries / slug).is_dir():
+            yield error("S1", f"{name_of}/{name}", f"is of no entry {slug!r}: remove it")
 
 
 def _inside(folder: Path) -> list[tuple[str, int]]:
