@@ -66,13 +66,13 @@ def main(arguments: argparse.Namespace) -> int:
     from clbench.leaderboard.rules.validate import validate
 
     if arguments.comment is not None:
-        from clbench.leaderboard.difference import comment
+        from clbench.leaderboard.pages.difference import comment
 
         print(comment(arguments.comment), end="")
         return 0
     root, *others = arguments.boards or [Path("leaderboards")]
     if arguments.against is not None:
-        from clbench.leaderboard.difference import difference
+        from clbench.leaderboard.pages.difference import difference
 
         _refuse_none(root)
         print(json.dumps(difference(root, arguments.against, validate), indent=1))

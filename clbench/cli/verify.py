@@ -137,7 +137,7 @@ def report_of(words: list[str]) -> Report:
 
 def _new(arguments: argparse.Namespace) -> int:
     """Verify the entries that a contribution adds, one after another."""
-    from clbench.leaderboard import since
+    from clbench.leaderboard.rules import since
 
     root: Path | None = arguments.folder
     if root is None or arguments.json:

@@ -14,7 +14,7 @@ from commands import clbench
 from test_since import enter, git
 
 from clbench.configure.board import Board
-from clbench.leaderboard.difference import MAX_ROWS, SHOWN, comment, difference
+from clbench.leaderboard.pages.difference import MAX_ROWS, SHOWN, comment, difference
 from clbench.leaderboard.rules.validate import validate
 
 GITHUB = Path(__file__).parents[2] / ".github"

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 from annotated_types import MaxLen
 
 from clbench.configure.board import Board
-from clbench.leaderboard.difference import RowForm, row_of
+from clbench.leaderboard.pages.difference import RowForm, row_of
 from clbench.leaderboard.pages.summary import EntryRow
 from clbench.util.schema import Count, Form, Sha256, Text
 
