@@ -131,8 +131,8 @@ def _since(arguments: argparse.Namespace) -> Iterator[tuple[str, Path, Finding]]
     """Findings about a contribution; its entries are looked at once its paths are in order."""
     from clbench.configure.board import load_board
     from clbench.errors import UsageError
-    from clbench.leaderboard.rules import since
     from clbench.leaderboard.entry import load_entry
+    from clbench.leaderboard.rules import since
     from clbench.leaderboard.rules.validate import validate
 
     if arguments.folders or arguments.against:

@@ -150,7 +150,7 @@ def form_of(kind: str) -> type[Form]:
     """The form of a kind of file."""
     from clbench.configure.board_model import BoardForm, Draft, TuningForm
     from clbench.leaderboard.contest import ContestedForm
-    from clbench.leaderboard.pages.export import BoardsForm
+    from clbench.leaderboard.forms import BoardsForm
     from clbench.reproduce.form import ReproductionForm
 
     forms: list[type[Form]]

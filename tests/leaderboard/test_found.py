@@ -118,9 +118,8 @@ def test_other_answers_elsewhere_are_ranked_by_the_verifiers(board: Board, naive
     found = ledger_of(board, entry, equal=False)
     record = entry.records[0]
     zero = {**record.counts, "correct": [[0] * len(r) for r in record.counts["correct"]]}
-    run = dataclasses.replace(
-        found.seeds["0"], record=dataclasses.replace(record, counts=zero).to_dict()
-    )
+    wrong = dataclasses.replace(record, counts=zero, answers=None)
+    run = dataclasses.replace(found.seeds["0"], record=wrong.to_dict())
     write_verification(entry, dataclasses.replace(found, seeds={**found.seeds, "0": run}))
     entry = load_entry(naive)
     assert tier(board, entry) == ("re-run", 5)

@@ -105,7 +105,7 @@ def test_unknown_metrics_have_a_hint() -> None:
 def test_leaderboard_writes_then_checks(board: Board, tmp_path: Path, capsys) -> None:
     words = ["leaderboard", "--boards", str(tmp_path)]
     assert main([*words, "--check"]) == 1
-    assert capsys.readouterr().out.count("out of date") == 5
+    assert capsys.readouterr().out.count("out of date") == 6
     assert not (board.folder / "README.md").exists()
     assert main(words) == 0
     assert main([*words, "--check"]) == 0

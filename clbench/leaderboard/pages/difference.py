@@ -10,33 +10,16 @@ from annotated_types import MaxLen
 from pydantic import FailFast
 
 from clbench.configure.board import Board, list_boards
+from clbench.leaderboard.forms import RowForm
 from clbench.leaderboard.pages.summary import EntryRow, Validate, summarise
 from clbench.util import schema
 from clbench.util.files import FileError, read_json
-from clbench.util.schema import Count, Form, Text
+from clbench.util.schema import Form
 from clbench.util.text import as_markdown
 
 MAX_ROWS = 200
 SHOWN = 30
 """Rows of a comment."""
-
-
-class RowForm(Form):
-    """An entry as it is shown after a change."""
-
-    board: Annotated[str, Text(60)]
-    entry: Annotated[str, Text(60)]
-    name: Annotated[str, Text(60)]
-    division: Annotated[str, Text(20)]
-    tier: Annotated[str, Text(60)]
-    primary: float | None
-    """Its mean, over the seeds of the board."""
-    half_width: float | None
-    """Of the 95 % interval."""
-    rank_low: Count | None
-    rank_high: Count | None
-    errors: Annotated[list[Annotated[str, Text(200)]], MaxLen(3)]
-    """Why it is not ranked."""
 
 
 class DifferenceForm(Form):

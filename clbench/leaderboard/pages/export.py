@@ -4,60 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from typing import Annotated, Any
-
-from annotated_types import MaxLen
+from typing import Any
 
 from clbench.configure.board import Board
-from clbench.leaderboard.pages.difference import RowForm, row_of
+from clbench.leaderboard.pages.difference import row_of
 from clbench.leaderboard.pages.summary import EntryRow
-from clbench.util.schema import Count, Form, Sha256, Text
 
 VERSION = 1
 Boards = Sequence[tuple[Board, Sequence[EntryRow]]]
-
-
-class CeilingForm(Form):
-    """The upper end of a division's scale."""
-
-    strategy: Annotated[str, Text(100)]
-    mean: float
-
-
-class EntryRowForm(RowForm):
-    """An entry as the tables show it."""
-
-    strategy: Annotated[str, Text(100)]
-    is_evidence: bool
-    """Whether its numbers are the verifier's on every seed; if not, they are claims."""
-    n_verified: Count
-    seeds: Annotated[dict[Annotated[str, Text(20)], float], MaxLen(1000)]
-    """The primary by seed."""
-    contested: Annotated[list[Annotated[str, Text(1000)]], MaxLen(20)]
-
-
-class BoardRowsForm(Form):
-    """A board, its scale, and its entries in the order of the tables."""
-
-    name: Annotated[str, Text(100)]
-    title: Annotated[str, Text(200)]
-    protocol: Annotated[str, Text(20)]
-    sha256: Sha256
-    primary: Annotated[str, Text(60)]
-    floor: float
-    lower_anchor: float
-    ceilings: Annotated[dict[Annotated[str, Text(20)], CeilingForm], MaxLen(4)]
-    """By division."""
-    repository: Annotated[str, Text(200)]
-    """Empty for boards that are kept here; else whose word the ledger is."""
-    entries: list[EntryRowForm]
-
-
-class BoardsForm(Form):
-    """All boards."""
-
-    version: Count
-    boards: Annotated[list[BoardRowsForm], MaxLen(1000)]
 
 
 def boards_json(boards: Boards, others: Sequence[tuple[str, Boards]] = ()) -> str:
