@@ -177,7 +177,7 @@ def test_the_anchors_stand_in_the_draft(tmp_path: Path) -> None:
         "references": ["ridge", "slda"],
         "words": [],
     }
-    edit_yaml(path, anchors={**anchors, "naive": "ema", "ceiling": "er"})
+    edit_yaml(path, anchors={**anchors, "naive": "ema", "ceiling": "er", "references": []})
     edit_yaml(path, words=[*WORDS, "scenario.n_tasks=1"])
     with pytest.raises(UsageError, match="cannot rank") as refused:
         frozen(tmp_path)
