@@ -1,0 +1,114 @@
+"""Enters the built-in strategies on a board: tunes each by the board's rules, runs all seeds, submits.
+
+    python -m benchmarks.enter long-digits [--boards leaderboards] [--out runs] [--only er,ewc]
+
+What is there already is not done again, so a stopped series goes on by the same words. A strategy
+that does not fit the board, or whose run costs more CPU time than ``--seconds``, is named and left
+out.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import re
+import time
+from pathlib import Path
+
+from clbench.configure.board import Board, find_board
+from clbench.configure.config import resolve_point
+from clbench.configure.sweep import sweep
+from clbench.engine.build import prepare
+from clbench.engine.execute import Options, record_of
+from clbench.errors import ClbenchError
+from clbench.leaderboard.submit import submit
+from clbench.leaderboard.tune import tune
+from clbench.plugins.registry import plugins
+from clbench.results.record import write_atomically
+from clbench.sweeps.local import run_all
+from clbench.util import yaml_files
+from clbench.util.files import read_yaml
+
+PRETRAINED = {"coda_prompt", "dualprompt", "l2p"}
+"""They need a network of their own, which the divisions without pretraining do not take."""
+
+
+def fault(words: list[str]) -> str:
+    """Why a strategy does not fit; empty if it does."""
+    try:
+        run = prepare(resolve_point(sweep(words)[0]))
+        run.strategy()
+    except ClbenchError as error:
+        return str(error)
+    return ""
+
+
+def seconds(words: list[str], board: Board, out: Path) -> tuple[float, str]:
+    """CPU seconds and status of a run with the defaults on the first tuning seed."""
+    started = time.process_time()
+    point = [*words, f"seed={board.tuning_seeds[0]}", "evaluate_on=val"]
+    [done] = run_all(sweep(point), Options(out=out / "timed", quiet=True, curve=False))
+    return time.process_time() - started, record_of(done).status
+
+
+def about(path: Path) -> tuple[str, str]:
+    """The first sentence of a plug-in's docstring, and the address of the first paper it names."""
+    text = ast.get_docstring(ast.parse(path.read_text())) or ""
+    paper = re.search(r"arXiv[: ]+(\d{4}\.\d{4,5})", text)
+    sentence = " ".join(text.split("\n\n")[0].split())
+    return sentence[:300], f"https://arxiv.org/abs/{paper[1]}" if paper else ""
+
+
+def enter(board: Board, name: str, root: Path, out: Path) -> str:
+    """Tune, run and submit one strategy; returns what came of it."""
+    words = [f"board={board.folder}", f"strategy={name}"]
+    options = Options(out=out, resume=True, quiet=True, curve=False)
+    _, table = tune(words, options, lambda line: None)
+    arms = set()
+    for done in run_all(sweep([*words, f"tuned={table}"]), options):
+        record = record_of(done)
+        if record.status == "interrupted":
+            raise KeyboardInterrupt
+        arms.add(done.folder.parent)
+    [arm] = arms
+    submit(arm, name, root)
+    path = board.entries / name / "entry.yaml"
+    description, url = about(plugins("strategy")[name].path)
+    text = {**read_yaml(path), "authors": ["clbench maintainers"], "url": url}
+    text |= {"description": description, "declaration": dict.fromkeys(text["declaration"], True)}
+    write_atomically(path, yaml_files.dump(text, allow_unicode=True).encode())
+    return "entered"
+
+
+def main() -> None:
+    """Go through the strategies, the cheapest first."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("board")
+    parser.add_argument("--boards", type=Path, default=Path("leaderboards"))
+    parser.add_argument("--out", type=Path, default=Path("runs"))
+    parser.add_argument("--only", default="", help="strategies, by commas (default: all)")
+    parser.add_argument("--seconds", type=float, default=20.0, help="dearest run (default: 20)")
+    given = parser.parse_args()
+    board = find_board(given.board, given.boards)
+    names = given.only.split(",") if given.only else sorted(set(plugins("strategy")) - PRETRAINED)
+    costs = []
+    for name in names:
+        if (board.entries / name / "entry.yaml").exists():
+            continue
+        words = [f"board={board.folder}", f"strategy={name}"]
+        why = fault([*words, f"seed={board.tuning_seeds[0]}"])
+        if why:
+            print(f"{name}: does not fit: {why}", flush=True)
+            continue
+        cost, status = seconds(words, board, given.out)
+        print(f"{name}: {cost:.1f} s a run, {status}", flush=True)
+        if cost > given.seconds and name != board.ceiling.strategy:
+            print(f"{name}: left out, dearer than {given.seconds:g} s", flush=True)
+            continue
+        costs.append((cost, name))
+    for _, name in sorted(costs):
+        print(f"{name}: {enter(board, name, given.boards, given.out)}", flush=True)
+
+
+if __name__ == "__main__":
+    main()
