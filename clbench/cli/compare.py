@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 DEFAULT = "anytime_world_accuracy"
 EXAMPLES = """examples:
   clbench compare runs/scole/ewc-1a2b3c4d runs/scole/naive-5e6f7a8b
-  clbench compare ewc naive --board scole-digits"""
+  clbench compare ewc naive --board long-digits"""
 
 
 def add(commands: Any) -> None:

@@ -12,7 +12,7 @@ from clbench.util.console import printable
 
 EXAMPLES = """examples:
   clbench leaderboard
-  clbench leaderboard scole-digits
+  clbench leaderboard long-digits
   clbench leaderboard --check       (in CI: fails if a file is out of date)"""
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 EXAMPLES = """examples:
   clbench submit runs/scole/ewc-1a2b3c4d --entry my-ewc
-  clbench submit --code mine.py --board scole-digits --entry mine"""
+  clbench submit --code mine.py --board long-digits --entry mine"""
 
 
 def add(commands: Any) -> None:

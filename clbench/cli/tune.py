@@ -10,11 +10,11 @@ from typing import Any
 from clbench.cli import run_on
 
 EXAMPLES = """examples:
-  clbench tune board=scole-digits strategy=ewc
-  clbench tune board=scole-digits strategy=er strategy.memory_size=200
+  clbench tune board=long-digits strategy=ewc
+  clbench tune board=long-digits strategy=er strategy.memory_size=200
   clbench tune scenario=scole strategy=ewc --trials 30
   clbench tune scenario=scole strategy=ewc ewc.lam=1,10,100 --sampler tpe
-  clbench tune board=scole-digits strategy=ewc --on ray"""
+  clbench tune board=long-digits strategy=ewc --on ray"""
 
 
 def add(commands: Any) -> None:

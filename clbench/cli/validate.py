@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 EXAMPLES = """examples:
   clbench validate
-  clbench validate leaderboards/scole-digits/entries/my-ewc
+  clbench validate leaderboards/long-digits/entries/my-ewc
   clbench validate --against ../main/leaderboards
   clbench validate --since origin/main"""
 

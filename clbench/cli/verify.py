@@ -19,10 +19,10 @@ if TYPE_CHECKING:
     from clbench.leaderboard.reproduce.verify import Report
 
 EXAMPLES = """examples:
-  clbench verify leaderboards/scole-digits/entries/ewc
-  clbench verify leaderboards/scole-digits --seeds 0..1 --jobs 2
-  clbench verify leaderboards/scole-digits --prefix 50
-  clbench verify leaderboards/scole-digits --on slurm:time=01:00:00 --wait"""
+  clbench verify leaderboards/long-digits/entries/ewc
+  clbench verify leaderboards/long-digits --seeds 0..1 --jobs 2
+  clbench verify leaderboards/long-digits --prefix 50
+  clbench verify leaderboards/long-digits --on slurm:time=01:00:00 --wait"""
 
 
 def add(commands: Any) -> None:

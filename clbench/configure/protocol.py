@@ -1,4 +1,4 @@
-"""A board in a configuration: ``board=scole-digits strategy=ewc`` fills in the rest."""
+"""A board in a configuration: ``board=long-digits strategy=ewc`` fills in the rest."""
 
 from __future__ import annotations
 

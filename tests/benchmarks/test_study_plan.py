@@ -73,7 +73,7 @@ def test_each_data_set_and_encoder_is_used_up_before_the_next():
     [
         "scenario=scole",
         "scenario.n_tasks=3",
-        "board=scole-digits",
+        "board=long-digits",
         f"{REPLAY}=3",
         f"{MLP}.reset_weights=true",
         "seed",

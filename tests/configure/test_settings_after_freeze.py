@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
+from leaderboard import synthetic
 
 from clbench.configure import settings_after_freeze
 from clbench.errors import UsageError
@@ -61,12 +63,14 @@ def test_defaults_are_those_of_the_settings():
     assert hidden == list(find("model", "mlp").load()().hidden)
 
 
-def test_a_run_is_refused():
+def test_a_run_is_refused(tmp_path: Path):
     from clbench.configure.config import resolve
 
-    words = ("board=scole-digits", "strategy=naive", "seed=0")
+    folder = tmp_path / "old"
+    synthetic.write_board(synthetic.board(folder))
+    words = (f"board={folder}", "strategy=naive", "seed=0")
     assert len(resolve([*words, "model.head=linear"])) == 1
-    with pytest.raises(UsageError, match=r"model\.head came after board 'scole-digits' was frozen"):
+    with pytest.raises(UsageError, match=r"model\.head came after board 'old' was frozen"):
         resolve([*words, "model.head=weight_norm"])
-    with pytest.raises(UsageError, match=r"compile came after board 'scole-digits' was frozen"):
+    with pytest.raises(UsageError, match=r"compile came after board 'old' was frozen"):
         resolve([*words, "compile=true"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from clbench.configure.board import DIVISIONS, FIRST_DIVISIONS, Anchor, Board
 from clbench.leaderboard.pages.summary import EntryRow
@@ -181,9 +182,9 @@ def _said(value: object) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def withdrawn(board: Board) -> list[str]:
-    """Entries that were withdrawn and why: the items of the board's ``withdrawn.md``."""
-    path = board.folder / "withdrawn.md"
+def withdrawn(folder: Path) -> list[str]:
+    """What was withdrawn and why: the items of a folder's ``withdrawn.md``, of a board or of all."""
+    path = folder / "withdrawn.md"
     if not path.is_file():
         return []
     lines = read_text(path).splitlines()

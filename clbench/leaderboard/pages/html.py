@@ -29,7 +29,7 @@ def to_html(board: Board, rows: Sequence[EntryRow]) -> str:
         answer.answer(board, rows),
         f'<h2 id="ranking">Ranking</h2>{answer.ranks(board, rows)}',
         f"<h2>All numbers</h2>{_controls(board)}{_table(board, rows)}",
-        _withdrawn(columns.withdrawn(board)),
+        _withdrawn(columns.withdrawn(board.folder)),
         _curves(ranked, style, off),
         _costs(board, ranked, style, primary),
         f"<h2>Protocol</h2>{_facts(board, rows)}",

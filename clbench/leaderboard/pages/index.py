@@ -15,8 +15,10 @@ from clbench.util.text import as_html
 Boards = Sequence[tuple[Board, Sequence[EntryRow]]]
 
 
-def index_html(boards: Boards, others: Sequence[tuple[str, Boards]] = ()) -> str:
-    """The first three of each division of each board; then those of other repositories."""
+def index_html(
+    boards: Boards, others: Sequence[tuple[str, Boards]] = (), gone: Sequence[str] = ()
+) -> str:
+    """The first three of each division of each board; those of other repositories; what is gone."""
     parts = ["<h1>Leaderboards</h1>"]
     parts.append(overview.to_html(boards))
     for board, rows in boards:
@@ -29,6 +31,9 @@ def index_html(boards: Boards, others: Sequence[tuple[str, Boards]] = ()) -> str
             f"{_top_three(board, ranked, address)}</section>"
         )
     parts += [_theirs(name, board, rows) for name, found in others for board, rows in found]
+    if gone:
+        items = "".join(f"<li>{as_html(item, 400)}</li>" for item in gone)
+        parts.append(f'<h2 id="withdrawn">Withdrawn boards</h2><ul>{items}</ul>')
     return document("Leaderboards", "\n".join(parts), "", script=False)
 
 

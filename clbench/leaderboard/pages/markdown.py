@@ -29,7 +29,7 @@ def to_markdown(board: Board, rows: Sequence[EntryRow]) -> str:
             facts,
             _tables(board, [row for row in rows if row.ranked]),
             _unranked([row for row in rows if not row.ranked]),
-            _withdrawn(columns.withdrawn(board)),
+            _withdrawn(columns.withdrawn(board.folder)),
             "[index.html](index.html) sorts, filters and plots; "
             "[leaderboard.csv](leaderboard.csv) has every number and seed.\n",
             f"## How to read this\n\n{notes}",
@@ -116,8 +116,10 @@ def _withdrawn(items: Sequence[str]) -> str:
     return f"Withdrawn:\n\n{lines}" if items else ""
 
 
-def index_markdown(boards: Sequence[tuple[Board, Sequence[EntryRow]]]) -> str:
-    """The README over all boards: the first three of each division."""
+def index_markdown(
+    boards: Sequence[tuple[Board, Sequence[EntryRow]]], gone: Sequence[str] = ()
+) -> str:
+    """The README over all boards: the first three of each division, then what was withdrawn."""
     parts = [f"{GENERATED}\n# Leaderboards\n", overview.to_markdown(boards)]
     for board, rows in boards:
         primary = columns.primary(board)
@@ -144,4 +146,7 @@ def index_markdown(boards: Sequence[tuple[Board, Sequence[EntryRow]]]) -> str:
             parts.append("".join(f"| {' | '.join(line)} |\n" for line in lines))
         if not ranked:
             parts.append("No entries yet.\n")
+    if gone:
+        items = "".join(f"- {as_markdown(item, 400)}\n" for item in gone)
+        parts.append(f"## Withdrawn boards\n\n{items}")
     return "\n".join(part for part in parts if part)

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from clbench.configure.board import Board, list_boards
+from clbench.leaderboard.pages import columns
 from clbench.leaderboard.pages.csv import to_csv
 from clbench.leaderboard.pages.export import boards_json
 from clbench.leaderboard.pages.html import to_html
@@ -29,9 +30,10 @@ def board_files(board: Board, rows: Sequence[EntryRow]) -> dict[Path, str]:
 
 def index_files(root: Path, boards: Boards, others: Others = ()) -> dict[Path, str]:
     """README.md, index.html and boards.json over all boards; the last has those of others, too."""
+    gone = columns.withdrawn(root)
     return {
-        root / "README.md": index_markdown(boards),
-        root / "index.html": index_html(boards, others),
+        root / "README.md": index_markdown(boards, gone),
+        root / "index.html": index_html(boards, others, gone),
         root / "boards.json": boards_json(boards, others),
     }
 
