@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import math
+import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -23,7 +24,7 @@ from clbench.results.summary import Row as Row
 from clbench.results.summary import load_all as load_all
 from clbench.results.summary import summarise as summarise
 from clbench.util import grid
-from clbench.util.console import one_line
+from clbench.util.console import one_line, wrapped
 from clbench.util.grid import Head
 from clbench.util.text import as_exact_cell, escape_pipe
 
@@ -251,7 +252,8 @@ def print_table(
         more="clbench results DIR --format md has them",
         stream=stream,
     )
-    print(definitions_to_text(rows, shown), end="", file=stream)
+    for line in definitions_to_text(rows, shown).splitlines():
+        print(wrapped(line, stream or sys.stdout, "  "), file=stream)
     for row in rows:
         for failure in row.failed:
             print(one_line(f"{row.name} {failure}"), file=stream)
