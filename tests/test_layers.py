@@ -54,6 +54,7 @@ ORDER = (
     "leaderboard.rules",
     "leaderboard.reproduce",
     "leaderboard.pages",
+    "report",
     "checks",
     "cli",
     "api",

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from clbench.results import repeats
-from clbench.results.arms import by_arm
+from clbench.results.arms import Arm, by_arm
 from clbench.results.columns import columns
 from clbench.results.intervals import Interval, t_interval
 from clbench.results.record import Record
@@ -54,12 +54,17 @@ def load_all(
 
 def summarise(records: Iterable[Record]) -> list[Row]:
     """One row per arm, in order of first appearance."""
-    rows = []
-    for arm in by_arm(records):
+    return rows_of(by_arm(records))
+
+
+def rows_of(arms: Iterable[Arm]) -> list[Row]:
+    """One row per arm."""
+    rows, known = [], columns()
+    for arm in arms:
         good = [r for r in arm.records if r.status == "completed"]
         bad = [r for r in arm.records if r.status != "completed"]
         values = {}
-        for column in columns():
+        for column in known:
             found = [r.metric(column.key) for r in good]
             values[column.key] = t_interval([v for v in found if v is not None])
         rows.append(
