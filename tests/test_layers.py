@@ -55,6 +55,7 @@ ORDER = (
     "leaderboard.reproduce",
     "leaderboard.pages",
     "report",
+    "trained",
     "checks",
     "cli",
     "api",

@@ -6,6 +6,7 @@ import codecs
 import io
 import os
 import shutil
+import sys
 import textwrap
 import unicodedata
 from typing import Any
@@ -78,6 +79,11 @@ def _escaped(code: int) -> str:
     if code < 0x100:
         return f"\\x{code:02x}"
     return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+
+
+def in_notebook() -> bool:
+    """Whether a kernel of Jupyter runs this process."""
+    return "ipykernel" in sys.modules
 
 
 def wrapped(text: str, stream: Any, indent: str = "") -> str:
