@@ -19,6 +19,7 @@ HOMES = {
     "Pool": "clbench.data.pool",
     "QuadraticStrategy": "clbench.quadratic",
     "Record": "clbench.results.record",
+    "Records": "clbench.results.records",
     "ReplayStrategy": "clbench.replay",
     "Scenario": "clbench.scenario",
     "Strategy": "clbench.strategy",
@@ -28,6 +29,7 @@ HOMES = {
     "TaskData": "clbench.stream",
     "Tracker": "clbench.tracker",
     "UsageError": "clbench.errors",
+    "load": "clbench.trained.load",
     "prepare": "clbench.api",
     "run": "clbench.api",
 }
@@ -48,6 +50,7 @@ if TYPE_CHECKING:  # the same names, for type checkers and editors
     from clbench.quadratic import QuadraticStrategy as QuadraticStrategy
     from clbench.replay import ReplayStrategy as ReplayStrategy
     from clbench.results.record import Record as Record
+    from clbench.results.records import Records as Records
     from clbench.scenario import Scenario as Scenario
     from clbench.strategy import Batch as Batch
     from clbench.strategy import GradientStrategy as GradientStrategy
@@ -58,6 +61,7 @@ if TYPE_CHECKING:  # the same names, for type checkers and editors
     from clbench.stream import Task as Task
     from clbench.stream import TaskData as TaskData
     from clbench.tracker import Tracker as Tracker
+    from clbench.trained.load import load as load
 else:
 
     def __getattr__(name: str) -> object:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from clbench.engine.build import Run
     from clbench.results.record import Record
+    from clbench.results.records import Records
     from clbench.tracker import Progress
 
 
@@ -23,7 +25,7 @@ def run(
     tracker: str | Sequence[str] | None = "tensorboard",
     report: Callable[[Progress], None] | None = None,
     **settings: Any,
-) -> Record | list[Record]:
+) -> Record | Records:
     """Run one configuration, or a sweep, and return what came out.
 
     ``clbench.run(scenario="scole", strategy="ewc", seed=0)`` or, with the command line's own words,
@@ -45,20 +47,23 @@ def run(
         **settings: settings without a dot in their name; a list or range sweeps.
 
     Returns:
-        The record, or a list of them where the words ask for more than one run. A run that they ask
-        for twice is run once, and a line on stderr says so. A run that was interrupted (Ctrl-C) or
-        failed is a record, too: look at its ``status``.
+        The record, or ``Records``, a list of them, where the words ask for more than one run. A run
+        that they ask for twice is run once, and a line on stderr says so. A run that was interrupted
+        (Ctrl-C) or failed is a record, too: look at its ``status``.
 
     Raises:
         UsageError: the words are wrong; nothing was run.
         ClbenchError: a folder is in use or damaged.
     """
+    from clbench.cli.run import outcome
     from clbench.configure.sweep import read_file, sweep
     from clbench.configure.trackers import as_word, asked
     from clbench.engine.execute import Options
     from clbench.errors import ClbenchError
+    from clbench.results.records import Records
     from clbench.sweeps.local import run_all
     from clbench.trackers.progress import say
+    from clbench.util.console import in_notebook
 
     given = [*words, *(f"{key}={_word(value)}" for key, value in settings.items())]
     if tracker != "tensorboard" and not any(word.startswith("tracker=") for word in given):
@@ -73,7 +78,9 @@ def run(
         if done.record is None:
             raise ClbenchError(done.error)
         ended.append((done.number, done.record))
-    records = [record for _, record in sorted(ended, key=lambda pair: pair[0])]
+        if in_notebook() and not quiet:
+            sys.stderr.write("".join(f"{line}\n" for line in outcome(done)))
+    records = Records(record for _, record in sorted(ended, key=lambda pair: pair[0]))
     return records[0] if len(points) == 1 else records
 
 

@@ -150,6 +150,8 @@ class Metric:
     """Whether narrow tables show it; CSV and JSON show all."""
     everywhere: bool = False
     """Whether tables show it even where no run has a value."""
+    span: tuple[float, float] | None = None
+    """The least and the largest value that it can have; tables cut intervals to it."""
 
     def __post_init__(self) -> None:
         """Refuse a name that records cannot hold.

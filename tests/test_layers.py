@@ -56,6 +56,8 @@ ORDER = (
     "leaderboard.rules",
     "leaderboard.reproduce",
     "leaderboard.pages",
+    "report",
+    "trained",
     "checks",
     "cli",
     "api",

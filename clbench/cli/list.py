@@ -5,12 +5,13 @@ from __future__ import annotations
 import argparse
 import fnmatch
 import json
+import sys
 from importlib import import_module
 from typing import Any
 
 from clbench.errors import UsageError
 from clbench.plugins.registry import BRIDGES, FOLDERS_WORD, did_you_mean, plugins
-from clbench.util.console import printable
+from clbench.util.console import printable, wrapped
 
 METRICS = "metrics"
 EXAMPLES = """examples:
@@ -63,7 +64,8 @@ def main(arguments: argparse.Namespace) -> int:
     for word, names in found.items():
         print(f"{word}:")
         for name, summary in names.items():
-            print(printable(f"  {name:<{width}}  {summary}"))
+            line = printable(f"  {name:<{width}}  {summary}")
+            print(wrapped(line, sys.stdout, " " * (width + 4)))
     return 0
 
 

@@ -54,10 +54,15 @@ def add(commands: Any) -> None:
 
 
 def main(arguments: argparse.Namespace) -> int:
-    """Submit and validate the entry; print the next steps."""
+    """Submit and validate the entry; print the next steps.
+
+    Returns:
+        1 where the runs cannot be entered as they are; what is only to be filled in is no error.
+    """
     if arguments.code is not None:
         return _code(arguments)
     from clbench.errors import UsageError
+    from clbench.leaderboard.rules.findings import place
 
     if arguments.folder is None or arguments.board is not None:
         raise UsageError("give RUN_DIR, the folder of finished runs, or --code FILE --board NAME")
@@ -66,10 +71,16 @@ def main(arguments: argparse.Namespace) -> int:
     from clbench.util.console import printable
 
     board, entry = submit(arguments.folder, arguments.entry, arguments.boards, arguments.tuning)
-    findings = validate(board, entry)
-    for finding in findings:
-        print(printable(f"{finding.level}: {finding.rule} {finding.file}: {finding.message}"))
-    meta = entry.folder / "entry.yaml"
+    meta, wrong = entry.folder / "entry.yaml", False
+    for finding in validate(board, entry):
+        is_error = finding.level == "error"
+        is_open = is_error and finding.file == place(entry, meta.name)  # which is a draft
+        wrong |= is_error and not is_open
+        level = "to fill in" if is_open else finding.level
+        print(printable(f"{level}: {finding.rule} {finding.file}: {finding.message}"))
+    if wrong:
+        print(f"{entry.folder}: is not valid yet: mend each error, then submit again")
+        return 1
     print(f"{entry.folder}: {len(entry.records)} records. Next: fill in {meta}, then run")
     print(f"  clbench validate {entry.folder}")
     print(f"  clbench verify {entry.folder} --seeds {board.seeds[0]}")

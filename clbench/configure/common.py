@@ -54,6 +54,9 @@ class Common:
     """Seconds after which a run ends as by a signal: after the experience at hand, with a checkpoint,
     status interrupted and exit code 130. --resume goes on for as many seconds again, by at least one
     experience. Other runs of a sweep follow. null: no limit."""
+    save_predictions: bool = field(default=False, metadata=NEVER)
+    """Answer all test samples once more when the run has ended, and keep what was answered for each in
+    predictions.npz in the run's folder."""
     diagnostics: tuple[str, ...] = field(default=(), metadata=WATCHES)
     """Of the network, recorded at every evaluation, changing no result: any of
     [rank,dead_units,weight_norm,plasticity], or all. plasticity fits a copy of the network to random

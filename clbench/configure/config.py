@@ -197,10 +197,10 @@ def resolve_point(point: Mapping[str, Any], known: Known | None = None) -> RunCo
     known = Known() if known is None else known
     point, words = {k: v for k, v in point.items() if k != "overrides"}, point.get("overrides", ())
     protocol, point = protocol_of(point)
+    _refuse_unknown_heads(point)
     for group in REQUIRED:
         if group not in point:
             raise UsageError(f"{group}= is required (clbench list {FOLDERS_WORD[group]})")
-    _refuse_unknown_heads(point)
     chosen: dict[str, Plugin] = {}
     classes: dict[str, type[Any]] = {}
     for group in REQUIRED:

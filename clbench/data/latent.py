@@ -147,6 +147,12 @@ class LatentPool(Pool):
         with seeding.preserved(self._threads):  # equal bit for bit to the latents in the cache
             return torch.cat([*self._encode(after)])
 
+    def encode(self, x: Tensor) -> Tensor:
+        """``(n, d)`` latents of raw samples of the user's own, on the pool's device."""
+        with seeding.preserved(self._threads):
+            parts = [*self._encode(x.to(self.device))]
+        return torch.cat(parts) if parts else self._latents[:0]
+
     def factors(self, split: Split, index: np.ndarray) -> Mapping[str, np.ndarray]:
         """The factors of the raw samples."""
         return self._raw.factors(split, index)

@@ -3,34 +3,29 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
-from contextlib import nullcontext
 from dataclasses import dataclass, replace
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
 
-from clbench import seeding
 from clbench.configure.config import RunConfig
 from clbench.data.augment import check_augment
 from clbench.data.latent import SILENT, LatentPool, ProgressSink
 from clbench.data.moments import moments
 from clbench.data.pool import Pool
 from clbench.engine.allocation import explained
-from clbench.engine.builds import Builds, in_fitting_division, refuse_misplaced
-from clbench.engine.calls import build_network, build_stream, check_plan, scenario_key
+from clbench.engine.building import built
+from clbench.engine.builds import in_fitting_division
+from clbench.engine.calls import build_stream, check_plan, scenario_key
 from clbench.engine.version import results_versions
 from clbench.errors import UsageError
-from clbench.nets.inputs import Moments, is_normalised
-from clbench.nets.precision import check_precision, refuse_unused
+from clbench.nets.inputs import Moments
 from clbench.plugins.blame import blamed, kind
 from clbench.plugins.source import identity_sha256, source_sha256
 from clbench.results import metrics
-from clbench.seeding import Axis
 from clbench.strategy import Strategy, StreamInfo
 from clbench.stream import Stream
 from clbench.util.hashing import sha256_of
@@ -128,49 +123,7 @@ class Run:
         Raises:
             UsageError: its constructor or the model's raises.
         """
-        info, precision = self.info(), self.config.common.precision
-        check_precision(precision, self.device)
-        # Bound to the model's settings alone: a closure over the run would lead to the test data.
-        make: Callable[[], nn.Module] = partial(
-            build_network,
-            self.config.model,
-            self.config.plugins["model"],
-            info.input_shape,
-            info.n_classes,
-            info.scale,
-            info.moments,
-            precision,
-        )
-        build_model = Builds(make)
-        plugin, others = self.config.plugins["strategy"], self.config.plugins.values()
-        # As a context the CPU, the default, would only make every call slower.
-        is_default = self.device.type == "cpu" == torch.get_default_device().type
-        placed = nullcontext() if is_default else torch.device(self.device)
-        with seeding.preserved(self.config.common.threads), placed:
-            seeding.seed_all(self.config.common.seed, Axis.MODEL)
-            with (
-                blamed(
-                    "cannot be built",
-                    plugin,
-                    "__init__",
-                    self.strategy_class.__name__,
-                    others=others,
-                ),
-                explained("the strategy", strategy=self.config.strategy, model=self.config.model),
-            ):
-                built = self.strategy_class(info, self.config.strategy, build_model)
-                built.to(self.device)
-            build_model.stop()
-            built.network_builds = build_model
-            built.pretrained = built.pretrained or self.config.model.starts_pretrained
-            if self.moments is not None and not is_normalised(built):
-                raise UsageError(
-                    f"data.normalize={self.config.data.normalize}: strategy {plugin.name!r} has no "
-                    "network whose input could be normalised; set data.normalize=none"
-                )
-            refuse_unused(built, precision, plugin.name)
-            refuse_misplaced(self.config.protocol, built.pretrained, build_model, plugin.name)
-            return built
+        return built(self.config, self.strategy_class, self.device, self.info())
 
 
 class Streams:

@@ -12,7 +12,7 @@ from typing import Any
 
 from clbench.configure.trackers import Chosen
 from clbench.data.latent import ProgressSink
-from clbench.engine import checkpoint
+from clbench.engine import checkpoint, predictions
 from clbench.engine.assemble import assemble
 from clbench.engine.build import Run
 from clbench.engine.builds import untrained
@@ -21,6 +21,7 @@ from clbench.engine.harness import Outcome, run_stream, start_ledger
 from clbench.engine.idle import foreseen, observed
 from clbench.engine.lock import locked
 from clbench.engine.observers import Calling, Observers, Report, run_start
+from clbench.engine.revive import revived
 from clbench.engine.settled import settled
 from clbench.errors import ClbenchError, StorageError, UsageError
 from clbench.results.record import Record, write_atomically
@@ -186,6 +187,8 @@ def execute(run: Run, options: Options) -> tuple[Record, bool]:
                     f"{folder}: reused; it was made by other source of the engine with the same "
                     "results version (--overwrite runs it again)"
                 )
+            if run.config.common.save_predictions and not (folder / predictions.NAME).is_file():
+                predictions.write(run, revived(run, folder), folder)
             return record, True
         return _run(run, strategy, folder, options), False
 
@@ -204,7 +207,7 @@ def _run(run: Run, strategy: Any, folder: Path, options: Options) -> Record:
         ledger, state = checkpoint.load(saved, _identity(run), run.device)
         strategy.load_state_dict(state)
     else:
-        for stale in (saved, folder / "record.json"):
+        for stale in (saved, folder / "record.json", folder / predictions.NAME):
             stale.unlink(missing_ok=True)
         for name in OUTPUTS:
             _remove(folder / name)
@@ -280,4 +283,6 @@ def _save(
 
         save_curve([record], folder / "curve.png")
     record.save(folder / "record.json")
+    if run.config.common.save_predictions and record.status == "completed":
+        predictions.write(run, strategy, folder)
     return record

@@ -183,7 +183,12 @@ def find(group: str, value: str) -> Plugin:
     if colon and name in options:
         return replace(options[name], argument=argument)
     if value not in options:
-        hint = did_you_mean(value, options)
+        if Path(value).is_file():
+            raise UsageError(
+                f"{group}={value}: is a file; the name of a plug-in's file ends in .py"
+            )
+        is_file = value and Path(f"{value}.py").is_file()
+        hint = f"; did you mean {f'{value}.py'!r}?" if is_file else did_you_mean(value, options)
         raise UsageError(f"unknown {group} {value!r}{hint} (clbench list {FOLDERS_WORD[group]})")
     return options[value]
 

@@ -52,7 +52,7 @@ def labels(arms: Sequence[Arm]) -> list[str]:
 
 
 def _names(records: Sequence[Record]) -> list[str]:
-    settings = [_settings(record.config) for record in records]
+    settings = [settings_of(record.config) for record in records]
     named = [(mine["scenario.name"], _name(mine, settings)) for mine in settings]
     found = [marks(record) for record in records]
     names = []
@@ -63,7 +63,7 @@ def _names(records: Sequence[Record]) -> list[str]:
     return names
 
 
-def _settings(config: dict[str, Any]) -> dict[str, Any]:
+def settings_of(config: dict[str, Any]) -> dict[str, Any]:
     """``{"group.setting" or "setting": value}`` of all that may tell arms apart."""
     flat: dict[str, Any] = {}
     for key, value in config.items():

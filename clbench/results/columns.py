@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from clbench.metric import Metric
 from clbench.results import metrics
@@ -27,6 +28,10 @@ class Column(NamedTuple):
     """One sentence that defines it."""
     dash: str = ""
     """Why a finished run may have no value."""
+    span: tuple[float, float] = (-math.inf, math.inf)
+    """The least and the largest possible value, before scaling."""
+    better: Literal["higher", "lower", ""] = "lower"
+    """Which values are good; empty where none are, such as seconds, which no machine repeats."""
 
 
 COST_COLUMNS = (
@@ -56,16 +61,23 @@ COST_COLUMNS = (
         2,
         dash="every experience was counted for its operations, which takes longer than training "
         "(runs of one or two experiences, and realtime)",
+        better="",
     ),
-    Column("predict_seconds", "predict s", 1, 2, main=False),
-    Column("harness_seconds", "harness s", 1, 2, main=False),
-    Column("peak_rss_bytes", "peak MB", 1e-6, 0, main=False),
+    Column("predict_seconds", "predict s", 1, 2, main=False, better=""),
+    Column("harness_seconds", "harness s", 1, 2, main=False, better=""),
+    Column("peak_rss_bytes", "peak MB", 1e-6, 0, main=False, better=""),
 )
+
+
+COST_SPAN = (0.0, math.inf)
 
 
 def columns() -> list[Column]:
     """The columns of all metrics in the table, then those of the costs."""
-    return [*map(_column, metrics.table().values()), *COST_COLUMNS]
+    return [
+        *map(_column, metrics.table().values()),
+        *(c._replace(span=COST_SPAN) for c in COST_COLUMNS),
+    ]
 
 
 def _column(metric: Metric) -> Column:
@@ -78,6 +90,8 @@ def _column(metric: Metric) -> Column:
         main=metric.main,
         everywhere=metric.everywhere,
         help=metric.help,
+        span=metric.span or (-math.inf, math.inf),
+        better="lower" if metric.lower_is_better else "higher",
     )
 
 

@@ -174,25 +174,47 @@ def anytime_worst_group_accuracy(counts: Counts) -> Value:
     return _weighted(counts.worst_cell, counts.weight) if counts.groups else UNDEFINED
 
 
+SHARE, CHANGE = (0.0, 1.0), (-1.0, 1.0)
 BUILTIN = (
-    Metric("world_accuracy", world_accuracy, "world acc", everywhere=True),
-    Metric("anytime_world_accuracy", anytime_world_accuracy, "anytime world", everywhere=True),
-    Metric("average_accuracy", average_accuracy, "ACC", everywhere=True),
+    Metric("world_accuracy", world_accuracy, "world acc", everywhere=True, span=SHARE),
     Metric(
-        "anytime_average_accuracy", anytime_average_accuracy, "AAA", main=False, everywhere=True
+        "anytime_world_accuracy",
+        anytime_world_accuracy,
+        "anytime world",
+        everywhere=True,
+        span=SHARE,
     ),
-    Metric("learning_accuracy", learning_accuracy, "LA", everywhere=True),
-    Metric("forgetting", forgetting, "FM", lower_is_better=True, everywhere=True),
-    Metric("backward_transfer", backward_transfer, "BWT", main=False, everywhere=True),
-    Metric("forward_transfer", forward_transfer, "FWT", main=False, everywhere=True),
-    Metric("worst_cell_accuracy", worst_cell_accuracy, "worst cell", main=False, everywhere=True),
-    Metric("worst_group_accuracy", worst_group_accuracy, "worst group", since="2026-11-22"),
+    Metric("average_accuracy", average_accuracy, "ACC", everywhere=True, span=SHARE),
+    Metric(
+        "anytime_average_accuracy",
+        anytime_average_accuracy,
+        "AAA",
+        main=False,
+        everywhere=True,
+        span=SHARE,
+    ),
+    Metric("learning_accuracy", learning_accuracy, "LA", everywhere=True, span=SHARE),
+    Metric("forgetting", forgetting, "FM", lower_is_better=True, everywhere=True, span=CHANGE),
+    Metric("backward_transfer", backward_transfer, "BWT", main=False, everywhere=True, span=CHANGE),
+    Metric("forward_transfer", forward_transfer, "FWT", main=False, everywhere=True, span=CHANGE),
+    Metric(
+        "worst_cell_accuracy",
+        worst_cell_accuracy,
+        "worst cell",
+        main=False,
+        everywhere=True,
+        span=SHARE,
+    ),
+    Metric(
+        "worst_group_accuracy", worst_group_accuracy, "worst group", since="2026-11-22", span=SHARE
+    ),
     Metric(
         "anytime_worst_group_accuracy",
         anytime_worst_group_accuracy,
         "anytime w. group",
         since="2026-11-22",
         main=False,
+        span=SHARE,
     ),
     Metric(
         "average_incremental_accuracy",
@@ -200,21 +222,35 @@ BUILTIN = (
         "AIA",
         since="2026-11-28",
         main=False,
+        span=SHARE,
     ),
-    Metric("online_accuracy", online.online_accuracy, "online acc", since="2026-11-28"),
-    Metric("blind_accuracy", online.blind_accuracy, "blind acc", since="2026-11-28"),
+    Metric("online_accuracy", online.online_accuracy, "online acc", since="2026-11-28", span=SHARE),
+    Metric("blind_accuracy", online.blind_accuracy, "blind acc", since="2026-11-28", span=SHARE),
     Metric(
         "online_window_accuracy",
         online.online_window_accuracy,
         "last window",
         since="2026-11-28",
         main=False,
+        span=SHARE,
     ),
-    Metric("next_window_accuracy", online.next_window_accuracy, "next window", since="2026-11-28"),
-    Metric("present_accuracy", present_accuracy, "present", since="2026-11-28", main=False),
-    Metric("missing_accuracy", missing_accuracy, "missing", since="2026-11-28", main=False),
-    Metric("unseen_accuracy", unseen_accuracy, "unseen", since="2026-11-28", main=False),
-    Metric("a_auc", a_auc, "A_AUC", since="2026-11-28", main=False),
+    Metric(
+        "next_window_accuracy",
+        online.next_window_accuracy,
+        "next window",
+        since="2026-11-28",
+        span=SHARE,
+    ),
+    Metric(
+        "present_accuracy", present_accuracy, "present", since="2026-11-28", main=False, span=SHARE
+    ),
+    Metric(
+        "missing_accuracy", missing_accuracy, "missing", since="2026-11-28", main=False, span=SHARE
+    ),
+    Metric(
+        "unseen_accuracy", unseen_accuracy, "unseen", since="2026-11-28", main=False, span=SHARE
+    ),
+    Metric("a_auc", a_auc, "A_AUC", since="2026-11-28", main=False, span=SHARE),
 )
 """In the order of the tables. All that is said of a metric anywhere is read from here."""
 ENTRY_POINT = "clbench.metrics"

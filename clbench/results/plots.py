@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 
 from clbench.results import classes
 from clbench.results.arms import by_arm, labels
-from clbench.results.online_plots import plot_arms, plot_tasks, plot_window
+from clbench.results.online_plots import plot_tasks, plot_window
+from clbench.results.panel_kinds import plain_text
 from clbench.results.repeats import without_repeats
 from clbench.util.atomic import write_atomically
-from clbench.util.console import one_line
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -84,11 +84,6 @@ def plot_classes(records: Sequence[Record], axes: Axes) -> None:
     axes.grid(alpha=0.3)
 
 
-def plain_text(text: str) -> str:
-    """Escape what matplotlib would read as a formula, or has no glyph for."""
-    return one_line(text).replace("$", r"\$")
-
-
 def save_curve(records: Sequence[Record], path: Path) -> None:
     """The overview of a run as a PNG; needs no display."""
     buffer = io.BytesIO()
@@ -152,46 +147,3 @@ def overview(records: Sequence[Record]) -> Figure:
     for axes in (retention, *frequency):
         axes.grid(alpha=0.3)
     return figure
-
-
-def save_comparison(records: Sequence[Record], path: Path) -> None:
-    """World accuracy over the stream, one line per arm: mean over seeds, shaded to min and max.
-
-    Beside it online accuracy, where any arm has it.
-
-    Raises:
-        UsageError: the ending is not one that matplotlib writes, or the folder cannot be written.
-    """
-    import numpy as np
-    from matplotlib.figure import Figure
-
-    from clbench.errors import UsageError
-
-    arms = by_arm(r for r in records if r.status == "completed")
-    online = {
-        plain_text(name): arm
-        for name, arm in zip(labels(arms), arms, strict=True)
-        if all(r.online is not None for r in arm.records)
-    }
-    figure = Figure(figsize=(16 if online else 8, 5), layout="constrained")
-    axes, *beside = figure.subplots(1, 1 + bool(online), squeeze=False)[0]
-    for other in beside:
-        plot_arms(online, other)
-        other.legend()
-    for name, arm in zip(labels(arms), arms, strict=True):
-        curves = [r.to_counts() for r in arm.records]
-        grid = curves[0].evaluated_after
-        lines = np.stack([np.interp(grid, c.evaluated_after, c.world_accuracy) for c in curves])
-        axes.plot(grid, lines.mean(0), label=plain_text(f"{name} (n={len(lines)})"))
-        axes.fill_between(grid, lines.min(0), lines.max(0), alpha=0.2)
-    axes.set(xlabel="experiences", ylabel="world accuracy", ylim=(0, 1.02))
-    axes.grid(alpha=0.3)
-    if axes.has_data():
-        axes.legend()
-    buffer = io.BytesIO()
-    kind = path.suffix.removeprefix(".")
-    try:
-        figure.savefig(buffer, format=kind, dpi=120)
-        write_atomically(path, buffer.getvalue())
-    except (ValueError, OSError) as error:
-        raise UsageError(f"--plot {path}: {str(error).splitlines()[0]}") from error

@@ -227,14 +227,17 @@ class Record:
         write_atomically(path, seal.sealed(self.to_dict()))
 
     @classmethod
-    def load(cls, path: Path) -> Record:
-        """Read a record.
+    def load(cls, path: str | Path) -> Record:
+        """Read a record from its file, or from the run's folder that holds it.
 
         Raises:
             ClbenchError: the file is missing, is not a record, or of another schema.
         """
         from clbench.util.files import FileError, json_fault, read_text
 
+        path = Path(path)
+        if path.is_dir():
+            path = path / "record.json"
         try:
             data = json.loads(
                 read_text(path, MAX_BYTES, links=True), parse_constant=_refuse_constant

@@ -5,6 +5,9 @@ from __future__ import annotations
 import codecs
 import io
 import os
+import shutil
+import sys
+import textwrap
 import unicodedata
 from typing import Any
 
@@ -76,6 +79,28 @@ def _escaped(code: int) -> str:
     if code < 0x100:
         return f"\\x{code:02x}"
     return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+
+
+def in_notebook() -> bool:
+    """Whether a kernel of Jupyter runs this process."""
+    return "ipykernel" in sys.modules
+
+
+def wrapped(text: str, stream: Any, indent: str = "") -> str:
+    """A line for a stream: on a terminal broken at words where it is full, elsewhere as it is.
+
+    Args:
+        text: one line.
+        stream: that it is for.
+        indent: of its second line and those after.
+    """
+    if not bool(getattr(stream, "isatty", bool)()):
+        return text
+    width = max(shutil.get_terminal_size().columns, len(indent) + 20)
+    broken = textwrap.wrap(
+        text, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
+    )
+    return "\n".join(broken)
 
 
 def has_codes(stream: Any) -> bool:

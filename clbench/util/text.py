@@ -9,7 +9,7 @@ import unicodedata
 from typing import Any
 from urllib.parse import quote, urlsplit
 
-from clbench.util.console import printable
+from clbench.util.console import one_line, printable
 
 LONGEST = 200
 """Default number of characters of a text that are shown."""
@@ -44,6 +44,11 @@ def as_markdown(value: Any, longest: int = LONGEST) -> str:
     text = html.escape(clean(value, longest), quote=False)
     text = _AUTOLINK.sub(lambda found: f"&#{ord(found[0])};", text)
     return _MARKDOWN.sub(r"\\\1", text)
+
+
+def escape_pipe(text: str) -> str:
+    """A text of ours for a cell of a Markdown table: its markup stays."""
+    return one_line(text).replace("\\", "\\\\").replace("|", "\\|")
 
 
 def as_cell(value: Any, longest: int = LONGEST) -> str:

@@ -57,7 +57,8 @@ def test_markdown(capsys: Capture, runs: Path):
 
 def test_latex(capsys: Capture, runs: Path):
     code, out, _ = clbench(capsys, "results", runs, "--format", "latex")
-    lines = out.splitlines()
+    assert out.startswith("\\begin{table}\n")
+    lines = out[out.index(r"\begin{tabular}") :].splitlines()
     assert code == 0
     assert lines[0].startswith(r"\begin{tabular}{ll")
     rows = [line for line in lines if line.endswith(r"\\")]

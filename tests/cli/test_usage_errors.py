@@ -29,6 +29,7 @@ BAD = {
     "show strategy=": "unknown strategy",
     "run --config .": "--config .",
     "run scenario=scole strategy=naive board=nosuch": "unknown board 'nosuch'",
+    "run scenario=scole strategi=naive": "did you mean 'strategy'",
 }
 
 
@@ -43,3 +44,16 @@ def test_one_line_and_nothing_written(
     assert err.startswith("clbench: error: ")
     assert err.count("\n") == 1
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_plugins_file_named_without_its_ending(
+    capsys: Capture, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.py").write_text("")
+    (tmp_path / "other").write_text("")
+    told = {"mine": "did you mean 'mine.py'?", "other": "is a file; the name of a plug-in's file"}
+    for word, hint in told.items():
+        code, out, err = clbench(capsys, "run", "scenario=scole", f"strategy={word}")
+        assert (code, out) == (2, "")
+        assert hint in err

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from commands import clbench
 from small import points, write_npz
 from tiny import edit, edit_yaml, plain, run_on
 
@@ -16,6 +17,7 @@ from clbench.configure.board import Board, load_board
 from clbench.engine.execute import Options
 from clbench.errors import UsageError
 from clbench.leaderboard import submit as submitting
+from clbench.leaderboard.rules.findings import Finding, error
 from clbench.leaderboard.submit import submit
 from clbench.sweeps.local import run_all
 from clbench.util.hashing import sha256_of
@@ -187,3 +189,23 @@ def test_an_entry_that_held_its_source_names_it_from_then_on(board: Board, arm: 
     _, again = submit(arm, "mine", board.folder.parent)
     assert again.source == entry.source
     assert not (entry.folder / "strategy.py").exists()
+
+
+def test_what_is_to_be_filled_in_is_no_error_and_an_error_is(
+    board: Board,
+    arm: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    words = ("submit", arm, "--entry", "mine", "--boards", board.folder.parent)
+    found: list[Finding] = [error("S3", "entries/mine/entry.yaml", "declare it")]
+    monkeypatch.setattr("clbench.leaderboard.rules.validate.validate", lambda *_: found)
+    ran = clbench(capsys, *words)
+    assert ran.code == 0
+    assert ran.out.startswith("to fill in: S3 entries/mine/entry.yaml: declare it\n")
+    assert "error" not in ran.out
+    found.append(error("C1", "entries/mine/runs/seed0.json", "run it again"))
+    ran = clbench(capsys, *words)
+    assert ran.code == 1
+    assert "error: C1 entries/mine/runs/seed0.json: run it again\n" in ran.out
+    assert "git commit" not in ran.out

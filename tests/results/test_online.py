@@ -20,8 +20,8 @@ from clbench.errors import ClbenchError
 from clbench.leaderboard.entry import load_entry
 from clbench.leaderboard.reproduce.rerun import compare
 from clbench.leaderboard.rules.measures import metrics_follow_from_counts
-from clbench.results import online
-from clbench.results.plots import overview, save_comparison
+from clbench.results import online, panels
+from clbench.results.plots import overview
 from clbench.results.record import Record
 from clbench.results.record_schema import faults
 
@@ -204,7 +204,7 @@ def test_figures_have_the_curves(tmp_path: Path) -> None:
     assert "online accuracy of the task" in labels
     plain = make("scenario=class_incremental")
     assert not any("online" in axes.get_ylabel() for axes in overview([plain]).axes)
-    save_comparison([RECORD, plain], tmp_path / "both.png")
+    panels.save([RECORD, plain], tmp_path / "both.png")
     assert (tmp_path / "both.png").read_bytes().startswith(b"\x89PNG")
 
 

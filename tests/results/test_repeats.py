@@ -12,8 +12,9 @@ from commands import clbench
 from small import short_record
 
 from clbench.leaderboard.pairs import find_side, pair
+from clbench.results import panels
 from clbench.results.arms import by_arm
-from clbench.results.plots import plot_curves, save_comparison
+from clbench.results.plots import plot_curves
 from clbench.results.record import Record
 from clbench.results.repeats import repeats, without_repeats
 from clbench.results.tables import load_all, summarise
@@ -79,7 +80,7 @@ def test_copied_folders_are_named(records: tuple[Record, ...], tmp_path: Path, c
     assert len(found) == 2
     lines = plot_curves([*found, *found]).get_lines()
     assert len(lines) == 2
-    save_comparison([*found, *found], tmp_path / "curves.svg")
+    panels.save([*found, *found], tmp_path / "curves.svg")
     assert [len(row.seeds) for row in summarise([*found, *found])] == [2]
 
 

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from scipy import stats
 from small import go, pool, record_of, run, short_record
 
-from clbench.results import tables
+from clbench.errors import UsageError
+from clbench.results import latex, tables
 from clbench.results.record import Record
 
 
@@ -58,7 +59,7 @@ def test_cells():
 def test_columns_of_groups_come_where_there_are_groups(records: list[Record]):
     one = run("scenario=subgroup_shift", "strategy=naive", on=pool(shape=(6, 6)))
     grouped = record_of(one, *go(one))
-    for writer in (tables.to_markdown, tables.to_latex):
+    for writer in (tables.to_markdown, latex.to_latex):
         plain, both = (writer(tables.summarise(r)) for r in (records, [*records, grouped]))
         assert "worst group" not in plain
         assert "worst group" in both
@@ -119,7 +120,7 @@ def test_markdown_is_escaped():
 
 
 def test_latex_is_escaped():
-    line = tables.to_latex([row(r"a_b&c%$#{}~^\d")]).splitlines()[4]
+    line = latex.to_latex([row(r"a_b&c%$#{}~^\d")]).splitlines()[7]
     name = line.split(" & ")[0]
     assert name == (r"a\_b\&c\%\$\#\{\}\textasciitilde{}\textasciicircum{}\textbackslash{}d")
     assert r"50.0 $\pm$ 10.0" in line
@@ -152,6 +153,67 @@ def test_seconds_that_are_unknown_come_with_the_reason(records: list[Record]):
         for text in (
             tables.definitions_to_text(rows),
             tables.definitions_to_markdown(rows),
-            tables.to_latex(rows),
+            latex.to_latex(rows),
         ):
             assert ("– where every experience was counted" in text) is is_told
+
+
+@given(st.floats(0, 1), st.floats(0, 3))
+def test_no_interval_reaches_past_what_is_possible(mean: float, half: float):
+    column = tables.named("world_accuracy", "--sort")
+    text = tables.cell(column, tables.Interval(mean, half, 2))
+    if "±" in text:
+        shown, wide = map(float, text.split(" ± "))
+        low, high = 100 * (mean - half), 100 * (mean + half)
+        assert (shown, wide) == pytest.approx((100 * mean, 100 * half), abs=0.051)
+    else:
+        low, high = map(float, text.split("[")[1].rstrip("]").split(", "))
+        assert 100 * (mean + half) > 100 or mean < half
+    assert -0.06 < low <= high < 100.06
+
+
+def test_differences_may_be_negative_and_costs_may_not():
+    forgetting, flops = (tables.named(n, "--sort") for n in ("forgetting", "train_flops"))
+    assert tables.cell(forgetting, tables.Interval(0.1, 0.3, 2)) == "10.0 ± 30.0"
+    assert tables.cell(forgetting, tables.Interval(0.1, 3.0, 2)) == "10.0 [-100.0, 100.0]"
+    assert tables.cell(flops, tables.Interval(1e9, 2e9, 2)) == "1.00 [0.00, 3.00]"
+
+
+def of(name: str, accuracy: float | None, seconds: float = 1.0, seeds: int = 3) -> tables.Row:
+    values = {c.key: tables.Interval(None, None, 0) for c in tables.columns()}
+    values["world_accuracy"] = tables.Interval(accuracy, None, seeds)
+    values["forgetting"] = tables.Interval(accuracy, None, seeds)
+    values["train_seconds"] = tables.Interval(seconds, None, seeds)
+    return tables.Row(name, "scole", tuple(range(seeds)), (), values)
+
+
+def test_the_best_of_each_scenario_is_bold_and_sorted_first():
+    rows = [of("a", 0.5, 2.0), of("b", 0.9), of("c", None), of("d", 0.90001, 3.0)]
+    rows += [dataclasses.replace(of("e", 0.1), scenario="other")]
+    shown = tables.chosen("world_accuracy, FM %,train_seconds")
+    assert [c.key for c in shown] == ["world_accuracy", "forgetting", "train_seconds"]
+    assert tables.best(rows, shown) == {
+        (1, "world_accuracy"),
+        (3, "world_accuracy"),
+        (0, "forgetting"),
+    }, "seconds rank nothing, alone is not best, and equal as shown is equal"
+    text = tables.to_markdown(rows, shown, bold=True)
+    assert text.count("**90.0**") == 2
+    assert "**" not in tables.to_markdown(rows, shown)
+    assert r"\textbf{90.0}" in latex.to_latex(rows, shown)
+    assert [r.name for r in tables.ordered(rows, "world_accuracy")] == ["d", "b", "a", "c", "e"]
+    assert [r.name for r in tables.ordered(rows, "FM")] == ["a", "b", "d", "c", "e"]
+    assert [r.name for r in tables.ordered(rows[::-1], "strategy")] == ["e", "a", "b", "c", "d"]
+
+
+@pytest.mark.parametrize("name", ["acc", "world_acuracy", ""])
+def test_a_column_that_is_none_is_refused(name: str):
+    with pytest.raises(UsageError, match=f"--columns {name}: no such column"):
+        tables.chosen(f"forgetting,{name}")
+
+
+def test_two_seeds_are_offered_more():
+    for seeds, told in ((2, True), (3, False), (1, False)):
+        rows = [of("a", 0.5, seeds=seeds)]
+        assert ("more: seed=0..4" in tables.definitions_to_text(rows)) is told
+    assert "n = 3 seeds" in latex.to_latex([of("a", 0.5)])

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from clbench.cli import main
-from clbench.util.console import plain, show_everything
+from clbench.util.console import plain, show_everything, wrapped
 
 
 @given(st.characters())
@@ -100,3 +100,20 @@ def test_other_commands_in_ascii(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, words: tuple[str, ...]
 ):
     assert in_ascii(monkeypatch, *words) or words == ("cache", "list")
+
+
+@given(st.text("abc  ", max_size=200), st.integers(21, 90))
+def test_a_line_is_broken_on_terminals_only(text: str, width: int):
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    line = f"x  {text}."
+    assert wrapped(line, io.StringIO()) == line
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("COLUMNS", str(width))
+        shown = wrapped(line, Terminal(), "   ")
+    assert shown.split() == line.split()
+    longest = max(len(word) for word in line.split()) + 3
+    assert all(len(part) <= max(width, 23, longest) for part in shown.splitlines())
+    assert all(part.startswith("   ") for part in shown.splitlines()[1:])

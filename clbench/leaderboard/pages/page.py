@@ -6,12 +6,11 @@ and nothing else, so that a text that slipped through the escaping would still n
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import html
 from functools import cache
 from importlib.resources import files
 
+from clbench.util import page
 from clbench.util.text import as_html
 
 
@@ -24,22 +23,10 @@ def document(title: str, body: str, data: str, *, script: bool) -> str:
         data: HTML of the block that the script reads.
         script: whether ``page.js`` is part of it.
     """
-    css, js = _asset("page.css"), _asset("page.js")
-    allowed = f"script-src {_hash(js)}; " if script else ""
-    policy = (
-        f"default-src 'none'; style-src {_hash(css)}; {allowed}img-src data:; base-uri 'none'; "
-        "form-action 'none'"
-    )
-    code = f"{data}\n<script>{js}</script>\n" if script else ""
-    return (
-        '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        f'<meta http-equiv="Content-Security-Policy" content="{policy}">\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        '<meta name="color-scheme" content="light dark">\n'
-        f'<meta name="referrer" content="no-referrer">\n<title>{as_html(title)}</title>\n'
-        f'<link rel="icon" href="data:,">\n<style>{css}</style>\n</head>\n<body>\n'
-        f'<a class="skip" href="#{"ranking" if script else "boards"}">Skip to the ranking</a>\n'
-        f'<main id="boards">\n{body}\n</main>\n{code}</body>\n</html>\n'
+    css, js = style(), _asset("page.js")
+    skip = ("ranking" if script else "boards", "Skip to the ranking")
+    return page.document(
+        title, f'<main id="boards">\n{body}\n</main>', css, js if script else "", data, skip
     )
 
 
@@ -55,12 +42,13 @@ def as_html_block(text: str) -> str:
     return "\n".join(as_html(line) for line in text.splitlines())
 
 
+def style() -> str:
+    """The style of every page."""
+    return _asset("page.css")
+
+
 @cache
 def _asset(name: str) -> str:
     return (
         (files("clbench.leaderboard.pages") / "assets" / name).read_text(encoding="utf-8").strip()
     )
-
-
-def _hash(text: str) -> str:
-    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"

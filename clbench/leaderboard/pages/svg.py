@@ -3,62 +3,23 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 import numpy as np
 
 from clbench.leaderboard.pages.columns import number
 from clbench.leaderboard.pages.summary import EntryRow, SeedScore
 from clbench.results.tables import Column
+from clbench.util.svg import Axis as Axis
+from clbench.util.svg import figure, grid
+from clbench.util.svg import round_step as round_step
+from clbench.util.svg import span as span
 from clbench.util.text import as_html
 
 N_COLOURS = 8
 """Colours of the page; entries beyond them are dashed, in the same order."""
 LETTER = 6.2
 """Pixels that a letter of a label is taken to be wide."""
-
-
-@dataclass(frozen=True)
-class Axis:
-    """A map from values to pixels."""
-
-    low: float
-    high: float
-    start: float
-    stop: float
-    log: bool = False
-
-    def __call__(self, value: float) -> float:
-        """Pixels, to a tenth."""
-        scale: Callable[[float], float] = math.log10 if self.log else float
-        share = (scale(value) - scale(self.low)) / (scale(self.high) - scale(self.low))
-        return round(self.start + share * (self.stop - self.start), 1)
-
-    def ticks(self, about: int = 5) -> list[float]:
-        """Round values inside the axis."""
-        if self.log:
-            steps = (1.0,) if self.high / self.low > 200 else (1.0, 2.0, 5.0)
-            decades = range(math.floor(math.log10(self.low)), math.ceil(math.log10(self.high)) + 1)
-            values = [s * 10.0**d for d in decades for s in steps]
-        else:
-            step = round_step((self.high - self.low) / about)
-            first = math.ceil(self.low / step - 1e-9)
-            values = [(first + k) * step for k in range(about * 3)]
-        return [v for v in values if self.low * (1 - 1e-9) <= v <= self.high * (1 + 1e-9)]
-
-
-def round_step(size: float) -> float:
-    """The nearest of 1, 2 or 5 times a power of ten that is at least ``size``."""
-    power = 10.0 ** math.floor(math.log10(size))
-    return next(m * power for m in (1, 2, 5, 10) if m * power >= size * (1 - 1e-9))
-
-
-def span(values: Sequence[float], margin: float = 0.06) -> tuple[float, float]:
-    """Low and high of a linear axis around values; of any width, also around a single value."""
-    low, high = (min(values), max(values)) if values else (0.0, 1.0)
-    pad = max((high - low) * margin, 1e-3)
-    return low - pad, high + pad
 
 
 def curves(rows: Sequence[EntryRow], style: dict[str, str], off: set[str]) -> str:
@@ -74,7 +35,7 @@ def curves(rows: Sequence[EntryRow], style: dict[str, str], off: set[str]) -> st
     low, high = span(later or [y for row in shown for _, y in row.curve])
     x = Axis(0, end, 52, width - 12)
     y = Axis(max(low, 0), min(high, 1), height - 46, 12)
-    parts = [*_grid(x, y, "experiences", "world accuracy %", lambda v: f"{v:,.0f}")]
+    parts = [*grid(x, y, "experiences", "world accuracy %", lambda v: f"{v:,.0f}")]
     box = f'x="{x.start}" y="{y.stop}" width="{x.stop - x.start}" height="{y.start - y.stop}"'
     parts.append(f'<clipPath id="inside"><rect {box}/></clipPath><g clip-path="url(#inside)">')
     for row in reversed(rows):
@@ -86,7 +47,7 @@ def curves(rows: Sequence[EntryRow], style: dict[str, str], off: set[str]) -> st
         )
     parts.append("</g>")
     summary = f"World accuracy over the stream of {len(rows)} entries; the legend names them"
-    return _svg("curves", width, height, summary, parts)
+    return figure("curves", width, height, summary, parts)
 
 
 def pareto(
@@ -110,7 +71,7 @@ def pareto(
     low, high = span(inside + [v for _, v in anchors])
     x = Axis(min(costs) / 1.5 * cost.scale, max(costs) * 1.8 * cost.scale, 52, width - 12, log=True)
     y = Axis(low, high, height - 46, 14)
-    parts = _grid(x, y, f"{cost.title} (log)", gain.title, lambda v: f"{v:g}")
+    parts = grid(x, y, f"{cost.title} (log)", gain.title, lambda v: f"{v:g}")
     taken = []
     for name, value in anchors:
         # A ceiling is rarely cheap and a floor rarely expensive, so these ends have room.
@@ -144,7 +105,7 @@ def pareto(
     summary = (
         f"{gain.title} against {cost.title} of {len(points)} entries; the table has the numbers"
     )
-    return _svg("pareto", width, height, summary, parts + labels)
+    return figure("pareto", width, height, summary, parts + labels)
 
 
 _FILLED, _HOLLOW = 'r="5"', 'r="4" class="hollow"'
@@ -199,39 +160,6 @@ def difference(least: float, low: float, high: float) -> str:
     )
 
 
-def _grid(x: Axis, y: Axis, x_title: str, y_title: str, write: Callable[[float], str]) -> list[str]:
-    """Lines, ticks and titles; y is a share, shown in percent."""
-    parts = []
-    for value in y.ticks():
-        parts.append(
-            f'<line class="grid" x1="{x.start}" x2="{x.stop}" y1="{y(value)}" y2="{y(value)}"/>'
-        )
-        parts.append(
-            f'<text x="{x.start - 6}" y="{y(value) + 4:g}" text-anchor="end">'
-            f"{100 * value:.4g}</text>"
-        )
-    for value in x.ticks():
-        parts.append(
-            f'<line class="tick" x1="{x(value)}" x2="{x(value)}" y1="{y.start}" '
-            f'y2="{y.start + 4}"/>'
-        )
-        parts.append(
-            f'<text x="{x(value)}" y="{y.start + 18}" text-anchor="middle">{write(value)}</text>'
-        )
-    middle = (x.start + x.stop) / 2
-    parts.append(
-        f'<text class="title" x="{middle}" y="{y.start + 38}" text-anchor="middle">'
-        f"{as_html(x_title)}</text>"
-    )
-    across = (y.start + y.stop) / 2
-    parts.append(
-        f'<text class="title" transform="translate(13 {across:g}) rotate(-90)" '
-        f'text-anchor="middle">'
-        f"{as_html(y_title)}</text>"
-    )
-    return parts
-
-
 def _staircase(division: str, points: Sequence[tuple[float, float]], x: Axis, y: Axis) -> str:
     """A division's front in these two dimensions, cheapest first."""
     path, best = "", -math.inf
@@ -262,13 +190,6 @@ def _label(
                 f'text-anchor="{anchor}">{as_html(text)}</text>'
             ]
     return []
-
-
-def _svg(name: str, width: int, height: int, summary: str, parts: Sequence[str]) -> str:
-    return (
-        f'<svg class="plot {name}" viewBox="0 0 {width} {height}" role="img" '
-        f'aria-label="{as_html(summary)}">{"".join(parts)}</svg>'
-    )
 
 
 def domain(rows: Sequence[EntryRow]) -> tuple[float, float]:

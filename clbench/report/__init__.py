@@ -1,0 +1,1 @@
+"""A folder of runs as one page that needs no server and no network."""
