@@ -33,8 +33,10 @@ WORDS = (
     "eval_every=1000",
 )
 MORE = {
+    "condensed_replay": ("strategy.networks=1",),
     "gdumb": ("strategy.memory_epochs=1",),
     "generative_replay": ("strategy.generator_width=64",),
+    "kanerva_pp": ("strategy.generator_width=64",),
 }
 """Settings without which a run would take long, or would count something else."""
 STREAMS = ("class_incremental", "task_incremental")
@@ -68,7 +70,8 @@ plug-ins.
 - *a step* and *a run*: floating-point operations of training, relative to `naive`: for each step of
   the optimizer, and for a whole run, all passes over memories, features and solutions included. Five
   tasks of two digits, 64 pixels, MLP 64-64, default settings, one pass (`gdumb`: one over its memory;
-  `generative_replay`: a generator of width 64). The stream is `class_incremental`, and
+  `generative_replay`, `kanerva_pp`: a generator of width 64; `condensed_replay`: one network of four).
+  The stream is `class_incremental`, and
   `task_incremental` where task ids are needed; `naive` runs on the same one. A dash: it takes no
   steps. What a paper's settings
   train longer costs more by as much: `podnet` passes 20 times over its exemplars after each task;

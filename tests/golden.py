@@ -34,6 +34,7 @@ FIVE = ("scenario=scole", "scenario.n_tasks=5", "scenario.share=0.3", "data=digi
 TOLD = ("scenario=task_incremental", "data=digits")
 AT_THE_END = {
     "gdumb": ("eval_every=1000", "strategy.memory_epochs=3"),
+    "condensed_replay": ("strategy.networks=1", "strategy.steps=2", "strategy.network_steps=2"),
     "podnet": ("strategy.finetune_epochs=2",),
     "redo": ("strategy.reset_period=10",),
 }
