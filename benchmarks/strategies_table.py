@@ -35,10 +35,12 @@ WORDS = (
 TRANSFORMER = ("model=vit_tiny", "model.tune=head")
 MORE = {
     "coda_prompt": TRANSFORMER,
+    "condensed_replay": ("strategy.networks=1",),
     "dualprompt": TRANSFORMER,
     "l2p": TRANSFORMER,
     "gdumb": ("strategy.memory_epochs=1",),
     "generative_replay": ("strategy.generator_width=64",),
+    "kanerva_pp": ("strategy.generator_width=64",),
 }
 """Settings without which a run would take long, would count something else, or could not be."""
 STREAMS = ("class_incremental", "task_incremental")
@@ -74,7 +76,8 @@ plug-ins.
 - *a step* and *a run*: floating-point operations of training, relative to `naive`: for each step of
   the optimizer, and for a whole run, all passes over memories, features and solutions included. Five
   tasks of two digits, 64 pixels, MLP 64-64, default settings, one pass (`gdumb`: one over its memory;
-  `generative_replay`: a generator of width 64). The stream is `class_incremental`, and
+  `generative_replay`, `kanerva_pp`: a generator of width 64; `condensed_replay`: one network of four).
+  The stream is `class_incremental`, and
   `task_incremental` where task ids are needed; `naive` runs on the same one. A dash: it takes no
   steps. What a paper's settings
   train longer costs more by as much: `podnet` passes 20 times over its exemplars after each task;

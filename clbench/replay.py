@@ -3,8 +3,9 @@
 The memory admits an experience at its start: all samples at once, each distinct one once. A sample
 is replayed from the step after its own. So at any step the memory is the one at the end of the
 experience, without the samples that have not been trained on yet. In papers that insert after every
-step, a sample that is displaced can be replayed until then. Herding needs the features of the trained
-network, so it admits at the end of the experience and replays none of that experience's samples.
+step, a sample that is displaced can be replayed until then. Herding, facility location, graph cut and
+k-center need the features of the trained network, so they admit at the end of the experience and
+replay none of that experience's samples.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from torch import Tensor, nn
 from clbench.errors import UsageError
 from clbench.memory.buffer import SampleMemory, slot_bytes, slot_layout
 from clbench.memory.live import Live, Stepwise
+from clbench.memory.policies import POLICIES, Name
 from clbench.nets.features import BATCH as FEATURES
 from clbench.nets.features import features
 from clbench.nets.parameters import output_layer
@@ -168,7 +170,8 @@ class ReplayStrategy(GradientStrategy):
     """Raised by a change of this base that alters what its strategies give."""
 
     replays_current: ClassVar[bool] = True
-    """Whether samples of the current experience are replayed too (never under herding)."""
+    """Whether samples of the current experience are replayed too (never where the policy
+    needs features)."""
 
     @dataclass(frozen=True)
     class Config(MemoryConfig):
@@ -176,13 +179,14 @@ class ReplayStrategy(GradientStrategy):
 
         replay_batch: Annotated[int | None, AtLeast(1)] = None
         """Replayed samples per step, drawn uniformly with replacement; null: batch_size."""
-        policy: Literal[
-            "reservoir", "ring", "class_balanced", "herding", "task_balanced", "frequency_aware"
-        ] = "reservoir"
+        policy: Name = "reservoir"
         """Samples that a full memory keeps. reservoir: a uniform sample of all distinct ones; ring:
         the newest of each class; class_balanced and herding: equally many of each class, at random
         or nearest to the class mean; task_balanced: equally many of each task; frequency_aware: of
-        each class in proportion to 1 / (experiences it has come in)."""
+        each class in proportion to 1 / (experiences it has come in); facility_location, graph_cut and
+        k_center: equally many of each class, greedily such that those of the class are similar to one
+        of them, such that they are similar to the class and not to one another, or such that none of
+        the class is far from all of them."""
         per_step: bool = False
         """Admit each sample after the step that first trains on it, as papers do, by algorithm R, which
         may hold a sample twice if it recurs. Else an experience is admitted at its start."""
@@ -197,12 +201,13 @@ class ReplayStrategy(GradientStrategy):
         super().__init__(info, config, build_model)
         self.memory = build_memory(info, config, config.policy, extra)
         self.replay_batch: int = config.replay_batch or config.batch_size
-        if config.policy == "herding" and output_layer(self.model) is None:
+        by_features = POLICIES[config.policy].needs_features
+        if by_features and output_layer(self.model) is None:
             raise UsageError(
                 f"{type(self.model).__name__} has no linear layer to take features in front of; "
-                "use another model, or another strategy.policy than herding"
+                f"use another model, or another strategy.policy than {config.policy}"
             )
-        self.admits_first = self.replays_current and config.policy != "herding"
+        self.admits_first = self.replays_current and not by_features
         """Whether samples are admitted before an experience is trained on, or after it."""
         self.live = Live(torch.arange(0, device=self.weights.device), 0, [])
         if config.per_step:
@@ -268,7 +273,7 @@ class ReplayStrategy(GradientStrategy):
     def admit(self, task: TaskData, **extra: Tensor) -> None:
         """Offer an experience to the memory, with further ``(n, ...)`` tensors of its samples."""
         found = None
-        if self.config.policy == "herding":
+        if POLICIES[self.config.policy].needs_features:
             found = herding_features(self.memory, self.model, self.info.dtype, task)
         self.memory.add(task, found, **extra)
 

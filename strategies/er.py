@@ -16,4 +16,4 @@ from clbench import ReplayStrategy
 
 
 class ER(ReplayStrategy):
-    """Replays from a memory with one of six admission policies."""
+    """Replays from a memory with one of several admission policies."""

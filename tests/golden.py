@@ -35,6 +35,7 @@ TOLD = ("scenario=task_incremental", "data=digits")
 PROMPTED = ("model=vit_tiny", "model.tune=head", "strategy.lr=0.01", "eval_every=1000")
 AT_THE_END = {
     "gdumb": ("eval_every=1000", "strategy.memory_epochs=3"),
+    "condensed_replay": ("strategy.networks=1", "strategy.steps=2", "strategy.network_steps=2"),
     "podnet": ("strategy.finetune_epochs=2",),
     "redo": ("strategy.reset_period=10",),
     "coda_prompt": (*PROMPTED, "strategy.components=30"),

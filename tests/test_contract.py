@@ -22,6 +22,8 @@ SMALL = {
     "podnet": (("finetune_epochs", "1"), ("memory_size", "60")),
     "gdumb": (("memory_epochs", "5"),),
     "generative_replay": (("generator_width", "64"), ("generator_updates", "2")),
+    "kanerva_pp": (("generator_width", "32"), ("generator_updates", "1"), ("memory_side", "8")),
+    "condensed_replay": (("networks", "1"), ("steps", "2"), ("network_steps", "1")),
     "dkvb": (("codebooks", "16"), ("keys", "64")),
     "expansion": (("memory_size", "60"),),
     "bic": (("memory_size", "60"),),

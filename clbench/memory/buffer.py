@@ -98,7 +98,8 @@ class SampleMemory(nn.Module):
 
         Args:
             task: the experience.
-            features: ``(filled, d)`` of the stored and ``(n, d)`` of the offered samples; for herding.
+            features: ``(filled, d)`` of the stored and ``(n, d)`` of the offered samples, where the
+                policy needs them.
             extra: ``(n, ...)`` further tensors of the offered samples, by name.
 
         Returns:

@@ -20,7 +20,19 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-Name = Literal["reservoir", "ring", "class_balanced", "herding", "task_balanced", "frequency_aware"]
+from clbench.memory import submodular
+
+Name = Literal[
+    "reservoir",
+    "ring",
+    "class_balanced",
+    "herding",
+    "task_balanced",
+    "frequency_aware",
+    "facility_location",
+    "graph_cut",
+    "k_center",
+]
 
 
 @dataclass(frozen=True)
@@ -39,7 +51,7 @@ class Candidates:
     is_new: Tensor
     """``(n,)`` bool"""
     features: Tensor | None = None
-    """``(n, d)`` for herding."""
+    """``(n, d)``, where the policy needs them."""
     quota: int | None = None
     """The most samples of a class that are kept; None: no limit but ``size``."""
 
@@ -57,6 +69,8 @@ class Policy:
     """Whether it keeps those of the smallest priorities, whatever else they are."""
     refreshes: bool = False
     """Whether a stored sample that recurs gets the present experience as its stamp."""
+    needs_features: bool = False
+    """Whether it chooses by features of the trained network."""
 
 
 def priorities(key: Tensor, salt: Tensor) -> Tensor:
@@ -81,6 +95,20 @@ def rank_within(group: Tensor, order: Tensor) -> Tensor:
     rank = torch.empty_like(order)
     rank[by_group] = torch.arange(len(order), device=order.device) - first
     return rank
+
+
+def spread(y: Tensor, wanted: Tensor) -> Tensor:
+    """``(m,)`` random positions in labels ``y`` ``(n,)`` of the wanted ones, as different as possible.
+
+    Every wanted label must occur in ``y``.
+    """
+    order = torch.randperm(len(y), device="cpu").to(y.device)
+    order = order[y[order].argsort(stable=True)]
+    labels = y[order]
+    first = torch.searchsorted(labels, wanted)
+    count = torch.searchsorted(labels, wanted, right=True) - first
+    rank = rank_within(wanted, torch.arange(len(wanted), device=y.device))
+    return order[first + rank % count]
 
 
 def balanced(group: Tensor, order: Tensor, salt: Tensor) -> Tensor:
@@ -127,6 +155,35 @@ def herding(candidates: Candidates) -> Tensor:
     iCaRL's algorithms 4 and 5 (Rebuffi et al. 2017, arXiv 1611.07725). A class with new samples is
     ranked again from all its candidates; another class keeps its order and drops its last samples.
     """
+    return _by_rank(candidates, herd)
+
+
+def facility_location(candidates: Candidates) -> Tensor:
+    """Keep, of each class, samples such that each of the class is similar to one of them; balanced.
+
+    Greedy facility location (``submodular.facility_location``), a class at a time, as by herding.
+    """
+    return _by_rank(candidates, submodular.by_class(submodular.facility_location))
+
+
+def graph_cut(candidates: Candidates) -> Tensor:
+    """Keep, of each class, samples that are similar to the class and not to one another; balanced.
+
+    Greedy graph cut (``submodular.graph_cut``), a class at a time, as by herding.
+    """
+    return _by_rank(candidates, submodular.by_class(submodular.graph_cut))
+
+
+def k_center(candidates: Candidates) -> Tensor:
+    """Keep, of each class, samples such that none of the class is far from all of them; balanced.
+
+    Farthest points first (``submodular.k_center``), a class at a time, as by herding.
+    """
+    return _by_rank(candidates, submodular.by_class(submodular.k_center))
+
+
+def _by_rank(candidates: Candidates, ranks: submodular.Ranks) -> Tensor:
+    """Order candidates by ranks within their classes; classes without new samples keep theirs."""
     assert candidates.features is not None
     if len(candidates.y) == 0:
         return candidates.priority.argsort()
@@ -134,7 +191,7 @@ def herding(candidates: Candidates) -> Tensor:
     again = torch.isin(y, y[candidates.is_new]).nonzero().squeeze(1)
     most = _largest_share(y, candidates.size)
     most = most if candidates.quota is None else min(most, candidates.quota)
-    rank[again] = herd(candidates.features[again], y[again], most)
+    rank[again] = ranks(candidates.features[again], y[again], most)
     order = candidates.priority.argsort()
     return order[rank[order].argsort(stable=True)]
 
@@ -212,7 +269,10 @@ POLICIES: dict[str, Policy] = {
     "reservoir": Policy(reservoir, by_priority=True),
     "ring": Policy(ring, "experience", refreshes=True),
     "class_balanced": Policy(class_balanced),
-    "herding": Policy(herding, "rank"),
+    "herding": Policy(herding, "rank", needs_features=True),
     "task_balanced": Policy(task_balanced, "experience"),
     "frequency_aware": Policy(frequency_aware, "times"),
+    "facility_location": Policy(facility_location, "rank", needs_features=True),
+    "graph_cut": Policy(graph_cut, "rank", needs_features=True),
+    "k_center": Policy(k_center, "rank", needs_features=True),
 }

@@ -42,14 +42,7 @@ class VAE(nn.Module):
         z = mean + torch.randn_like(mean) * (log_variance / 2).exp()
         decoded: Tensor = self.decoder(z)
         divergence = (mean.square() + log_variance.exp() - 1 - log_variance).sum(1) / 2
-        if not self.dtype.is_floating_point:
-            error = F.binary_cross_entropy_with_logits(decoded, flat, reduction="none").sum(1)
-            return error + divergence
-        squared = (decoded - flat).square()
-        # No gradient flows through the variance: at its optimum its own gradient is zero.
-        variance = squared.detach().mean().clamp_min(1e-6)
-        error = squared.sum(1) / (2 * variance) + flat.shape[1] / 2 * variance.log()
-        return error + divergence
+        return negative_log_likelihood(decoded, flat, self.dtype) + divergence
 
     @torch.no_grad()
     def sample(self, n: int) -> Tensor:
@@ -57,11 +50,7 @@ class VAE(nn.Module):
         weight = self._weight
         z = torch.randn(n, self.latent, device=weight.device, dtype=weight.dtype)
         decoded: Tensor = self.decoder(z)
-        if self.dtype.is_floating_point:
-            x = decoded / self.scale
-        else:
-            x = (decoded.sigmoid() / self.scale).round()
-        return x.to(self.dtype).view(n, *self.input_shape)
+        return to_samples(decoded, self.dtype, self.scale).view(n, *self.input_shape)
 
     @property
     def _weight(self) -> Tensor:
@@ -76,3 +65,26 @@ def _layers(n_in: int, hidden: int, n_out: int) -> nn.Sequential:
         nn.ReLU(),
         nn.Linear(hidden, n_out),
     )
+
+
+def negative_log_likelihood(decoded: Tensor, flat: Tensor, dtype: torch.dtype) -> Tensor:
+    """``(B,)``: -log p(x | z) in nats, from what a decoder gives.
+
+    Args:
+        decoded: ``(B, d)``: logits of pixels for integer samples, else means.
+        flat: ``(B, d)``: samples, scaled to [0, 1] where they are integers.
+        dtype: of raw samples. Of floats the likelihood is Gaussian and its constant is left out.
+    """
+    if not dtype.is_floating_point:
+        return F.binary_cross_entropy_with_logits(decoded, flat, reduction="none").sum(1)
+    squared = (decoded - flat).square()
+    # No gradient flows through the variance: at its optimum its own gradient is zero.
+    variance = squared.detach().mean().clamp_min(1e-6)
+    return squared.sum(1) / (2 * variance) + flat.shape[1] / 2 * variance.log()
+
+
+def to_samples(decoded: Tensor, dtype: torch.dtype, scale: float) -> Tensor:
+    """Turn what a decoder gives, ``(B, d)``, into raw values of ``dtype``: the means."""
+    if dtype.is_floating_point:
+        return (decoded / scale).to(dtype)
+    return (decoded.sigmoid() / scale).round().to(dtype)

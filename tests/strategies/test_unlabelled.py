@@ -26,6 +26,7 @@ USES = {
     "dkvb": "its keys are fitted to all samples of the first experience",
     "ewc": "its exact and sampled Fisher take the model's own labels",
     "generative_replay": "the generator learns all images",
+    "kanerva_pp": "the memory's networks learn all images",
     "gpm": "its bases are of the inputs of all samples",
     "joint": "it stores all samples",
     "knn": "free slots of its memory hold them and are never read",
