@@ -1,4 +1,4 @@
-"""A training step with replay, whole streams, and the insertion into a memory, in units of naive training.
+"""Steps with replay, whole streams, and insertions into a memory, in units of naive training.
 
 The digits MLP, as many replayed as new samples, one thread; the arms are interleaved in one process
 and the ratios are medians over blocks, of the process's own CPU time. A step may cost what it sends
