@@ -83,6 +83,8 @@ def test_tables_of_several_pages_are_compared():
 
 
 NUMBER = re.compile(r"[−+-]?\d[\d.,]*(?: (?:±|to) \d[\d.,]*)?(?: \(.*\))?")
+PROGRAM = re.compile(r"(?:[A-Z]+='[^']*'; )?(?:clbench|python) ")
+"""What a command starts with, perhaps after words that its programs share."""
 TABLE = re.compile(r"(?:^\|.*\n)+", re.MULTILINE)
 WITHOUT_RUNS = {
     "python benchmarks/synbols.py": "draws images",
@@ -110,7 +112,7 @@ def lacking(section: str) -> list[str]:
             continue
         title, before = table[0].splitlines()[0], section[: table.start()]
         commands = list(COMMAND.finditer(before))
-        if not commands or not commands[-1][1].startswith(("clbench ", "python ")):
+        if not commands or not PROGRAM.match(commands[-1][1]):
             found.append(f"no command above {title}")
             continue
         runs = not commands[-1][1].startswith(tuple(WITHOUT_RUNS))
@@ -139,6 +141,7 @@ def test_a_table_without_command_or_network_is_found():
     assert lacking(f"<!-- command: clbench reproduce x -->\n\n{table}") == [
         f"no column of networks in {title}"
     ]
+    assert lacking(f"<!-- command: A='seed=0..2'; clbench run $A -->\n{network}\n\n{table}") == []
     assert lacking("<!-- command: see below -->\n\n" + table) == [f"no command above {title}"]
     assert lacking("| setting | effect |\n| --- | --- |\n| `lr` | a rate |\n") == []
 
