@@ -20,6 +20,7 @@ from typing import Any
 import clbench
 from clbench.engine.costs import train_flops
 from clbench.engine.harness import run_stream, start_ledger
+from clbench.engine.resolved import resolved
 from clbench.plugins.registry import Plugin, plugins
 from clbench.strategy import GradientStrategy
 
@@ -164,8 +165,12 @@ def page(count: Callable[[str, str], Cost] = operations) -> str:
     """The whole page; ``count`` gives the operations of a strategy on a scenario, by their names."""
     bases = {scenario: count("naive", scenario) for scenario in STREAMS}
     prompted = count(" ".join(("naive", *TRANSFORMER)), STREAMS[0])
+    network = ["scenario=" + ",".join(STREAMS), *WORDS[:2], "strategy=naive"]
     lines = [
         "<!-- command: python -m benchmarks.strategies_table -->",
+        f"<!-- resolved: {' '.join(network)} -->",
+        *resolved(network),
+        "",
         "| strategy | family | needs | memory | growth | a step | a run | paper |",
         "|---|---|---|---|---|---:|---:|---|",
     ]

@@ -45,6 +45,8 @@ class SmallForm(Form):
     words: Words
     """They take the place of the words with the same key."""
     seeds: Positive = 2
+    note: Annotated[str, Text(1000)] = ""
+    """What the rows give in small, and why they are not as published."""
 
 
 class PublishedForm(Form):

@@ -50,6 +50,7 @@ def _section(of: Reproduction, results: Path) -> str:
         what = " ".join(form.small.words)
         cells = [f"{row.row} {ours(row)}" for row in small]
         lines += [f"\nIn small (`{what}`; not comparable): {as_markdown('; '.join(cells), 2000)}."]
+        lines[-1] += f" {as_markdown(form.small.note, 1000)}" if form.small.note else ""
     for title, texts in (("Deviates", form.deviates), ("Left out", form.left_out)):
         if texts:
             lines += [f"\n{title}:\n", *(f"- {as_markdown(text, 1000)}" for text in texts)]

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import ast
+from pathlib import Path
+
 import pytest
 
 from .cases import Case, all_cases, measure
@@ -44,3 +47,35 @@ def test_streams_are_what_the_loops_need():
         again = set(first.keys) & {key for task in rest for key in task.samples.keys}
         assert bool(again) == (name == "recurring")
         assert all((task.number is not None) == (name == "told") for task in rig.tasks)
+
+
+LOOPS = (
+    *("capacity", "closed_form", "contrastive", "exemplars", "gdumb", "lwf", "plain", "plasticity"),
+    *("quadratic", "replay", "xder"),
+)
+"""The files of loops; what all of them share (samples, the network, SGD) is in ``bare``."""
+
+
+@pytest.mark.parametrize("name", LOOPS)
+def test_a_loop_has_at_most_60_lines_of_code_and_knows_no_strategy(name: str):
+    path = Path(__file__).with_name(f"{name}.py")
+    text = path.read_text(encoding="utf-8")
+    tree = ast.parse(text)
+    told = {
+        line
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+        for line in range(node.lineno, (node.end_lineno or node.lineno) + 1)
+    }
+    lines = [
+        bool(line.strip()) and number not in told for number, line in enumerate(text.split("\n"), 1)
+    ]
+    for node in tree.body:
+        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+            assert sum(lines[node.lineno - 1 : node.end_lineno]) <= 60, node.name
+    imported = {
+        (node.module or "") if isinstance(node, ast.ImportFrom) else node.names[0].name
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Import | ast.ImportFrom)
+    }
+    assert not [module for module in imported if module.startswith("clbench")], imported

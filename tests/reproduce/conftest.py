@@ -22,6 +22,7 @@ deviates: [Everything.]
 small:
   words: [strategy.epochs=2]
   seeds: 1
+  note: Two passes are few.
 rows:
   - name: naive
     words: [strategy=naive]

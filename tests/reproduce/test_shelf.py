@@ -23,6 +23,7 @@ def test_the_papers_of_the_field_are_there():
     assert {name.partition("-")[0] for name in NAMES} >= {
         "hsu2018",
         "vandeven2019",
+        "vandeven2022",
         "vandeven2025",
         "gdumb2020",
         "avalanche",
