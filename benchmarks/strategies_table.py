@@ -36,6 +36,7 @@ TRANSFORMER = ("model=vit_tiny", "model.tune=head")
 MORE = {
     "coda_prompt": TRANSFORMER,
     "dualprompt": TRANSFORMER,
+    "inflora": TRANSFORMER,
     "l2p": TRANSFORMER,
     "gdumb": ("strategy.memory_epochs=1",),
     "generative_replay": ("strategy.generator_width=64",),
