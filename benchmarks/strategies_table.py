@@ -38,6 +38,7 @@ MORE = {
     "coda_prompt": TRANSFORMER,
     "condensed_replay": ("strategy.networks=1",),
     "dualprompt": TRANSFORMER,
+    "inflora": TRANSFORMER,
     "l2p": TRANSFORMER,
     "gdumb": ("strategy.memory_epochs=1",),
     "generative_replay": ("strategy.generator_width=64",),

@@ -30,11 +30,10 @@ from dataclasses import dataclass, field
 from typing import Annotated
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from clbench import Batch, GradientStrategy, Needs, StreamInfo, TaskData, UsageError
-from clbench.nets.layer_inputs import gram, input_layers
+from clbench.nets.layer_inputs import extend, gram, input_layers
 from clbench.nets.modes import keep_statistics
 from clbench.settings import AtLeast, Within
 from clbench.space import Choices
@@ -117,14 +116,3 @@ class GPM(GradientStrategy):
         spaces = [self.get_buffer(layer.buffer) for layer in self.layers]
         rank = torch.stack([space.trace() for space in spaces]).sum()
         return {**super().diagnostics(), "held": rank / sum(map(len, spaces))}
-
-
-def extend(space: Tensor, gram: Tensor, threshold: float) -> None:
-    """Add to a projection ``(d, d)``, in place, what inputs with R R^T = ``gram`` lack."""
-    rest = torch.eye(len(space), dtype=space.dtype, device=space.device) - space
-    squared, directions = torch.linalg.eigh(rest @ gram @ rest)
-    squared, directions = squared.flip(0).clamp_min(0), directions.flip(1)
-    total = gram.trace()
-    held = total - squared.sum() + F.pad(squared.cumsum(0), (1, 0))[:-1]  # before each direction
-    needed = (held < threshold * total) & (squared > 0)
-    space.add_((directions * needed) @ directions.T)

@@ -40,6 +40,7 @@ AT_THE_END = {
     "redo": ("strategy.reset_period=10",),
     "coda_prompt": (*PROMPTED, "strategy.components=30"),
     "dualprompt": PROMPTED,
+    "inflora": PROMPTED,
     "l2p": PROMPTED,
 }
 """What a strategy gets beside it: where evaluations or experiences are expensive, or where so short a

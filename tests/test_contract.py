@@ -16,6 +16,7 @@ PROMPTED = (("model", "vit_tiny"), ("model.tune", "head"), ("lr", "0.03"), ("epo
 SMALL = {
     "coda_prompt": PROMPTED,
     "dualprompt": PROMPTED,
+    "inflora": PROMPTED,
     "l2p": PROMPTED,
     "wrn": (("depth", "10"), ("width", "1")),
     "redo": (("reset_period", "7"),),

@@ -16,9 +16,12 @@ EXAMPLES = """examples:
   clbench check mine.py                     (a strategy)
   clbench check scenario=mine.py
   clbench check strategy=ewc
-  clbench check strategy=avalanche:EWC strategy.ewc_lambda=1"""
-WITH_SETTINGS = ("strategy.", "tracker.")
+  clbench check strategy=avalanche:EWC strategy.ewc_lambda=1
+  clbench check strategy=coda_prompt model=vit_tiny model.tune=head strategy.lr=0.03
+                                            (a strategy, on a model)"""
+WITH_SETTINGS = ("strategy.", "tracker.", "model.")
 """Groups whose plug-ins may be checked with other settings than their defaults."""
+MODEL = "model="
 
 
 def add(commands: Any) -> None:
@@ -34,7 +37,8 @@ def add(commands: Any) -> None:
         nargs="+",
         metavar="group=name",
         help="what to check: a strategy's file, group=name or group=file; and settings as "
-        "strategy.setting=value",
+        "strategy.setting=value. Beside a strategy, model=name and model.setting=value say what "
+        "network it is tried with",
     )
     parser.add_argument("--json", action="store_true", help="print as JSON")
     parser.add_argument("--debug", action="store_true", help=argparse.SUPPRESS)
@@ -47,8 +51,14 @@ def main(arguments: argparse.Namespace) -> int:
 
     words = [word for word in arguments.what if not word.startswith(WITH_SETTINGS)]
     given = [_setting(word) for word in arguments.what if word.startswith(WITH_SETTINGS)]
+    on = [word for word in words if word.startswith(MODEL)]
+    of_strategies = any(_group(word) == "strategy" for word in words)
+    if of_strategies:
+        words = [word for word in words if not word.startswith(MODEL)]
+        if len(on) > 1:
+            raise UsageError(f"{on[0]} {on[1]}: a strategy is tried with one model")
     targets = [
-        replace(plugin, given=tuple((name, v) for group, name, v in given if group == plugin.group))
+        replace(plugin, given=_given(plugin, given, on if of_strategies else []))
         for plugin in map(_find, words)
     ]
     found, failed = [], 0
@@ -83,10 +93,24 @@ def _setting(word: str) -> tuple[str, str, str]:
     return group, name, value
 
 
+def _given(
+    plugin: Plugin, given: list[tuple[str, str, str]], on: list[str]
+) -> tuple[tuple[str, str], ...]:
+    """The settings of a plug-in; of a strategy also the model that it is tried with."""
+    own = [(name, value) for group, name, value in given if group == plugin.group]
+    if plugin.group == "strategy":
+        own += [("model", word.removeprefix(MODEL)) for word in on]
+        own += [(f"model.{name}", value) for group, name, value in given if group == "model"]
+    return tuple(own)
+
+
+def _group(word: str) -> str:
+    group, equals, _ = word.partition("=")
+    return group if equals else "strategy"
+
+
 def _find(word: str) -> Plugin:
-    group, equals, name = word.partition("=")
-    if not equals:
-        group, name = "strategy", word
+    group, name = _group(word), word.partition("=")[2] or word
     if group not in FOLDERS:
         raise UsageError(f"cannot check {word!r}: write a file, or group=name")
     return find(group, name)

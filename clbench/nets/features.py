@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 import torch
 from torch import Tensor, nn
@@ -48,6 +48,24 @@ def scores_and_features(model: nn.Module, x: Tensor) -> tuple[Tensor, Tensor]:
     """
     scores, z, _ = scores_features_maps(model, x, ())
     return scores, z
+
+
+@torch.no_grad()
+def features_at(model: nn.Module, parameters: Mapping[str, Tensor], x: Tensor) -> Tensor:
+    """Map ``(B, *input_shape)`` to features ``(B, d)`` of a network with other parameters, by name.
+
+    The network has an output layer (``output_layer``); it runs in evaluation mode and does not change.
+    """
+    layer = output_layer(model)
+    assert layer is not None
+    given: list[Tensor] = []
+    hook = layer.register_forward_pre_hook(lambda _, inputs: given.append(inputs[0]))
+    try:
+        with evaluating(model):
+            torch.func.functional_call(model, dict(parameters), (x,))
+    finally:
+        hook.remove()
+    return as_scores(given[-1].flatten(1))
 
 
 def scores_features_maps(

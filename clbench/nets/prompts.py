@@ -64,14 +64,8 @@ class Prompted(nn.Module):
             UsageError: the network is no sequence with a transformer, or trains it.
         """
         super().__init__()
-        vit = vit_in(network, who)
-        layers = [*network.children()]
-        if vit not in layers or len(constants(vit)) != len({*vit.state_dict(), *constants(vit)}):
-            raise UsageError(
-                f"{who} trains prompts and the output layer, and the transformer stays as it is: set "
-                "model.tune=head"
-            )
-        self.place = layers.index(vit)
+        vit = frozen_vit(network, who, "prompts")
+        self.place = [*network.children()].index(vit)
         self.prompts = make(vit)  # before the network, whose last layer is the output layer
         self.network = network
 
@@ -97,6 +91,22 @@ class Prompted(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Compute scores ``(B, n_classes)`` of raw samples."""
         return self.answer(x)[0]
+
+
+def frozen_vit(network: nn.Module, who: str, trained: str) -> Vit:
+    """The transformer of a network of ``model.tune=head``, one of its children.
+
+    Raises:
+        UsageError: there is none, or it is trained. The error names ``who``, and what is ``trained``.
+    """
+    vit = vit_in(network, who)
+    is_frozen = len(constants(vit)) == len({*vit.state_dict(), *constants(vit)})
+    if vit not in [*network.children()] or not is_frozen:
+        raise UsageError(
+            f"{who} trains {trained} and the output layer, and the transformer stays as it is: set "
+            "model.tune=head"
+        )
+    return vit
 
 
 def chosen_blocks(layers: tuple[int, ...], vit: Vit, setting: str) -> tuple[int, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import numpy as np
@@ -294,3 +295,123 @@ def test_prompts_leave_the_transformer_and_need_one(strategy: str):
 def test_what_cannot_be_is_refused(strategy: str, word: str, said: str):
     with pytest.raises(UsageError, match=f"^{said}"):
         Learner(strategy, f"strategy.{word}")
+
+
+# --- InfLoRA --------------------------------------------------------------------------------------
+
+
+def _inputs(learner: Learner, x: Tensor) -> list[np.ndarray]:
+    """What the layers of key and value of each block are given: ``(samples * tokens, d)``."""
+    seen: list[list[Tensor]] = []
+    vit = learner.strategy.model[3]
+    hooks = []
+    for number, block in enumerate(vit.blocks):
+        seen.append([])
+        hooks.append(block.norm1.register_forward_hook(lambda *a, n=number: seen[n].append(a[2])))
+    with torch.no_grad():
+        for one in x:
+            learner.strategy.model(one[None])
+    for hook in hooks:
+        hook.remove()
+    return [torch.cat(parts).flatten(0, 1).numpy() for parts in seen]
+
+
+def _bases(held: list[np.ndarray], inputs: list[np.ndarray], e: float) -> list[np.ndarray]:
+    """Gradient projection memory, with the singular value decomposition of the inputs."""
+    found = []
+    for basis, h in zip(held, inputs, strict=True):
+        total, rest = (h**2).sum(), h - h @ basis @ basis.T
+        _, s, vt = np.linalg.svd(rest, full_matrices=False)
+        have, k = total - (s**2).sum(), 0
+        while have < e * total and k < len(s):
+            have, k = have + s[k] ** 2, k + 1
+        found.append(np.concatenate([basis, vt[:k].T], 1))
+    return found
+
+
+def test_inflora_starts_from_what_is_left_of_the_tasks_inputs():
+    learner = Learner("inflora", "strategy.rank=3", "strategy.threshold=0.7")
+    held = [np.zeros((64, 0)) for _ in range(4)]
+    for t, e in ((0, 0.7), (1, 0.85)):
+        before = _inputs(learner, learner.tasks[t].x)
+        learner.learn(t)
+        for number, block in enumerate(learner.strategy.model[3].blocks):
+            rest = before[number] - before[number] @ held[number] @ held[number].T
+            wanted = np.linalg.svd(rest, full_matrices=False)[2][:3]
+            for part in (block.attention.key, block.attention.value):
+                found = part.down.numpy()
+                np.testing.assert_allclose(found @ found.T, np.eye(3) / 3, atol=1e-9)
+                np.testing.assert_allclose(found.T @ found, wanted.T @ wanted / 3, atol=1e-8)
+                np.testing.assert_allclose(found @ held[number], 0, atol=1e-9)
+        held = _bases(held, _inputs(learner, learner.tasks[t].x), e)
+        for basis, layer in zip(held, learner.strategy.layers, strict=True):
+            space = learner.strategy.get_buffer(layer.buffer).numpy()
+            np.testing.assert_allclose(space, basis @ basis.T, atol=1e-8)
+
+
+def test_inflora_sums_up_branches_and_trains_b_and_the_output_layer_alone():
+    learner = Learner("inflora", "strategy.rank=3", "strategy.threshold=0.7")
+    model = learner.strategy.model
+    key = model[3].blocks[1].attention.key
+    names = {name.rpartition(".")[2] for name, _ in model.named_parameters()}
+    assert names == {"up", "weight", "bias"}
+    assert all(n.startswith("5.") or n.endswith("up") for n, _ in model.named_parameters())
+    fixed = key.weight.clone()
+    learner.learn(0)
+    first, own = key.up.detach() @ key.down, key.down.clone()
+    assert first.abs().max() > 0
+    query = learner.strategy.model[3].blocks[0].attention.query
+    assert type(query) is nn.Linear
+    learner.learn(1)
+    torch.testing.assert_close(key.merged, first)
+    assert not torch.equal(own, key.down)
+    assert torch.equal(key.weight, fixed)
+    x = torch.randn(2, 5, 64, dtype=torch.float64)
+    wanted = x @ (fixed + first + key.up.detach() @ key.down).T + key.bias
+    torch.testing.assert_close(key(x).detach(), wanted)
+
+
+def test_inflora_needs_a_frozen_transformer():
+    with pytest.raises(UsageError, match=r"^inflora trains its own low-rank .* model.tune=head$"):
+        Learner("inflora", tune="lora")
+    with pytest.raises(UsageError, match=r"^inflora needs a vision transformer"):
+        Learner("inflora", model="mlp")
+
+
+# --- EASE -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("tune", ["adapter", "lora"])
+def test_ease_is_the_weighed_cosine_in_the_features_of_each_task(tune: str):
+    learner = Learner("ease", "strategy.alpha=0.2", "strategy.temperature=0.5", tune=tune)
+    networks: list[nn.Module] = []
+    for t in range(3):
+        learner.learn(t)
+        networks.append(copy.deepcopy(learner.strategy.model))
+    for a, b in ((0, 1), (0, 2), (1, 2)):
+        pairs = zip(networks[a].parameters(), networks[b].parameters(), strict=True)
+        assert all(not torch.equal(p, q) for p, q in pairs)  # each had weights of its own
+    means: dict[tuple[int, int], Tensor] = {}
+    for b, network in enumerate(networks):
+        for task in learner.tasks[b:]:
+            for c in task.classes.tolist():
+                means[b, c] = tokens(network, task.x[task.y == c]).mean(0)
+    for n in (1, 2):  # the newer sub-space
+        for o in range(n):
+            for c in learner.tasks[o].classes.tolist():
+                new = learner.tasks[n].classes.tolist()
+                close = [F.cosine_similarity(means[o, c], means[o, j], dim=0) for j in new]
+                share = (torch.stack(close) / 0.5).softmax(0)
+                means[n, c] = sum(s * means[n, j] for s, j in zip(share, new, strict=True))
+    wanted = torch.zeros(5, 6, dtype=torch.float64)
+    for o, task in enumerate(learner.tasks):
+        for c in task.classes.tolist():
+            for b, network in enumerate(networks):
+                cosine = F.cosine_similarity(tokens(network, WORLD), means[b, c][None])
+                wanted[:, c] += cosine * (1.0 if b == o else 0.2)
+    torch.testing.assert_close(learner.scores(WORLD), wanted)
+
+
+def test_ease_refuses_running_statistics():
+    with pytest.raises(UsageError, match=r"^ease keeps weights for each task, and this model has"):
+        Learner("ease", tune="norm", model="slim_resnet18")

@@ -28,6 +28,7 @@ USES = {
     "generative_replay": "the generator learns all images",
     "kanerva_pp": "the memory's networks learn all images",
     "gpm": "its bases are of the inputs of all samples",
+    "inflora": "its spaces are of the inputs of all samples",
     "joint": "it stores all samples",
     "knn": "free slots of its memory hold them and are never read",
     "lwf": "distillation needs no label",
@@ -47,7 +48,7 @@ SETTINGS = {
 """Further ways in which a strategy may meet a missing label."""
 EPOCHS = {"foster": "5"}
 """Passes, where one is too few for a second backbone and its compression."""
-PROMPTED = ("coda_prompt", "dualprompt", "l2p")
+PROMPTED = ("coda_prompt", "dualprompt", "inflora", "l2p")
 TRANSFORMER = ("model=vit_tiny", "model.tune=head", "strategy.lr=0.03", "strategy.epochs=8")
 """What strategies with prompts get: their network is a transformer, which takes images."""
 
