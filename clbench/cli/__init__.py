@@ -141,7 +141,7 @@ def _main(argv: Sequence[str] | None, came: Callable[[], bool]) -> int:
     return call(arguments, came)
 
 
-def call(arguments: argparse.Namespace, came: Callable[[], bool]) -> int:
+def call(arguments: argparse.Namespace, came: Callable[[], bool] = lambda: False) -> int:
     """Run a parsed command; an error becomes one line on stderr and an exit code.
 
     Args:
