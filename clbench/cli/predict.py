@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 EXAMPLES = """examples:
-  clbench predict runs/scole/ewc-1a2b3c4d/seed0 --data mine.npz --out answers.csv
-  clbench predict model.safetensors --data mine.npz --out answers.csv --scores"""
+  clbench predict runs/scole/ewc-1a2b3c4d/seed0 --data my.npz --out a.csv
+  clbench predict model.safetensors --data mine.npz --out a.csv --scores"""
 
 
 def add(commands: Any) -> None:
