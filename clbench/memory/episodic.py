@@ -12,10 +12,13 @@ import math
 from itertools import pairwise
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 FOLDS = 8
 """One part in so many of the channels is shifted, in each direction."""
+PATCH = 4
+"""Cells of a memory on a side of what is written from one cell of a coarse map."""
 
 
 def temporal_shift(h: Tensor) -> Tensor:
@@ -74,25 +77,20 @@ class MemoryWriter(nn.Module):
     """Writes an episode into a memory: ``(T, *input_shape)`` to ``(channels, side, side)``.
 
     The pass is feed-forward and deterministic: q(M | X) is a point. The size of the memory does not
-    depend on T.
+    depend on T. The pooled features become a coarse map, and each of its cells 4 x 4 cells of the
+    memory (a transposed convolution whose stride is its kernel).
     """
 
     def __init__(self, input_shape: tuple[int, ...], width: int, channels: int, side: int) -> None:
         super().__init__()
         self.encoder = SampleEncoder(input_shape, width, shift=True)
-        self.side, self.start = side, -(-side // 4)
-        self.width = 2 * width
-        self.spread = nn.Linear(self.encoder.size, self.width * self.start**2)
-        self.grow = nn.Sequential(
-            nn.ReLU(),
-            nn.ConvTranspose2d(self.width, width, 4, stride=2, padding=1),
-            nn.ReLU(),
-            nn.ConvTranspose2d(width, channels, 4, stride=2, padding=1),
-        )
+        self.side, self.start = side, -(-side // PATCH)
+        self.spread = nn.Linear(self.encoder.size, 2 * width * self.start**2)
+        self.patches = nn.Linear(2 * width, channels * PATCH**2)
 
     def forward(self, x: Tensor) -> Tensor:
         """Write float samples."""
         pooled = self.encoder(x).mean(0)
-        small = self.spread(pooled).view(1, self.width, self.start, self.start)
-        memory: Tensor = self.grow(small)[0, :, : self.side, : self.side]
-        return memory
+        cells = self.spread(pooled).relu().view(self.start, self.start, -1)
+        memory = F.pixel_shuffle(self.patches(cells).permute(2, 0, 1), PATCH)
+        return memory[:, : self.side, : self.side]

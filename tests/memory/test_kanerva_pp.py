@@ -146,12 +146,12 @@ def test_the_bound_is_below_the_likelihood_and_the_gap_closes_with_samples():
             parameter.mul_(1.7)  # so that latents and keys matter
         memory = kpp.write(x)
         wanted = likelihood(kpp, x, memory)
-        elbo = -torch.stack([kpp.terms(x, memory).total() for _ in range(4000)]).mean(0).numpy()
+        elbo = -kpp.terms(x.repeat(4000, 1, 1), memory).total().view(4000, 8).mean(0).numpy()
 
         def bound(samples: int) -> np.ndarray:
             repeats = 2000 // samples
-            found = [kpp.importance_bound(x, memory, samples) for _ in range(repeats)]
-            return torch.stack(found).mean(0).numpy()
+            found = kpp.importance_bound(x.repeat(repeats, 1, 1), memory, samples)
+            return found.view(repeats, 8).mean(0).numpy()
 
         gaps = [(wanted - found).mean() for found in (elbo, bound(5), bound(50), bound(2000))]
     assert (elbo < wanted).all()
@@ -182,8 +182,9 @@ def test_the_bound_of_one_sample_is_the_elbo():
     kpp, x = model(), episode(4)
     with torch.no_grad():
         memory = kpp.write(x)
-        ours = torch.stack([kpp.importance_bound(x, memory, 1) for _ in range(3000)])
-        elbo = -torch.stack([kpp.terms(x, memory).total() for _ in range(3000)])
+        many = x.repeat(3000, 1, 1)
+        ours = kpp.importance_bound(many, memory, 1).view(3000, 4)
+        elbo = -kpp.terms(many, memory).total().view(3000, 4)
     error = ((ours.var(0) + elbo.var(0)) / 3000).sqrt()
     assert ((ours.mean(0) - elbo.mean(0)).abs() < 5 * error).all()
 
@@ -208,9 +209,9 @@ def test_it_learns_to_generate_what_was_written():
     torch.manual_seed(0)
     kpp = KanervaPP((6, 6), torch.uint8, 1 / 255, Sizes(4, 32, 8, 4, 8, 4))
     x = 255 * torch.randint(2, (2, 6, 6), dtype=torch.uint8)[torch.arange(32) % 2]
-    optimizer = torch.optim.Adam(kpp.parameters(), lr=3e-3)
+    optimizer = torch.optim.Adam(kpp.parameters(), lr=6e-3)
     first = float(kpp.loss(x).detach().mean())
-    for _ in range(400):
+    for _ in range(250):
         optimizer.zero_grad()
         kpp.loss(x, free=3.0).mean().backward()
         optimizer.step()
