@@ -17,8 +17,7 @@ EXAMPLES = """examples:
   clbench check scenario=mine.py
   clbench check strategy=ewc
   clbench check strategy=avalanche:EWC strategy.ewc_lambda=1
-  clbench check strategy=coda_prompt model=vit_tiny model.tune=head strategy.lr=0.03
-                                            (a strategy, on a model)"""
+  clbench check strategy=coda_prompt model=vit_tiny model.tune=head"""
 WITH_SETTINGS = ("strategy.", "tracker.", "model.")
 """Groups whose plug-ins may be checked with other settings than their defaults."""
 MODEL = "model="

@@ -18,6 +18,8 @@ COMPUTE = """examples:
       --weights naive.safetensors --out fisher.safetensors
   clbench fisher compute data=mnist5k encoder=efficientnet_lite0 model=linear \\
       --of encoder --weights head.safetensors --out encoder_fisher.safetensors
+  clbench fisher compute data=mnist5k model=vit_s14 model.resolution=56 \\
+      --estimator empirical --values 8bit --out vit.safetensors
   clbench fisher compute data=mnist5k --estimator sampled --samples all \\
       --out fisher.safetensors
   clbench run scenario=class_incremental strategy=ewc strategy.lam=1 \\
@@ -26,7 +28,10 @@ COMPUTE = """examples:
 
 Labels: `exact` sums over all classes, weighted by p(y|x); `sampled` draws one
 label from p(y|x); `empirical` and `batched` take the data's labels. A penalty
-strength chosen for one estimator does not carry over to another."""
+strength chosen for one estimator does not carry over to another.
+
+Sums are kept once a minute beside FILE, as *.partial.safetensors. The same
+command goes on from there, to the same bits."""
 
 
 def add(commands: Any) -> None:
@@ -91,6 +96,7 @@ def _add_compute(commands: Any) -> None:
         default="model",
         help="take the parameters of the model, or of the encoder below it (default: model)",
     )
+    fisher_files.add_values(parser)
     parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="the file to write")
     parser.add_argument("--overwrite", action="store_true", help="replace FILE and its card")
     parser.add_argument("-q", "--quiet", action="store_true", help="print no progress")
@@ -101,6 +107,7 @@ def compute(arguments: argparse.Namespace) -> int:
     """Estimate the Fisher and write it with its card."""
     from clbench.engine.fisher import Request, configuration
     from clbench.engine.fisher import compute as estimate
+    from clbench.engine.fisher_partial import path_of
     from clbench.errors import UsageError
     from clbench.trackers import progress as tracking
 
@@ -119,9 +126,12 @@ def compute(arguments: argparse.Namespace) -> int:
         arguments.weights,
         arguments.of,
     )
+    kept = path_of(path)
     if arguments.quiet:
-        found = estimate(request)
+        found = estimate(request, kept=kept)
     else:
         with tracking.counted(path.name, samples) as report:
-            found = estimate(request, report)
-    return fisher_files.write(path, found)
+            found = estimate(request, report, kept)
+    code = fisher_files.write(path, found, arguments.values)
+    kept.unlink(missing_ok=True)
+    return code

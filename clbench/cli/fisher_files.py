@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from clbench.fisher import Release
+    from clbench.fisher.forms import Form
 
 CONVERT = """examples:
   clbench fisher convert theirs.pt --weights theirs_weights.pt \\
@@ -70,12 +71,24 @@ def add(commands: Any) -> None:
         metavar="SHARE",
         help="raise values to at least this share of the largest",
     )
+    add_values(convert)
     convert.add_argument("--unit-trace", action="store_true", help="divide all values by their sum")
     convert.add_argument(
         "--out", type=Path, required=True, metavar="FILE", help="the file to write"
     )
     convert.add_argument("--overwrite", action="store_true", help="replace FILE and its card")
     convert.set_defaults(call=_convert)
+
+
+def add_values(parser: argparse.ArgumentParser) -> None:
+    """Add the choice of how values are stored."""
+    parser.add_argument(
+        "--values",
+        choices=("float32", "bfloat16", "8bit"),
+        default="float32",
+        help="how values are stored: float32, as they are; bfloat16, in half the bytes; 8bit, in a "
+        "quarter. The card says the error (default: float32)",
+    )
 
 
 def target(arguments: argparse.Namespace) -> Path:
@@ -90,14 +103,14 @@ def target(arguments: argparse.Namespace) -> Path:
     return writable(path, arguments.overwrite)
 
 
-def write(path: Path, release: Release) -> int:
+def write(path: Path, release: Release, form: Form = "float32") -> int:
     """Write a release and its card, and print their names."""
     from clbench import fisher
     from clbench.fisher import report
     from clbench.fisher.card import card
     from clbench.util.atomic import write_atomically
 
-    fisher.save(path, release.fisher, release.metadata)
+    release = fisher.save(path, release.fisher, release.metadata, form)
     card_path = path.with_suffix(".md")
     rows = report.layers(release.fisher)
     write_atomically(card_path, card(release, rows, path.name).encode())
@@ -151,8 +164,9 @@ def _compare(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print(json.dumps([asdict(row) for row in rows], indent=2, allow_nan=False))
         return 0
-    for name, value in first.metadata.as_dict().items():
-        other = second.metadata.as_dict()[name]
+    sides = first.metadata.as_dict(), second.metadata.as_dict()
+    for name in sides[0] | sides[1]:
+        value, other = (side.get(name) for side in sides)
         if value != other:
             print(f"{name:<16}{value}  |  {other}")
     heads = ["tensor", "entries", "correlation", "overlap", "common top 10%", "trace ratio"]
@@ -175,7 +189,7 @@ def _convert(arguments: argparse.Namespace) -> int:
     better = changed(
         found, clip=arguments.clip, floor=arguments.floor, unit_trace=arguments.unit_trace
     )
-    return write(path, better)
+    return write(path, better, arguments.values)
 
 
 def _short(value: float | None) -> str:

@@ -15,6 +15,7 @@ from clbench import seeding
 from clbench.configure.config import RunConfig, resolve, stand_in_words
 from clbench.configure.sweep import sweep
 from clbench.engine.build import choose_device, load_pool
+from clbench.engine.fisher_partial import KeptPartial
 from clbench.errors import UsageError
 from clbench.fisher.estimators import LABEL_SOURCE, Estimator, estimate
 from clbench.fisher.release import Metadata, Release
@@ -23,6 +24,7 @@ from clbench.plugins.registry import GROUPS
 from clbench.seeding import Axis
 from clbench.util import tensor_files
 from clbench.util.environment import code_version
+from clbench.util.hashing import file_sha256, sha256_of
 
 SETTINGS = {*GROUPS, "seed", "device", "threads", "evaluate_on"} - {"scenario", "strategy"}
 
@@ -62,7 +64,11 @@ def configuration(words: Sequence[str]) -> RunConfig:
     return found[0]
 
 
-def compute(request: Request, report: Callable[[int], None] = lambda n: None) -> Release:
+def compute(
+    request: Request,
+    report: Callable[[int], None] = lambda n: None,
+    kept: Path | None = None,
+) -> Release:
     """Estimate a Fisher on training samples of the data set.
 
     With ``evaluate_on=val`` the samples come from the 90 % of train that tuning learns from.
@@ -70,6 +76,7 @@ def compute(request: Request, report: Callable[[int], None] = lambda n: None) ->
     Args:
         request: what to estimate.
         report: called now and then with the number of samples done.
+        kept: where the sums are written once a minute; what is there is gone on with.
 
     Returns:
         The Fisher, on the CPU, with its metadata.
@@ -108,6 +115,7 @@ def compute(request: Request, report: Callable[[int], None] = lambda n: None) ->
             batch_size=request.batch_size,
             exclude=request.exclude,
             report=report,
+            partial=None if kept is None else KeptPartial(kept, _said(request, n, pool.sha256)),
         )
     fisher = {name: value.cpu() for name, value in fisher.items()}
     taken_at: dict[str, Any] = dict(network.named_parameters())
@@ -137,6 +145,17 @@ def compute(request: Request, report: Callable[[int], None] = lambda n: None) ->
             code_version=_code(),
         ),
     )
+
+
+def _said(request: Request, n: int, data: str) -> str:
+    """What an estimate depends on, as a hash."""
+    said = {
+        "config": request.config.as_dict(),
+        "request": [request.estimator, n, request.batch_size, request.exclude, request.of],
+        "weights": None if request.weights is None else file_sha256(request.weights),
+        "data": data,
+    }
+    return sha256_of(said)
 
 
 def _data(names: dict[str, Any]) -> str:

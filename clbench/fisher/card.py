@@ -24,6 +24,8 @@ TITLES = {
     "date": "Date",
     "code_version": "Code",
     "changes": "Changed since",
+    "stored": "Values",
+    "error": "Error of the values",
 }
 
 
@@ -35,9 +37,11 @@ def card(released: Release, rows: Sequence[report.Layer], file: str) -> str:
         rows: ``report.layers`` of it.
         file: the release's file name.
     """
+    metadata = released.metadata.as_dict()
     said = [
-        f"| {title} | {as_markdown(_text(released.metadata.as_dict()[name]), 1000)} |"
+        f"| {title} | {as_markdown(_text(metadata[name]), 1000)} |"
         for name, title in TITLES.items()
+        if name in metadata
     ]
     table = [_row(row) for row in rows]
     advice = report.advice(rows[-1])

@@ -20,6 +20,7 @@ from clbench.fisher.layers import Targets, squared_gradients
 from clbench.nets import parameters
 from clbench.nets.modes import evaluating
 from clbench.nets.precision import in_float32
+from clbench.nets.tuning import transformer_blocks
 
 Estimator = Literal["exact", "sampled", "empirical", "batched"]
 LABEL_SOURCE: dict[Estimator, str] = {
@@ -32,6 +33,21 @@ LABEL_SOURCE: dict[Estimator, str] = {
 
 INPUTS_AT_ONCE = 2**16
 """Input values per forward pass where ``chunk`` is not given."""
+TOKENS_AT_ONCE = 2**22
+"""Values of tokens, in all blocks of a transformer together, per such pass."""
+TENSORS_OF_BLOCK = 16
+"""What a block keeps for its gradients, in multiples of its output."""
+
+
+class Partial:
+    """What is summed up of an estimate so far, so that it can be gone on with."""
+
+    def __init__(self, total: dict[str, Tensor] | None = None, done: int = 0) -> None:
+        """Start with nothing, or with the sums over the first ``done`` chunks, or batches."""
+        self.total, self.done = total, done
+
+    def keep(self) -> None:
+        """Called after each chunk, or batch, with ``total`` and ``done`` up to date."""
 
 
 def estimate(
@@ -46,6 +62,7 @@ def estimate(
     chunk: int | None = None,
     exclude: str = parameters.NONE,
     report: Callable[[int], None] = lambda n: None,
+    partial: Partial | None = None,
 ) -> dict[str, Tensor]:
     """The diagonal Fisher information of every trainable parameter, a mean over samples.
 
@@ -69,10 +86,13 @@ def estimate(
         generator: CPU generator of the labels of ``sampled``; torch's global one if None.
         batch_size: samples per squared gradient, for ``batched`` alone.
         chunk: samples per forward pass; bounds the memory and leaves the result alone. None:
-            as many as hold 2¹⁶ input values.
+            as many as hold 2¹⁶ input values; of a transformer also at most as many as hold 2²²
+            values of tokens in its blocks.
         exclude: parameters to leave out, as ``clbench.nets.parameters.matching`` takes it: ``output``
             (the last ``nn.Linear``), ``none``, or patterns of names, separated by spaces.
         report: called now and then with the number of samples done.
+        partial: where the sums are kept; one that is under way is gone on with, to the same bits. The
+            other arguments must be those that it was started with, ``chunk`` included.
 
     Returns:
         Per name in ``model.named_parameters()``, less the excluded, a non-negative tensor of its
@@ -84,7 +104,9 @@ def estimate(
             of a batch, or one that has no formula in a model ``torch.func`` cannot transform.
     """
     if chunk is None:
-        chunk = max(1, INPUTS_AT_ONCE // max(1, x[:1].numel()))
+        chunk = min(
+            max(1, INPUTS_AT_ONCE // max(1, x[:1].numel())), _tokens_fit(model, x[:1], logits)
+        )
     _check(model, x, y, estimator, batch_size, chunk)
     score = model.__call__ if logits is None else logits
     excluded = parameters.matching(model, exclude, "fisher: exclude")
@@ -93,19 +115,24 @@ def estimate(
     }
     if not params:
         raise UsageError("fisher: no trainable parameter is left to estimate")
-    total = {name: torch.zeros_like(p) for name, p in params.items()}
+    sums = Partial() if partial is None else partial
+    if sums.total is None:
+        sums.total = {name: torch.zeros_like(p) for name, p in params.items()}
+    total = sums.total = {name: sums.total[name].to(p) for name, p in params.items()}
     with evaluating(model), in_float32(model), torch.enable_grad():
         if estimator == "batched":
             assert y is not None  # checked above
-            parts = _batched(params, score, x, y, batch_size, chunk)
+            parts = _batched(params, score, x, y, batch_size, chunk, sums.done)
             n_parts, per_part = -(-len(x) // batch_size), batch_size
         else:
             label = _labels(estimator, x, y, generator)
-            parts = _per_sample(model, params, score, x, label, chunk)
+            parts = _per_sample(model, params, score, x, label, chunk, sums.done)
             n_parts, per_part = len(x), chunk
-        for number, part in enumerate(parts, 1):
+        for number, part in enumerate(parts, sums.done + 1):
             for name, value in part.items():
                 total[name] += value
+            sums.done = number
+            sums.keep()
             report(min(number * per_part, len(x)))
     return {name: value / n_parts for name, value in total.items()}
 
@@ -117,9 +144,10 @@ def _per_sample(
     x: Tensor,
     label: Callable[[slice, Tensor], Targets],
     chunk: int,
+    done: int,
 ) -> Iterator[dict[str, Tensor]]:
-    """Per chunk: the sum over its samples of the weighted squared gradients."""
-    for start in range(0, len(x), chunk):
+    """Per chunk, less the first ones: the sum over its samples of the weighted squared gradients."""
+    for start in range(done * chunk, len(x), chunk):
         rows = slice(start, start + chunk)
         yield squared_gradients(model, params, score, x[rows], partial(label, rows))
 
@@ -131,10 +159,11 @@ def _batched(
     y: Tensor,
     batch_size: int,
     chunk: int,
+    done: int,
 ) -> Iterator[dict[str, Tensor]]:
-    """Per batch: the square of the gradient of its mean loss."""
+    """Per batch, less the first ones: the square of the gradient of its mean loss."""
     for batch_x, batch_y in zip(
-        torch.split(x, batch_size), torch.split(y, batch_size), strict=True
+        torch.split(x, batch_size)[done:], torch.split(y, batch_size)[done:], strict=True
     ):
         mean = {name: torch.zeros_like(p) for name, p in params.items()}
         for piece_x, piece_y in zip(
@@ -150,6 +179,25 @@ def _batched(
             for name, gradient in zip(params, gradients, strict=True):
                 mean[name] += gradient
         yield {name: value.square_() for name, value in mean.items()}
+
+
+def _tokens_fit(model: nn.Module, x: Tensor, logits: Callable[[Tensor], Tensor] | None) -> int:
+    """The samples whose tokens fit in memory at once; any number without a transformer."""
+    blocks = transformer_blocks(model)
+    if not blocks or len(x) == 0:
+        return INPUTS_AT_ONCE
+    seen: list[int] = []
+    hooks = [
+        block.register_forward_hook(lambda _, __, made: seen.append(made.numel()))
+        for block in blocks
+    ]
+    try:
+        with evaluating(model), torch.no_grad():
+            (logits or model)(x)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return max(1, TOKENS_AT_ONCE // max(1, TENSORS_OF_BLOCK * sum(seen)))
 
 
 def _labels(

@@ -6,11 +6,12 @@ outer products, of which only magnitudes and sums are formed. So a chunk costs o
 one backward pass (to outputs, not to parameters) per label. The idea is that of BackPACK (Dangel et al.
 2020, "BackPACK: Packing more into backprop", arXiv 1912.10985).
 
-Formulas: ``nn.Linear`` and ``nn.LayerNorm`` on ``(b, i)``, ``nn.Conv2d`` padded with zeros, batch
-and group norm; such a layer may be called several times in a forward pass. Everything else (other
-layers, tied weights, parameters read from outside their layer) goes through a vmapped
-vector-Jacobian product of the whole model: right, but about half as fast, and only for models that
-``torch.func`` can transform (not recurrent layers, nor control flow that reads values).
+Formulas: ``nn.Linear`` and ``nn.LayerNorm`` on ``(b, i)``, and inside the blocks of a transformer on
+``(b, n, i)``, ``nn.Conv2d`` padded with zeros, batch and group norm; such a layer may be called several
+times in a forward pass. Everything else (other layers, tied weights, parameters read from outside their
+layer) goes through a vmapped vector-Jacobian product of the whole model: right, but about half as fast,
+and only for models that ``torch.func`` can transform (not recurrent layers, nor control flow that reads
+values).
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from torch.autograd.graph import GradientEdge, Node, get_gradient_edge
 
 from clbench.errors import UsageError
 from clbench.nets.precision import in_float32
+from clbench.nets.tuning import transformer_blocks
 
 NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.GroupNorm, nn.LayerNorm)
 WITH_FORMULA = (nn.Linear, nn.Conv2d, *NORMS)
@@ -190,7 +192,7 @@ def _by_layer(
         left = iter(gradients)
         for module, names in layers.items():
             # All functions' gradients at the layer's output, (K, b, c, L).
-            g = torch.cat([next(left).flatten(3) for _ in calls[module]], 3)
+            g = torch.cat([_channels(module, next(left), a) for a, _ in calls[module]], 3)
             if module in outer:
                 _add(factors, module, magnitude(g).sum(0))
                 continue
@@ -218,6 +220,15 @@ def _backward(scores: Tensor, edges: list[GradientEdge], seeds: Seeds) -> Iterat
         yield [g.flatten(3) if g.dim() > 3 else g[..., None] for g in many]
 
 
+def _channels(module: nn.Module, g: Tensor, x: Tensor) -> Tensor:
+    """Gradients at the output for an input x, ``(K, b, c, L)``: those of tokens have c last."""
+    return g.transpose(2, 3) if _is_tokens(module, x) else g.flatten(3)
+
+
+def _is_tokens(module: nn.Module, x: Tensor) -> bool:
+    return isinstance(module, nn.Linear | nn.LayerNorm) and x.dim() == 3
+
+
 def _add(sums: dict[Key, Tensor], key: Key, value: Tensor) -> None:
     sums[key] = sums[key].add_(value) if key in sums else value
 
@@ -235,7 +246,9 @@ def _columns(module: nn.Module, x: Tensor) -> Tensor:
     if isinstance(module, nn.GroupNorm):
         return _positions(F.group_norm(x, module.num_groups, eps=module.eps))
     if isinstance(module, nn.LayerNorm):
-        return _positions(F.layer_norm(x, module.normalized_shape, eps=module.eps))
+        x = F.layer_norm(x, module.normalized_shape, eps=module.eps)
+    if _is_tokens(module, x):
+        return x.transpose(1, 2)
     if isinstance(module, nn.modules.batchnorm._BatchNorm):
         x = F.batch_norm(x, module.running_mean, module.running_var, eps=module.eps)
     return _positions(x)
@@ -273,11 +286,13 @@ def _by_vmap(
     """The same sums for any parameter of any model ``torch.func`` can transform."""
     scorer = _Scorer(model, score)
     params = {f"model.{name}": model.get_parameter(name).detach() for name in names}
+    # All others are detached too, or each sample's pass would leave a graph of them behind.
+    fixed = {f"model.{name}": p.detach() for name, p in model.named_parameters()}
     seeds = torch.stack([by.at(k) for k in range(by.n)], 1)  # (b, K, C)
 
     def sums(sample: Tensor, seed: Tensor) -> dict[str, Tensor]:
         def scores(params: dict[str, Tensor]) -> Tensor:
-            row: Tensor = torch.func.functional_call(scorer, params, (sample[None],))[0]
+            row: Tensor = torch.func.functional_call(scorer, fixed | params, (sample[None],))[0]
             return row
 
         vjp = torch.func.vjp(scores, params)[1]
@@ -286,8 +301,11 @@ def _by_vmap(
 
     size = seeds.shape[1] * sum(param.numel() for param in params.values())
     step = max(1, PRODUCTS_AT_ONCE // size)
+    total: dict[str, Tensor] = {}
     try:
-        by_sample = torch.func.vmap(sums, chunk_size=step)(x, seeds)
+        for x_part, seeds_part in zip(x.split(step), seeds.split(step), strict=True):
+            for name, of_samples in torch.func.vmap(sums)(x_part, seeds_part).items():
+                _add(total, name, of_samples.sum(0))
     except RuntimeError as error:
         named = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
         raise UsageError(
@@ -295,7 +313,7 @@ def _by_vmap(
             f"torch.func.vmap cannot transform it ({str(error).splitlines()[0]}); "
             "use estimator='batched' (with batch_size=1 it is 'empirical')"
         ) from error
-    return {name: by_sample[f"model.{name}"].sum(0) for name in names}
+    return {name: total[f"model.{name}"] for name in names}
 
 
 class _Scorer(nn.Module):
@@ -315,9 +333,12 @@ def _captured(model: nn.Module, n: int) -> Iterator[Calls]:
     """Inside, every call of a layer with a formula is noted: its input, where its output goes."""
     calls: Calls = defaultdict(list)
 
+    of_tokens = {part for block in transformer_blocks(model) for part in block.modules()}
+
     def note(module: nn.Module, args: tuple[Tensor, ...], output: Tensor) -> None:
         # The edge, not the output: a ReLU in place would make the tensor mean something else.
-        if len(args) == 1 and _has_formula(module, args[0], n) and output.requires_grad:
+        is_known = len(args) == 1 and _has_formula(module, args[0], n, module in of_tokens)
+        if is_known and output.requires_grad:
             calls[module].append((args[0].detach(), get_gradient_edge(output)))
 
     known = [module for module in model.modules() if type(module) in WITH_FORMULA]
@@ -329,12 +350,15 @@ def _captured(model: nn.Module, n: int) -> Iterator[Calls]:
             handle.remove()
 
 
-def _has_formula(module: nn.Module, x: Tensor, n: int) -> bool:
-    """Whether a call of a layer of a known type is one the formulas hold for; n samples at once."""
+def _has_formula(module: nn.Module, x: Tensor, n: int, is_of_block: bool) -> bool:
+    """Whether a call of a layer of a known type is one the formulas hold for; n samples at once.
+
+    ``is_of_block``: it lies in the block of a transformer, whose first axis is that of the samples.
+    """
     if len(x) != n:  # its rows are not the samples
         return False
     if isinstance(module, nn.Linear | nn.LayerNorm):
-        return x.dim() == 2  # else the first axis might be time
+        return x.dim() == 2 or (x.dim() == 3 and is_of_block)  # else the first axis might be time
     if isinstance(module, nn.Conv2d):
         padded_with_zeros = module.padding_mode == "zeros" and not isinstance(module.padding, str)
         return x.dim() == 4 and padded_with_zeros

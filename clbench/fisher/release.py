@@ -20,6 +20,8 @@ import torch
 from torch import Tensor
 
 from clbench.errors import UsageError
+from clbench.fisher import forms
+from clbench.fisher.forms import Form
 from clbench.util import seal, tensor_files
 from clbench.util.tensor_files import FLOATS, shown
 
@@ -59,10 +61,16 @@ class Metadata:
     code_version: str | None = None
     changes: tuple[str, ...] = ()
     """Later changes of the values, in order."""
+    stored: str | None = None
+    """How values are stored, where not exactly (``clbench.fisher.forms``)."""
+    error: str | None = None
+    """How far they then are from those that were computed."""
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain data, as in the file."""
-        return {**dataclasses.asdict(self), "changes": list(self.changes)}
+        """Plain data, as in the file; the last two fields only where they say something."""
+        found = {**dataclasses.asdict(self), "changes": list(self.changes)}
+        absent = [name for name in ("stored", "error") if found[name] is None]
+        return {name: value for name, value in found.items() if name not in absent}
 
 
 WHOLE = ("n_samples", "batch_size", "seed")
@@ -78,23 +86,37 @@ class Release:
     metadata: Metadata
 
 
-def save(path: Path | str, fisher: Mapping[str, Tensor], metadata: Metadata) -> None:
+def save(
+    path: Path | str, fisher: Mapping[str, Tensor], metadata: Metadata, form: Form = "float32"
+) -> Release:
     """Write a release atomically, with the same checks as ``load``.
 
     Args:
         path: the file.
         fisher: by name in ``model.named_parameters()``.
         metadata: its origin.
+        form: how values are stored; float32: as they are.
+
+    Returns:
+        The release as ``load`` reads it, with the error of its values.
 
     Raises:
         UsageError: a tensor is no non-negative array of floats, or a field of a wrong type.
     """
     path = Path(path)
     check(str(path), fisher)
+    tensors = forms.stored(fisher, form)
+    found = forms.restored(tensors, str(path)) if form == "8bit" else tensors
+    if form == "float32":
+        metadata = dataclasses.replace(metadata, stored=None, error=None)
+    else:
+        said = {"bfloat16": "bfloat16", "8bit": forms.EIGHT_BITS}[form]
+        metadata = dataclasses.replace(metadata, stored=said, error=forms.error(fisher, found))
     data = {"format": FORMAT, **metadata.as_dict()}
     _parsed(path, data)
-    text = seal.sealed({**data, TENSORS: tensor_files.sha256(fisher)}).decode()
-    tensor_files.write(path, fisher, {KEY: text})
+    text = seal.sealed({**data, TENSORS: tensor_files.sha256(tensors)}).decode()
+    tensor_files.write(path, tensors, {KEY: text})
+    return Release(found, metadata)
 
 
 def load(path: Path | str) -> Release:
@@ -118,6 +140,8 @@ def load(path: Path | str) -> Release:
         if wrong or data.get(TENSORS) not in (None, tensor_files.sha256(fisher)):
             raise UsageError(f"{path}: {wrong or f'its tensors are not those of its {TENSORS}'}")
     metadata = _parsed(path, data)
+    if metadata.stored == forms.EIGHT_BITS:
+        fisher = forms.restored(fisher, str(path))
     check(str(path), fisher)
     return Release(fisher, metadata)
 

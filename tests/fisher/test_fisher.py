@@ -31,6 +31,8 @@ from torch import Tensor, nn
 from clbench.errors import UsageError
 from clbench.fisher import estimate
 from clbench.fisher import layers as fisher_layers
+from clbench.fisher.estimators import Partial
+from clbench.nets.vit import Pool, Vit, VitShape
 
 
 def test_linear_softmax_has_its_closed_form() -> None:
@@ -337,3 +339,51 @@ def test_a_model_vmap_cannot_transform_is_refused() -> None:
     with pytest.raises(UsageError, match=r"2\.scale"):
         estimate(model, x, logits=logits)
     assert estimate(model, x, y, "batched", logits=logits)["2.scale"].sum() > 0
+
+
+@pytest.mark.parametrize("estimator", ["exact", "empirical"])
+def test_tokens_of_a_transformer_have_formulas(
+    estimator: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only what stands outside linear layers and norms of the blocks takes the slow way."""
+    torch.manual_seed(0)
+    shape = VitShape(width=8, depth=2, heads=2, patch=2, layer_scale=True)
+    model = nn.Sequential(Vit(shape, 2), Pool("both"), nn.Linear(16, 3)).double()
+    for p in model.parameters():
+        nn.init.normal_(p, std=0.5)
+    x, y = torch.randn(5, 3, 4, 4).double(), torch.tensor([0, 2, 1, 0, 2])
+    slow: set[str] = set()
+    by_vmap = fisher_layers._by_vmap
+    monkeypatch.setattr(
+        fisher_layers,
+        "_by_vmap",
+        lambda m, names, *rest: (slow.update(names), by_vmap(m, names, *rest))[1],
+    )
+    given = () if estimator == "exact" else (y,)
+    assert_equal(estimate(model, x, y, estimator, chunk=2), by_hand(model, x, *given))
+    assert slow == {
+        *("0.class_token", "0.position", "0.norm.weight", "0.norm.bias"),
+        *(f"0.blocks.{n}.scale{k}.factor" for n in range(2) for k in (1, 2)),
+    }
+
+
+@pytest.mark.parametrize("estimator", ["sampled", "empirical", "batched"])
+def test_goes_on_from_what_was_summed_up_to_the_same_bits(estimator: str) -> None:
+    class Stops(Partial):
+        def keep(self) -> None:
+            if self.done == 2:
+                raise KeyboardInterrupt
+
+    model, x, y = build(plain_mlp)
+
+    def found(partial: Partial | None) -> dict[str, Tensor]:
+        generator = torch.Generator().manual_seed(5)
+        words = {"generator": generator, "batch_size": 1, "chunk": 1, "partial": partial}
+        return estimate(model, x, y, estimator, **words)
+
+    stopped = Stops()
+    with pytest.raises(KeyboardInterrupt):
+        found(stopped)
+    whole, rest = found(None), found(Partial(stopped.total, stopped.done))
+    assert len(x) > 2
+    assert all(torch.equal(whole[name], rest[name]) for name in whole)
