@@ -15,6 +15,7 @@ import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 from torch import Tensor
 
@@ -48,10 +49,18 @@ class Released:
     resolution: int
     """Side of the images, where nothing else is asked for."""
 
+    folder: ClassVar[str] = "weights"
+    """In the cache's folder."""
+
+    @property
+    def constant(self) -> str:
+        """What it is called in this module."""
+        return self.name.upper()
+
     @property
     def path(self) -> Path:
         """Where they are kept."""
-        return home() / "weights" / f"{self.name}-{self.file_sha256[:12]}.safetensors"
+        return home() / self.folder / f"{self.name}-{self.file_sha256[:12]}.safetensors"
 
     def load(self, who: str) -> dict[str, Tensor]:
         """Read the tensors.

@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 from tiny import declare, run_on
 
+from clbench import prepare
 from clbench.configure.board import Board
-from clbench.errors import ClbenchError, UsageError
+from clbench.data.released import VIT_S14
+from clbench.errors import ClbenchError, NotHere, UsageError
 from clbench.leaderboard.entry import load_entry
+from clbench.leaderboard.reproduce.hygiene import FOLDERS_OF, Limits
+from clbench.leaderboard.reproduce.job import job_of, source_of
 from clbench.leaderboard.reproduce.processes import Zygote
+from clbench.leaderboard.reproduce.remote import first_message
 from clbench.leaderboard.reproduce.rerun import compare, point_of, rerun
 from clbench.leaderboard.rules.findings import Finding
 from clbench.leaderboard.rules.validate import validate
 from clbench.leaderboard.submit import submit
 from clbench.nets import weights
+from clbench.plugins.registry import find
 
 
 def errors(findings: list[Finding]) -> list[str]:
@@ -59,3 +66,23 @@ def test_an_entry_with_released_weights(
     with pytest.raises(ClbenchError, match="it is another file") as caught:
         rerun(point_of(board, entry, record), zygote=zygote)
     assert "\n" not in str(caught.value)
+
+
+def test_a_process_gets_the_released_weights_that_its_model_names(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """They are where its own cache is; a model that names none gets none."""
+    monkeypatch.setenv("CLBENCH_CACHE", str(tmp_path / "cache"))
+    run = prepare("scenario=scole", "data=digits", "strategy=naive", "model=linear")
+    with_vit = replace(job_of(run), model=source_of(find("model", "vit_s14"), {}))
+    (tmp_path / "process").mkdir()
+    with pytest.raises(NotHere, match=r"^vit_s14 needs weights .* clbench data weights vit_s14$"):
+        first_message(with_vit, tmp_path / "process", Limits())
+    VIT_S14.path.parent.mkdir(parents=True)
+    VIT_S14.path.write_bytes(b"weights")
+    first_message(job_of(run), tmp_path / "process", Limits())
+    assert [*(tmp_path / "process").iterdir()] == []
+    first_message(with_vit, tmp_path / "process", Limits())
+    monkeypatch.setenv("CLBENCH_CACHE", str(tmp_path / "process"))  # as in the process
+    assert "CLBENCH_CACHE" in FOLDERS_OF
+    assert VIT_S14.path.read_bytes() == b"weights"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import dataclasses
 import json
 import math
@@ -11,11 +12,14 @@ from typing import Any
 
 from clbench import seeding
 from clbench.configure.common import plain
+from clbench.data.released import KNOWN, Released
 from clbench.engine.build import Run
-from clbench.errors import UsageError
+from clbench.errors import NotHere, UsageError
 from clbench.plugins.registry import Plugin
 from clbench.seeding import Axis
 from clbench.strategy import StreamInfo
+
+MODULE = "clbench.data.released"
 
 
 @dataclass(frozen=True)
@@ -58,6 +62,32 @@ def job_of(run: Run) -> Job:
         threads=config.common.threads,
         device=str(run.device),
     )
+
+
+def released_in(job: Job) -> list[Released]:
+    """The released weights that the sources name: data declared by hash, which loading checks.
+
+    A process has no cache, so it gets a copy.
+
+    Raises:
+        NotHere: some are not in the cache.
+    """
+    texts = job.model.text, job.strategy.text
+    names = {
+        alias.name
+        for text in texts
+        if MODULE in text
+        for node in ast.walk(ast.parse(text))
+        if isinstance(node, ast.ImportFrom) and node.module == MODULE
+        for alias in node.names
+    }
+    found = [one for one in KNOWN.values() if one.constant in names]
+    for one in found:
+        if not one.path.is_file():
+            raise NotHere(
+                f"{one.name} needs weights that are not here: clbench data weights {one.name}"
+            )
+    return found
 
 
 def source_of(plugin: Plugin, settings: Any) -> Source:

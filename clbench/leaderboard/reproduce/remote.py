@@ -18,7 +18,7 @@ from clbench.engine.ledger import refuse_hidden_memory, state_bytes
 from clbench.errors import ClbenchError, Diverged, UsageError
 from clbench.leaderboard.reproduce.child import Child, one_line
 from clbench.leaderboard.reproduce.hygiene import Limits, hygiene
-from clbench.leaderboard.reproduce.job import Job
+from clbench.leaderboard.reproduce.job import Job, released_in
 from clbench.leaderboard.reproduce.state import MAX_TREE, join
 from clbench.leaderboard.reproduce.wire import MAX_HEADER, WireError, pack
 from clbench.nets.flops import charge, is_counting
@@ -33,17 +33,27 @@ MOST = 1 << 60
 """No count of a call is larger."""
 SLACK = 1 << 16
 """Bytes allowed in an answer beyond its numbers, for names, shapes and layout."""
+CACHE = "clbench"
+"""Where a process has its cache, in its folder: that is its ``XDG_CACHE_HOME``."""
 Start = Callable[[], tuple[Child, Path]]
 """Starts a process; returns it and its empty folder."""
 
 
 def first_message(job: Job, folder: Path, limits: Limits) -> dict[str, Any]:
-    """What a worker is told before all else."""
+    """What a worker is told before all else; the files that it needs are put into its folder.
+
+    Raises:
+        NotHere: released weights that it needs are not in the cache.
+    """
     content = dataclasses.asdict(job)
     for name, path in content.pop("files").items():
         copy = folder / f"{name}-{Path(path).name}"
         shutil.copyfile(path, copy)
         content["strategy"]["settings"][name] = str(copy)
+    for released in released_in(job):
+        copy = folder / CACHE / released.folder / released.path.name
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(released.path, copy)
     content["info"]["dtype"] = str(job.info.dtype).removeprefix("torch.")
     in_force = [name for name, works in hygiene(job.device).items() if works is True]
     return {
