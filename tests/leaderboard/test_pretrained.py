@@ -83,6 +83,7 @@ def test_a_process_gets_the_released_weights_that_its_model_names(
     first_message(job_of(run), tmp_path / "process", Limits())
     assert [*(tmp_path / "process").iterdir()] == []
     first_message(with_vit, tmp_path / "process", Limits())
-    monkeypatch.setenv("CLBENCH_CACHE", str(tmp_path / "process"))  # as in the process
-    assert "CLBENCH_CACHE" in FOLDERS_OF
+    monkeypatch.delenv("CLBENCH_CACHE")  # as in the process
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "process"))
+    assert "XDG_CACHE_HOME" in FOLDERS_OF
     assert VIT_S14.path.read_bytes() == b"weights"
