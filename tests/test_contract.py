@@ -37,8 +37,6 @@ CASES = [
         replace(plugin, given=SMALL.get(plugin.name, ())),
         check,
         id=f"{group}-{plugin.name}-{check.__name__}",
-        # One process has all checks of a plug-in: they share what they train.
-        marks=pytest.mark.xdist_group(f"{group}-{plugin.name}"),
     )
     for group in SUITES
     for plugin in plugins(group).values()

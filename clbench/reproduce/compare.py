@@ -120,7 +120,8 @@ def _take(into: Measured, of: Reproduction, planned: Planned, seed: int, done: D
 def network(record: Record) -> str:
     """The network of a run, as ``mlp hidden=[400, 400] head=linear``; what is off is left out."""
     model = record.config["model"]
-    on = {k: v for k, v in model.items() if k != "name" and v != "none"}
+    off = {"name", *(k for k in model if k.startswith("tune") and model["tune"] == "full")}
+    on = {k: v for k, v in model.items() if k not in off and v != "none"}
     return " ".join([model["name"], *(f"{k}={v}" for k, v in on.items())])
 
 

@@ -38,8 +38,7 @@ CHECKS = (
 
 def case(plugin: Plugin, check: Check, precision: str) -> object:
     given = replace(plugin, given=(("precision", precision),))
-    marks = [pytest.mark.xdist_group(f"{precision}-{plugin.name}")]
-    marks += [] if plugin.name in FAMILIES else [pytest.mark.slow]
+    marks = [] if plugin.name in FAMILIES else [pytest.mark.slow]
     return pytest.param(given, check, id=f"{precision}-{plugin.name}-{check.__name__}", marks=marks)
 
 

@@ -27,7 +27,6 @@ CASES = [
         plugin,
         check,
         id=f"{plugin.name}-{check.__name__}",
-        marks=pytest.mark.xdist_group(f"gpu-{plugin.name}"),
     )
     for plugin in plugins("strategy").values()
     for check in suite("strategy")

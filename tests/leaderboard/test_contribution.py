@@ -18,7 +18,7 @@ from clbench.leaderboard.pages.difference import MAX_ROWS, SHOWN, comment, diffe
 from clbench.leaderboard.rules.validate import validate
 
 GITHUB = Path(__file__).parents[2] / ".github"
-WORKFLOWS = sorted(GITHUB.glob("workflows/*.yml"), key=lambda path: path.stem)
+WORKFLOWS = sorted(GITHUB.glob("workflows/contribution*.yml"), key=lambda path: path.stem)
 Capture = pytest.CaptureFixture[str]
 
 

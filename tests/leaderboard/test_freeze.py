@@ -20,9 +20,6 @@ from clbench.leaderboard.freeze import MIN_SPREAD, _refuse_beaten, freeze, new
 WORDS = ["scenario=scole", "data=digits", "eval_every=log", "model=mlp", "model.hidden=[32]"]
 
 
-pytestmark = pytest.mark.xdist_group("frozen")  # one board is frozen for all of them
-
-
 def frozen(root: Path) -> Board:
     options = Options(out=root / "runs", quiet=True)
     return freeze("mine", root, options, lambda line: None)

@@ -56,7 +56,6 @@ def replay_rig(tmp_path_factory: pytest.TempPathFactory) -> Rig:
     return Rig(plugin)
 
 
-@pytest.mark.xdist_group("kanerva-replay")
 @pytest.mark.parametrize("check", CHECKS)
 def test_replay_passes_the_contract(check: Any, replay_rig: Rig):
     finding = attempt(check, replay_rig)
