@@ -29,9 +29,6 @@ from clbench.sweeps.local import run_all
 from clbench.util import yaml_files
 from clbench.util.files import read_yaml
 
-PRETRAINED = {"coda_prompt", "dualprompt", "l2p"}
-"""They need a network of their own, which the divisions without pretraining do not take."""
-
 
 def fault(words: list[str]) -> str:
     """Why a strategy does not fit; empty if it does."""
@@ -90,7 +87,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=20.0, help="dearest run (default: 20)")
     given = parser.parse_args()
     board = find_board(given.board, given.boards)
-    names = given.only.split(",") if given.only else sorted(set(plugins("strategy")) - PRETRAINED)
+    names = given.only.split(",") if given.only else sorted(plugins("strategy"))
     costs = []
     for name in names:
         if (board.entries / name / "entry.yaml").exists():

@@ -7,11 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 import small
+import torch
+from torch import Tensor, nn
 
 from clbench.configure.config import resolve_point
 from clbench.data.latent import SILENT, LatentPool, ProgressSink
 from clbench.data.pool import Pool
+from clbench.errors import UsageError
 
 TINY = '''"""Sums of neighbouring values, times a factor."""
 from dataclasses import dataclass
@@ -79,3 +83,26 @@ def sum_of_latents(encoder: str) -> str:
     """Of the test split, encoded in batches of eight."""
     pool = latents(encoder, batch_size=8)
     return str(pool.gather("test", np.arange(20)).sum().item())
+
+
+GRAY = torch.randint(256, (5, 28, 28), generator=torch.Generator().manual_seed(0)).byte()
+COLOUR = torch.randint(256, (5, 3, 32, 32), generator=torch.Generator().manual_seed(1)).byte()
+
+
+def build(name: str, x: Tensor = GRAY, **settings: object) -> nn.Module:
+    encoder = config(name, **settings).encoder
+    network: nn.Module = encoder.build(tuple(x.shape[1:]), 1 / 255)
+    return network.eval()
+
+
+def encode(name: str, x: Tensor = GRAY, **settings: object) -> Tensor:
+    with torch.no_grad():
+        z: Tensor = build(name, x, **settings)(x)
+    return z
+
+
+def refusal(name: str, x: Tensor = GRAY, **settings: object) -> str:
+    with pytest.raises(UsageError) as caught:
+        build(name, x, **settings)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)

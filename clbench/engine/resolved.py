@@ -62,8 +62,7 @@ def resolved(words: Sequence[str]) -> list[str]:
 def _place(config: RunConfig, pools: dict[Any, Pool]) -> str:
     names = {group: plugin.name for group, plugin in config.plugins.items()}
     name, *settings = describe(names["model"], config.as_dict()["model"]).replace(", ", ",").split()
-    # What is off says nothing of the network, and a page need not change where a setting is added.
-    network = " ".join([f"network `{name}`", *(s for s in settings if not s.endswith('="none"'))])
+    network = " ".join([f"network `{name}`", *settings])
     data = f"data `{names['data']}`"
     if config.encoder is not None:
         return f"{network}; {data}, latents of `{names['encoder']}`; scenario `{names['scenario']}`"

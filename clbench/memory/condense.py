@@ -59,7 +59,7 @@ def gradients(
         x: ``(n, *input_shape)`` raw samples, as floats.
         y: ``(n,)`` classes.
         weight: ``(n,)``.
-        create_graph: whether they shall have gradients themselves.
+        create_graph: whether they have gradients themselves.
     """
     loss = (F.cross_entropy(model(x), y, reduction="none") * weight).sum()
     parameters = [p for p in model.parameters() if p.requires_grad]

@@ -58,8 +58,11 @@ def pinned_as(setting: str, hash_setting: str, path: Path | None, sha256: str | 
 
 
 def describe(name: str, settings: Mapping[str, Any]) -> str:
-    """A network in one line: the model plug-in's name and settings; of tuning where there is any."""
-    left_out = {"name"}
+    """A network in one line: the model plug-in's name and settings, without what is off.
+
+    So the line stays where a model gets a setting that is off by default.
+    """
+    left_out = {"name", *(key for key, value in settings.items() if value == "none")}
     if settings.get("tune") == "full":
         left_out |= {key for key in settings if key == "tune" or key.startswith("tune_")}
     said = [f"{key}={json.dumps(value)}" for key, value in settings.items() if key not in left_out]

@@ -12,6 +12,7 @@ from typing import Any
 from clbench.engine.execute import Done, Options
 from clbench.errors import ClbenchError, UsageError
 from clbench.metric import lookup
+from clbench.nets.weights import describe
 from clbench.reproduce.plan import Planned, plan, words
 from clbench.reproduce.shelf import Reproduction
 from clbench.results.record import Record
@@ -120,9 +121,7 @@ def _take(into: Measured, of: Reproduction, planned: Planned, seed: int, done: D
 def network(record: Record) -> str:
     """The network of a run, as ``mlp hidden=[400, 400] head=linear``; what is off is left out."""
     model = record.config["model"]
-    off = {"name", *(k for k in model if k.startswith("tune") and model["tune"] == "full")}
-    on = {k: v for k, v in model.items() if k not in off and v != "none"}
-    return " ".join([model["name"], *(f"{k}={v}" for k, v in on.items())])
+    return describe(model["name"], model).replace('"', "")
 
 
 def value_of(record: Record, metric: str, after: int | None) -> float | None:

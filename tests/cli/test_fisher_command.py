@@ -64,7 +64,7 @@ def test_train_export_compute_show_compare_convert_and_fine_tune(
         assert found.metadata.label_source == LABEL_SOURCE[estimator]
         assert (found.metadata.n_samples, found.metadata.estimator) == (40, estimator)
         assert found.metadata.batch_size == (128 if estimator == "batched" else 1)
-        assert found.metadata.architecture == 'mlp hidden=[8] head="linear" norm="none"'
+        assert found.metadata.architecture == 'mlp hidden=[8] head="linear"'
         assert "/" not in json.dumps(found.metadata.as_dict()).replace("p(y|x)", "")
         assert Path(f"{estimator}.md").read_text().startswith(f"# {estimator}.safetensors")
     shown = clbench(capsys, "fisher", "show", "exact.safetensors").out
