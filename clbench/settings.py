@@ -9,6 +9,7 @@ each of its values, and null is always within bounds. What two settings may not 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import Annotated, Any, get_args, get_origin, get_type_hints
@@ -73,6 +74,17 @@ def check(settings: Any, group: str) -> None:
         prefix = f"{group}." if group else ""
         shown = value if parts == (value,) else list(parts)
         raise UsageError(f"{prefix}{name}={shown} {must} {finite}{bound}")
+
+
+def switched_on(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """A plug-in's settings without its name and what is off: ``none``, and tuning where all is tuned.
+
+    So what is said of a plug-in stays where it gets a setting that is off by default.
+    """
+    off = {"name", *(key for key, value in settings.items() if value == "none")}
+    if settings.get("tune") == "full":
+        off |= {key for key in settings if key == "tune" or key.startswith("tune_")}
+    return {key: value for key, value in settings.items() if key not in off}
 
 
 @cache

@@ -17,6 +17,7 @@ from clbench.errors import UsageError
 from clbench.nets.frozen import constants, everything
 from clbench.nets.parameters import output_parameters
 from clbench.nets.tuning import added
+from clbench.settings import switched_on
 from clbench.util import tensor_files
 from clbench.util.hashing import file_sha256
 from clbench.util.tensor_files import shown
@@ -58,14 +59,8 @@ def pinned_as(setting: str, hash_setting: str, path: Path | None, sha256: str | 
 
 
 def describe(name: str, settings: Mapping[str, Any]) -> str:
-    """A network in one line: the model plug-in's name and settings, without what is off.
-
-    So the line stays where a model gets a setting that is off by default.
-    """
-    left_out = {"name", *(key for key, value in settings.items() if value == "none")}
-    if settings.get("tune") == "full":
-        left_out |= {key for key in settings if key == "tune" or key.startswith("tune_")}
-    said = [f"{key}={json.dumps(value)}" for key, value in settings.items() if key not in left_out]
+    """A network in one line: the model plug-in's name and settings, without what is off."""
+    said = [f"{key}={json.dumps(value)}" for key, value in switched_on(settings).items()]
     return " ".join([name, *said])
 
 

@@ -46,6 +46,8 @@ def board_power(board: Board, rows: Sequence[EntryRow]) -> Power:
 def power_sentence(board: Board, rows: Sequence[EntryRow]) -> str:
     """The first line of a board: what share of the pairs is told apart."""
     found = board_power(board, rows)
+    if not divisions(board, rows):
+        return "No entry is verified yet."
     if not found.n_pairs:
         return "No two entries differ by a percentage point or more yet."
     share = 100 * found.n_told / found.n_pairs

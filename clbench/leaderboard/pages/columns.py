@@ -10,6 +10,7 @@ from clbench.configure.board import DIVISIONS, FIRST_DIVISIONS, Anchor, Board
 from clbench.leaderboard.pages.summary import EntryRow
 from clbench.results import metrics, tables
 from clbench.results.tables import Column, Interval
+from clbench.settings import switched_on
 from clbench.util.files import read_text
 
 COSTS = ("train_flops", "state_bytes")
@@ -124,7 +125,7 @@ def facts(board: Board, rows: Sequence[EntryRow]) -> list[tuple[str, str]]:
         ("Data", _group(board.settings.get("data"))),
         ("Network", f"{_group(board.model)} ({_where_fixed(board)})"),
         ("Budget", spent or "none but the stream"),
-        ("Primary", f"{column.title}: {explain(board.primary)}"),
+        ("Primary", ": ".join(tables.definitions([column])[0])),
         ("Anchors", anchors),
         ("Test set", test_set(board, rows)),
         ("Seeds", " ".join(map(str, board.seeds))),
@@ -168,10 +169,10 @@ def _pairs(values: Mapping[str, object]) -> str:
 
 
 def _group(value: object) -> str:
-    """``scole: n_tasks 1000, classes_per_task 2``, without what is unset."""
+    """``scole: n_tasks 1000, classes_per_task 2``, without what is off or unset."""
     if not isinstance(value, dict):
         return str(value)
-    said = {k: v for k, v in value.items() if k != "name" and v is not None and v != []}
+    said = {k: v for k, v in switched_on(value).items() if v is not None and v != []}
     rest = ", ".join(f"{k} {_said(v)}" for k, v in said.items())
     return f"{value.get('name')}: {rest}" if rest else str(value.get("name"))
 
