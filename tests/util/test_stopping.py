@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
 
 import pytest
 
@@ -14,6 +15,14 @@ from clbench.util import stopping
 
 NUMBERS = [getattr(signal, name) for name in stopping.NAMES if hasattr(signal, name)]
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="signals of POSIX systems")
+
+
+@pytest.fixture(autouse=True)
+def a_lost_terminal_is_told() -> Iterator[None]:
+    """Tests that run under ``nohup`` have SIGHUP ignored from the start."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
 
 
 @pytest.mark.parametrize("number", NUMBERS)
