@@ -16,6 +16,11 @@ from clbench.memory.kanerva_pp import Gaussian, KanervaPP, Sizes
 TINY = Sizes(latent=1, hidden=6, width=4, channels=2, side=8, block=4)
 
 
+@pytest.fixture(autouse=True)
+def _the_same_draws_each_time() -> None:
+    torch.manual_seed(0)
+
+
 def model(sizes: Sizes = TINY, shape: tuple[int, ...] = (5, 4)) -> KanervaPP:
     torch.manual_seed(0)
     return KanervaPP(shape, torch.uint8, 1 / 255, sizes).double()
@@ -30,12 +35,13 @@ def test_blocks_at_whole_cells_are_slices_of_the_memory(side: int, block: int):
     memory = torch.randn(3, side, side, dtype=torch.float64)
     corners = [(i, j) for i in range(side - block + 1) for j in range(side - block + 1)]
     shift = torch.tensor(
-        [[(2 * j + block) / side - 1, (2 * i + block) / side - 1] for i, j in corners]
+        [[(2 * j + block) / side - 1, (2 * i + block) / side - 1] for i, j in corners],
+        dtype=torch.float64,
     )
     scale = torch.full((len(corners),), block / side, dtype=torch.float64)
-    found = read_blocks(memory, scale, shift.double(), block)
+    found = read_blocks(memory, scale, shift, block)
     for (i, j), cut in zip(corners, found, strict=True):
-        torch.testing.assert_close(cut, memory[:, i : i + block, j : j + block], atol=1e-6, rtol=0)
+        torch.testing.assert_close(cut, memory[:, i : i + block, j : j + block], atol=1e-12, rtol=0)
 
 
 def test_blocks_anywhere_are_those_of_a_spatial_transformer():
