@@ -34,8 +34,8 @@ SWEEP = (
 )
 
 
-LAST_WORDS = "from one experience to the next."
-"""The end of the table of a sweep: all is done, and a signal now only ends the process."""
+LAST_WORDS = "more: seed=0..4"
+"""What stands below the table of a sweep: all is done, and a signal now only ends the process."""
 
 
 @dataclass
