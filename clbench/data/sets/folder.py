@@ -26,7 +26,8 @@ from clbench import UsageError
 from clbench.data.decoded import Listing
 from clbench.data.files import require_path
 from clbench.data.images import ImageData
-from clbench.data.pictures import Tally, decode, images_in
+from clbench.data.pictures import Tally, images_in
+from clbench.data.pictures import decode as _decode
 from clbench.data.shapes import suited_model
 from clbench.settings import AtLeast
 from clbench.util.files import FileError, read_text
@@ -86,7 +87,7 @@ class Folder(ImageData):
             shape=self._shape(),
             labels=np.array([label for _, label in files], dtype=np.int64),
             n_train=n_train,
-            decode=lambda number, tally: decode(Path(paths[number]), size, gray, tally),
+            decode=lambda number, tally: _decode(Path(paths[number]), size, gray, tally),
             content=_content(paths),
             class_names=names,
             tally=tally,
