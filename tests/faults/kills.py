@@ -47,8 +47,10 @@ class Tally:
     faults: list[str] = field(default_factory=list)
 
     def fault(self, what: str, log: Path) -> None:
-        """Note a fault, with the last line that the command printed."""
-        lines = log.read_text(errors="replace").strip().splitlines() if log.exists() else []
+        """Note a fault, with the last line that the command printed; all of it goes to stderr."""
+        text = log.read_text(errors="replace") if log.exists() else ""
+        sys.stderr.write(f"--- {what}\n{text}\n---\n")
+        lines = text.strip().splitlines()
         self.faults.append(f"{what}: {lines[-1] if lines else ''}")
 
 
