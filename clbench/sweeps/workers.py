@@ -6,12 +6,13 @@ holds. Closing that end is also how the parent asks all workers to stop after th
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import Any, Generic, TypeVar
@@ -167,20 +168,26 @@ def _serve(pipe: Connection, alive: Connection, work: Callable[..., Any], thread
     """Do jobs until the parent has none or is gone; after a signal, answer the job at hand and end.
 
     No job is taken and left without an answer: one that comes after the signal stops at its start.
+    While torch is imported, which takes long on a busy machine, there is nothing to finish: a worker
+    whose parent is gone ends there and then.
     """
     with stopping.deferred() as signalled:
         stopping.let_in()
-        import torch
-
-        torch.set_num_threads(threads)
-        stopped = threading.Event()
+        stopped, begun = threading.Event(), threading.Event()
 
         def watch() -> None:
             with suppress(EOFError, OSError):
                 alive.recv_bytes()
             stopped.set()
+            while not begun.wait(POLL_SECONDS):
+                if _is_orphan():
+                    os._exit(1)
 
         threading.Thread(target=watch, daemon=True).start()
+        import torch
+
+        torch.set_num_threads(threads)
+        begun.set()
         leaves = False
         while not leaves:
             try:
@@ -190,3 +197,8 @@ def _serve(pipe: Connection, alive: Connection, work: Callable[..., Any], thread
                 pipe.send((result, leaves))
             except (EOFError, OSError, KeyboardInterrupt):
                 break
+
+
+def _is_orphan() -> bool:
+    parent = parent_process()
+    return parent is not None and parent.pid != os.getppid()

@@ -86,3 +86,27 @@ def test_a_signal_to_the_parent_reaches_the_workers(tmp_path: Path, number: sign
         # Both jobs at hand came to their end, and the third was not begun.
         assert sorted(out.split("\n")) == ["", "end", "result stopped", "result stopped"]
     assert all((tmp_path / f"{path.name}.stopped").exists() for path in told)
+
+
+SLOW_IMPORT = """
+    import os, pathlib, time
+    part = pathlib.Path("importing.part")
+    part.write_text(str(os.getpid()))
+    part.rename("importing")
+    time.sleep(600)
+"""
+
+
+def test_a_worker_that_still_imports_ends_with_its_parent(tmp_path: Path):
+    script, told = tmp_path / "main.py", tmp_path / "importing"
+    script.write_text(textwrap.dedent(SCRIPT.format(path=[str(Path(__file__).parent), *sys.path])))
+    (tmp_path / "torch.py").write_text(textwrap.dedent(SLOW_IMPORT))  # the script's folder is first
+    text = script.read_text().replace("sys.path[:0] = ", "sys.path[1:1] = ")
+    script.write_text(text)
+    parent = subprocess.Popen([sys.executable, script], cwd=tmp_path)
+    until = time.monotonic() + 60
+    while not told.exists() and time.monotonic() < until:
+        time.sleep(0.1)
+    parent.kill()
+    parent.wait()
+    assert gone(int(told.read_text()))
