@@ -18,7 +18,7 @@ from clbench.errors import ClbenchError, UsageError
 from clbench.sweeps.once import Once
 from clbench.sweeps.plan import Line
 from clbench.sweeps.planner import Planner
-from clbench.sweeps.workers import Died, in_processes
+from clbench.sweeps.workers import Died, Dropped, in_processes
 from clbench.trackers.progress import say
 
 
@@ -108,18 +108,28 @@ def _in_processes(points: dict[int, dict[str, Any]], options: Options) -> Iterat
     """Spawned workers, one run at a time each.
 
     A run uses the threads that its settings say; where they say 0, its worker's share of the cores.
+
+    Raises:
+        KeyboardInterrupt: a signal came between two runs, so that no record says it.
     """
     n_workers = min(options.jobs, len(points))
     share = max(1, (os.cpu_count() or 1) // n_workers)
     jobs = [(number, point, options) for number, point in points.items()]
+    is_stopped = is_said = False
     for found in in_processes(jobs, _work, n_workers, share):
+        if isinstance(found, Dropped):
+            is_stopped = True
+            continue
         if not isinstance(found, Died):
+            is_said |= found.record is not None and found.record.status == "interrupted"
             yield found
             continue
         number, point, _ = jobs[found.number]
         folder = Planner(sink_of(options), tell=None).run(point).folder(options.out)
         wrong = f"{folder}: its process {found.reason}; --resume goes on with the run"
         yield Done(number, None, folder, error=wrong)
+    if is_stopped and not is_said:
+        raise KeyboardInterrupt
 
 
 def _work(place: int, job: tuple[int, dict[str, Any], Options], stop: Callable[[], bool]) -> Done:

@@ -39,6 +39,13 @@ class Died:
     """``was killed by SIGKILL`` or ``ended with exit code 3``"""
 
 
+@dataclass(frozen=True)
+class Dropped:
+    """A job that was not begun, because a signal came before."""
+
+    number: int
+
+
 @dataclass
 class _Worker(Generic[Job]):
     process: BaseProcess
@@ -52,8 +59,8 @@ def in_processes(
     work: Callable[[int, Job, Stop], Result],
     n_workers: int,
     threads: int,
-) -> Iterator[Result | Died]:
-    """Do jobs in spawned processes; yield results as they come.
+) -> Iterator[Result | Died | Dropped]:
+    """Do jobs in spawned processes; yield results as they come, for each job one.
 
     After a signal nothing more is started, and the jobs at hand are asked to stop.
 
@@ -73,8 +80,9 @@ def in_processes(
         with stopping.deferred() as signalled:
             while True:
                 if signalled():
-                    todo.clear()
                     pool.ask_to_stop()
+                    yield from (Dropped(number) for number, _ in todo)
+                    todo.clear()
                 while todo and (worker := pool.free(n_workers)) is not None:
                     pool.give(worker, *todo.pop())
                 if not todo:
@@ -197,6 +205,7 @@ def _serve(pipe: Connection, alive: Connection, work: Callable[..., Any], thread
                 pipe.send((result, leaves))
             except (EOFError, OSError, KeyboardInterrupt):
                 break
+        stopping.keep_out()  # nothing is left to stop, while Python shuts down
 
 
 def _is_orphan() -> bool:

@@ -57,6 +57,12 @@ def let_in() -> None:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, _signals())
 
 
+def keep_out() -> None:
+    """Hold the signals back for as long as this process still lives."""
+    if hasattr(signal, "pthread_sigmask"):
+        signal.pthread_sigmask(signal.SIG_BLOCK, _signals())
+
+
 @contextmanager
 def interrupting() -> Iterator[Callable[[], bool]]:
     """Let every one of the signals raise KeyboardInterrupt, as Ctrl-C does; yields whether one came.

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from worker_jobs import run
 
-from clbench.sweeps.workers import Died, in_processes
+from clbench.sweeps.workers import Died, Dropped, in_processes
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="signals of POSIX systems")
 
@@ -44,6 +44,17 @@ def test_a_worker_that_dies_is_named_and_the_others_go_on():
     assert sorted(f for f in found if not isinstance(f, Died)) == [0, 4, 8]
     assert died[1].startswith("was killed by SIGKILL")
     assert died[3] == "ended with exit code 3"
+
+
+def test_jobs_that_a_signal_keeps_from_beginning_are_told():
+    results = in_processes(["double"] * 9, run, 1, 1)
+    first = next(results)
+    os.kill(os.getpid(), signal.SIGTERM)
+    rest = list(results)
+    done = [first, *(f for f in rest if not isinstance(f, Dropped))]
+    dropped = [f.number for f in rest if isinstance(f, Dropped)]
+    assert done == [0, 2][: len(done)]
+    assert sorted(dropped) == list(range(len(done), 9))
 
 
 def test_a_caller_that_has_seen_enough_ends_them():
@@ -84,7 +95,8 @@ def test_a_signal_to_the_parent_reaches_the_workers(tmp_path: Path, number: sign
     assert all(map(gone, pids)), "no worker is left"
     if number != signal.SIGKILL:
         # Both jobs at hand came to their end, and the third was not begun.
-        assert sorted(out.split("\n")) == ["", "end", "result stopped", "result stopped"]
+        ends = ["", "end", "result Dropped(number=2)", "result stopped", "result stopped"]
+        assert sorted(out.split("\n")) == ends
     assert all((tmp_path / f"{path.name}.stopped").exists() for path in told)
 
 
