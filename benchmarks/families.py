@@ -1,0 +1,192 @@
+"""The field's methods on one stream, at equal memories and equal tuning: ``docs/families.md``.
+
+    python -m benchmarks.families --data FOLDER [--out runs/families] [--only er,icarl] [--write]
+
+Split Fashion-MNIST: five tasks of two classes, one head, the small convolutional network, 10,000
+training images (the first thousand of each class, in the order of the files) and all 10,000 test
+images. Every strategy has the same search: six trials over the space that it declares, its defaults
+first, scored on validation data of one seed that is not among the five of the table. What stores
+samples has the bytes of 500. Runs what is missing, so a stopped series goes on by the same words;
+``--write`` writes the page from what is done.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import io
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.enter import fault
+from benchmarks.strategies_table import family
+from clbench.configure.sweep import sweep
+from clbench.data.idx import find_idx, read_idx
+from clbench.engine.execute import Options, record_of
+from clbench.engine.resolved import resolved
+from clbench.errors import ClbenchError
+from clbench.leaderboard.tune import tune
+from clbench.plugins.registry import plugins
+from clbench.results.record import Record
+from clbench.results.tables import t_interval
+from clbench.sweeps.local import run_all
+from clbench.util.atomic import write_atomically
+
+PAGE = Path(__file__).parents[1] / "docs" / "families.md"
+PER_CLASS = 1000
+SAMPLES = 500
+SAMPLE_BYTES = 28 * 28 + 8
+"""A stored image, a byte a pixel, and its label."""
+TRIALS = 6
+TUNING_SEED = "seed=100"
+SEEDS = "seed=0..4"
+METRIC = "average_accuracy"
+DEAREST = 60.0
+"""CPU seconds of a run; a dearer method is named and left out."""
+INTRO = """# The field's methods beside each other
+
+Split Fashion-MNIST: five tasks of two classes, one head, 10,000 training and 10,000 test images, two
+passes. What stores samples has the bytes of 500. The settings of each method are the best of six trials
+on validation data of another seed: its defaults, and five drawn from the space that it declares.
+Accuracy after the last task in %, mean ± 95 % Student-t half-width over five seeds; forgetting in
+points; the largest state; operations of training, relative to `naive`. Written by
+`python -m benchmarks.families --data FOLDER --write`.
+"""
+STREAM = ("scenario=class_incremental", "model=scole_cnn", "strategy.epochs=2")
+
+
+def words(name: str, data: Path) -> list[str]:
+    """The words of a method's runs."""
+    config = {f.name for f in dataclasses.fields(plugins("strategy")[name].load().Config)}
+    found = [*STREAM, "data=npz", f"data.path={data}", f"strategy={name}"]
+    if "epochs" not in config:
+        found.remove("strategy.epochs=2")
+    if "memory_bytes" in config:
+        found.append(f"strategy.memory_bytes={SAMPLES * SAMPLE_BYTES}")
+    return found
+
+
+def prepared(folder: Path, out: Path) -> Path:
+    """The file with the chosen images; ``folder`` has the four IDX files of Fashion-MNIST."""
+    path = out / "fashion10k.npz"
+    if path.exists():
+        return path
+    files = find_idx(folder)
+    if files is None:
+        raise ClbenchError(f"--data {folder}: has not the four IDX files")
+    train_x, train_y, test_x, test_y = (
+        read_idx(file, shape) for file, shape in zip(files, ((28, 28), ()) * 2, strict=True)
+    )
+    chosen = np.sort(np.concatenate([np.flatnonzero(train_y == c)[:PER_CLASS] for c in range(10)]))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    buffer = io.BytesIO()
+    np.savez_compressed(
+        buffer,
+        train_x=train_x[chosen],
+        train_y=train_y[chosen],
+        test_x=test_x,
+        test_y=test_y,
+    )
+    write_atomically(path, buffer.getvalue())
+    return path
+
+
+def measured(name: str, data: Path, options: Options) -> list[Record]:
+    """Tune a method, run it on all seeds, and return its records.
+
+    Raises:
+        ClbenchError: it does not fit the stream.
+    """
+    asked = words(name, data)
+    why = fault([*asked, TUNING_SEED])
+    if why:
+        raise ClbenchError(why)
+    _, table = tune(
+        [*asked, TUNING_SEED], options, lambda line: None, trials=TRIALS, primary=METRIC
+    )
+    records = [
+        record_of(done) for done in run_all(sweep([*asked, SEEDS, f"tuned={table}"]), options)
+    ]
+    if any(record.status == "interrupted" for record in records):
+        raise KeyboardInterrupt
+    return records
+
+
+def row(name: str, records: Sequence[Record], naive: float) -> tuple[float, str]:
+    """The mean accuracy in percent, and the method's line of the table."""
+    found = [r.metric(METRIC) for r in records if r.status == "completed"]
+    values = [100 * value for value in found if value is not None]
+    if len(values) < len(records) or not values:
+        reason = (records[0].error or {}).get("message", records[0].status) if records else ""
+        return -1.0, f"| `{name}` | {family(plugins('strategy')[name])} | fails: {reason} | | | |"
+    accuracy = t_interval(values)
+    forgetting = t_interval([100 * (r.metric("forgetting") or 0.0) for r in records])
+    state = max(r.cost["state_bytes"] for r in records) / 1000
+    flops = sum(r.cost["train_flops"] for r in records) / len(records)
+    cells = (
+        f"`{name}`",
+        family(plugins("strategy")[name]),
+        f"{accuracy.mean or 0:.1f} ± {accuracy.half_width or 0:.1f}",
+        f"{forgetting.mean or 0:.1f}",
+        f"{state:,.0f}",
+        f"{flops / naive:.1f}",
+    )
+    return accuracy.mean or 0.0, f"| {' | '.join(cells)} |"
+
+
+def page(found: dict[str, Sequence[Record]], out_of: dict[str, str], data: Path) -> str:
+    """The page, the best method first."""
+    costs = [r.cost["train_flops"] for r in found["naive"]]
+    rows = sorted((row(n, r, sum(costs) / len(costs)) for n, r in found.items()), reverse=True)
+    network = [*STREAM, "data=npz", f"data.path={data}", "strategy=naive"]
+    lines = [
+        INTRO,
+        "<!-- command: python -m benchmarks.families -->",
+        *resolved(network),
+        "",
+        "| method | family | accuracy % | forgetting | state kB | operations |",
+        "| --- | --- | ---: | ---: | ---: | ---: |",
+        *(line for _, line in rows),
+        "",
+        "Not in the table:",
+        "",
+        *(f"- `{name}`: {why}" for name, why in sorted(out_of.items())),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def main() -> None:
+    """Run what is missing."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--data", type=Path, required=True, help="folder of the four IDX files")
+    parser.add_argument("--out", type=Path, default=Path("runs/families"))
+    parser.add_argument("--only", default="", help="methods, by commas (default: all)")
+    parser.add_argument("--write", action="store_true", help="write docs/families.md at the end")
+    given = parser.parse_args()
+    data = prepared(given.data, given.out)
+    options = Options(out=given.out, resume=True, quiet=True, curve=False)
+    found: dict[str, Sequence[Record]] = {}
+    out_of: dict[str, str] = {}
+    for name in given.only.split(",") if given.only else plugins("strategy"):
+        began = time.process_time()
+        try:
+            asked = [*words(name, data), TUNING_SEED, "evaluate_on=val"]
+            [_] = run_all(sweep(asked), dataclasses.replace(options, out=given.out / "timed"))
+            spent = time.process_time() - began
+            if spent > DEAREST:
+                out_of[name] = f"a run takes {spent:.0f} s, more than {DEAREST:.0f}"
+            else:
+                found[name] = measured(name, data, options)
+        except ClbenchError as error:
+            out_of[name] = str(error)
+        said = out_of.get(name) or row(name, found[name], 1.0)[1]
+        print(f"{name}: {said} ({time.process_time() - began:.0f} s)", flush=True)
+    if given.write:
+        write_atomically(PAGE, page(found, out_of, data).encode())
+
+
+if __name__ == "__main__":
+    main()
