@@ -12,7 +12,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from multiprocessing import get_context, parent_process
+from multiprocessing import get_context, parent_process, resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import Any, Generic, TypeVar
@@ -99,6 +99,9 @@ class _Pool(Generic[Job]):
         self.context = get_context("spawn")
         self.work, self.threads = work, threads
         self.alive_read, self.alive_write = self.context.Pipe(duplex=False)
+        if os.name == "posix":
+            # Else the first worker's start would start it, which lets SIGINT and SIGTERM in.
+            resource_tracker.ensure_running()
         self.workers: list[_Worker[Job]] = []
 
     def free(self, n_workers: int) -> _Worker[Job] | None:

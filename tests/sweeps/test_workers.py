@@ -77,6 +77,9 @@ SCRIPT = """
 """
 
 
+ONE_JOB = SCRIPT.replace('["tells", "tells", "double"]', '["double"]')
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 def test_a_signal_to_the_parent_reaches_the_workers(tmp_path: Path, number: signal.Signals):
     script = tmp_path / "main.py"
@@ -100,25 +103,44 @@ def test_a_signal_to_the_parent_reaches_the_workers(tmp_path: Path, number: sign
     assert all((tmp_path / f"{path.name}.stopped").exists() for path in told)
 
 
-SLOW_IMPORT = """
-    import os, pathlib, time
+SAYS = """
+import os, pathlib, time
+from multiprocessing import current_process
+if current_process().name != "MainProcess":
     part = pathlib.Path("importing.part")
     part.write_text(str(os.getpid()))
     part.rename("importing")
-    time.sleep(600)
+    time.sleep({seconds})
+from worker_jobs import run
 """
+"""A module that says in a worker that it is being imported, and takes its time."""
 
 
-def test_a_worker_that_still_imports_ends_with_its_parent(tmp_path: Path):
-    script, told = tmp_path / "main.py", tmp_path / "importing"
-    script.write_text(textwrap.dedent(SCRIPT.format(path=[str(Path(__file__).parent), *sys.path])))
-    (tmp_path / "torch.py").write_text(textwrap.dedent(SLOW_IMPORT))  # the script's folder is first
-    text = script.read_text().replace("sys.path[:0] = ", "sys.path[1:1] = ")
-    script.write_text(text)
-    parent = subprocess.Popen([sys.executable, script], cwd=tmp_path)
+def started(folder: Path, script: str) -> tuple[subprocess.Popen[str], int]:
+    """A script and its worker, which is importing a module."""
+    paths = [str(folder), str(Path(__file__).parent), *sys.path]
+    (folder / "main.py").write_text(textwrap.dedent(script.format(path=paths)))
+    told = folder / "importing"
+    command = [sys.executable, folder / "main.py"]
+    parent = subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, text=True)
     until = time.monotonic() + 60
     while not told.exists() and time.monotonic() < until:
         time.sleep(0.1)
+    return parent, int(told.read_text())
+
+
+def test_a_worker_that_still_imports_ends_with_its_parent(tmp_path: Path):
+    (tmp_path / "torch.py").write_text(SAYS.format(seconds=600))
+    parent, worker = started(tmp_path, SCRIPT)
     parent.kill()
-    parent.wait()
-    assert gone(int(told.read_text()))
+    parent.communicate()
+    assert gone(worker)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGUSR1])
+def test_a_signal_to_a_worker_that_still_imports_waits(tmp_path: Path, number: signal.Signals):
+    (tmp_path / "slow_jobs.py").write_text(SAYS.format(seconds=1))
+    parent, worker = started(tmp_path, ONE_JOB.replace("worker_jobs", "slow_jobs"))
+    os.kill(worker, number)
+    out, _ = parent.communicate(timeout=60)
+    assert out.split("\n") == ["result 0", "end", ""]
