@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import io
 
-from matplotlib.figure import Figure
+from matplotlib import figure
 
 
-class Shown(Figure):
+class Figure(figure.Figure):
     """A figure without pyplot, which nothing else would show; ``%matplotlib`` may still replace it."""
 
     def _repr_png_(self) -> bytes:

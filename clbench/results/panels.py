@@ -84,7 +84,7 @@ def draw(records: Sequence[Record], kind: str = "curves") -> Figure:
     Raises:
         UsageError: the records lack what the kind draws, or there are too many panels.
     """
-    from clbench.results.figure import Shown
+    from clbench.results.figure import Figure
 
     asked = KINDS[kind]
     done = [r for r in records if r.status == "completed" and r.counts["correct"] and asked.has(r)]
@@ -110,7 +110,7 @@ def draw(records: Sequence[Record], kind: str = "curves") -> Figure:
     n_columns = min(len(panels), 2 if len(panels) in (2, 4) else 3)
     n_rows = math.ceil(len(panels) / n_columns)
     wide = 7.5 if len(panels) == 1 else 6
-    figure = Shown(figsize=(wide * n_columns, 4.6 * n_rows), layout="constrained")
+    figure = Figure(figsize=(wide * n_columns, 4.6 * n_rows), layout="constrained")
     every = figure.subplots(n_rows, n_columns, squeeze=False).ravel()
     for axes, (title, own, draw_one) in zip(every, panels, strict=False):
         draw_one(own, axes)
