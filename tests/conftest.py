@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from chromium import Chromium, program
 from grouping import group_of
 
 
@@ -47,6 +49,17 @@ def shared_cache(
 ) -> None:
     """One cache for all tests of a process that ask for it: glyphs are drawn once and not per test."""
     monkeypatch.setenv("CLBENCH_CACHE", str(tmp_path_factory.getbasetemp() / "shared-cache"))
+
+
+@pytest.fixture(scope="session")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chromium]:
+    """A headless Chromium with the network off."""
+    path = program()
+    if path is None:
+        pytest.skip("no Chromium is installed")
+    one = Chromium(path, tmp_path_factory.mktemp("profile"))
+    yield one
+    one.close()
 
 
 @pytest.fixture

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import copy
+import dataclasses
+import hashlib
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from functools import cache
@@ -97,3 +100,15 @@ def points(*words: str, npz: Path) -> list[dict[str, object]]:
     """A sweep over an npz file, small enough for tests of whole run folders."""
     extra: Sequence[str] = ("data=npz", f"data.path={npz}", "device=cpu", "model=mlp")
     return sweep([*words, *extra, "model.hidden=[8]"])
+
+
+def copies(records: Sequence[Record], n: int, folder: Path, first: int = 0) -> None:
+    """Records of so many runs in a folder, every one an arm of its own."""
+    for k in range(first, first + n):
+        record = records[k % len(records)]
+        config = copy.deepcopy(record.config)
+        config["strategy"]["lr"] = 0.001 * (k + 1)
+        (folder / f"{k:03}").mkdir(parents=True)
+        own = hashlib.sha256(str(k).encode()).hexdigest()
+        one = dataclasses.replace(record, config=config, config_sha256=own, run_sha256=own)
+        one.save(folder / f"{k:03}" / "record.json")

@@ -103,7 +103,10 @@ def main(arguments: argparse.Namespace) -> int:
     if arguments.plot:
         from clbench.results import panels
 
-        panels.save(records, arguments.plot, arguments.plot_kind or PLOT_KINDS[0])
+        kind = arguments.plot_kind or PLOT_KINDS[0]
+        panels.save(records, arguments.plot, kind)
+        done = sum(record.status == "completed" for record in records)
+        print(f"{one_line(str(arguments.plot))}: {kind} of {done} completed runs", file=sys.stderr)
     writers = {"csv": tables.to_csv, "latex": latex.to_latex, "json": tables.to_json}
     if arguments.groups:
         print(tables.groups_to_markdown(records), end="")

@@ -227,6 +227,7 @@ def print_plan(
     import json
 
     from clbench.engine.execute import sink_of, state_of
+    from clbench.engine.settled import network_line
     from clbench.sweeps import plan
     from clbench.sweeps.local import check_options, checked
     from clbench.sweeps.once import Once
@@ -236,10 +237,12 @@ def print_plan(
     check_options(options)
     planner, once = Planner(sink_of(options)), Once()
     found: dict[int, tuple[Line, str, str]] = {}
+    networks: dict[str, None] = {}
     for number, point in enumerate(points):
         run = checked(planner, point, planned[number] if planned else None, options)
         planner.deliver(run)
         once.add(number, point, run)
+        networks |= dict.fromkeys(filter(None, [network_line(run.config)]))
         tasks = "endless" if run.n_tasks is None else f"{run.n_tasks} tasks"
         state = state_of(run, options)
         shown = f"{run.folder(options.out)}  {tasks}  {state}"
@@ -247,6 +250,8 @@ def print_plan(
     note = once.note()
     if note is not None:
         say(note)
+    for text in () if options.quiet else networks:
+        say(text)
     lines = [found[number][0] for number in once.numbers]
     for line, state, shown in (found[number] for number in once.numbers):
         if as_json:

@@ -84,7 +84,7 @@ def draw(records: Sequence[Record], kind: str = "curves") -> Figure:
     Raises:
         UsageError: the records lack what the kind draws, or there are too many panels.
     """
-    from matplotlib.figure import Figure
+    from clbench.results.figure import Figure
 
     asked = KINDS[kind]
     done = [r for r in records if r.status == "completed" and r.counts["correct"] and asked.has(r)]

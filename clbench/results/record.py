@@ -50,7 +50,7 @@ the seconds that the pool's latents took when they were made."""
 Status = Literal["completed", "diverged", "budget_exceeded", "interrupted", "error"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Record:
     """What one run was, did, and cost."""
 
@@ -165,6 +165,15 @@ class Record:
             online=None if self.online is None else online.arrays(self.online),
             **{name: np.array(v, dtype=np.int64) for name, v in (self.exposure or {}).items()},
         )
+
+    def __repr__(self) -> str:
+        """What ran and what came out, in a line; ``to_dict()`` has all."""
+        names = " ".join(str(self.config[group]["name"]) for group in ("scenario", "strategy"))
+        said = f"<record of {names} seed {self.seed}: {self.status}"
+        if self.error is not None:
+            said += f", {self.error['type']}: {self.error['message']}"
+        accuracy = self.metric("world_accuracy")
+        return f"{said}>" if accuracy is None else f"{said}, world accuracy {accuracy:.1%}>"
 
     def metric(self, name: str) -> float | None:
         """The value of a metric or a cost; None where undefined.

@@ -237,14 +237,18 @@ def to_json(rows: Sequence[Row], shown: Sequence[Column] | None = None) -> str:
 def print_table(
     rows: Sequence[Row], stream: Any = None, shown: Sequence[Column] | None = None
 ) -> None:
-    """A table for people; on a terminal, columns that have no room are left out from the right."""
+    """A table for people; on a terminal, columns that have no room are left out from the right.
+
+    Names are cut before a column of ``shown`` is left out.
+    """
+    asked = shown is not None
     shown = narrow(rows) if shown is None else shown
     head, body = cells(rows, shown)
     first = [title in ("scenario", "strategy") for title in head]
     kept = first.index(False) + 2  # the number of seeds and the first metric stay
     grid.print_table(
         [
-            Head(t, right=not left, stays=at < kept)
+            Head(t, right=not left, stays=at < kept, asked=asked and not left)
             for at, (t, left) in enumerate(zip(head, first, strict=True))
         ],
         body,

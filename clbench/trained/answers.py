@@ -44,6 +44,10 @@ def read(path: Path) -> Given:
             }
     except UNREADABLE as error:
         reason = (str(error).splitlines() or [""])[0][:200]
+        if (
+            "pickle" in reason
+        ):  # numpy's guess of any other file, with advice that nobody should take
+            reason = "numpy.savez makes one: numpy.savez('mine.npz', x=x)"
         raise UsageError(f"--data {path}: is no .npz file of plain arrays: {reason}") from error
     x = found["x"]
     if x is None or x.ndim == 0 or x.dtype.kind not in "uif":

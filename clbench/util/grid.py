@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 MAX_WIDTH = 100_000
+LEAST = 10
+"""Characters of a column of names, to which it is cut before any number is."""
 
 
 class Head(NamedTuple):
@@ -26,6 +28,8 @@ class Head(NamedTuple):
     """Whether its cells are aligned to the right."""
     stays: bool = False
     """Whether it stays however narrow the terminal is; then its cells are cut."""
+    asked: bool = False
+    """Whether somebody asked for it by name: names are cut before it is left out."""
 
 
 def print_table(
@@ -111,6 +115,9 @@ def fitting(
 ) -> list[int]:
     """The columns, by number, that fit into so many characters, and those that stay."""
     widths = _natural(heads, rows)
+    if any(head.asked for head in heads):
+        pairs = zip(widths, heads, strict=True)
+        widths = [w if head.right else min(w, LEAST) for w, head in pairs]
     shown = list(range(len(heads)))
     for at in reversed(range(len(heads))):
         if sum(widths[k] for k in shown) + _lines(len(shown), boxed) <= room:
@@ -140,14 +147,16 @@ def _widths(
     room: int,
     boxed: bool,
 ) -> list[int]:
-    """The widths of the columns that are shown; where they do not fit, the widest are cut."""
+    """The widths of the columns that are shown; where they do not fit, the widest names are cut."""
     natural = _natural(heads, rows)
     widths = [natural[at] for at in shown]
     excess = sum(widths) + _lines(len(shown), boxed) - room
-    while excess > 0 and max(widths) > 1:
-        widest = widths.index(max(widths))
-        second = max([w for w in widths if w < widths[widest]], default=1)
-        less = min(excess, max(1, widths[widest] - second))
-        widths[widest] -= less
-        excess -= less
+    names = [k for k, at in enumerate(shown) if not heads[at].right]
+    for cut, least in ((names, LEAST), (range(len(shown)), 1)):
+        while excess > 0 and max((widths[k] for k in cut), default=0) > least:
+            widest = max(cut, key=lambda k: widths[k])
+            second = max((widths[k] for k in cut if widths[k] < widths[widest]), default=least)
+            less = min(excess, max(1, widths[widest] - max(second, least)))
+            widths[widest] -= less
+            excess -= less
     return widths

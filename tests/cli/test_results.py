@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -83,8 +84,9 @@ def test_csv_and_json_tell_the_same(capsys: Capture, runs: Path):
 @pytest.mark.parametrize(("ending", "start"), [("png", b"\x89PNG"), ("pdf", b"%PDF")])
 def test_plot(capsys: Capture, runs: Path, tmp_path: Path, ending: str, start: bytes):
     file = tmp_path / f"curves.{ending}"
-    code, out, _ = clbench(capsys, "results", runs, "--plot", file)
+    code, out, err = clbench(capsys, "results", runs, "--plot", file)
     assert code == 0
+    assert re.fullmatch(rf"{re.escape(str(file))}: curves of \d+ completed runs\n", err)
     assert "naive" in out
     assert file.read_bytes().startswith(start)
 

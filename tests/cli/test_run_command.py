@@ -256,7 +256,9 @@ def test_the_first_line_says_which_network_nobody_named(capsys: Capture, npz: Pa
     named = [word for word in tiny(npz) if word.startswith("model")]
     words = [word for word in tiny(npz) if word not in named]
     run = ("run", *words, "strategy=naive", "seed=0..1", "--out", tmp_path)
+    planned = clbench(capsys, *run, "--dry-run").err
     lines = clbench(capsys, *run).err.splitlines()
+    assert planned.splitlines() == lines[:1]
     said = "network mlp, the default of data=npz (model=NAME takes another)"
     assert lines[0] == f"clbench: {said}"
     assert sum(said in line for line in lines) == 1

@@ -180,6 +180,12 @@ RAW = {
 }
 
 
+def test_a_missing_seed_is_told_with_the_whole_command(board: Board, naive: Path) -> None:
+    (naive / "runs" / "seed2.json").unlink()
+    command = f"clbench run board={board.name} strategy=naive seed=2, then submit again"
+    assert any(command in str(found) for found in validate_board(board))
+
+
 @pytest.mark.parametrize("what", RAW)
 def test_a_malformed_file_is_refused(what: str, board: Board, naive: Path) -> None:
     change, rule = RAW[what]

@@ -10,7 +10,6 @@ import io
 import itertools
 import json
 import re
-from collections.abc import Sequence
 from html.parser import HTMLParser
 from pathlib import Path
 from types import SimpleNamespace
@@ -19,7 +18,7 @@ import numpy as np
 import pytest
 from commands import clbench
 from PIL import Image
-from small import go, record_of, run, short_record
+from small import copies, go, record_of, run, short_record
 
 from clbench.cli import report as command
 from clbench.report import drawing, measures
@@ -147,18 +146,6 @@ def test_runs_that_did_not_complete_are_named_and_not_averaged(records: list[Rec
     only = to_html("Runs", [bad])
     assert "diverged" in only
     Page(only)
-
-
-def copies(records: Sequence[Record], n: int, folder: Path, first: int = 0) -> None:
-    """So many runs, every one an arm of its own."""
-    for k in range(first, first + n):
-        record = records[k % len(records)]
-        config = copy.deepcopy(record.config)
-        config["strategy"]["lr"] = 0.001 * (k + 1)
-        (folder / f"{k:03}").mkdir(parents=True)
-        own = hashlib.sha256(str(k).encode()).hexdigest()
-        one = dataclasses.replace(record, config=config, config_sha256=own, run_sha256=own)
-        one.save(folder / f"{k:03}" / "record.json")
 
 
 def test_two_hundred_runs_are_read_once_and_fit_into_three_megabytes(

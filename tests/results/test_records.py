@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from html.parser import HTMLParser
 
@@ -97,3 +98,17 @@ def test_the_table_of_a_notebook_is_html(records: Records):
     assert found.tags.count("tr") == 1 + 4
     assert "script" not in found.tags
     assert "b" in found.tags
+
+
+def test_a_notebook_shows_a_figure_as_a_picture(records: Records):
+    """IPython asks for this method; a figure without pyplot has no other way to be seen."""
+    assert records.plot("curves")._repr_png_().startswith(b"\x89PNG")  # type: ignore[attr-defined]
+
+
+def test_a_record_says_in_a_line_what_it_is(records: Records):
+    one = records[0]
+    said = repr(one)
+    assert said.startswith(f"<record of {one.config['scenario']['name']} ")
+    assert f"seed {one.seed}: completed, world accuracy {one.metric('world_accuracy'):.1%}>" in said
+    failed = dataclasses.replace(one, status="diverged", error={"type": "E", "message": "why"})
+    assert "diverged, E: why" in repr(failed)

@@ -143,6 +143,17 @@ def test_predict_writes_a_table(runs: dict[str, Path], npz: Path, tmp_path: Path
     assert clbench(capsys, *words, "--overwrite").code == 0
 
 
+def test_what_is_no_npz_is_told_how_to_make_one(
+    runs: dict[str, Path], tmp_path: Path, capsys: Capture
+):
+    table = tmp_path / "mine.csv"
+    table.write_text("1,2,3\n")
+    ran = clbench(capsys, "predict", runs["er"], "--data", table, "--out", tmp_path / "a.csv")
+    assert ran.code == 2
+    assert "is no .npz file of plain arrays: numpy.savez makes one" in ran.err
+    assert "pickle" not in ran.err
+
+
 def test_names_of_classes_run_in_no_spreadsheet(npz: Path, tmp_path: Path, capsys: Capture):
     with np.load(npz) as data:
         named = tmp_path / "named.npz"

@@ -106,3 +106,15 @@ def test_no_text_of_strangers_reaches_a_terminal_raw(text: str, boxed: bool):
     )
     assert not any(c in out for c in "\x1b\x9b\u202e\r\x07\x08")
     assert r"\x1b[31m" in out
+
+
+def test_names_are_cut_before_what_was_asked_for_is_left_out(narrow: None):
+    heads = [Head("strategy", right=False, stays=True), Head("n", stays=True)]
+    row = ["a name of thirty-two characters.", "5", *["47.7 [0.0, 100.0]"] * 3]
+    for asked, left in ((True, 0), (False, 1)):
+        metrics = [Head(f"column {n}", stays=n == 0, asked=asked) for n in range(3)]
+        lines = shown([*heads, *metrics], [row], Terminal()).splitlines()
+        table = [line for line in lines if "left out" not in line]
+        assert len(lines) - len(table) == left
+        assert max(len(line) for line in table if "\x1b" not in line) <= 80
+        assert table[3].count("47.7 [0.0, 100.0]") == 3 - left, "no number is cut"

@@ -42,7 +42,7 @@ def to_html(board: Board, rows: Sequence[EntryRow]) -> str:
         '<a href="leaderboard.csv">All numbers as CSV</a></footer>',
     ]
     data = f'<script type="application/json" id="data">{as_json(_data(board, rows))}</script>'
-    return document(board.title, "\n".join(sections), data, script=True)
+    return document(board.title, "\n".join(sections), data, script=bool(rows))
 
 
 def _withdrawn(items: Sequence[str]) -> str:

@@ -114,9 +114,11 @@ def seeds_are_the_boards(board: Board, entry: Entry) -> Iterator[Finding]:
         wrong = "has no runs: clbench verify --fill runs it where the boards are kept"
         yield warning("C2", place(entry), wrong)
         return
+    name = next((_name(record) for record in entry.records.values()), "...")
     for seed in board.seeds:
         if seed not in entry.records:
-            wrong = f"is missing: clbench run board={board.name} seed={seed}, or submit again"
+            words = f"clbench run board={board.name} strategy={name} seed={seed}"
+            wrong = f"is missing: {words}, then submit again"
             yield error("C2", run_place(entry, seed), wrong)
     for seed, record in entry.records.items():
         if seed not in board.seeds:
