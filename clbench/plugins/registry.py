@@ -174,7 +174,9 @@ def find(group: str, value: str) -> Plugin:
     if value.endswith(".py"):
         path = Path(value)
         if not path.is_file():
-            raise UsageError(f"{group}={value}: no such file")
+            folder = path.parent
+            here = [file.name for file in folder.glob("*.py")] if folder.is_dir() else []
+            raise UsageError(f"{group}={value}: no such file{did_you_mean(path.name, here)}")
         return Plugin(group, path.stem, path.resolve(), given_as_path=True)
     options = plugins(group)
     name, colon, argument = value.partition(":")

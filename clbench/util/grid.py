@@ -7,6 +7,7 @@ until the rest fits, and a line names them.
 from __future__ import annotations
 
 import sys
+import textwrap
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -80,7 +81,9 @@ def print_table(
     left = [head.title for at, head in enumerate(heads) if at not in shown]
     if left:
         where = f"; {more}" if more else ""
-        print(f"left out, from the right, for want of room: {', '.join(left)}{where}", file=stream)
+        text = f"left out, from the right, for want of room: {', '.join(left)}{where}"
+        lines = textwrap.wrap(text, max(room, 40), break_long_words=False, break_on_hyphens=False)
+        print("\n".join(lines), file=stream)
 
 
 def console_of(stream: Any) -> Console:

@@ -52,7 +52,11 @@ def test_a_plugins_file_named_without_its_ending(
     monkeypatch.chdir(tmp_path)
     (tmp_path / "mine.py").write_text("")
     (tmp_path / "other").write_text("")
-    told = {"mine": "did you mean 'mine.py'?", "other": "is a file; the name of a plug-in's file"}
+    told = {
+        "mine": "did you mean 'mine.py'?",
+        "other": "is a file; the name of a plug-in's file",
+        "mien.py": "no such file; did you mean 'mine.py'?",
+    }
     for word, hint in told.items():
         code, out, err = clbench(capsys, "run", "scenario=scole", f"strategy={word}")
         assert (code, out) == (2, "")
