@@ -133,7 +133,8 @@ def test_a_board_without_entries(tmp_path: Path) -> None:
     made = write_board(synthetic.board(tmp_path / "scole-digits"))
     files = render.render_all(tmp_path)
     assert "No entries yet" in files[made.folder / "README.md"]
-    Page(files[made.folder / "index.html"])
+    page = Page(files[made.folder / "index.html"])
+    assert page.scripts == {}, "there is nothing to sort"
     assert "No entries yet" in files[tmp_path / "index.html"]
 
 

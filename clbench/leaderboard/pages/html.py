@@ -23,14 +23,12 @@ def to_html(board: Board, rows: Sequence[EntryRow]) -> str:
     ranked = [row for row in rows if row.ranked]
     style, off = _styles(ranked)
     primary = columns.primary(board)
-    ranks = answer.ranks(board, rows)
-    place = "" if ranks else ' id="ranking"'  # where the link that skips to the ranking leads
     sections = [
         '<nav><a href="../index.html">All boards</a></nav>',
         f'<h1>{as_html(board.title)}</h1><p class="lead">{as_html(board.description, 600)}</p>',
         answer.answer(board, rows),
-        f'<h2 id="ranking">Ranking</h2>{ranks}' if ranks else "",
-        f"<h2{place}>All numbers</h2>{_controls(board) if rows else ''}{_table(board, rows)}",
+        f'<h2 id="ranking">Ranking</h2>{ranks}' if (ranks := answer.ranks(board, rows)) else "",
+        f"<h2>All numbers</h2>{_controls(board) if rows else ''}{_table(board, rows)}",
         _withdrawn(columns.withdrawn(board.folder)),
         _curves(ranked, style, off),
         _costs(board, ranked, style, primary),
@@ -44,7 +42,7 @@ def to_html(board: Board, rows: Sequence[EntryRow]) -> str:
         '<a href="leaderboard.csv">All numbers as CSV</a></footer>',
     ]
     data = f'<script type="application/json" id="data">{as_json(_data(board, rows))}</script>'
-    return document(board.title, "\n".join(sections), data, script=True)
+    return document(board.title, "\n".join(sections), data, script=bool(rows))
 
 
 def _withdrawn(items: Sequence[str]) -> str:
