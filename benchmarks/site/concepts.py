@@ -191,7 +191,7 @@ def cost_picture(found: Any) -> str:
             f"<title>{name}</title></circle>"
         )
     placed: list[tuple[float, float]] = []
-    for name in sorted(NAMED & set(points), key=lambda name: points[name][1]):
+    for name in sorted(NAMED & set(points), key=lambda name: (points[name][1], name)):
         a, b = x(points[name][0]) + 7, y(points[name][1]) + 4
         while any(abs(a - p) < 62 and abs(b - q) < 13 for p, q in placed):
             b -= 3
