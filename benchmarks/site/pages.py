@@ -308,13 +308,13 @@ def metrics() -> str:
         "All are functions of the counts in a record; [the glossary](glossary.md#metrics) has the "
         "formulas. Undefined is null.",
         "",
-        "| name | column | definition | unit | better |",
+        "| name | column | unit | better | definition |",
         "|---|---|---|---|---|",
     ]
     for name, metric in _metrics().items():
         better = "lower" if metric.lower_is_better else "higher"
         lines.append(
-            f"| `{name}` | {inline(metric.title)} | {inline(metric.help)} | {metric.unit} | {better} |"
+            f"| `{name}` | {inline(metric.title)} | {metric.unit} | {better} | {inline(metric.help)} |"
         )
     return "\n".join(lines) + "\n"
 
