@@ -32,6 +32,8 @@ def place(file: Path) -> str:
     inside = file.relative_to(ROOT).as_posix()
     if inside in OUTSIDE:
         return OUTSIDE[inside]
+    if file.suffix == ".ipynb" and file.is_relative_to(DOCS):
+        return file.relative_to(DOCS).with_suffix(".md").as_posix()
     if file.is_relative_to(DOCS):
         return file.relative_to(DOCS).as_posix()
     if inside.startswith("examples/") and file.suffix == ".py":
