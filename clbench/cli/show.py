@@ -85,7 +85,7 @@ def main(arguments: argparse.Namespace) -> int:
             ):  # settings of its own, by names that the help has
                 print(printable(f"  {prefix}{setting.name}.NAME=VALUE   (none is set)"))
             else:
-                print(printable(f"  {prefix}{setting.name}={_typed(setting.default)}   ({kind})"))
+                print(printable(f"  {prefix}{setting.name}={typed(setting.default)}   ({kind})"))
             print(textwrap.indent(textwrap.fill(one_line(setting.help), 88), "      "))
         if word in models:
             default = printable(models[word]) or "what suits the shape of its samples"
@@ -99,7 +99,7 @@ def _kind(kind: str) -> str:
     return kind.removeprefix("Annotated[").removesuffix("]") if kind.startswith("Anno") else kind
 
 
-def _typed(default: str) -> str:
+def typed(default: str) -> str:
     """A default as one types it: ``null``, bare words, lists in brackets."""
     try:
         value = ast.literal_eval(default)

@@ -1,0 +1,1 @@
+"""Makes the documentation site: pages of plug-ins, pictures, and what mkdocs needs besides."""
