@@ -100,8 +100,9 @@ class QuadraticStrategy(GradientStrategy):
     def descend_traced(self, gradient: Tensor) -> Tensor:
         """Do as ``descend_held``; return how much each weight's move lowered the loss, ``(P,)``.
 
-        This is ``-g_i * (move of w_i)``, to first order. The gradient is that of the loss alone, not
-        clipped. The move is the one that was made, with clipping, momentum and penalty.
+        This is ``-g_i * (move of w_i)``, to first order; it is negative where the loss rose. ``g`` is
+        the gradient that is passed in: of the loss alone, not clipped. Its tensor may be overwritten.
+        The move is the one that was made, with clipping, momentum and penalty.
         """
         slope, before = gradient.clone(), self.weights.clone()
         self.descend_held(gradient)
@@ -145,7 +146,11 @@ def refuse_single_mask(config: GradientStrategy.Config) -> None:
 
 
 def task_logits(strategy: GradientStrategy, task: TaskData) -> Callable[[Tensor], Tensor]:
-    """Return a function from samples to the loss's logits, masked if the task's number is known."""
+    """Return a function from samples ``(B, *input_shape)`` to the logits of a task's loss.
+
+    The logits are ``(B, n_classes)``. If the stream gives task ids, classes of other tasks get minus
+    infinity; ``strategy.mask`` applies with the classes of the experience. Labels are not used.
+    """
     task_id = None if task.task_id is None else task.task_id[:1]
 
     def logits(x: Tensor) -> Tensor:

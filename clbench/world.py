@@ -71,12 +71,12 @@ def build_world(
     transform: Transform | None,
     seed: int,
 ) -> World:
-    """Gather the test samples of every cell.
+    """Gather the test samples of every cell, in one random order.
 
     Args:
         pool: holds the samples.
-        cells: the cells to gather, ordered by domain.
-        labels: the pool's label of each cell.
+        cells: the cells to gather, those of a domain one after another.
+        labels: ``(n_cells,)``: the label that the pool gives to each cell's class.
         n_classes: the number of classes that the learner predicts.
         transform: turns raw samples into those of a domain; None if samples stay raw.
         seed: of the run; seeds the order and the noise of random transforms.
@@ -137,11 +137,16 @@ def build_world(
 def evaluate(
     strategy: torch.nn.Module, world: World, batch_size: int
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Predict every sample once, in mixed batches of fixed size.
+    """Predict every sample once, in evaluation mode; the strategy is left in the mode it was in.
+
+    Args:
+        strategy: maps ``(B, *input_shape)`` and ``(B,)`` task ids or None to ``(B, n_classes)`` scores.
+        world: the samples, whose random order mixes the cells in each batch.
+        batch_size: samples of a batch; the last batch may be smaller.
 
     Returns:
-        ``(n_cells,)`` int64: correct predictions; ``(n,)`` int64: predictions in canonical order; 0-d
-        bool: whether no score was NaN or plus infinity (minus infinity excludes a class).
+        ``(n_cells,)`` int64: correct predictions in each cell; ``(n,)`` int64: predicted classes, cell
+        by cell; 0-d bool: whether no score was NaN or plus infinity (minus infinity excludes a class).
     """
     predictions = torch.empty_like(world.y)
     sane = torch.ones((), dtype=torch.bool, device=world.y.device)

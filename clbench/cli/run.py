@@ -37,6 +37,8 @@ words; given beside --plan FILE, they replace those of the plan.
 Precedence, lowest first: defaults, the scenario's recommendations,
 --config FILE, the command line."""
 
+DEFAULT_OUT = "runs"
+
 
 def add(commands: Any) -> None:
     """Add the subcommand."""
@@ -51,7 +53,7 @@ def add(commands: Any) -> None:
     parser.add_argument(
         "--out",
         type=Path,
-        default=Path("runs"),
+        default=Path(DEFAULT_OUT),
         metavar="DIR",
         help="folder for the runs (default: runs)",
     )
@@ -64,7 +66,7 @@ def add(commands: Any) -> None:
         type=Path,
         metavar="FILE",
         help="with words: write the sweep to FILE, a line for each run, and train nothing; "
-        "without words: run the sweep in FILE",
+        "without words: run the sweep in FILE. Its lines keep no --out: give it with both",
     )
     parser.add_argument(
         "--index", metavar="K", help="run line K alone of --plan, counted from 0; K..L: several"
@@ -225,6 +227,7 @@ def print_plan(
 ) -> int:
     """Check every run and train nothing; print where each would go, or write the plan to a file."""
     import json
+    import shlex
 
     from clbench.engine.execute import sink_of, state_of
     from clbench.engine.settled import network_line
@@ -260,7 +263,9 @@ def print_plan(
             print(printable(shown))
     if file is not None:
         plan.write(file, lines)
-        print(f"{file}: {len(lines)} runs", file=sys.stderr)
+        words = shlex.join(["--plan", str(file), "--out", str(options.out)])
+        where = "" if options.out == Path(DEFAULT_OUT) else f"; run them with {words}"
+        print(printable(f"{file}: {len(lines)} runs{where}"), file=sys.stderr)
     return 0
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from clbench.errors import UsageError
 from clbench.plugins import source
-from clbench.plugins.registry import FOLDERS, did_you_mean, find
+from clbench.plugins.registry import FOLDERS, did_you_mean, find, plugins
 from clbench.util.console import one_line, printable
 
 EXAMPLES = """examples:
@@ -45,7 +45,10 @@ def main(arguments: argparse.Namespace) -> int:
     for word in arguments.what:
         group, equals, name = word.partition("=")
         if not equals or group not in FOLDERS:
+            named = [f"{g}={word}" for g in FOLDERS if not equals and word in plugins(g)]
             hint = did_you_mean(group, FOLDERS)
+            if named:
+                hint = f"; did you mean {' or '.join(named)}?"
             raise UsageError(f"expected group=name, got {word!r}{hint} (such as strategy=ewc)")
         plugin = find(group, name)
         if plugin.bridge is not None:

@@ -36,10 +36,18 @@ def save(path: Path, identity: str, ledger: Ledger, state: dict[str, Any]) -> No
 
 
 def load(path: Path, identity: str | None, device: torch.device) -> tuple[Ledger, dict[str, Any]]:
-    """Read a checkpoint of the run ``identity``; None: of any run.
+    """Read a checkpoint.
+
+    Args:
+        path: the file.
+        identity: the identity of the run that it must belong to; None: any run.
+        device: where the tensors are put.
+
+    Returns:
+        The ledger, and the strategy's state as ``state_dict()`` gave it.
 
     Raises:
-        ClbenchError: the file is damaged, or of another run or format; it is kept.
+        ClbenchError: the file is missing, damaged, or of another run or format; it is not changed.
     """
     try:
         with warnings.catch_warnings(action="ignore"):  # torch warns about unusual files

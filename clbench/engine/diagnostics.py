@@ -178,10 +178,11 @@ def probe_inputs(stream: Stream) -> Tensor:
 
 
 def check_network(names: Sequence[str], strategy: Strategy) -> None:
-    """Refuse diagnostics for a strategy without a network.
+    """Refuse the diagnostics ``names`` if the strategy has no network that they can measure.
 
     Raises:
-        UsageError: ``strategy.model`` is not what ``build_model()`` gives, or has no linear layer.
+        UsageError: ``strategy.model`` is no network with the parameters of ``build_model()``, or
+            ``names`` has ``rank`` and the network has no linear layer. Empty names: nothing is refused.
     """
     if not names:
         return

@@ -18,13 +18,18 @@ NETWORK = "model."
 
 
 def network_of(source: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """Read parameters and buffers, with a description.
+    """Read the parameters and buffers of a network, with a description.
 
     Args:
-        source: a run's folder, or a flat dictionary of tensors (``.pt``, ``.npz``).
+        source: a run's folder or its checkpoint, or a file with a flat dictionary of tensors
+            (``.safetensors``, ``.npz``, or of ``torch.save``).
+
+    Returns:
+        Tensors by their names in the network, on the CPU; and ``architecture`` and ``trained_by`` in
+        words, empty if there is no record.
 
     Raises:
-        UsageError: it is neither.
+        UsageError: it is none of these, or the strategy has no network named ``model``.
         ClbenchError: the checkpoint or the record is damaged.
     """
     if source.is_file() and source.name != "checkpoint":

@@ -22,18 +22,22 @@ def changed(
     floor: float | None = None,
     unit_trace: bool = False,
 ) -> Release:
-    """Apply clip, floor and trace to a release, in this order.
+    """Clip a release's values, raise the smallest ones and divide by the trace, in this order.
 
     Args:
         released: the release; it is not changed.
-        clip: limit all entries to this quantile of them, in (0, 1).
-        floor: raise all entries to this share of the largest, in (0, 1), so that the condition
-            number is at most its inverse; zeros are raised too.
-        unit_trace: divide all entries by their sum, so that penalty strengths are comparable between
+        clip: lower larger values to this quantile of all values, in (0, 1); None: do not.
+        floor: raise smaller values, zeros too, to this share of the largest value (after the clip), in
+            (0, 1), so that the condition number is at most its inverse; None: do not.
+        unit_trace: divide all values by their sum, so that penalty strengths are comparable between
             estimators and sample sizes.
 
+    Returns:
+        A new release, in float32 (float64 where it was). ``metadata.changes`` lists what was done.
+
     Raises:
-        UsageError: a value out of its range, or no entry is positive.
+        UsageError: ``clip`` or ``floor`` is out of its range, no value is positive, or the quantile of
+            ``clip`` is 0.
     """
     for name, value in (("--clip", clip), ("--floor", floor)):
         if value is not None and not 0 < value < 1:

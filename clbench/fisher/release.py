@@ -89,19 +89,20 @@ class Release:
 def save(
     path: Path | str, fisher: Mapping[str, Tensor], metadata: Metadata, form: Form = "float32"
 ) -> Release:
-    """Write a release atomically, with the same checks as ``load``.
+    """Write a release atomically; refuse what ``load`` would refuse.
 
     Args:
-        path: the file.
-        fisher: by name in ``model.named_parameters()``.
-        metadata: its origin.
+        path: the file; one that exists is replaced.
+        fisher: a tensor for each parameter, by its name in ``model.named_parameters()``.
+        metadata: the origin of the Fisher.
         form: how values are stored; float32: as they are.
 
     Returns:
         The release as ``load`` reads it, with the error of its values.
 
     Raises:
-        UsageError: a tensor is no non-negative array of floats, or a field of a wrong type.
+        UsageError: there is no tensor, a tensor is not of finite, non-negative floats, a field of the
+            metadata has a wrong type, or the folder cannot be written.
     """
     path = Path(path)
     check(str(path), fisher)

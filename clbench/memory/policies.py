@@ -140,9 +140,13 @@ def task_balanced(candidates: Candidates) -> Tensor:
 
 
 def ring(candidates: Candidates) -> Tensor:
-    """Keep the newest samples of each class, balanced (Chaudhry et al. 2019, arXiv 1902.10486).
+    """Order candidates for a memory of the newest samples of each class, classes balanced.
 
-    Samples of one experience are equally new; their random priorities decide.
+    The ring buffer of Chaudhry et al. 2019 (arXiv 1902.10486). Samples of one experience are equally
+    new; their random priorities decide.
+
+    Returns:
+        ``(n,)`` int64 positions of all candidates, best first; the memory keeps the first ``size``.
     """
     order = candidates.priority.argsort()
     newest_first = order[candidates.stamp[order].argsort(stable=True, descending=True)]

@@ -27,6 +27,8 @@ BAD = {
     "board freeze nosuch": "draft.yaml",
     "board thaw x": "thaw",
     "show strategy=": "unknown strategy",
+    "show scole": "did you mean scenario=scole?",
+    "show strateg=ewc": "did you mean 'strategy'",
     "run --config .": "--config .",
     "run scenario=scole strategy=naive board=nosuch": "unknown board 'nosuch'",
     "run scenario=scole strategi=naive": "did you mean 'strategy'",

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -22,15 +25,30 @@ RULES = (never,)
 
 def test_the_rules_come_in_a_stated_order():
     found = rules((*package.__path__,))
-    modules = (structure, protocol, measures, tuning, literals)
-    assert found == tuple(rule for module in modules for rule in module.RULES)
-    assert len(found) == 29
+    first = tuple(r for module in (structure, protocol, measures, tuning) for r in module.RULES)
+    assert found[: len(first)] == first
+    others = [rule.__module__ for rule in found[len(first) :]]
+    assert others == sorted(others)
+    assert set(literals.RULES) <= set(found)
+    assert len({*first, *literals.RULES}) == 29
 
 
 def test_a_rule_takes_one_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     (tmp_path / "mine_of_a_test.py").write_text(MINE)
     monkeypatch.setattr(package, "__path__", [*package.__path__, str(tmp_path)])
     before = rules((*package.__path__[:-1],))
-    *others, last = rules((*package.__path__,))
-    assert tuple(others) == before
-    assert last.__name__ == "never"
+    found = rules((*package.__path__,))
+    [mine] = [rule for rule in found if rule.__name__ == "never"]
+    assert tuple(rule for rule in found if rule is not mine) == before
+
+
+@pytest.mark.parametrize(("length", "n_findings"), [(200, 0), (201, 1)])
+def test_the_rule_of_the_guides_is_one(length: int, n_findings: int):
+    guides = Path(__file__).parents[2] / "docs" / "guides.md"
+    [text] = re.findall(r"```python\n(.*?)```", guides.read_text(encoding="utf-8"), re.DOTALL)
+    module: dict[str, Any] = {}
+    exec(text, module)
+    entry = SimpleNamespace(slug="mine", meta=SimpleNamespace(description="x" * length))
+    found = [finding for rule in module["RULES"] for finding in rule(None, entry)]
+    assert [finding.level for finding in found] == ["warning"] * n_findings
+    assert all(finding.file == "entries/mine/entry.yaml" for finding in found)

@@ -46,7 +46,8 @@ def test_a_plan_has_a_line_for_each_run_and_its_lines_run_alone(
     capsys: Capture, tmp_path: Path, words: list[str], no_pictures: None
 ):
     file, out = tmp_path / "plan.jsonl", tmp_path / "runs"
-    assert clbench(capsys, "run", *words, "--plan", file, "--out", out).code == 0
+    code, _, err = clbench(capsys, "run", *words, "--plan", file, "--out", out)
+    assert (code, f"--plan {file} --out {out}" in err) == (0, True)
     assert not out.exists()
     lines = plan.read(file)
     assert len({line.folder for line in lines}) == 12
