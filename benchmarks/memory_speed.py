@@ -1,8 +1,9 @@
 """Speed of choosing and writing: a write of Kanerva++, and facility location.
 
 Run by hand, ``OMP_NUM_THREADS=1 python -m benchmarks.memory_speed``: a minute on one thread. A write of
-an episode of 32 images is compared with one pass of the encoder over the same images; both take turns,
-and the median of the ratios of CPU seconds counts. Facility location picks 500 of 5,000 features of 448
+an episode of 32 images is compared with one pass of the encoder over the same images, up to q(y | x)
+and q(z | x), and with that of its convolutions alone; they take turns, and the median of the ratios of
+CPU seconds counts. Facility location picks 500 of 5,000 features of 448
 numbers, drawn around 50 centres.
 """
 
@@ -36,14 +37,20 @@ def main() -> None:
     torch.manual_seed(0)
     model = KanervaPP((28, 28), torch.uint8, 1 / 255, Sizes())
     x = torch.randint(256, (EPISODE, 28, 28), dtype=torch.uint8)
-    calls = (lambda: model.write(x), lambda: model.encoder(x / 255))
-    rows = [[seconds(call, REPEATS) for call in calls] for _ in range(ROUNDS + 1)][1:]
-    ratios = [write / encode for write, encode in rows]
-    print(
-        f"write of {EPISODE} images {1e3 * statistics.median(r[0] for r in rows):.2f} ms, encoder "
-        f"{1e3 * statistics.median(r[1] for r in rows):.2f} ms: {statistics.median(ratios):.2f} times "
-        f"({min(ratios):.2f} to {max(ratios):.2f})"
+    calls = (
+        lambda: model.write(x),
+        lambda: model.infer(x),
+        lambda: model.encoder(x / 255),
     )
+    rows = [[seconds(call, REPEATS) for call in calls] for _ in range(ROUNDS + 1)][1:]
+    write, infer, layers = (1e3 * statistics.median(column) for column in zip(*rows, strict=True))
+    print(f"write of {EPISODE} images {write:.2f} ms")
+    for name, cost, at in (("encoder", infer, 1), ("its convolutions", layers, 2)):
+        ratios = [row[0] / row[at] for row in rows]
+        print(
+            f"  {name} {cost:.2f} ms: {statistics.median(ratios):.2f} times "
+            f"({min(ratios):.2f} to {max(ratios):.2f})"
+        )
     features = torch.randn(CENTRES, WIDTH).repeat(N // CENTRES, 1) + torch.randn(N, WIDTH)
     times = [seconds(lambda: facility_location(features, PICKS)) for _ in range(3)]
     made = facility_location(features, PICKS).evaluations

@@ -1,12 +1,11 @@
 """Few-shot class-incremental learning by tricks of the first session, each by itself.
 
-The streams are those of Tao et al. 2020 (arXiv 2004.10956): a base task with all its samples, then
-sessions with a few shots of each new class (``scenario=class_incremental scenario.first=
-scenario.shots=``). The network is trained on the base task alone. From then on a class, of the base
-too, is predicted by the cosine to the mean of its features, and a session only adds means.
-
-The tricks are those that Roy et al. 2024, "A Bag of Tricks for Few-Shot Class-Incremental Learning"
-(arXiv 2403.14392), list for stability; the abstract was at hand, so their forms are ours:
+Roy et al. 2024, "A Bag of Tricks for Few-Shot Class-Incremental Learning" (arXiv 2403.14392), lists
+the three below for stability. The abstract was at hand, so their forms are ours. The streams are those
+of Tao et al. 2020 (arXiv 2004.10956): a base task with all its samples, then sessions with a few shots
+of each new class (``scenario=class_incremental scenario.first= scenario.shots=``). The network is
+trained on the base task alone. From then on a class, of the base too, is predicted by the cosine to the
+mean of its features, and a session only adds means.
 
 - ``prototypes=simplex``: the outputs of the base task are compared with fixed prototypes, the corners
   of a simplex, one for every class of the stream. Places of classes to come are reserved (Yang et al.
