@@ -22,6 +22,7 @@ tuning in the sessions, larger encoders and self-supervised tasks are left out.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Annotated, Literal
@@ -111,7 +112,9 @@ class FewShot(FirstSession):
             return to_simplex(raw)
         layer = output_layer(self.model)
         assert layer is not None
-        return F.linear(F.normalize(z, dim=1), F.normalize(layer.weight, dim=1))
+        weight: Tensor = layer.weight
+        cosines: Tensor = F.linear(F.normalize(z, dim=1), F.normalize(weight, dim=1))
+        return cosines
 
     def collect(self, task: TaskData) -> None:
         """Update the class means."""
@@ -128,7 +131,8 @@ class FewShot(FirstSession):
 def to_simplex(p: Tensor) -> Tensor:
     """``(B, n)`` outputs to their cosines with the n corners of a regular simplex, ``(B, n)``."""
     centred = p - p.mean(1, keepdim=True)
-    return F.normalize(centred, dim=1) / (1 - 1 / p.shape[1]) ** 0.5
+    cosines: Tensor = F.normalize(centred, dim=1) / math.sqrt(1 - 1 / p.shape[1])
+    return cosines
 
 
 def _headed(model: nn.Module, n: int) -> nn.Module:

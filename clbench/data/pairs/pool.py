@@ -73,7 +73,7 @@ class PairsPool(Pool):
 
     def numbers(self, split: Split, index: np.ndarray) -> np.ndarray:
         """``(n,)`` int64: the generator's numbers of some samples."""
-        return self._numbers[split][np.asarray(index)]
+        return np.asarray(self._numbers[split][np.asarray(index)])
 
     def tuning(self) -> PairsPool:
         """The tuning pool: scores on the last 10 % of each class's training images."""
