@@ -29,6 +29,8 @@ class AllPairsStream(Scenario):
     recommended: ClassVar[Mapping[str, object]] = MappingProxyType(
         {
             "data": "all_pairs",
+            "data.pairs": 1,
+            "data.types": 2,
             "data.n_train": 5000,
             "data.n_test": 1000,
             "data.side": 44,

@@ -104,7 +104,8 @@ class FewShot(FirstSession):
             return loss
         sample = torch.arange(len(y), device=y.device)
         contrast = supervised_contrastive(z, y, sample, self.config.temperature)
-        return loss + self.config.contrast * contrast
+        total: Tensor = loss + self.config.contrast * contrast
+        return total
 
     def _cosines(self, raw: Tensor, z: Tensor) -> Tensor:
         """``(B, turns * n_classes)``: cosines to the prototypes, of outputs and features ``(B, d)``."""
