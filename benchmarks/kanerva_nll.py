@@ -223,7 +223,8 @@ def main() -> None:
         draw(arguments.out, effort, widths(effort), figure)
     if arguments.write:
         before, _, rest = PAGE.read_text(encoding="utf-8").partition(BEGIN)
-        text = f"{before}{BEGIN}\n\n{table(results)}\n\n{END}{rest.partition(END)[2]}"
+        shown = f"{table(results)}\n\n![Samples, spoilt cues and interpolated keys]({FIGURE.name})"
+        text = f"{before}{BEGIN}\n\n{shown}\n\n{END}{rest.partition(END)[2]}"
         write_atomically(PAGE, text.encode())
 
 
