@@ -47,6 +47,15 @@ AT_THE_END = {
 run would not see what it does; and the model of those that need one of a kind."""
 DATA = {
     "latent_replay": ("data=digits", "encoder=none", "scenario.n_tasks=5"),
+    "all_pairs": (
+        "data.n_train=256",
+        "data.n_test=128",
+        "data.side=44",
+        "data.smallest=8",
+        "data.largest=9",
+        "eval_every=6",
+        "model=mlp",
+    ),
     "synbols": (
         "data.n_train=600",
         "data.n_test=600",
@@ -106,7 +115,7 @@ def cases() -> dict[str, tuple[str, ...]]:
     return {**found, **dict(_settings())}
 
 
-SMALL = {"wrn": ("model.depth=10", "model.width=1")}
+SMALL = {"wrn": ("model.depth=10", "model.width=1"), "typenet": ("model.channels=8",)}
 """Settings of models that are large by default."""
 
 

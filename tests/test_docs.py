@@ -92,6 +92,7 @@ WITHOUT_RUNS = {
     "python -m benchmarks.sweeps": "plans sweeps and hands them to engines",
     "python -m tests.faults": "breaks files and processes",
     "python -m tests.oracles": "compares with loops in numpy",
+    "python -m benchmarks.kanerva_nll": "trains generative models, which are in the text",
     "clbench reproduce": "has the network of each row in a column",
 }
 """Commands whose tables stand without a network, and why."""

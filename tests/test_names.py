@@ -12,8 +12,16 @@ import pytest
 from clbench.plugins.registry import default_of, find, plugins, stand_in
 
 ROOT = Path(__file__).parents[1] / "clbench"
-FOLDERS = ("data/sets", "encoders", "models", "scenarios", "strategies", "data/synbols")
-"""Of plug-ins; ``data/synbols`` draws the data set of this name."""
+FOLDERS = (
+    "data/sets",
+    "encoders",
+    "models",
+    "scenarios",
+    "strategies",
+    "data/synbols",
+    "data/pairs",
+)
+"""Of plug-ins; ``data/synbols`` and ``data/pairs`` draw the data sets of these names."""
 GROUPS = ("scenario", "strategy", "data")
 WORDS = {"folder", "digits", "joined", "npz", "torchvision", "hf", "avalanche"}
 """Names that are words of other meanings too: found as ``data=folder`` or alone in ``find``."""

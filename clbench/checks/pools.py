@@ -9,6 +9,9 @@ import numpy as np
 import torch
 
 from clbench.data.experiences import ExperiencePool
+from clbench.data.pairs.generator import Difficulty
+from clbench.data.pairs.generator import Generator as PairsGenerator
+from clbench.data.pairs.pool import PairsPool
 from clbench.data.pool import Arrays, Pool, TensorPool
 from clbench.data.synbols.generator import Generator, Sources
 from clbench.data.synbols.pool import SynbolsPool
@@ -69,7 +72,16 @@ def fitting(plugin: Plugin) -> Pool:
     takes = plugin.load().takes
     if takes is ExperiencePool:
         return experiences()
+    if takes is PairsPool:
+        return paired()
     return symbols() if takes is SynbolsPool else blobs("images")
+
+
+@cache
+def paired() -> PairsPool:
+    """Up to four pairs of symbols of 8 and 9 pixels on 44x44, 192 training images and 64."""
+    generator = PairsGenerator(0, 44, 8, 9, torch.device("cpu"))
+    return PairsPool.of(generator, Difficulty(1, 2), 192, 64, store=True)
 
 
 @cache

@@ -110,6 +110,14 @@ def write_(mean: Tensor, covariance: Tensor, w: Tensor, z: Tensor, noise: float)
     covariance.sub_(gain.mT @ gain)
 
 
+def written(
+    mean: Tensor, covariance: Tensor, w: Tensor, z: Tensor, noise: float
+) -> tuple[Tensor, Tensor]:
+    """Return R and U as ``write_`` leaves them, with gradients by all arguments; changes nothing."""
+    _, gain, scaled = _innovation(mean, covariance, w, z, noise)
+    return mean + gain.to(mean.dtype).mT @ scaled.to(mean.dtype), covariance - gain.mT @ gain
+
+
 def write_kl(mean: Tensor, covariance: Tensor, w: Tensor, z: Tensor, noise: float) -> Tensor:
     """``(...)``: the exact KL divergence, in nats, of the belief after writing a block from before.
 

@@ -38,6 +38,12 @@ from clbench.results.retention import Frequency as Frequency
 from clbench.results.retention import Retention as Retention
 from clbench.results.retention import frequency as frequency
 from clbench.results.retention import retention as retention
+from clbench.results.sessions import (
+    accuracy_drop,
+    base_accuracy,
+    harmonic_accuracy,
+    novel_accuracy,
+)
 
 
 def compute(counts: Counts) -> dict[str, Value]:
@@ -251,6 +257,25 @@ BUILTIN = (
         "unseen_accuracy", unseen_accuracy, "unseen", since="2026-11-28", main=False, span=SHARE
     ),
     Metric("a_auc", a_auc, "A_AUC", since="2026-11-28", main=False, span=SHARE),
+    Metric("base_accuracy", base_accuracy, "base", since="2026-11-28", main=False, span=SHARE),
+    Metric("novel_accuracy", novel_accuracy, "novel", since="2026-11-28", main=False, span=SHARE),
+    Metric(
+        "harmonic_accuracy",
+        harmonic_accuracy,
+        "base/novel",
+        since="2026-11-28",
+        main=False,
+        span=SHARE,
+    ),
+    Metric(
+        "accuracy_drop",
+        accuracy_drop,
+        "PD",
+        since="2026-11-28",
+        lower_is_better=True,
+        main=False,
+        span=CHANGE,
+    ),
 )
 """In the order of the tables. All that is said of a metric anywhere is read from here."""
 ENTRY_POINT = "clbench.metrics"

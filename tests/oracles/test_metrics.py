@@ -39,7 +39,9 @@ NEVER = {
     "class_incremental": GROUPS | ONLINE | {"forward_transfer"},
     "task_incremental": GROUPS | ONLINE,
     "domain_incremental": GROUPS | ONLINE,
-    "subgroup_shift": ONLINE | {"forward_transfer", "missing_accuracy", "unseen_accuracy"},
+    "subgroup_shift": ONLINE
+    | {"forward_transfer", "missing_accuracy", "unseen_accuracy"}
+    | {"novel_accuracy", "harmonic_accuracy"},
     "repetition": GROUPS | ONLINE | {"forward_transfer"},
     "blurry": GROUPS | ONLINE | {"forward_transfer"},
 }
@@ -226,7 +228,29 @@ class Raw:
             "missing_accuracy": mean(self.after_tasks(learnt, here=False, before=True)),
             "unseen_accuracy": mean(self.after_tasks(learnt, here=False, before=False)),
             "a_auc": self.area(),
+            **self.sessions(),
         }
+
+    def sessions(self) -> dict[str, Value]:
+        """Answers to test samples of the first task, and to those of tasks after it alone."""
+        over = [t for t, end in enumerate(self.ends) if end <= self.last]
+        parts: dict[str, list[Answer]] = {"base": [], "novel": []}
+        for a in self.answers[self.last]:
+            came = [t for t in over if self.belongs(a, t)]
+            if came:
+                parts["novel" if came[0] else "base"].append(a)
+        found = {
+            f"{kind}_accuracy": Value(share(part), len(part)) if part else UNDEFINED
+            for kind, part in parts.items()
+        }
+        found |= {"harmonic_accuracy": UNDEFINED, "accuracy_drop": UNDEFINED}
+        if all(parts.values()):
+            b, n = (share(part) for part in parts.values())
+            found["harmonic_accuracy"] = Value(2 * b * n / (b + n) if b + n else 0.0, 2)
+        first = [a for a in self.answers.get(self.ends[0], []) if self.belongs(a, 0)]
+        if len(over) > 1 and first:
+            found["accuracy_drop"] = Value(share(first) - share(parts["base"] + parts["novel"]), 2)
+        return found
 
     def stages(self) -> list[float]:
         """Right after each task, the share right of all test samples of the tasks so far."""

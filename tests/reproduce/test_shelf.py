@@ -48,7 +48,9 @@ def test_the_words_of_every_row_resolve(name: str, small: bool):
         config = resolve_point(points[-1])
         assert config.common.seed == planned.seeds - 1
         if small:
-            assert config.plugins["data"].name == "mnist5k"
+            assert config.plugins["data"].name == (
+                "all_pairs" if name == "all-pairs" else "mnist5k"
+            )
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -157,7 +157,26 @@ class Oracle:
             **self.online(),
             **{f"{kind}_accuracy": value for kind, value in self.presence(learnt).items()},
             "a_auc": self.area(),
+            **self.sessions(),
         }
+
+    def sessions(self) -> dict[str, Value]:
+        """Cells of the first task, and those that came later, each sample counted by itself."""
+        ended = [t for t, end in enumerate(self.ends) if end <= self.times[self.last]]
+        base = sorted(set(self.cells(0) or [])) if ended else []
+        later = sorted({i for t in ended for i in self.cells(t) or []} - set(base))
+        found = {"harmonic_accuracy": UNDEFINED, "accuracy_drop": UNDEFINED}
+        for name, cells in (("base_accuracy", base), ("novel_accuracy", later)):
+            n = sum(int(self.c.size[i]) for i in cells)
+            found[name] = Value(self.accuracy(self.last, cells), n) if cells else UNDEFINED
+        b, n = found["base_accuracy"].value, found["novel_accuracy"].value
+        if b is not None and n is not None:
+            found["harmonic_accuracy"] = Value(2 / (1 / b + 1 / n) if b and n else 0.0, 2)
+        at = self.right_after(0) if len(ended) > 1 else None
+        if at is not None and base:
+            drop = self.accuracy(at, base) - self.accuracy(self.last, base + later)
+            found["accuracy_drop"] = Value(drop, 2)
+        return found
 
     def stages(self) -> Value:
         """The accuracy on all cells so far, after each task that was followed by an evaluation."""
@@ -299,5 +318,6 @@ def test_values_are_none_or_finite_and_in_range(c: Counts):
     for name, (value, n_terms) in metrics.compute(c).items():
         assert (value is None) == (n_terms == 0), name
         if value is not None:
-            low = -1 if name in ("forgetting", "backward_transfer", "forward_transfer") else 0
+            changes = ("forgetting", "backward_transfer", "forward_transfer", "accuracy_drop")
+            low = -1 if name in changes else 0
             assert low <= value <= 1

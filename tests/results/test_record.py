@@ -38,7 +38,7 @@ WORDS = {
         "prequential_ahead=2",
     ),
 }
-NOT_ALL = {"missing_accuracy", "unseen_accuracy"}
+NOT_ALL = {"missing_accuracy", "unseen_accuracy", "novel_accuracy", "harmonic_accuracy"}
 """Undefined where every task has all classes."""
 IMAGES = pool(shape=(6, 6))
 

@@ -28,7 +28,7 @@ def test_commands_are_found():
     assert len(COMMANDS) >= 8
 
 
-@pytest.mark.parametrize("name", ["repetition", "blurry"])
+@pytest.mark.parametrize("name", ["repetition", "blurry", "all_pairs"])
 def test_every_setting_is_named(name: str):
     text = PAGE.read_text()
     for field in dataclasses.fields(plugins("scenario")[name].load()):

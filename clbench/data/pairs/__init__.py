@@ -1,0 +1,1 @@
+"""All-Pairs: images of symbols that all have a partner of their type, or do not."""
