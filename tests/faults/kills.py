@@ -29,7 +29,7 @@ START_SECONDS = 0.02
 """A signal before that may come before a process has any handler, and ends it as the system does."""
 ALWAYS = ("--resume", "-q", "checkpoint_seconds=0", "threads=1")
 SWEEP = (
-    *("scenario=scole", "scenario.n_tasks=100", "scenario.share=0.3", "strategy=naive,er"),
+    *("scenario=scole", "scenario.n_tasks=40", "scenario.share=0.3", "strategy=naive,er"),
     *("seed=0..1", "eval_every=log", "--jobs", "2"),
 )
 
