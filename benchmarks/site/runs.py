@@ -47,6 +47,18 @@ BESIDE = ("naive", "joint")
 LEARNERS = ("naive", "er", "joint")
 """What runs on the stream of a scenario."""
 SCENARIOS: dict[str, tuple[str, ...]] = {
+    "all_pairs": (
+        "scenario.difficulty=[1-2,1-3,1-4]",
+        "data.side=24",
+        "data.n_train=2000",
+        "data.n_test=300",
+        "model.channels=16",
+        "model.types=16",
+        "strategy.optimizer=adam",
+        "strategy.lr=0.001",
+        "strategy.batch_size=100",
+        "strategy.epochs=5",
+    ),
     "blurry": ("eval_every=5",),
     "class_incremental": (PASSES,),
     "domain_incremental": (),
