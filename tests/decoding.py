@@ -15,7 +15,7 @@ from clbench.data.sets import folder
 def decode(root: Path, log: Path, wait: float, answer: Path) -> None:
     """Write a line for each image that is decoded to ``log``, and the pool's hash to ``answer``."""
     decoded.BLOCK_BYTES = 3 * 8 * 8 * 7
-    original = folder.decode
+    original = folder._decode
 
     def slow(file: Any, *given: Any) -> Any:
         with log.open("a") as lines:
@@ -23,6 +23,6 @@ def decode(root: Path, log: Path, wait: float, answer: Path) -> None:
         time.sleep(wait)
         return original(file, *given)
 
-    folder.decode = slow
+    folder._decode = slow
     pool = folder.Folder(path=root, size=8, storage="mapped").pool(torch.device("cpu"))
     answer.write_text(pool.sha256)

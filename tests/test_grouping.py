@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from pathlib import Path
+
 import pytest
 from grouping import group_of
+
+TESTS = Path(__file__).parent
 
 
 @pytest.mark.parametrize(
@@ -30,3 +35,11 @@ from grouping import group_of
 )
 def test_what_shares_is_together(one: str, other: str, same: bool) -> None:
     assert (group_of(one) == group_of(other)) is same
+
+
+def test_every_file_of_tests_can_be_collected():
+    """Of two files with one name outside packages the second is refused."""
+    loose = [
+        path.name for path in TESTS.rglob("test_*.py") if not (path.parent / "__init__.py").exists()
+    ]
+    assert [name for name, n in Counter(loose).items() if n > 1] == []

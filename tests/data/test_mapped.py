@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from mapping import CPU, both
 from small import go, record_of
 from small import run as small_run
 
 import clbench
-from clbench.data import decoded, mapped, rows
+from clbench.data import mapped, rows
 from clbench.data.images import ImageData
 from clbench.data.mapped import MappedPool
 from clbench.data.pool import TensorPool
@@ -21,40 +21,6 @@ from clbench.data.rows import Held, Joined, held_by
 from clbench.data.sets.folder import Folder
 from clbench.errors import UsageError
 from clbench.stream import TaskData
-
-CPU = torch.device("cpu")
-
-
-def write_images(root: Path, n_train: int = 12, n_test: int = 4, n_classes: int = 4) -> Path:
-    rng = np.random.default_rng(0)
-    for split, n in (("train", n_train), ("test", n_test)):
-        for c in range(n_classes):
-            folder = root / split / f"class{c}"
-            folder.mkdir(parents=True)
-            for i in range(n):
-                pixels = rng.integers(0, 90, (9, 9, 3)) + 40 * c
-                Image.fromarray(pixels.astype(np.uint8)).save(folder / f"{i:03}.png")
-    return root
-
-
-@pytest.fixture
-def root(tmp_path: Path) -> Path:
-    return write_images(tmp_path / "data")
-
-
-@pytest.fixture
-def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(decoded, "BLOCK_BYTES", 3 * 8 * 8 * 7)
-
-
-def both(root: Path, **settings: object) -> tuple[MappedPool, TensorPool]:
-    pools = [
-        Folder(path=root, size=8, storage=s, **settings).pool(CPU)  # type: ignore[arg-type]
-        for s in ("mapped", "resident")
-    ]
-    assert isinstance(pools[0], MappedPool)
-    assert isinstance(pools[1], TensorPool)
-    return pools[0], pools[1]
 
 
 @pytest.mark.parametrize("settings", [{}, {"gray": True}])

@@ -10,8 +10,10 @@ from pathlib import Path
 import pytest
 from tiny import declare, make_board, run_on
 
-from clbench.configure.board import Board
+from clbench.configure.board import Anchor, Board
+from clbench.leaderboard.entry import load_entry
 from clbench.leaderboard.reproduce.processes import Zygote
+from clbench.leaderboard.reproduce.verify import Verifier
 
 
 @pytest.fixture(scope="session")
@@ -45,3 +47,18 @@ def board(tiny_board: Board, tmp_path: Path) -> Board:
 def naive(board: Board) -> Path:
     """The folder of the copy's entry."""
     return board.entries / "naive"
+
+
+@pytest.fixture
+def scaled(board: Board) -> Board:
+    """The board with its lower anchor where naive is."""
+    values = [
+        r.metric(board.primary) or 0.0 for r in load_entry(board.entries / "naive").records.values()
+    ]
+    return dataclasses.replace(board, naive=Anchor("naive", sum(values) / len(values), 0.01, 10**6))
+
+
+@pytest.fixture
+def verifier(scaled: Board, zygote: Zygote) -> Iterator[Verifier]:
+    with Verifier(scaled, perturbed=0, zygote=zygote) as made:
+        yield made

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,7 @@ import pytest
 from synthetic import ledger_of
 from tiny import edit
 
-from clbench.configure.board import Anchor, Board
+from clbench.configure.board import Board
 from clbench.leaderboard import stability
 from clbench.leaderboard.entry import Entry, ledger_file, load_entry
 from clbench.leaderboard.reproduce.processes import Zygote
@@ -26,41 +25,6 @@ from clbench.leaderboard.verification import (
     verified_runs,
     write_verification,
 )
-
-SPYING = '''
-"""Says so where it is imported."""
-import os
-from pathlib import Path
-from clbench.strategy import GradientStrategy
-
-if Path({witness!r}).parent.is_dir() and os.getpid() == int(os.environ.get("VERIFIER", "0")):
-    Path({witness!r}).write_text("imported by the parent")
-
-class Spying(GradientStrategy):
-    pass
-'''
-LIBRARY = '''
-"""Cannot be rebuilt: its state is not all."""
-from clbench.strategy import GradientStrategy
-
-class Library(GradientStrategy):
-    resumable = False
-'''
-
-
-@pytest.fixture
-def scaled(board: Board) -> Board:
-    """The board with its lower anchor where naive is."""
-    values = [
-        r.metric(board.primary) or 0.0 for r in load_entry(board.entries / "naive").records.values()
-    ]
-    return dataclasses.replace(board, naive=Anchor("naive", sum(values) / len(values), 0.01, 10**6))
-
-
-@pytest.fixture
-def verifier(scaled: Board, zygote: Zygote) -> Iterator[Verifier]:
-    with Verifier(scaled, perturbed=0, zygote=zygote) as made:
-        yield made
 
 
 def _verified(board: Board, naive: Path) -> Entry:

@@ -7,7 +7,6 @@ import json
 import os
 import shutil
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +16,10 @@ from tiny import agree, declare, edit, edit_yaml, run_on
 
 from clbench.cli import main
 from clbench.cli.verify import _seeds
-from clbench.configure.board import Anchor, Board, load_board, pin_file
+from clbench.configure.board import Board, load_board, pin_file
 from clbench.errors import UsageError
 from clbench.leaderboard.entry import ledger_file, load_entry
 from clbench.leaderboard.reproduce.held_out import HeldOut
-from clbench.leaderboard.reproduce.processes import Zygote
 from clbench.leaderboard.reproduce.rerun import Rerun, compare, compare_rows, point_of
 from clbench.leaderboard.reproduce.verify import FLOPS_LIMIT, Verifier
 from clbench.leaderboard.rules.validate import validate
@@ -53,21 +51,6 @@ from clbench.strategy import GradientStrategy
 class Library(GradientStrategy):
     resumable = False
 '''
-
-
-@pytest.fixture
-def scaled(board: Board) -> Board:
-    """The board with its lower anchor where naive is."""
-    values = [
-        r.metric(board.primary) or 0.0 for r in load_entry(board.entries / "naive").records.values()
-    ]
-    return dataclasses.replace(board, naive=Anchor("naive", sum(values) / len(values), 0.01, 10**6))
-
-
-@pytest.fixture
-def verifier(scaled: Board, zygote: Zygote) -> Iterator[Verifier]:
-    with Verifier(scaled, perturbed=0, zygote=zygote) as made:
-        yield made
 
 
 def test_what_is_found_is_written_and_ranks_once_all_seeds_are(
