@@ -117,7 +117,7 @@ def test_words_that_sweep_are_refused(shelf: Callable[..., Path]):
 
 
 def test_a_list_draws_no_data(monkeypatch: pytest.MonkeyPatch):
-    """Rows may ask for millions of images that are drawn; whether they lack something is not seen by it."""
+    """A row may ask for millions of images that are drawn."""
 
     def drawn(*given: object) -> None:
         raise AssertionError("a list drew the data")
