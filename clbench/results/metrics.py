@@ -137,7 +137,9 @@ def forgetting(counts: Counts) -> Value:
     views, since = counts.view_of_task[tasks], counts.right_after[tasks]
     best, later = np.zeros(len(views)), np.zeros(len(counts.views))
     for first, accuracy in counts.view_accuracy_by_block(backwards=True):
-        accuracy = accuracy[: len(counts.correct) - 1 - first]  # the last evaluation is no candidate
+        accuracy = accuracy[
+            : len(counts.correct) - 1 - first
+        ]  # the last evaluation is no candidate
         if len(accuracy):
             accuracy[-1] = np.maximum(accuracy[-1], later)
             highest = np.maximum.accumulate(accuracy[::-1], axis=0)[::-1]
