@@ -31,7 +31,7 @@ class Setting(NamedTuple):
 
 
 def settings(path: Path) -> list[Setting]:
-    """The settings of the plug-in in a file, its bases' first, read from the syntax tree alone."""
+    """The settings of the plug-in in a file, its own first, read from the syntax tree alone."""
     tree = parse(path)
     classes = [node for node in tree.body if isinstance(node, ast.ClassDef) and node.bases]
     return _fields(classes[-1], path) if classes else []
@@ -65,13 +65,14 @@ def class_settings(path: Path, name: str) -> list[Setting]:
 
 
 def _fields(node: ast.ClassDef, path: Path) -> list[Setting]:
-    """Fields of a dataclass, or of the ``Config`` inside a strategy, with those it inherits."""
+    """Fields of a dataclass, or of the ``Config`` inside a strategy, then those it inherits."""
     inner = [n for n in node.body if isinstance(n, ast.ClassDef) and n.name == "Config"]
-    found: dict[str, Setting] = {}
+    own: dict[str, Setting] = {}
+    inherited: dict[str, Setting] = {}
     for base in node.bases if not inner else inner[0].bases or node.bases:
         located = _locate(ast.unparse(base).removesuffix(".Config"), path)
         if located:
-            found.update((s.name, s) for s in _fields(*located))
+            inherited.update((s.name, s) for s in _fields(*located))
     body = inner[0].body if inner else node.body
     for statement, after in zip(body, [*body[1:], None], strict=True):
         if not isinstance(statement, ast.AnnAssign) or not isinstance(statement.target, ast.Name):
@@ -83,9 +84,9 @@ def _fields(node: ast.ClassDef, path: Path) -> list[Setting]:
         if isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant):
             text = " ".join(str(after.value.value).split())
         name = statement.target.id
-        bound = bound or (found[name].bound if name in found else "")
-        found[name] = Setting(name, kind, written(statement.value, path, module_path), text, bound)
-    return list(found.values())
+        bound = bound or (inherited[name].bound if name in inherited else "")
+        own[name] = Setting(name, kind, written(statement.value, path, module_path), text, bound)
+    return [*own.values(), *(s for name, s in inherited.items() if name not in own)]
 
 
 def _kind(annotation: ast.expr) -> tuple[str, str]:

@@ -18,7 +18,9 @@ from clbench.checks.pools import symbols
 from clbench.configure.config import resolve_point
 from clbench.data import latent
 from clbench.data.latent import LatentPool
+from clbench.data.pairs.pool import PairsPool
 from clbench.data.pool import Pool, TensorPool
+from clbench.data.sets.all_pairs import AllPairs
 from clbench.data.synbols.pool import SynbolsPool
 from clbench.data.transforms import Corrupt
 from clbench.engine.build import load_pool, prepare
@@ -223,8 +225,12 @@ def test_transforms_of_images_refuse_vectors_as_before(tiny: Path):
 @pytest.mark.parametrize("encoder", ["tiny", "random:mlp"])
 def test_every_scenario_composes(tiny: Path, scenario: str, encoder: str):
     on: Pool = small.pool(n_classes=10, n_train=8, n_test=2, shape=(8, 8))
-    if plugins("scenario")[scenario].load().takes is SynbolsPool:
+    takes = plugins("scenario")[scenario].load().takes
+    if takes is SynbolsPool:
         on = symbols()
+    elif takes is PairsPool:
+        settings = {"n_train": 80, "n_test": 20, "side": 44, "smallest": 8, "largest": 9}
+        on = AllPairs(**settings).pool(torch.device("cpu"))
     chosen = str(tiny) if encoder == "tiny" else encoder
     run = small.run(
         f"scenario={scenario}", "strategy=naive", "max_tasks=2", f"encoder={chosen}", on=on

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from clbench.data.pairs.figures import LATTICE, STROKES, figures, neighbours
+from clbench.data.pairs.figures import LATTICE, MOST, STROKES, figures, neighbours
 from clbench.data.pairs.generator import Difficulty, Generator, side_for
 from clbench.data.sets.all_pairs import AllPairs
 from clbench.errors import UsageError
@@ -229,3 +229,9 @@ def test_images_are_as_large_as_their_symbols_need(pairs: int, side: int) -> Non
 def test_what_cannot_be_drawn_is_refused(settings: dict[str, int], message: str) -> None:
     with pytest.raises(UsageError, match=message):
         AllPairs(**settings)  # type: ignore[arg-type]
+
+
+def test_as_many_types_may_be_asked_for_as_there_are():
+    assert AllPairs(types=MOST, n_train=1, n_test=1).types == MOST
+    with pytest.raises(UsageError, match="types"):
+        AllPairs(types=MOST + 1)

@@ -18,7 +18,6 @@ import numpy as np
 import torch
 
 from clbench import Arrays, DataSet, Pool, UsageError
-from clbench.data.pairs.figures import MOST
 from clbench.data.pairs.generator import Difficulty, Generator, side_for
 from clbench.data.pairs.pool import PairsPool
 from clbench.settings import AtLeast, Within
@@ -33,7 +32,7 @@ class AllPairs(DataSet):
 
     pairs: Annotated[int, AtLeast(1)] = 4
     """Pairs of symbols in an image (P of the task P-S)."""
-    types: Annotated[int, Within(2, MOST)] = 4
+    types: Annotated[int, Within(2, 200)] = 4
     """Types of symbols (S of the task P-S)."""
     n_train: Annotated[int, AtLeast(1)] = 10_000
     """Training images. With store=false there may be millions."""
