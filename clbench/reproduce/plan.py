@@ -64,14 +64,14 @@ def words(of: Reproduction, row: RowForm, small: bool) -> list[str]:
 def lacking(of: Reproduction, small: bool = False) -> list[str]:
     """Why the runs cannot start here, a line each; none where all data are found.
 
-    Data that are there are read.
+    Data that are there are read; what is drawn lacks nothing, and may be too large to draw for this.
     """
     found: dict[str, None] = {}
     seen: dict[str, object] = {}
     for planned in plan(of, small=small):
         try:
             data = resolve_point(planned.points()[0]).data
-            if repr(data) not in seen:
+            if repr(data) not in seen and data.fresh(0) is None:
                 seen[repr(data)] = data.arrays()
         except UsageError as error:
             found[str(error)] = None

@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 
 from clbench.configure.config import resolve_point
+from clbench.data.sets.all_pairs import AllPairs
 from clbench.errors import UsageError
 from clbench.reproduce import shelf as shelves
 from clbench.reproduce.page import page
-from clbench.reproduce.plan import plan
+from clbench.reproduce.plan import lacking, plan
 from clbench.results import metrics
 
 ROOT = Path(__file__).parents[2]
@@ -113,3 +114,14 @@ def test_words_that_sweep_are_refused(shelf: Callable[..., Path]):
     root = shelf(("strategy.lr=0.05", "'strategy.lr=0.05,0.1'")) / "reproductions"
     with pytest.raises(UsageError, match="row far: its words ask for several runs"):
         plan(shelves.find("blobs", root))[1].points()
+
+
+def test_a_list_draws_no_data(monkeypatch: pytest.MonkeyPatch):
+    """Rows may ask for millions of images that are drawn; whether they lack something is not seen by it."""
+
+    def drawn(*given: object) -> None:
+        raise AssertionError("a list drew the data")
+
+    monkeypatch.setattr(AllPairs, "arrays", drawn)
+    monkeypatch.setattr(AllPairs, "pool", drawn)
+    assert lacking(shelves.find("all-pairs")) == []
