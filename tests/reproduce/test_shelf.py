@@ -124,4 +124,4 @@ def test_a_list_draws_no_data(monkeypatch: pytest.MonkeyPatch):
 
     monkeypatch.setattr(AllPairs, "arrays", drawn)
     monkeypatch.setattr(AllPairs, "pool", drawn)
-    assert lacking(shelves.find("all-pairs")) == []
+    assert lacking(shelves.find("all-pairs", BUILTIN)) == []
