@@ -1,4 +1,4 @@
-"""The cost of a long stream in clbench, Avalanche, a Continuum loop and a hand-written loop.
+"""The cost of a long stream in clbench, Avalanche, CapyMOA, a Continuum loop and a hand-written loop.
 
 SCoLe on digits (1,000 tasks of 2 classes), MLP 64-64-10, SGD, batches of 64, one thread; every arm has
 the same initial weights and the same samples in the same order. After every task the world (all test
@@ -9,8 +9,9 @@ noisy machine. An arm that exceeds its ``--budget`` is stopped, and the table sa
     python benchmarks/long_streams.py            # 8 minutes of CPU; --quick: 1; --part naive: one part
     python benchmarks/long_streams.py --page     # run nothing; write page and figure of earlier runs
 
-Avalanche and Continuum are optional (``pip install avalanche-lib continuum``): an arm whose framework
-is missing is left out, and the table says so. The script rewrites the part of
+Avalanche, CapyMOA (which needs Java and torchvision) and Continuum are optional (``pip install
+avalanche-lib capymoa torchvision continuum``): an arm whose framework is missing is left out, and the
+table says so. The script rewrites the part of
 ``docs/long_streams.md`` between its marks, and ``docs/long_streams.png``.
 """
 
@@ -46,10 +47,13 @@ OURS: dict[str, dict[str, tuple[str, ...]]] = {
 }
 """For each part and arm, the words of ``clbench run``."""
 OTHERS = {
-    "naive": ("Avalanche", "Continuum", "by hand"),
-    "row": ("Avalanche", "Continuum", "by hand"),
+    "naive": ("Avalanche", "CapyMOA", "Continuum", "by hand"),
+    "row": ("Avalanche", "CapyMOA", "Continuum", "by hand"),
+    "ewc separate": ("Avalanche", "by hand"),
+    "ewc online": ("Avalanche", "CapyMOA", "by hand"),
+    "er": ("Avalanche", "CapyMOA", "by hand"),
 }
-"""Elsewhere: Avalanche and by hand."""
+"""For each part, the other arms: Continuum has no EWC and no memory, CapyMOA no separate penalties."""
 
 
 @dataclass
@@ -82,22 +86,29 @@ def work(pipe: Connection, name: str, part: str, n_tasks: int) -> None:
         loop(Work(WARM_UP), part == "row", Clock(None))
         loop(Work(n_tasks), part == "row", Clock(pipe))
     except ImportError as error:
-        pipe.send(f"not measured: {error.name or error} is not installed")
+        missing = error.name or str(error).splitlines()[0]
+        pipe.send(f"not measured: {missing} is not installed")
 
 
 def _loop(name: str, part: str, method: str) -> Any:
+    from long_streams_capymoa import capymoa
     from long_streams_loops import by_hand, clbench
     from long_streams_peers import avalanche, continuum
 
     if name in OURS[part]:
         return partial(clbench, words=OURS[part][name])
-    loops = {"Avalanche": avalanche, "Continuum": continuum, "by hand": by_hand}
+    loops = {
+        "Avalanche": avalanche,
+        "CapyMOA": capymoa,
+        "Continuum": continuum,
+        "by hand": by_hand,
+    }
     return partial(loops[name], method=method)
 
 
 def run_part(part: str, n_tasks: int, budget: float) -> list[Arm]:
     """Run all arms of a part in turn, a block of tasks each."""
-    names = [*OURS[part], *OTHERS.get(part, ("Avalanche", "by hand"))]
+    names = [*OURS[part], *OTHERS[part]]
     arms = [Arm(name) for name in names]
     context, pipes = get_context("spawn"), []
     for arm in arms:
@@ -143,7 +154,7 @@ def environment() -> dict[str, Any]:
     import torch
 
     versions = {}
-    for package in ("clbench", "torch", "avalanche-lib", "continuum"):
+    for package in ("clbench", "torch", "avalanche-lib", "capymoa", "continuum"):
         try:
             versions[package] = metadata.version(package)
         except metadata.PackageNotFoundError:

@@ -30,6 +30,7 @@ LOOKS = {
     "clbench": {"color": "#1f6fb4", "lw": 2.2},
     "clbench, batched Fisher": {"color": "#7db7e8", "lw": 1.6},
     "Avalanche": {"color": "#d9730d", "lw": 1.6},
+    "CapyMOA": {"color": "#8b5fbf", "lw": 1.6},
     "Continuum": {"color": "#3b8f4b", "lw": 1.6},
     "by hand": {"color": "#333333", "lw": 1.4, "ls": "--"},
 }

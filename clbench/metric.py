@@ -16,7 +16,7 @@ A function is called only where there is at least one evaluation.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
@@ -32,6 +32,8 @@ class Value(NamedTuple):
 
 
 UNDEFINED = Value(None, 0)
+BLOCK = 1 << 20
+"""Numbers of an accuracy matrix that are made at once where a metric goes through all of it."""
 
 
 def lookup(ascending: np.ndarray, wanted: np.ndarray) -> np.ndarray:
@@ -96,6 +98,33 @@ class Counts:
         # As floats, which are exact up to 2**53 and multiplied a hundred times faster.
         members = self.views.T.astype(np.float64)
         return np.asarray((self.correct @ members) / np.maximum(self.size @ members, 1))
+
+    def view_accuracy_by_block(self, backwards: bool = False) -> Iterator[tuple[int, np.ndarray]]:
+        """``view_accuracy`` a block of evaluations at a time: the first one's number, ``(n, V)``.
+
+        Thousands of evaluations of thousands of views need a block's memory, not the matrix's.
+
+        Args:
+            backwards: the last block comes first.
+        """
+        n_views = max(1, len(self.views))
+        rows = max(1, BLOCK // n_views)
+        members = self.views.T.astype(np.float64)
+        sizes = np.maximum(self.size @ members, 1)
+        starts = range(0, len(self.correct), rows)
+        for at in reversed(starts) if backwards else starts:
+            yield at, np.asarray((self.correct[at : at + rows] @ members) / sizes)
+
+    def accuracy_on(self, evaluations: np.ndarray, views: np.ndarray) -> np.ndarray:
+        """``(n,)`` in [0, 1]: ``view_accuracy`` at pairs of an evaluation and a view, both ``(n,)``."""
+        found = np.empty(len(views))
+        rows = max(1, BLOCK // max(1, len(self.size)))
+        for at in range(0, len(views), rows):
+            part = slice(at, at + rows)
+            members = self.views[views[part]]
+            right = (self.correct[evaluations[part]] * members).sum(1)
+            found[part] = right / np.maximum((members * self.size).sum(1), 1)
+        return found
 
     @cached_property
     def world_accuracy(self) -> np.ndarray:

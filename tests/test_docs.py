@@ -93,6 +93,7 @@ WITHOUT_RUNS = {
     "python -m tests.faults": "breaks files and processes",
     "python -m tests.oracles": "compares with loops in numpy",
     "python -m benchmarks.kanerva_nll": "trains generative models, which are in the text",
+    "python -m benchmarks.scale --only": "runs on random data; its network is in the text",
     "clbench reproduce": "has the network of each row in a column",
 }
 """Commands whose tables stand without a network, and why."""

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import clbench
 from clbench import settings as bounds
-from clbench.plugins.meaning import PLUGINS, drop_docstrings, meaning
+from clbench.plugins.meaning import PLUGINS, drop_docstrings, meaning, statements
 from clbench.plugins.values import parse, written
 
 PACKAGE = Path(__file__).parents[1]
@@ -299,7 +299,7 @@ def _digest(source: bytes) -> tuple[str, tuple[str, ...]]:
     """Hash of a file's code less docstrings, and the modules that it may import."""
     tree = ast.parse(source)
     names: list[str] = []
-    for node in ast.walk(tree):
+    for node in statements(tree):
         if isinstance(node, ast.Import):
             names += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:

@@ -86,20 +86,28 @@ def anytime_world_accuracy(counts: Counts) -> Value:
 
 def average_accuracy(counts: Counts) -> Value:
     """ACC: mean over tasks of the accuracy on each at the end."""
-    views = counts.view_of_task[counts.measured]
-    return _mean(counts.view_accuracy[-1, views])
+    return _mean(_at_the_end(counts, counts.view_of_task[counts.measured]))
 
 
 def anytime_average_accuracy(counts: Counts) -> Value:
     """AAA: at each evaluation the mean over the tasks ended so far, averaged over the stream."""
     ended = np.searchsorted(counts.evaluated_after, counts.task_end)
     known = (counts.view_of_task >= 0) & (ended < len(counts.evaluated_after))
-    tasks = np.zeros_like(counts.view_accuracy)
-    np.add.at(tasks, (ended[known], counts.view_of_task[known]), 1)
-    tasks = tasks.cumsum(0)
-    total = tasks.sum(1)
-    mean = (tasks * counts.view_accuracy).sum(1) / np.maximum(total, 1)
-    return _weighted(mean, np.where(total > 0, counts.weight, 0))
+    ended, views = ended[known], counts.view_of_task[known]
+    before = np.zeros(len(counts.views))  # tasks with each view that ended before the block
+    means, totals = [], []
+    for first, accuracy in counts.view_accuracy_by_block():
+        tasks = np.zeros_like(accuracy)
+        here = (ended >= first) & (ended < first + len(accuracy))
+        np.add.at(tasks, (ended[here] - first, views[here]), 1)
+        tasks[0] += before
+        np.cumsum(tasks, axis=0, out=tasks)
+        before = tasks[-1].copy()
+        total = tasks.sum(1)
+        means.append((tasks * accuracy).sum(1) / np.maximum(total, 1))
+        totals.append(total)
+    weight = np.where(np.concatenate(totals) > 0, counts.weight, 0)
+    return _weighted(np.concatenate(means), weight)
 
 
 def average_incremental_accuracy(counts: Counts) -> Value:
@@ -114,7 +122,7 @@ def average_incremental_accuracy(counts: Counts) -> Value:
 def learning_accuracy(counts: Counts) -> Value:
     """LA: mean accuracy on each task right after it was learnt."""
     tasks = counts.measured & (counts.right_after >= 0)
-    return _mean(counts.view_accuracy[counts.right_after[tasks], counts.view_of_task[tasks]])
+    return _mean(counts.accuracy_on(counts.right_after[tasks], counts.view_of_task[tasks]))
 
 
 def forgetting(counts: Counts) -> Value:
@@ -126,17 +134,26 @@ def forgetting(counts: Counts) -> Value:
     tasks = _earlier(counts)
     if not tasks.any():
         return UNDEFINED
-    best = np.maximum.accumulate(counts.view_accuracy[-2::-1], axis=0)[::-1]
-    views = counts.view_of_task[tasks]
-    return _mean(best[counts.right_after[tasks], views] - counts.view_accuracy[-1, views])
+    views, since = counts.view_of_task[tasks], counts.right_after[tasks]
+    best, later = np.zeros(len(views)), np.zeros(len(counts.views))
+    for first, accuracy in counts.view_accuracy_by_block(backwards=True):
+        accuracy = accuracy[
+            : len(counts.correct) - 1 - first
+        ]  # the last evaluation is no candidate
+        if len(accuracy):
+            accuracy[-1] = np.maximum(accuracy[-1], later)
+            highest = np.maximum.accumulate(accuracy[::-1], axis=0)[::-1]
+            here = (since >= first) & (since < first + len(accuracy))
+            best[here], later = highest[since[here] - first, views[here]], highest[0].copy()
+    return _mean(best - _at_the_end(counts, views))
 
 
 def backward_transfer(counts: Counts) -> Value:
     """BWT: mean over earlier tasks of the accuracy at the end, less that right after learning."""
     tasks = _earlier(counts)
     views = counts.view_of_task[tasks]
-    after = counts.view_accuracy[counts.right_after[tasks], views]
-    return _mean(counts.view_accuracy[-1, views] - after)
+    after = counts.accuracy_on(counts.right_after[tasks], views)
+    return _mean(_at_the_end(counts, views) - after)
 
 
 def forward_transfer(counts: Counts) -> Value:
@@ -160,7 +177,7 @@ def forward_transfer(counts: Counts) -> Value:
         new = (first_cell[cells] == t).all()
         answerable = counts.task_ids or (first_label[classes] < t).all()
         if t > 0 and new and answerable:
-            row = counts.view_accuracy[[before[t], 0], counts.view_of_task[t]]
+            row = counts.accuracy_on(np.array([before[t], 0]), counts.view_of_task[[t, t]])
             gains.append(row[0] - row[1])
     return _mean(np.array(gains))
 
@@ -350,6 +367,11 @@ def _earlier(counts: Counts) -> np.ndarray:
         & (counts.right_after >= 0)
         & (counts.right_after < len(counts.evaluated_after) - 1)
     )
+
+
+def _at_the_end(counts: Counts, views: np.ndarray) -> np.ndarray:
+    """``(n,)``: the accuracy on views at the last evaluation."""
+    return counts.accuracy_on(np.full(len(views), len(counts.correct) - 1), views)
 
 
 def _mean(values: np.ndarray) -> Value:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_metrics import counts
 
+from clbench import metric
 from clbench.metric import Online
 from clbench.results import metrics
 from clbench.results.metrics import UNDEFINED, Counts, Value
@@ -321,3 +323,59 @@ def test_values_are_none_or_finite_and_in_range(c: Counts):
             changes = ("forgetting", "backward_transfer", "forward_transfer", "accuracy_drop")
             low = -1 if name in changes else 0
             assert low <= value <= 1
+
+
+@settings(max_examples=200, deadline=None)
+@given(any_counts(), st.integers(1, 12))
+def test_metrics_in_blocks_have_the_bits_of_the_whole_matrix(c: Counts, block: int):
+    pairs = [(e, v) for e in range(len(c.correct)) for v in range(len(c.views))]
+    at = np.array(pairs, dtype=np.int64).reshape(-1, 2).T
+    with pytest.MonkeyPatch.context() as patch:
+        whole = metrics.compute(c)
+        patch.setattr(metric, "BLOCK", block)
+        assert metrics.compute(c) == whole
+        assert np.array_equal(c.accuracy_on(*at), c.view_accuracy[tuple(at)])
+        for backwards in (False, True):
+            found = sorted(c.view_accuracy_by_block(backwards), key=lambda pair: pair[0])
+            rows = np.concatenate([np.empty((0, len(c.views))), *(rows for _, rows in found)])
+            assert np.array_equal(rows, c.view_accuracy)
+
+
+def test_anytime_accuracy_and_forgetting_are_those_of_the_whole_matrix(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    rng, n = np.random.default_rng(0), 60
+    views = [[a, b] for a in range(12) for b in range(a)][:n]
+    size = rng.integers(1, 50, 12)
+    correct = [[int(rng.integers(0, s + 1)) for s in size] for _ in range(n + 1)]
+    tasks = [int(v) for v in rng.integers(0, len(views), n)]
+    c = counts([*range(n + 1)], correct, views, tasks, [*range(1, n + 1)], size=size.tolist())
+    came = np.zeros((n + 1, len(views)))
+    np.add.at(came, (c.right_after, c.view_of_task), 1)
+    came = came.cumsum(0)
+    mean = (came * c.view_accuracy).sum(1) / np.maximum(came.sum(1), 1)
+    best = np.maximum.accumulate(c.view_accuracy[-2::-1], axis=0)[::-1]
+    lost = best[c.right_after[:-1], tasks[:-1]] - c.view_accuracy[-1, tasks[:-1]]
+    for block in (1, 100, metric.BLOCK):
+        monkeypatch.setattr(metric, "BLOCK", block)
+        assert metrics.anytime_average_accuracy(c) == Value(float(mean[1:].sum() / n), n)
+        assert metrics.forgetting(c) == Value(float(lost.mean()), n - 1)
+
+
+def test_metrics_of_many_views_need_less_memory_than_their_matrix():
+    n = 3000
+    views = [[a, b, a + b + 1] for a in range(80) for b in range(a)][:n]
+    c = counts(
+        [*range(n + 1)],
+        [[e % 10] * 200 for e in range(n + 1)],
+        views,
+        [*range(n)],
+        [*range(1, n + 1)],
+    )
+    tracemalloc.start()
+    try:
+        metrics.compute(c)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < n * n * 8
