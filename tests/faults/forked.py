@@ -6,6 +6,7 @@ import json
 import os
 import resource
 import signal
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -46,6 +47,8 @@ def start(words: list[str], log: Path, before: Callable[[], None] = lambda: None
         descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
         os.dup2(descriptor, 1)
         os.dup2(descriptor, 2)
+        # Under pytest they write elsewhere, whatever the numbers 1 and 2 are.
+        sys.stdout, sys.stderr = (open(number, "w", closefd=False) for number in (1, 2))  # noqa: SIM115
         before()
         from clbench.cli import main
 
@@ -55,8 +58,6 @@ def start(words: list[str], log: Path, before: Callable[[], None] = lambda: None
 
         traceback.print_exc()
     finally:
-        import sys
-
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(code)
