@@ -29,7 +29,7 @@ def on_site(text: str, origin: Path = GUIDES, page: str = "guides.md") -> str:
         ("model.py", ROOT / "examples/README.md", "examples/index.md", "model.md"),
         ("../leaderboards/README.md", GUIDES, "guides.md", "leaderboards/index.html"),
         ("../leaderboards/long-tail", GUIDES, "guides.md", "leaderboards/long-tail/index.html"),
-        ("../leaderboards/drift", GUIDES, "guides.md", "leaderboards/index.html"),
+        ("../leaderboards/withdrawn.md", GUIDES, "guides.md", "leaderboards/index.html"),
         ("tutorials/1_a.ipynb", GUIDES, "guides.md", "tutorials/1_a.md"),
         ("https://x.org/a.md", GUIDES, "guides.md", "https://x.org/a.md"),
         ("#here", GUIDES, "guides.md", "#here"),
