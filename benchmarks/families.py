@@ -166,6 +166,8 @@ def main() -> None:
     parser.add_argument("--only", default="", help="methods, by commas (default: all)")
     parser.add_argument("--write", action="store_true", help="write docs/families.md at the end")
     given = parser.parse_args()
+    if given.write and given.only:
+        parser.error("--write is of all methods: leave out --only")
     data = prepared(given.data, given.out)
     options = Options(out=given.out, resume=True, quiet=True, curve=False)
     found: dict[str, Sequence[Record]] = {}

@@ -13,10 +13,11 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from clbench.errors import UsageError
-from clbench.latents import batches
+from clbench.latents import ClassMeans, among_seen, batches
 from clbench.nets.features import features
 from clbench.nets.modes import switch
 from clbench.nets.parameters import output_layer
@@ -78,3 +79,20 @@ class FirstSession(GradientStrategy):
     @abstractmethod
     def collect(self, task: TaskData) -> None:
         """Add an experience to the classifier; no gradient is recorded."""
+
+
+class SmallestAngle(FirstSession):
+    """Predicts the class whose mean has the smallest angle; a subclass makes ``means``."""
+
+    means: ClassMeans
+
+    def collect(self, task: TaskData) -> None:
+        """Update the class means."""
+        shares = self.means.shares(task.y, self.config.batch_size).split(self.config.batch_size)
+        for (z, of, _), share in zip(self.parts(task), shares, strict=True):
+            self.means.move(self.means.gaps(z, of), of, share)
+
+    def forward(self, x: Tensor, task_id: Tensor | None = None) -> Tensor:
+        """Compute cosines to the class means: ``(B, *input_shape)`` to ``(B, n_classes)``."""
+        z, means = F.normalize(self.features(x), dim=1), F.normalize(self.means.mean, dim=1)
+        return among_seen(z @ means.mT, self.means.count)

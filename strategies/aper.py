@@ -18,20 +18,19 @@ import copy
 from collections.abc import Callable
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from clbench import StreamInfo, TaskData
-from clbench.first_session import FirstSession
-from clbench.latents import ClassMeans, among_seen
+from clbench import StreamInfo
+from clbench.first_session import SmallestAngle
+from clbench.latents import ClassMeans
 from clbench.nets.features import features
 
 
-class Aper(FirstSession):
+class Aper(SmallestAngle):
     """Predicts the class whose mean has the smallest angle, in the features of two networks."""
 
     def __init__(
-        self, info: StreamInfo, config: FirstSession.Config, build_model: Callable[[], nn.Module]
+        self, info: StreamInfo, config: SmallestAngle.Config, build_model: Callable[[], nn.Module]
     ) -> None:
         super().__init__(info, config, build_model)
         self.before = copy.deepcopy(self.model).requires_grad_(False)
@@ -40,14 +39,3 @@ class Aper(FirstSession):
     def features(self, x: Tensor) -> Tensor:
         """Join those of both networks: ``(B, *input_shape)`` to ``(B, 2 d)``."""
         return torch.cat([features(self.before, x), features(self.model, x)], 1)
-
-    def collect(self, task: TaskData) -> None:
-        """Update the class means."""
-        shares = self.means.shares(task.y, self.config.batch_size).split(self.config.batch_size)
-        for (z, of, _), share in zip(self.parts(task), shares, strict=True):
-            self.means.move(self.means.gaps(z, of), of, share)
-
-    def forward(self, x: Tensor, task_id: Tensor | None = None) -> Tensor:
-        """Compute cosines to the class means: ``(B, *input_shape)`` to ``(B, n_classes)``."""
-        z, means = F.normalize(self.features(x), dim=1), F.normalize(self.means.mean, dim=1)
-        return among_seen(z @ means.mT, self.means.count)

@@ -31,9 +31,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from clbench import Batch, StreamInfo, TaskData, UsageError
-from clbench.first_session import FirstSession
-from clbench.latents import ClassMeans, among_seen
+from clbench import Batch, StreamInfo, UsageError
+from clbench.first_session import SmallestAngle
+from clbench.latents import ClassMeans
 from clbench.nets.features import scores_and_features
 from clbench.nets.head import replace_output
 from clbench.nets.losses import cross_entropy, supervised_contrastive
@@ -44,11 +44,11 @@ from clbench.space import Log
 TURNS = 4
 
 
-class FewShot(FirstSession):
+class FewShot(SmallestAngle):
     """Trains on the base task with tricks, and predicts by class means."""
 
     @dataclass(frozen=True)
-    class Config(FirstSession.Config):
+    class Config(SmallestAngle.Config):
         """Settings of the tricks."""
 
         prototypes: Literal["simplex", "learnt"] = "simplex"
@@ -116,17 +116,6 @@ class FewShot(FirstSession):
         weight: Tensor = layer.weight
         cosines: Tensor = F.linear(F.normalize(z, dim=1), F.normalize(weight, dim=1))
         return cosines
-
-    def collect(self, task: TaskData) -> None:
-        """Update the class means."""
-        shares = self.means.shares(task.y, self.config.batch_size).split(self.config.batch_size)
-        for (z, of, _), share in zip(self.parts(task), shares, strict=True):
-            self.means.move(self.means.gaps(z, of), of, share)
-
-    def forward(self, x: Tensor, task_id: Tensor | None = None) -> Tensor:
-        """Compute cosines to the class means: ``(B, *input_shape)`` to ``(B, n_classes)``."""
-        z, means = F.normalize(self.features(x), dim=1), F.normalize(self.means.mean, dim=1)
-        return among_seen(z @ means.mT, self.means.count)
 
 
 def to_simplex(p: Tensor) -> Tensor:

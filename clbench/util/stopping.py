@@ -34,6 +34,8 @@ def handled(handler: Callable[[int, FrameType | None], Any]) -> Iterator[None]:
         yield
     finally:
         for number, old in before.items():
+            if signal.getsignal(number) is signal.SIG_IGN:
+                continue  # ``keep_out`` came meanwhile
             # None: a handler that was not set from Python cannot be put back from here.
             signal.signal(number, signal.SIG_DFL if old is None else old)
 
@@ -58,9 +60,12 @@ def let_in() -> None:
 
 
 def keep_out() -> None:
-    """Hold the signals back for as long as this process still lives."""
-    if hasattr(signal, "pthread_sigmask"):
-        signal.pthread_sigmask(signal.SIG_BLOCK, _signals())
+    """Ignore the signals for as long as this process still lives.
+
+    To hold them back would not do: a mask is of one thread, and another would take them.
+    """
+    for number in _signals():
+        signal.signal(number, signal.SIG_IGN)
 
 
 @contextmanager

@@ -9,10 +9,14 @@ import sys
 import textwrap
 import time
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from worker_jobs import run
 
+from clbench.engine.execute import Done, Options
+from clbench.sweeps import local
 from clbench.sweeps.workers import Died, Dropped, in_processes
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="signals of POSIX systems")
@@ -144,3 +148,27 @@ def test_a_signal_to_a_worker_that_still_imports_waits(tmp_path: Path, number: s
     os.kill(worker, number)
     out, _ = parent.communicate(timeout=60)
     assert out.split("\n") == ["result 0", "end", ""]
+
+
+def test_a_worker_that_shuts_down_takes_no_signal(tmp_path: Path):
+    """Nothing is left to stop; a traceback of Python's own end would only frighten."""
+    script = ONE_JOB.replace('["double"]', '["signals itself at its end"]')
+    paths = [str(Path(__file__).parent), *sys.path]
+    (tmp_path / "main.py").write_text(textwrap.dedent(script.format(path=paths)))
+    command = [sys.executable, tmp_path / "main.py"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    assert (done.stdout, done.stderr) == ("result 0\nend\n", "")
+
+
+@pytest.mark.parametrize("is_said", [False, True])
+def test_a_sweep_that_stops_between_two_runs_does_not_end_as_if_it_were_done(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_said: bool
+):
+    """Where a record says that it was interrupted, that is the end; else the sweep has to."""
+    status = SimpleNamespace(status="interrupted" if is_said else "completed")
+    first: Any = Done(0, status, tmp_path)  # type: ignore[arg-type]
+    monkeypatch.setattr(local, "in_processes", lambda *given: iter([first, Dropped(1)]))
+    ends = local._in_processes({0: {}, 1: {}}, Options(out=tmp_path, jobs=2))
+    assert next(ends) is first
+    with pytest.raises(StopIteration if is_said else KeyboardInterrupt):
+        next(ends)

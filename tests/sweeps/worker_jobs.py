@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import signal
 import time
@@ -13,6 +14,9 @@ from typing import Any
 def run(number: int, job: str, stop: Callable[[], bool]) -> Any:
     """Do what a job's word says."""
     if job == "double":
+        return 2 * number
+    if job == "signals itself at its end":
+        atexit.register(os.kill, os.getpid(), signal.SIGINT)
         return 2 * number
     if job == "pid":
         return os.getpid()
