@@ -16,7 +16,6 @@ which the papers of KM and DKM add, is no part of a conditional likelihood. The 
 from __future__ import annotations
 
 import math
-from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from typing import Literal, NamedTuple
 
@@ -49,7 +48,7 @@ def standard(like: Tensor) -> Gaussian:
     return Gaussian(torch.zeros_like(like), torch.zeros_like(like))
 
 
-class Arm(nn.Module, ABC):
+class Arm(nn.Module):
     """A model of images ``(T, 28, 28)`` uint8 of 0 and 255, which may write an episode first."""
 
     def __init__(self, width: int, hidden: int, code: int, outputs: int) -> None:
@@ -82,13 +81,13 @@ class Arm(nn.Module, ABC):
         """``(T,)``: -log p(x | code)."""
         return negative_log_likelihood(self.decoder(code), self._floats(x).flatten(1), x.dtype)
 
-    @abstractmethod
     def terms(self, x: Tensor, memory: Belief | Tensor | None) -> tuple[Tensor, Tensor]:
         """``(T,)`` twice: the negative bound without the key's divergence, and that."""
+        raise NotImplementedError
 
-    @abstractmethod
     def weights(self, x: Tensor, memory: Belief | Tensor | None) -> Tensor:
         """``(T,)``: one draw of the log importance weights."""
+        raise NotImplementedError
 
     def loss(self, x: Tensor) -> Tensor:
         """0-d: what training lowers, in nats an image."""
@@ -103,13 +102,13 @@ class Arm(nn.Module, ABC):
         drawn = torch.stack([self.weights(x, memory) for _ in range(samples)])
         return rest + key, math.log(samples) - drawn.logsumexp(0)
 
-    @abstractmethod
     def address(self, cue: Tensor, memory: Belief | Tensor | None) -> Tensor:
         """Find where a cue points: ``(T, k)`` keys, addresses or codes."""
+        raise NotImplementedError
 
-    @abstractmethod
     def at(self, address: Tensor, memory: Belief | Tensor | None) -> Tensor:
         """``(T, 784)``: means of pixels at addresses."""
+        raise NotImplementedError
 
     address_size: int
 

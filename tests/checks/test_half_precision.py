@@ -8,6 +8,7 @@ from functools import lru_cache
 
 import pytest
 import torch
+from plugin_settings import SMALL
 
 from clbench.checks import Check, Rig, attempt
 from clbench.checks.strategy import (
@@ -37,7 +38,8 @@ CHECKS = (
 
 
 def case(plugin: Plugin, check: Check, precision: str) -> object:
-    given = replace(plugin, given=(("precision", precision),))
+    settings = (*SMALL.get(plugin.name, ()), ("precision", precision))
+    given = replace(plugin, given=settings)
     marks = [] if plugin.name in FAMILIES else [pytest.mark.slow]
     return pytest.param(given, check, id=f"{precision}-{plugin.name}-{check.__name__}", marks=marks)
 
