@@ -7,7 +7,7 @@ SMALL = {
     "coda_prompt": PROMPTED,
     "dualprompt": PROMPTED,
     "inflora": PROMPTED,
-    "l2p": PROMPTED,
+    "l2p": (*PROMPTED, ("prompts", "4"), ("length", "2"), ("top", "2")),
     "wrn": (("depth", "10"), ("width", "1")),
     "redo": (("reset_period", "7"),),
     "podnet": (("finetune_epochs", "1"), ("memory_size", "60")),

@@ -89,7 +89,7 @@ def main(arguments: argparse.Namespace) -> int:
         return 0
     from clbench.engine.execute import Options
 
-    options = Options(out=arguments.out, jobs=arguments.jobs)
+    options = Options(out=arguments.out, jobs=arguments.jobs, curve=False)
     board = freeze.freeze(arguments.name, root, options, lambda line: print(line, file=sys.stderr))
     print(
         f"{board.folder / 'board.yaml'}: frozen; {board.primary}: floor {board.floor.mean:.4f}, "

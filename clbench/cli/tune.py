@@ -78,7 +78,9 @@ def main(arguments: argparse.Namespace) -> int:
     if arguments.jobs is not None and arguments.jobs < 1:
         raise UsageError(f"--jobs {arguments.jobs}: must be at least 1")
     run_on.check(arguments)
-    options = Options(out=arguments.out, resume=arguments.resume, jobs=arguments.jobs or 1)
+    options = Options(
+        out=arguments.out, resume=arguments.resume, jobs=arguments.jobs or 1, curve=False
+    )
     runner = run_all if arguments.on is None else run_on.runner_of(arguments)
     table, path = tune(
         arguments.overrides,

@@ -152,7 +152,7 @@ def fill(board: Board, entry: Entry, out: Path) -> Entry:
     points = sweep(words)
     runs = entry.folder / "runs"
     runs.mkdir()
-    for done in run_all(points, Options(out=out / "runs", quiet=True)):
+    for done in run_all(points, Options(out=out / "runs", quiet=True, curve=False)):
         record = record_of(done)
         data = _ranked((done.folder / "record.json").read_bytes())
         write_atomically(runs / f"seed{record.seed}.json", data)

@@ -122,7 +122,7 @@ def test_what_builds_no_network_is_refused_before_training(words: list[str]) -> 
 def test_what_trains_no_network_ends_in_an_error(words: list[str], tmp_path: Path) -> None:
     (tmp_path / "idle.py").write_text(IDLE)
     run = made(words, f"strategy={tmp_path / 'idle.py'}")
-    options = Options(out=tmp_path / "runs", quiet=True)
+    options = Options(out=tmp_path / "runs", quiet=True, curve=False)
     record, _ = execute(run, options)
     assert record.status == "error"
     assert record.error is not None
@@ -138,5 +138,5 @@ def test_a_record_says_whether_the_network_was_trained(
 ) -> None:
     words = ["scenario=scole", "data=digits", "scenario.n_tasks=3", "device=cpu"]
     [config] = resolve([*words, f"strategy={strategy}"])
-    record, _ = execute(prepare(config), Options(out=tmp_path, quiet=True))
+    record, _ = execute(prepare(config), Options(out=tmp_path, quiet=True, curve=False))
     assert record.declares["trains_network"] is trains

@@ -107,7 +107,7 @@ def test_a_strategy_without_a_network_is_told_so():
 
 def run(npz: Path, out: Path, *words: str) -> Any:
     [point] = small.points(*WORDS, *words, npz=npz)
-    return execute(prepare(resolve_point(point)), Options(out, True, quiet=True))[0]
+    return execute(prepare(resolve_point(point)), Options(out, True, quiet=True, curve=False))[0]
 
 
 def test_a_compiled_run_resumes_and_is_another_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

@@ -81,7 +81,11 @@ def test_a_sweep_is_refused_before_anything_runs(tmp_path: Path, npz: Path):
     (tmp_path / "lazy.py").write_text(WITHOUT_NETWORK)
     words = (f"strategy=naive,{tmp_path / 'lazy.py'}", *SCOLE, ALL)
     with pytest.raises(UsageError, match="Lazy"):
-        list(run_all(points(*words, npz=npz), Options(out=tmp_path / "runs", quiet=True)))
+        list(
+            run_all(
+                points(*words, npz=npz), Options(out=tmp_path / "runs", quiet=True, curve=False)
+            )
+        )
     assert not (tmp_path / "runs").exists()
 
 

@@ -22,13 +22,11 @@ WORKER = """
 import sys
 from dataclasses import asdict
 from pathlib import Path
-import clbench.results.plots
-clbench.results.plots.save_curve = lambda records, path: None
 from clbench.engine.execute import Options
 from clbench.sweeps.local import run_all
 from small import points
 out, npz, *words = sys.argv[1:]
-options = Options(out=Path(out), quiet=True, resume=True)
+options = Options(out=Path(out), quiet=True, resume=True, curve=False)
 print("ready", flush=True)
 for done in run_all(points(*words, npz=Path(npz)), options):
     print(done.folder, flush=True)
@@ -127,7 +125,7 @@ def test_a_second_process_says_that_the_folder_is_in_use(tmp_path: Path):
         from clbench.engine.execute import Options
         from clbench.sweeps.local import run_all
 
-        options = Options(out=tmp_path, quiet=True, resume=True)
+        options = Options(out=tmp_path, quiet=True, resume=True, curve=False)
         [second] = run_all(points(*words, npz=npz), options)
         assert "another process" in second.error
         first.send_signal(signal.SIGTERM)

@@ -278,12 +278,14 @@ def test_resumes_to_the_same_bits(
 
     def go_on(out: str, until: int) -> Any:
         [point] = points(*given, f"max_tasks={until}", npz=npz)
-        options = Options(tmp_path / out, quiet=True)
+        options = Options(tmp_path / out, quiet=True, curve=False)
         return execute(prepare(resolve_point(point)), options)[0]
 
     whole = go_on("whole", 8)
     go_on("parts", 3)
     assert go_on("parts", 8).predictions_sha256 == whole.predictions_sha256
     [plain] = points(*EWC, f"strategy.gamma={gamma}", "max_tasks=8", npz=npz)
-    other = execute(prepare(resolve_point(plain)), Options(tmp_path / "p", quiet=True))[0]
+    other = execute(
+        prepare(resolve_point(plain)), Options(tmp_path / "p", quiet=True, curve=False)
+    )[0]
     assert other.predictions_sha256 != whole.predictions_sha256

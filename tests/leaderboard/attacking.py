@@ -90,7 +90,7 @@ def tuned(board: Board, work: Path) -> Board:
     shutil.rmtree(board.entries)
     write_board(board)
     board = load_board(board.folder)
-    options = Options(out=work / "runs", quiet=True)
+    options = Options(out=work / "runs", quiet=True, curve=False)
     words = [f"board={board.folder}", "strategy=naive", "device=cpu"]
     _, table = tune(words, options, lambda line: None)
     arm = run_on(board, work / "runs", "strategy=naive", f"tuned={table}")

@@ -21,7 +21,7 @@ WORDS = ["scenario=scole", "data=digits", "eval_every=log", "model=mlp", "model.
 
 
 def frozen(root: Path) -> Board:
-    options = Options(out=root / "runs", quiet=True)
+    options = Options(out=root / "runs", quiet=True, curve=False)
     return freeze("mine", root, options, lambda line: None)
 
 

@@ -142,7 +142,7 @@ def test_runs_without_a_board_are_refused(board: Board, tmp_path: Path) -> None:
         "strategy=naive",
         npz=write_npz(tmp_path / "blobs.npz"),
     )
-    [done] = run_all(words, Options(out=tmp_path, quiet=True))
+    [done] = run_all(words, Options(out=tmp_path, quiet=True, curve=False))
     with pytest.raises(UsageError, match="was not run on a board"):
         submit(done.folder.parent, "mine", board.folder.parent)
 

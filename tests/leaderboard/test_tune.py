@@ -64,7 +64,7 @@ def tuning_board(tiny_board: Board, tmp_path_factory: pytest.TempPathFactory) ->
 
 
 def tuned(board: Board, out: Path, *words: str) -> Tuned:
-    options = Options(out=out, quiet=True)
+    options = Options(out=out, quiet=True, curve=False)
     given = [f"board={board.folder}", "strategy=naive", "device=cpu", *words]
     return tune(given, options, lambda line: None)
 
@@ -355,7 +355,9 @@ def test_trials_are_run_again(tuned_entry: Path, tuning_board: Board, tmp_path: 
     def value(words: list[str]) -> float:
         from clbench.configure.sweep import sweep
 
-        [done] = run_all(sweep([*words, "device=cpu"]), Options(out=tmp_path, quiet=True))
+        [done] = run_all(
+            sweep([*words, "device=cpu"]), Options(out=tmp_path, quiet=True, curve=False)
+        )
         return value_of(tuning_board, tuning_board.primary, record_of(done))
 
     entry = load_entry(tuned_entry)

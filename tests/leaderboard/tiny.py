@@ -78,7 +78,7 @@ def run_on(board: Board, out: Path, *words: str) -> Path:
     from clbench.sweeps.local import run_all
 
     points = sweep([f"board={board.folder}", "device=cpu", *words])
-    options = Options(out=out, quiet=True)
+    options = Options(out=out, quiet=True, curve=False)
     folders = [done.folder for done in run_all(points, options)]
     return folders[0].parent
 

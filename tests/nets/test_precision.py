@@ -141,7 +141,7 @@ def test_a_device_without_it_is_refused(monkeypatch: pytest.MonkeyPatch):
 
 def with_npz(npz: Path, out: Path, *words: str) -> object:
     [point] = small.points(*STREAM, "checkpoint_seconds=0", *words, npz=npz)
-    return execute(prepare(resolve_point(point)), Options(out, True, quiet=True))[0]
+    return execute(prepare(resolve_point(point)), Options(out, True, quiet=True, curve=False))[0]
 
 
 @pytest.mark.parametrize("name", ["bf16", "fp16"])

@@ -73,7 +73,7 @@ def words(tmp_path: Path) -> list[str]:
 
 
 def options(out: Path) -> Options:
-    return Options(out=out, quiet=True)
+    return Options(out=out, quiet=True, curve=False)
 
 
 TRACKERS = ("tracker=none",)
