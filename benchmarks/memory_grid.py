@@ -11,6 +11,7 @@ from clbench.configure.config import resolve_point
 from clbench.configure.sweep import sweep
 from clbench.data.pool import Pool
 from clbench.engine.build import Run, prepare
+from clbench.engine.harness import run_stream, start_ledger
 from clbench.engine.ledger import state_bytes
 from clbench.results.record import Record
 
@@ -65,7 +66,7 @@ KANERVA = (
     Arm("kanerva fixed", ("strategy=kanerva", "strategy.address=fixed"), FIXED, "#E69F00", "D"),
     Arm("kanerva replay", ("strategy=kanerva", "strategy.mode=replay"), REPLAY, "#CC79A7", "v"),
 )
-GDUMB = Arm("gdumb", ("strategy=gdumb",), (RATES, "strategy.epochs=30,60"), "#009E73", "P")
+GDUMB = Arm("gdumb", ("strategy=gdumb",), (RATES, "strategy.memory_epochs=30,60"), "#009E73", "P")
 NAIVE = Arm("naive", ("strategy=naive",), (RATES,), "#777777", "x", sized=False)
 OTHERS = (
     Arm("er", ("strategy=er",), (RATES, "strategy.replay_batch=32,64"), "#0072B2", "s"),
@@ -123,11 +124,36 @@ def one(words: Sequence[str], pools: Pools) -> Run:
     return prepare(resolve_point(point), pools)
 
 
-def bytes_with(run: Run, size: int) -> int:
-    """Bytes of the whole state of a strategy whose memory has a size."""
+def sized(run: Run, size: int) -> Run:
+    """The same run with a memory of a size."""
     settings = dataclasses.replace(run.config.strategy, memory_size=size)
-    sized = dataclasses.replace(run, config=dataclasses.replace(run.config, strategy=settings))
-    return state_bytes(sized.strategy().state_dict())
+    return dataclasses.replace(run, config=dataclasses.replace(run.config, strategy=settings))
+
+
+def bytes_with(run: Run, size: int, held: int = 0) -> int:
+    """Bytes of the whole state of a strategy whose memory has a size, and ``held`` bytes besides."""
+    return held + state_bytes(sized(run, size).strategy().state_dict())
+
+
+def held_while_learning(run: Run, size: int) -> int:
+    """Bytes that it holds only while it learns, as the ledger counts them over the first tasks."""
+    tried = sized(run, size)
+    strategy = tried.strategy()
+    before = state_bytes(strategy.state_dict())
+    return run_stream(tried, strategy, start_ledger(tried)).ledger.state_bytes - before
+
+
+def largest_held(run: Run, budget: int) -> int | None:
+    """The largest size with which all that is ever held is within the budget; None: 1 is not."""
+    held = 0
+    while True:
+        size = largest(partial(bytes_with, run, held=held), budget)
+        if size is None:
+            return None
+        needed = held_while_learning(run, size)
+        if needed <= held:
+            return size
+        held = needed
 
 
 def largest(bytes_of: Callable[[int], int], budget: int) -> int | None:
@@ -150,7 +176,8 @@ def cells_of(stream: Stream, arm: Arm, chosen: Sequence[str], pools: Pools) -> I
     if not arm.sized:
         yield Cell(stream, arm, None, None, words)
         return
-    run = one(words, pools)
+    # What is held does not depend on how long is trained: two tasks, once.
+    run = one([*(w for w in words if w not in stream.training), "max_tasks=2"], pools)
     for budget in BUDGETS:
-        size = largest(partial(bytes_with, run), budget)
+        size = largest_held(run, budget)
         yield Cell(stream, arm, budget, size, (*words, f"strategy.memory_size={size}"))

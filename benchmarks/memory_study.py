@@ -30,7 +30,6 @@ from memory_figure import Line, Panel, draw
 from memory_grid import (
     ARMS,
     BUDGETS,
-    GDUMB,
     JOINT,
     KANERVA,
     NAIVE,
@@ -151,21 +150,9 @@ def state(records: list[Record]) -> str:
     return f"{max(r.cost['state_bytes'] for r in records) / 1000:,.1f} kB"
 
 
-def operations(cell: Cell, naive: Cell) -> str:
-    """GFLOPs of training, as counted; of gdumb those of one training from scratch, calculated.
-
-    Its training belongs to an evaluation, which the harness counts at some experiences only. Naive
-    tells what training on a sample once takes.
-    """
-    if not cell.records or not naive.records:
-        return "–"
-    if cell.arm is not GDUMB:
-        return f"{np.mean(cell.costs('train_flops')) / 1e9:.3g}"
-    settings = next(iter(naive.records.values())).config["strategy"]
-    passes = settings["epochs"] * sum(naive.costs("samples_delivered"))
-    each = sum(naive.costs("train_flops")) / passes
-    own = next(iter(cell.records.values())).config["strategy"]
-    return f"{each * own['epochs'] * own['memory_size'] / 1e9:.3g}"
+def operations(cell: Cell) -> str:
+    """GFLOPs of training, as counted: of gdumb, those of its one training for the last evaluation."""
+    return f"{np.mean(cell.costs('train_flops')) / 1e9:.3g}" if cell.records else "–"
 
 
 def tables(stream: Stream, cells: list[Cell], choices: list[Choice], control: str) -> list[str]:
@@ -196,9 +183,8 @@ def tables(stream: Stream, cells: list[Cell], choices: list[Choice], control: st
         sizes = along(cells, arm.name)
         lines.append(row(arm.name, [f"{c.size or 'none'}; {means(c, state)}" for c in sizes]))
     lines += ["", *head("GFLOPs of training")]
-    [naive] = (cell for cell in cells if cell.arm is NAIVE)
     for arm in (*sized, NAIVE):
-        lines.append(row(arm.name, [operations(c, naive) for c in along(cells, arm.name)]))
+        lines.append(row(arm.name, [operations(c) for c in along(cells, arm.name)]))
     return [*lines, "", *table(choices), ""]
 
 
