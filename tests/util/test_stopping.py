@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -92,3 +93,12 @@ def test_a_signal_that_an_import_turns_into_its_own_error_is_told():
         with pytest.raises(KeyboardInterrupt):
             os.kill(os.getpid(), NUMBERS[0])
         assert came()
+
+
+def test_an_interruption_inside_exec_leaves_with_130(tmp_path: Path) -> None:
+    # Python kills itself by SIGINT at its end if one went through exec(), as in making a dataclass.
+    source = tmp_path / "mine.py"
+    source.write_text("exec('import signal; signal.raise_signal(signal.SIGTERM)')\n")
+    words = ["-m", "clbench", "run", "scenario=scole", f"strategy={source}", "--dry-run"]
+    done = subprocess.run([sys.executable, *words], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (130, "clbench: interrupted\n")
