@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from plugin_settings import words_of
 from small import go, pool, run
 
 from clbench.engine.build import Run, check_needs
@@ -49,8 +50,7 @@ SETTINGS = {
 EPOCHS = {"foster": "5"}
 """Passes, where one is too few for a second backbone and its compression."""
 PROMPTED = ("coda_prompt", "dualprompt", "inflora", "l2p")
-TRANSFORMER = ("model=vit_tiny", "model.tune=head", "strategy.lr=0.03", "strategy.epochs=8")
-"""What strategies with prompts get: their network is a transformer, which takes images."""
+"""Their network is a transformer, which takes images and learns slowly."""
 
 
 def made(name: str, scenario: str, *more: str) -> Run:
@@ -59,7 +59,8 @@ def made(name: str, scenario: str, *more: str) -> Run:
     words += ["strategy.batch_size=4"] if hasattr(settings, "batch_size") else []
     words += [f"strategy.epochs={EPOCHS[name]}"] if name in EPOCHS else []
     if name in PROMPTED:
-        return run(*words, f"strategy={name}", "seed=1", *TRANSFORMER, on=pool(shape=(1, 8, 8)))
+        words += [*words_of(name), "strategy.epochs=8"]
+        return run(*words, f"strategy={name}", "seed=1", on=pool(shape=(1, 8, 8)))
     return run(*words, f"strategy={name}", "seed=1")
 
 
