@@ -14,12 +14,6 @@ from clbench.plugins.registry import BRIDGES, FOLDERS_WORD, did_you_mean, plugin
 from clbench.util.console import printable, wrapped
 
 METRICS = "metrics"
-FIRST = {
-    "strategies": "begin with naive (fine-tuning, the floor), er (replay), ewc (a penalty) and joint "
-    "(all data at once, the upper bound)",
-    "scenarios": "begin with class_incremental (each class comes once) and scole (classes recur)",
-}
-"""What a newcomer looks at first, said below a whole list."""
 EXAMPLES = """examples:
   clbench list
   clbench list strategies
@@ -72,8 +66,6 @@ def main(arguments: argparse.Namespace) -> int:
         for name, summary in names.items():
             line = printable(f"  {name:<{width}}  {summary}")
             print(wrapped(line, sys.stdout, " " * (width + 4)))
-        if word in FIRST and arguments.pattern == "*":
-            print(wrapped(f"  {FIRST[word]}", sys.stdout, "    "))
     return 0
 
 
