@@ -33,7 +33,7 @@ import torch
 from torch import Tensor, nn
 
 from clbench import Batch, GradientStrategy, Needs, StreamInfo, TaskData, UsageError
-from clbench.nets.layer_inputs import extend, gram, input_layers
+from clbench.nets.layer_inputs import add_directions, gram, input_layers
 from clbench.nets.modes import keep_statistics
 from clbench.settings import AtLeast, Within
 from clbench.space import Choices
@@ -108,7 +108,7 @@ class GPM(GradientStrategy):
         e = self.config.threshold + self.config.threshold_step * int(self.learnt)
         grams = gram(self.model, self.layers, task.samples(AT_ONCE, chosen))
         for layer in self.layers:
-            extend(self.get_buffer(layer.buffer), grams[layer.buffer], min(e, 1.0))
+            add_directions(self.get_buffer(layer.buffer), grams[layer.buffer], min(e, 1.0))
         self.learnt.add_(1)
 
     def diagnostics(self) -> dict[str, Tensor]:

@@ -11,11 +11,11 @@ tasks, over the root of 3:
 
     H' = H - M M^T H,   H' = U S V^T,   A_t = U[:, :rank]^T / sqrt(3).
 
-M is the orthonormal basis of gradient projection memory (``clbench.nets.layer_inputs.extend``). After
-a task it gets the fewest directions with which it holds the share e of the inputs' squared length. e
-grows from ``threshold`` to 1, linearly over the tasks. The loss is the cross-entropy over the task's
-own classes. Branches of earlier tasks are summed up, and P = M M^T is kept, so the state has a fixed
-size.
+M is the orthonormal basis of gradient projection memory
+(``clbench.nets.layer_inputs.add_directions``). After a task it gets the fewest directions with
+which it holds the share e of the inputs' squared length. e grows from ``threshold`` to 1, linearly
+over the tasks. The loss is the cross-entropy over the task's own classes. Branches of earlier tasks
+are summed up, and P = M M^T is kept, so the state has a fixed size.
 
 Rank 10, thresholds from .95, Adam 5e-4 and the factor follow a reading of a public implementation
 (LibContinual). Deviations: the singular vectors are those of H' itself, while that code projects H H^T
@@ -36,7 +36,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from clbench import GradientStrategy, Needs, StreamInfo, TaskData, UsageError
-from clbench.nets.layer_inputs import InputLayer, extend, gram
+from clbench.nets.layer_inputs import InputLayer, add_directions, gram
 from clbench.nets.prompts import frozen_vit
 from clbench.nets.tuning import become
 from clbench.nets.vit import attention_in
@@ -156,7 +156,7 @@ class InfLoRA(GradientStrategy):
         e = self.config.threshold + (1 - self.config.threshold) * share
         grams = gram(self.model, self.layers, task.samples(AT_ONCE))
         for layer in self.layers:
-            extend(self.get_buffer(layer.buffer), grams[layer.buffer], min(e, 1.0))
+            add_directions(self.get_buffer(layer.buffer), grams[layer.buffer], min(e, 1.0))
         self.is_between.fill_(bool(task.ends_task))
 
     def diagnostics(self) -> dict[str, Tensor]:

@@ -17,7 +17,7 @@ def test_every_case_has_its_counts() -> None:
 
 
 SLOW = ("model/resnet18",)
-"""A network that takes half a minute; ``slim_resnet18`` has the same blocks and stays in the quick run."""
+"""Takes half a minute; ``slim_resnet18`` has the same blocks and stays in the quick run."""
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ import ast
 import json
 import textwrap
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 from clbench.errors import UsageError
@@ -47,7 +48,9 @@ def main(arguments: argparse.Namespace) -> int:
         if not equals or group not in FOLDERS:
             named = [f"{g}={word}" for g in FOLDERS if not equals and word in plugins(g)]
             hint = did_you_mean(group, FOLDERS)
-            if named:
+            if Path(word).is_dir():
+                hint = "; a table of runs: clbench results FOLDER; one page: clbench report FOLDER"
+            elif named:
                 hint = f"; did you mean {' or '.join(named)}?"
             raise UsageError(f"expected group=name, got {word!r}{hint} (such as strategy=ewc)")
         plugin = find(group, name)

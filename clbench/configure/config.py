@@ -297,18 +297,18 @@ def _refuse_unknown_heads(point: Mapping[str, Any]) -> None:
     for key in point:
         head, dot, _ = key.partition(".")
         if head not in known or (dot and head not in GROUPS):
-            owners = [] if dot else _owners(head, point)
-            if owners:
+            settings = {} if dot else _settings_of_chosen(point)
+            if head in settings:
                 value = str(point[key])
-                words = " or ".join(f"{owner}={value[:LONGEST]}" for owner in owners)
+                words = " or ".join(f"{g}.{head}={value[:LONGEST]}" for g in settings[head])
                 raise UsageError(f"{key} is a setting of a plug-in: write {words}")
-            hint = did_you_mean(head, known)
+            hint = did_you_mean(head, known, {n: groups[0] for n, groups in settings.items()})
             raise UsageError(f"unknown setting {key[:LONGEST]!r}{hint} (clbench show)")
 
 
-def _owners(name: str, point: Mapping[str, Any]) -> list[str]:
-    """A setting's whole names in the plug-ins that a run has chosen, as far as they can be found."""
-    found = []
+def _settings_of_chosen(point: Mapping[str, Any]) -> dict[str, list[str]]:
+    """The groups of each setting of the plug-ins that a run has chosen, as far as they are found."""
+    found: dict[str, list[str]] = {}
     for group in GROUPS:
         try:
             value = point.get(group, default_of("data") if group == "data" else None)
@@ -318,8 +318,8 @@ def _owners(name: str, point: Mapping[str, Any]) -> list[str]:
             if value in (None, NO_ENCODER):
                 continue
             cls = find(group, str(value)).load()
-            if name in names(cls.Config if group == "strategy" else cls):
-                found.append(f"{group}.{name}")
+            for name in names(cls.Config if group == "strategy" else cls):
+                found.setdefault(name, []).append(group)
         except Exception:  # whatever is wrong with it is told when the key is right
             continue
     return found

@@ -130,16 +130,19 @@ def gram(
     return found
 
 
-def extend(space: Tensor, gram: Tensor, threshold: float) -> None:
+def add_directions(space: Tensor, gram: Tensor, threshold: float) -> None:
     """Add to a projection ``(d, d)``, in place, what inputs with R R^T = ``gram`` lack.
 
     Gradient projection memory (Saha et al. 2021, arXiv 2103.09762, eq. 8 and 9): the fewest directions
-    are added with which the space holds the share ``threshold`` of the inputs' squared length.
+    are added with which the space holds the share ``threshold`` of the inputs' squared length. What
+    is within rounding of zero is no direction: where the space holds all of the inputs, what is left of
+    them points anywhere, into the space too, and with it the sum would be no projection.
     """
     rest = torch.eye(len(space), dtype=space.dtype, device=space.device) - space
     squared, directions = torch.linalg.eigh(rest @ gram @ rest)
     squared, directions = squared.flip(0).clamp_min(0), directions.flip(1)
     total = gram.trace()
+    rounding = 10 * len(space) ** 0.5 * torch.finfo(space.dtype).eps * total
     held = total - squared.sum() + F.pad(squared.cumsum(0), (1, 0))[:-1]  # before each direction
-    needed = (held < threshold * total) & (squared > 0)
+    needed = (held < threshold * total) & (squared > rounding)
     space.add_((directions * needed) @ directions.T)

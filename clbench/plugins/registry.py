@@ -15,10 +15,11 @@ import hashlib
 import importlib.metadata
 import importlib.util
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from clbench.errors import UsageError
@@ -221,10 +222,11 @@ FOLDERS_WORD = {
 }
 
 
-def did_you_mean(word: str, known: Any) -> str:
-    """``"; did you mean 'x'?"``, or nothing."""
-    close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.5)
-    return f"; did you mean {close[0]!r}?" if close else ""
+def did_you_mean(word: str, known: Any, groups: Mapping[str, str] = MappingProxyType({})) -> str:
+    """``"; did you mean 'x'?"``, or nothing; a word of ``groups`` is shown as ``group.x``."""
+    close = difflib.get_close_matches(word, [*known, *groups], n=1, cutoff=0.5)
+    whole = [f"{groups[c]}.{c}" if c in groups else c for c in close]
+    return f"; did you mean {whole[0]!r}?" if whole else ""
 
 
 def stand_in(group: str) -> Plugin:

@@ -19,7 +19,7 @@ from clbench.results.record import Record
 from clbench.results.repeats import short
 from clbench.results.summary import Row, rows_of
 from clbench.util import page
-from clbench.util.text import as_html, as_json, clean
+from clbench.util.text import as_html, as_json, clean, counted
 
 SKIP = ("table", "Skip to the table")
 N_STYLES = 8
@@ -104,8 +104,9 @@ def _lead(records: Sequence[Record], arms: Sequence[Shown], scenarios: Sequence[
     told = ", ".join(f"{n} {as_html(name)}" for name, n in status.most_common())
     last = max((r.finished for r in records), default="")[:16].replace("T", " ")
     return (
-        f"{len(records)} runs ({told}) of {len(arms)} arms in {len(scenarios)} scenarios; the last "
-        f"one ended {as_html(last)} UTC. An arm is what differs in the seed only."
+        f"{counted(len(records), 'run')} ({told}) of {counted(len(arms), 'arm')} in "
+        f"{counted(len(scenarios), 'scenario')}; the last one ended {as_html(last)} UTC. "
+        "An arm is what differs in the seed only."
     )
 
 
@@ -166,7 +167,7 @@ def _table(by_scenario: dict[str, list[Shown]], shown: Sequence[Column]) -> str:
                 f'<tr data-arm="{s.id}"><th scope="row" class="entry"><a href="#{s.id}">'
                 f"{as_html(s.arm.name, 120)}</a></th><td>{len(s.row.seeds)}{failed}</td>{cells}</tr>\n"
             )
-        groups.append(group(name, f": {len(own)} arms", 2 + len(shown), "".join(rows)))
+        groups.append(group(name, f": {counted(len(own), 'arm')}", 2 + len(shown), "".join(rows)))
     return (
         '<div class="scroll" role="region" aria-label="Arms" tabindex="0"><table class="sorted">'
         f"<caption>Arms with {tables.INTERVAL}s over seeds; the buttons in the header sort"

@@ -11,7 +11,7 @@ from clbench.results import tables
 from clbench.results.arms import by_arm, settings_of
 from clbench.results.record import Record
 from clbench.results.summary import rows_of
-from clbench.util.text import as_html
+from clbench.util.text import as_html, counted
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -28,11 +28,9 @@ class Records(list[Record]):
     def __repr__(self) -> str:
         completed = sum(r.status == "completed" for r in self)
         arms = by_arm(self)
-        scenarios = len({arm.scenario for arm in arms})
-        return (
-            f"<{len(self)} records of {len(arms)} arms in {scenarios} "
-            f"scenario{'s' * (scenarios != 1)}, {completed} completed>"
-        )
+        scenarios = counted(len({arm.scenario for arm in arms}), "scenario")
+        whole = f"{counted(len(self), 'record')} of {counted(len(arms), 'arm')} in {scenarios}"
+        return f"<{whole}, {completed} completed>"
 
     def _repr_html_(self) -> str:
         """The table of the arms; what strangers wrote is escaped."""

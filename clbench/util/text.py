@@ -1,4 +1,4 @@
-"""Escapes untrusted texts for Markdown, HTML, CSV cells and links."""
+"""Escapes untrusted texts for Markdown, HTML, CSV cells and links, and words numbers of things."""
 
 from __future__ import annotations
 
@@ -71,6 +71,11 @@ def as_exact_cell(text: str) -> str:
     if any(unicodedata.category(c) in ("Cc", "Cs") for c in text):
         text = "".join(printable(c) if unicodedata.category(c) in ("Cc", "Cs") else c for c in text)
     return text
+
+
+def counted(n: int, noun: str) -> str:
+    """A number with its noun, ``1 arm`` or ``2 arms``."""
+    return f"{n} {noun}{'s' * (n != 1)}"
 
 
 def as_json(data: Any) -> str:

@@ -23,6 +23,7 @@ def npz(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("n_tasks=5", "write scenario.n_tasks=5"),
         ("hidden=[8]", "write model.hidden=[8]"),
         ("augment=none", "write data.augment=none"),
+        ("moment=0.9", "did you mean 'strategy.momentum'?"),
         ("sed=1", "did you mean 'seed'?"),
         ("nothing_alike_at_all=1", "unknown setting 'nothing_alike_at_all'"),
     ],
@@ -95,3 +96,9 @@ def test_a_strategy_is_made_once_for_each_choice_of_settings(
     words = ["strategy=naive", "strategy.lr=0.1,0.2", "seed=0..9", "--out", str(tmp_path / "out")]
     assert clbench(capsys, "run", *tiny(npz), *words, "--dry-run").code == 0
     assert len(made) == 2
+
+
+def test_who_shows_a_folder_of_runs_is_told_what_reads_it(tmp_path: Path, capsys: Capture):
+    code, _, err = clbench(capsys, "show", str(tmp_path))
+    assert code == 2
+    assert "clbench results FOLDER" in err

@@ -31,7 +31,9 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Board:
     root = tmp_path_factory.mktemp("frozen")
     draft = new("mine", [*WORDS, "scenario.n_tasks=12", "scenario.share=0.4"], root)
     anchors = yaml.safe_load(draft.read_text())["anchors"] | {"words": ["ridge.projection=64"]}
-    edit_yaml(draft, training={"memory_size": 50, "clip_norm": 9.5}, tuning_tasks=4, anchors=anchors)
+    edit_yaml(
+        draft, training={"memory_size": 50, "clip_norm": 9.5}, tuning_tasks=4, anchors=anchors
+    )
     return frozen(root)
 
 

@@ -24,6 +24,7 @@ def records() -> Records:
 def test_it_is_a_list_that_says_what_it_holds(records: Records):
     assert isinstance(records, list)
     assert repr(records) == "<4 records of 3 arms in 1 scenario, 4 completed>"
+    assert repr(Records(records[:1])) == "<1 record of 1 arm in 1 scenario, 1 completed>"
     assert repr(Records()) == "<0 records of 0 arms in 0 scenarios, 0 completed>"
 
 

@@ -50,7 +50,7 @@
       button.setAttribute("aria-pressed", String(!off.has(button.dataset.arm)));
     }
     const n = [...arms.keys()].filter(shows).length;
-    form.elements.count.value = n === arms.size ? `${n} arms` : `${n} of ${arms.size} arms`;
+    form.elements.count.value = (n === arms.size ? `${n}` : `${n} of ${arms.size}`) + (arms.size === 1 ? " arm" : " arms");
   }
 
   function keep() {
