@@ -15,6 +15,7 @@ from clbench.engine.harness import run_stream, start_ledger
 from clbench.engine.ledger import state_bytes
 from clbench.results.record import Record
 
+SEEDS = range(5)
 BUDGETS = (250_000, 500_000, 1_000_000, 2_000_000)
 """Bytes of the whole state."""
 
@@ -136,21 +137,21 @@ def bytes_with(run: Run, size: int, held: int = 0) -> int:
 
 
 def held_while_learning(run: Run, size: int) -> int:
-    """Bytes that it holds only while it learns, as the ledger counts them over the first tasks."""
+    """Bytes that it holds only while it learns, as the ledger counts them over the whole stream."""
     tried = sized(run, size)
     strategy = tried.strategy()
     before = state_bytes(strategy.state_dict())
     return run_stream(tried, strategy, start_ledger(tried)).ledger.state_bytes - before
 
 
-def largest_held(run: Run, budget: int) -> int | None:
-    """The largest size with which all that is ever held is within the budget; None: 1 is not."""
+def largest_held(runs: Sequence[Run], budget: int) -> int | None:
+    """The largest size with which all that any run ever holds is within the budget; None: 1 is not."""
     held = 0
     while True:
-        size = largest(partial(bytes_with, run, held=held), budget)
+        size = largest(partial(bytes_with, runs[0], held=held), budget)
         if size is None:
             return None
-        needed = held_while_learning(run, size)
+        needed = max(held_while_learning(run, size) for run in runs)
         if needed <= held:
             return size
         held = needed
@@ -176,8 +177,9 @@ def cells_of(stream: Stream, arm: Arm, chosen: Sequence[str], pools: Pools) -> I
     if not arm.sized:
         yield Cell(stream, arm, None, None, words)
         return
-    # What is held does not depend on how long is trained: two tasks, once.
-    run = one([*(w for w in words if w not in stream.training), "max_tasks=2"], pools)
+    # What is held does not depend on how long is trained, but on how many samples the tasks have.
+    brief = [*(w for w in words if w not in stream.training), f"eval_every={stream.n_tasks}"]
+    runs = [one([*brief, f"seed={seed}"], pools) for seed in SEEDS]
     for budget in BUDGETS:
-        size = largest_held(run, budget)
+        size = largest_held(runs, budget)
         yield Cell(stream, arm, budget, size, (*words, f"strategy.memory_size={size}"))

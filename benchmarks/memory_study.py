@@ -34,6 +34,7 @@ from memory_grid import (
     KANERVA,
     NAIVE,
     OTHERS,
+    SEEDS,
     STREAMS,
     Cell,
     Pools,
@@ -51,7 +52,6 @@ from clbench.results.record import Record
 from clbench.results.tables import t_interval
 from clbench.util.atomic import write_atomically
 
-SEEDS = range(5)
 DOCS = Path(__file__).parents[1] / "docs"
 MARKS = "<!-- generated: begin -->", "<!-- generated: end -->"
 COMMAND = "<!-- command: python benchmarks/memory_study.py -->"

@@ -254,7 +254,9 @@ class Mine(GradientStrategy):
 
 NEEDS_EVERYTHING = """
 class Mine(GradientStrategy):
-    needs = Needs(task_id=True, boundaries=True, disjoint_classes=True, n_tasks=True)
+    needs = Needs(
+        task_id=True, boundaries=True, disjoint_classes=True, n_tasks=True, labels=True
+    )
 """
 
 UNDECLARED_BOUNDARIES = strategy("""

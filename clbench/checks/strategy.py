@@ -18,6 +18,7 @@ from clbench.checks.trials import Trial, fitting, lacks, learn, make_run, narrow
 from clbench.engine.build import check_needs
 from clbench.engine.ledger import state_bytes
 from clbench.errors import UsageError
+from clbench.labels import Labelling
 from clbench.plugins.registry import Plugin
 from clbench.strategy import Strategy
 
@@ -179,6 +180,7 @@ def refuses_streams_that_lack_what_it_needs(rig: Rig) -> None:
         "boundaries": by_name["chunked"],
         "disjoint_classes": by_name["recurring"],
         "n_tasks": by_name["chunked"],
+        "labels": dataclasses.replace(by_name["recurring"], labelling=Labelling(unlabelled=0.5)),
     }
     for name in declared:
         if not lacks(cls, without[name]):

@@ -164,7 +164,8 @@ def test_icarl_gets_the_classes_it_asks_for() -> None:
 def test_growing_state_is_warned_of_and_bounded_state_is_not() -> None:
     run = run_of("strategy=avalanche:EWC", "strategy.ewc_lambda=1")
     record = record_of(run, *go(run))
-    assert record.declares == {"pretrained": False, "grows": True, "resumable": False}
+    told = {"pretrained": False, "grows": True, "resumable": False, "trains_network": True}
+    assert record.declares == told
     [warning] = record.warnings
     assert "its state grows; with strategy.mode=online it does not" in warning
     online = ("strategy.mode=online", "strategy.decay_factor=1")

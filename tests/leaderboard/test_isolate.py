@@ -72,7 +72,7 @@ PORT, HOME, SECRET, PARENT = {port}, {home!r}, {secret!r}, {parent}
 def attempt(call):
     try:
         return float(bool(call()))
-    except OSError:
+    except (OSError, ModuleNotFoundError):
         return 0.0
 
 def connect():

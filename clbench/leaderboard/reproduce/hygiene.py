@@ -31,9 +31,13 @@ import struct
 import subprocess
 import sys
 import sysconfig
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
+from importlib.abc import MetaPathFinder
+from importlib.machinery import PathFinder
 from pathlib import Path
+from types import ModuleType
 
 from clbench.leaderboard.reproduce import landlock, seccomp
 from clbench.plugins.registry import FOLDERS, PACKAGE, builtin_folder
@@ -227,6 +231,27 @@ def _packages() -> tuple[Path, ...]:
         }
         todo += [text for text in distribution.requires or () if "extra ==" not in text]
     return tuple(sorted(found))
+
+
+class ReadablePackages(MetaPathFinder):
+    """Says of an installed package that may not be read that there is none.
+
+    So a library goes on without what it takes only where it is installed, as ``omegaconf`` does with
+    ``attrs``; without this finder the import ends in a ``PermissionError``.
+    """
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> None:
+        """Leave what can be read to the other finders."""
+        spec = PathFinder.find_spec(fullname, path) if path is None else None
+        if spec is None or not spec.has_location or spec.origin is None:
+            return
+        try:
+            with open(spec.origin, "rb"):
+                return
+        except PermissionError:
+            raise ModuleNotFoundError(f"{fullname} is hidden here", name=fullname) from None
 
 
 def drop_capabilities() -> None:

@@ -67,6 +67,7 @@ def _enter(folder: Path, measures: list[str]) -> None:
     os.chdir(folder)
     if "files" in measures:
         hygiene.restrict_files(folder)
+        sys.meta_path.insert(0, hygiene.ReadablePackages())
     if "processes" in measures:
         hygiene.drop_capabilities()
     if "new_processes" in measures:
