@@ -178,7 +178,7 @@ def cells_of(stream: Stream, arm: Arm, chosen: Sequence[str], pools: Pools) -> I
         yield Cell(stream, arm, None, None, words)
         return
     # What is held does not depend on how long is trained, but on how many samples the tasks have.
-    brief = [*(w for w in words if w not in stream.training), f"eval_every={stream.n_tasks}"]
+    brief = [w for w in words if w not in stream.training]
     runs = [one([*brief, f"seed={seed}"], pools) for seed in SEEDS]
     for budget in BUDGETS:
         size = largest_held(runs, budget)
