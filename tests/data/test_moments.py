@@ -156,6 +156,7 @@ def test_streams_of_one_pool_share_the_moments(monkeypatch: pytest.MonkeyPatch, 
     )
 
 
+@pytest.mark.slow
 def test_isolated_processes_normalise_too():
     from clbench.engine.harness import run_stream, start_ledger
     from clbench.leaderboard.reproduce.isolate import isolated

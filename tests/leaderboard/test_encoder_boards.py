@@ -87,6 +87,7 @@ def test_an_entry_is_run_again_from_the_recipe(board: Board, entry: Entry, zygot
     assert len(latent_cache.entries()) == 1
 
 
+@pytest.mark.slow
 def test_held_out_data_are_encoded_too(board: Board, entry: Entry, zygote: Zygote):
     before = set(latent_cache.entries())
     point = point_of(board, entry, entry.records[0])

@@ -90,6 +90,7 @@ def real_scale(board: Board) -> Board:
     return dataclasses.replace(board, naive=Anchor("naive", float(np.mean(claims)), 0.01))
 
 
+@pytest.mark.slow
 def test_an_honest_entry_passes(tiny_board: Board, zygote: Zygote) -> None:
     """What memorises the test data does not: see the attacks."""
     board, entry = real_scale(tiny_board), load_entry(tiny_board.entries / "naive")

@@ -30,6 +30,7 @@ def errors(findings: list[Finding]) -> list[str]:
     return [str(finding) for finding in findings if finding.level == "error"]
 
 
+@pytest.mark.slow
 def test_an_entry_with_released_weights(
     board: Board, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, zygote: Zygote
 ):

@@ -327,6 +327,7 @@ def test_an_entry_without_a_table_runs_with_the_defaults(
             shutil.rmtree(folder, ignore_errors=True)
 
 
+@pytest.mark.slow
 def test_trials_are_run_again_isolated_and_kept(
     tuned_entry: Path, tuning_board: Board, zygote: Zygote
 ) -> None:

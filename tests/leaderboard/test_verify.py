@@ -200,6 +200,7 @@ def test_an_entry_may_have_diagnostics_of_its_own(
     assert "C2" in {f.rule for f in found if f.level == "error"}
 
 
+@pytest.mark.slow
 def test_a_prefix_compares_rows_and_writes_nothing(
     naive: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

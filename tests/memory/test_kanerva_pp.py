@@ -210,6 +210,7 @@ def test_writing_the_same_episode_again_changes_nothing():
         assert not torch.allclose(kpp.write(x.flip(0)), first)  # an episode has an order
 
 
+@pytest.mark.slow
 def test_it_learns_to_generate_what_was_written():
     """Two images: reads at a sample's own key give this sample back."""
     torch.manual_seed(0)

@@ -82,6 +82,7 @@ def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(waiting, "LATE_SECONDS", 0.2)
 
 
+@pytest.mark.slow
 def test_each_entry_is_a_job_whose_ledger_is_here(
     board: Path, tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -42,6 +42,7 @@ def test_a_tracker_that_raises_fails(tmp_path: Path, body: str, told: str):
     assert told in found["follows_a_run_to_its_end"]
 
 
+@pytest.mark.slow
 def test_a_tracker_that_changes_predictions_fails(tmp_path: Path):
     """Only by reaching into the engine, which no value that it is given leads to."""
     body = "    def progress(self, progress):\n"
