@@ -177,8 +177,12 @@ def cells_of(stream: Stream, arm: Arm, chosen: Sequence[str], pools: Pools) -> I
     if not arm.sized:
         yield Cell(stream, arm, None, None, words)
         return
-    # What is held does not depend on how long is trained, but on how many samples the tasks have.
-    brief = [w for w in words if w not in stream.training]
+    # What is held depends on how many samples the tasks have, and on whether they come again: derpp
+    # holds more from the second epoch on. Further epochs hold no more.
+    brief = [
+        *(w for w in words if w not in stream.training),
+        *["strategy.epochs=2"] * len(stream.training),
+    ]
     runs = [one([*brief, f"seed={seed}"], pools) for seed in SEEDS]
     for budget in BUDGETS:
         size = largest_held(runs, budget)
