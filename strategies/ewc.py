@@ -59,7 +59,8 @@ class EWC(QuadraticStrategy):
         fisher_samples: Annotated[int, AtLeast(1)] = 256
         """Training samples of each task that the Fisher is estimated on."""
         fisher_path: Path | None = None
-        """Released Fisher (clbench fisher compute) that counts as task 0, with weights_path."""
+        """Released Fisher (clbench fisher compute) that counts as task 0. The network must start from
+        the weights at which it was taken: those of weights_path, or its own if it is pretrained."""
         fisher_sha256: str | None = None
         """SHA-256 of that file. It is filled in and is part of the run's identity; a hash that is
         given must be right."""
@@ -71,11 +72,6 @@ class EWC(QuadraticStrategy):
             super().__post_init__()
             sha256 = weights.pinned("fisher", self.fisher_path, self.fisher_sha256)
             object.__setattr__(self, "fisher_sha256", sha256)
-            if self.fisher_path is not None and self.weights_path is None:
-                raise UsageError(
-                    "strategy.fisher_path needs strategy.weights_path: the weights at which the "
-                    "Fisher was taken; the network starts from them"
-                )
             if self.fisher_path is None and self.fisher_exclude != parameters.OUTPUT:
                 raise UsageError(
                     "strategy.fisher_exclude needs strategy.fisher_path; set it, or drop both"
@@ -88,11 +84,13 @@ class EWC(QuadraticStrategy):
         self, info: StreamInfo, config: Config, build_model: Callable[[], nn.Module]
     ) -> None:
         super().__init__(info, config, build_model)
-        if config.fisher_path is not None and config.weights_path is not None:
-            self._start_from_release(config.fisher_path, config.weights_path)
+        if config.fisher_path is not None:
+            self._start_from_release(config.fisher_path)
 
-    def _start_from_release(self, fisher_path: Path, weights_path: Path) -> None:
-        found = anchored.fit(self.model, fisher_path, weights_path, self.config.fisher_exclude)
+    def _start_from_release(self, path: Path) -> None:
+        self.pretrained = True
+        start, free = self.config.weights_path, self.config.fisher_exclude
+        found = anchored.fit(self.model, path, start, free)
         self.importance.copy_(torch.cat([f.reshape(-1) for f in found.values()]))
         self.anchor.copy_(self.weights)
         if self.config.gamma < 1:  # if nothing decays, it is a summand like the others

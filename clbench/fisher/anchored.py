@@ -15,13 +15,14 @@ from clbench.util import tensor_files
 from clbench.util.tensor_files import shown
 
 
-def fit(model: nn.Module, path: Path, weights_path: Path, exclude: str) -> dict[str, Tensor]:
+def fit(model: nn.Module, path: Path, weights_path: Path | None, exclude: str) -> dict[str, Tensor]:
     """The released Fisher of every trainable parameter, in order; zero for the excluded.
 
     Args:
         model: the model, which starts from the weights.
         path: the release.
-        weights_path: the weights; their hash must be that in the release.
+        weights_path: the weights; their hash must be that in the release. None: the model's own, as
+            of a pretrained network.
         exclude: parameters that stay free, as for ``clbench.nets.parameters.matching``; they may
             be missing in the release or have another shape.
 
@@ -57,17 +58,23 @@ def fit(model: nn.Module, path: Path, weights_path: Path, exclude: str) -> dict[
     for name in released.fisher:
         if name not in wanted and name not in free:
             raise UsageError(f"{path}: tensor {shown(name)} is no trainable parameter of the model")
-    taken_at(path, released, weights_path)
+    if weights_path is None:
+        own = {name: p.detach().cpu() for name, p in model.named_parameters()}
+        taken_at(path, released, own, "the network as built (strategy.weights_path gives others)")
+    else:
+        taken_at(path, released, weights.load(weights_path), str(weights_path))
     return found
 
 
-def taken_at(path: Path, released: release.Release, weights_path: Path) -> None:
+def taken_at(
+    path: Path, released: release.Release, given: Mapping[str, Tensor], whose: str
+) -> None:
     """Refuse a Fisher that was not taken at these weights.
 
     Raises:
         UsageError: naming the first tensor that cannot match, or the hashes.
     """
-    found = weights_hash(released.fisher, weights.load(weights_path), weights_path)
+    found = weights_hash(released.fisher, given, whose)
     said = released.metadata.weights_sha256
     if said is None:
         raise UsageError(
@@ -76,14 +83,12 @@ def taken_at(path: Path, released: release.Release, weights_path: Path) -> None:
         )
     if found != said:
         raise UsageError(
-            f"{path}: was taken at weights of sha256 {said[:12]}..., and {weights_path} has "
+            f"{path}: was taken at weights of sha256 {said[:12]}..., and {whose} has "
             f"{found[:12]}...: use the weights that it was released with"
         )
 
 
-def weights_hash(
-    fisher: Mapping[str, Tensor], given: Mapping[str, Tensor], weights_path: Path
-) -> str:
+def weights_hash(fisher: Mapping[str, Tensor], given: Mapping[str, Tensor], whose: str) -> str:
     """The hash of the weights that a Fisher names.
 
     Raises:
@@ -91,10 +96,10 @@ def weights_hash(
     """
     for name, value in fisher.items():
         if name not in given:
-            raise UsageError(f"{weights_path}: lacks tensor {shown(name)} of the Fisher")
+            raise UsageError(f"{whose}: lacks tensor {shown(name)} of the Fisher")
         if given[name].shape != value.shape:
             raise UsageError(
-                f"{weights_path}: tensor {shown(name)} has shape {tuple(given[name].shape)}; the "
+                f"{whose}: tensor {shown(name)} has shape {tuple(given[name].shape)}; the "
                 f"Fisher has {tuple(value.shape)}"
             )
     return tensor_files.sha256({name: given[name] for name in fisher})

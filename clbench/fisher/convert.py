@@ -32,7 +32,7 @@ def converted(path: Path, weights: Path | None, words: Sequence[str]) -> Release
     released = _read(path)
     metadata = replace(released.metadata, **_fields(words))
     if weights is not None:
-        sha256 = weights_hash(released.fisher, tensor_files.read_dictionary(weights), weights)
+        sha256 = weights_hash(released.fisher, tensor_files.read_dictionary(weights), str(weights))
         if metadata.weights_sha256 not in (None, sha256):
             raise UsageError(f"{path}: was taken at other weights than those in {weights}")
         metadata = replace(metadata, weights_sha256=sha256)

@@ -216,7 +216,6 @@ def test_a_release_without_the_output_layer_asks_nothing_of_it(files: Any):
     [
         (("strategy.fisher_path=nosuch",), "strategy.fisher_path=nosuch: no such file"),
         (("strategy.weights_path=nosuch",), "strategy.weights_path=nosuch: no such file"),
-        (("strategy.fisher_path={f}",), "needs strategy.weights_path"),
         (("strategy.fisher_exclude=none",), "needs strategy.fisher_path"),
         (("strategy.weights_sha256=00",), "goes with strategy.weights_path"),
         (("strategy.weights_path={w}", "strategy.weights_sha256=00"), "it is another file"),
@@ -226,6 +225,20 @@ def test_settings(files: Any, extra: tuple[str, ...], message: str):
     given = [word.format(w=files[0], f=files[1]) for word in extra]
     with pytest.raises(UsageError, match=message):
         run(*EWC, *given)
+
+
+def test_without_weights_the_network_itself_must_start_where_it_was_taken(files: Any):
+    there = run(*EWC)
+    state = {n: p.detach().clone() for n, p in there.strategy().model.named_parameters()}  # type: ignore[attr-defined]
+    released = fisher.load(files[1])
+    sha256 = tensor_files.sha256({name: state[name] for name in released.fisher})
+    fisher.save(files[1], released.fisher, Metadata(weights_sha256=sha256))
+    alone = f"strategy.fisher_path={files[1]}"
+    strategy: Any = run(*EWC, alone).strategy()
+    assert torch.equal(strategy.importance, flat(strategy, released.fisher))
+    assert strategy.pretrained, "what it knows of other data came with the file"
+    with pytest.raises(UsageError, match=r"the network as built \(strategy.weights_path gives"):
+        run(*EWC, alone, "seed=7").strategy()
 
 
 def test_a_run_is_of_the_content_of_its_files_and_not_of_their_place(files: Any, tmp_path: Path):

@@ -1,0 +1,175 @@
+"""Worst groups of a pretrained transformer: with a released Fisher, tuned in part, and plainly.
+
+Ovsianas et al. 2022 (arXiv 2210.16365) fine-tune a ViT-B/16 on Waterbirds with a released Fisher and
+gain 5 points on the worst group; Ramapuram et al. 2021 tune the statistics of norm layers alone. Here
+the birds are Greek and Cyrillic letters, and land and water are two kinds of pictures behind them,
+camouflage strokes and photographs; ``--alignment`` of the training images of an alphabet are on its own
+kind of picture, test images on either. A group is an alphabet on a kind of picture. Arms, all from the
+weights of ``vit_s14``:
+
+- ``weights``: all weights tuned;
+- ``fisher``: EWC with the Fisher at these weights, of 1,000 other symbols, for each lambda of a grid;
+- ``flat``: the same with the Fisher's mean for every weight: L2-SP (Li et al. 2018, arXiv 1802.01483);
+- ``norm``, ``head``: the norm layers and the output layer alone, or the output layer alone.
+
+Each arm has the learning rate of three with the best worst group on validation data, on a seed that the
+table does not use. No lambda is chosen: all are shown. Differences to ``weights`` are paired by seed,
+because runs of one seed share images and order; intervals are 95 % Student-t over seeds.
+
+    python -m benchmarks.worst_group --out runs/worst_group [--write]
+
+Finished runs are not repeated. ``--write`` puts the table into ``docs/fisher.md``, between its marks.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from clbench.cli import main as clbench
+from clbench.configure.sweep import sweep
+from clbench.engine.execute import Options, record_of
+from clbench.fisher import release
+from clbench.results.record import Record
+from clbench.results.tables import t_interval
+from clbench.sweeps.local import run_all
+from clbench.util.atomic import write_atomically
+
+LAMBDAS = (1.0, 100.0, 10000.0)
+RATES = (0.001, 0.003, 0.01)
+TUNING_SEED = 100
+PAGE = Path(__file__).parents[1] / "docs" / "fisher.md"
+MARKS = "<!-- worst groups: begin -->\n", "<!-- worst groups: end -->\n"
+DATA = ("data=synbols", "data.n_test=1000", "data.resolution=56")
+NETWORK = ("model=vit_s14", "model.resolution=56")
+STREAM = (
+    "scenario=synbols",
+    "scenario.kind=spurious",
+    "scenario.drift=[background=camouflage>natural]",
+    *DATA,
+    "data.label=alphabet",
+    "data.alphabets=[greek,cyrillic]",
+)
+TRAINING = ("strategy.momentum=0.9", "strategy.batch_size=32")
+
+
+def fishers(out: Path, samples: int) -> tuple[Path, Path]:
+    """The Fisher at the pretrained weights, and one of its mean everywhere."""
+    found, flat = out / "fisher.safetensors", out / "flat.safetensors"
+    if not found.exists():
+        out.mkdir(parents=True, exist_ok=True)
+        words = [*DATA, "data.preset=natural-patterns", "data.n_train=2000", *NETWORK]
+        how = ["--estimator", "empirical", "--samples", str(samples), "--exclude", "output"]
+        if clbench(["fisher", "compute", *words, *how, "--out", str(found)]):
+            raise SystemExit("the Fisher could not be computed")
+    if not flat.exists():
+        one = release.load(found)
+        mean = float(torch.cat([f.flatten() for f in one.fisher.values()]).mean())
+        same = {name: torch.full_like(f, mean) for name, f in one.fisher.items()}
+        changes = (*one.metadata.changes, "every value set to the mean of all")
+        release.save(flat, same, dataclasses.replace(one.metadata, changes=changes))
+    return found, flat
+
+
+def arms(fisher: Path, flat: Path) -> dict[str, tuple[str, ...]]:
+    """Words of each arm."""
+    found = {"weights": ("strategy=naive",)}
+    for name, path in (("fisher", fisher), ("flat", flat)):
+        for lam in LAMBDAS:
+            held = ("strategy=ewc", f"strategy.fisher_path={path}", f"strategy.lam={lam}")
+            found[f"{name} {lam:g}"] = held
+    return found | {n: ("strategy=naive", f"model.tune={n}") for n in ("norm", "head")}
+
+
+def records(words: Sequence[str], out: Path) -> list[Record]:
+    """Run what has not been run.
+
+    Raises:
+        SystemExit: a run did not end well.
+    """
+    found = []
+    for done in run_all(sweep([*words]), Options(out / "runs", resume=True, curve=False)):
+        record = record_of(done)
+        if record.status != "completed":
+            raise SystemExit(f"{done.folder}: {record.status}: {record.error}")
+        found.append(record)
+    return found
+
+
+def worst(record: Record) -> float:
+    """Accuracy of the worst group."""
+    value = record.metric("worst_group_accuracy")
+    assert value is not None
+    return value
+
+
+def best_rate(words: Sequence[str], out: Path) -> float:
+    """The learning rate with the best worst group on validation data; the first of equals."""
+
+    def score(rate: float) -> float:
+        tried = [*words, f"strategy.lr={rate}", f"seed={TUNING_SEED}", "evaluate_on=val"]
+        return worst(records(tried, out)[0])
+
+    return max(RATES, key=score)
+
+
+def points(values: Sequence[float]) -> str:
+    """``81.3 ± 2.0``: mean and half width in points."""
+    mean, half_width, _ = t_interval([100 * v for v in values])
+    return f"{mean:.1f}" + ("" if half_width is None else f" ± {half_width:.1f}")
+
+
+def table(found: Mapping[str, Sequence[Record]], rates: Mapping[str, float]) -> str:
+    """The arms as Markdown."""
+    columns = ["worst group", "average", "worst group − weights", "average − weights", "rate"]
+    lines = ["| arm | " + " | ".join(columns) + " |", "| --- |" + " ---: |" * len(columns)]
+    plain = [(worst(r), r.metric("world_accuracy") or 0.0) for r in found["weights"]]
+    for name, many in found.items():
+        own = [(worst(r), r.metric("world_accuracy") or 0.0) for r in many]
+        cells = [points(column) for column in zip(*own, strict=True)]
+        less = np.array(own) - np.array(plain)
+        cells += ["–", "–"] if name == "weights" else [points(c.tolist()) for c in less.T]
+        lines.append(f"| {name} | " + " | ".join([*cells, f"{rates[name]:g}"]) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def main() -> None:
+    """Run the study and print its table."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--out", type=Path, default=Path("runs/worst_group"))
+    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--images", type=int, default=400, help="of training (default: 400)")
+    parser.add_argument("--epochs", type=int, default=5)
+    parser.add_argument("--alignment", type=float, default=0.95)
+    parser.add_argument("--samples", type=int, default=1000, help="of the Fisher (default: 1000)")
+    parser.add_argument("--write", action="store_true", help="put the table into docs/fisher.md")
+    given = parser.parse_args()
+    common = (
+        *(*STREAM, *NETWORK, *TRAINING, f"data.n_train={given.images}"),
+        *(f"strategy.epochs={given.epochs}", f"scenario.alignment={given.alignment}"),
+    )
+    found: dict[str, list[Record]] = {}
+    rates: dict[str, float] = {}
+    for name, own in arms(*fishers(given.out, given.samples)).items():
+        words = [*common, *own]
+        rates[name] = best_rate(words, given.out)
+        seeds = f"seed=0..{given.seeds - 1}"
+        found[name] = records([*words, f"strategy.lr={rates[name]}", seeds], given.out)
+    text = table(found, rates)
+    print(text, end="")
+    if given.write:
+        page = PAGE.read_text(encoding="utf-8")
+        begin, end = (page.index(mark) for mark in MARKS)
+        page = page[: begin + len(MARKS[0])] + "\n" + text + "\n" + page[end:]
+        write_atomically(PAGE, page.encode())
+
+
+if __name__ == "__main__":
+    main()
