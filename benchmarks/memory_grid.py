@@ -145,16 +145,29 @@ def held_while_learning(run: Run, size: int) -> int:
 
 
 def largest_held(runs: Sequence[Run], budget: int) -> int | None:
-    """The largest size with which all that any run ever holds is within the budget; None: 1 is not."""
-    held = 0
-    while True:
-        size = largest(partial(bytes_with, runs[0], held=held), budget)
-        if size is None:
-            return None
-        needed = max(held_while_learning(run, size) for run in runs)
-        if needed <= held:
-            return size
-        held = needed
+    """A size with which all that any run ever holds is within the budget; None: 1 is not.
+
+    It is the largest, or one that leaves at most a hundredth of the budget.
+    """
+
+    def held(size: int) -> int:
+        return max(held_while_learning(run, size) for run in runs)
+
+    low, high, besides = 0, 0, 0
+    while True:  # from above: what a larger size holds besides is an upper bound for a smaller one
+        size = largest(partial(bytes_with, runs[0], held=besides), budget)
+        if size is None or (needed := held(size)) <= besides:
+            low = size or 0
+            break
+        high, besides = size, needed
+    while high - low > 1 and (not low or budget - bytes_with(runs[0], low, besides) > budget / 100):
+        middle = (low + high) // 2
+        needed = held(middle)
+        if bytes_with(runs[0], middle, needed) <= budget:
+            low, besides = middle, needed
+        else:
+            high = middle
+    return low or None
 
 
 def largest(bytes_of: Callable[[int], int], budget: int) -> int | None:
