@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import pairwise
 
-from benchmarks.study.plan import REPLAY, Key
+from benchmarks.study.plan import DEFAULTS, MLP, REPLAY, Key
 from benchmarks.study.result import RANDOM, Result, names_of, replay_of
+from clbench.engine.resolved import resolved
 from clbench.results.tables import Interval
 
 COLUMNS = (
@@ -61,16 +62,21 @@ def report(result: Result, picture: str) -> str:
         result: of all runs.
         picture: file name of the figure, beside the page.
     """
-    command = " ".join(["python -m benchmarks.study latent", *result.words])
+    command = _command(result)
+    origin = _origin(result)
     parts = [
         INTRODUCTION.format(command=command, n_runs=result.n_runs, mlp=_mlp(result)),
         "## The paper's claims, and the results here\n",
+        origin,
         _meeting(result),
         _pretraining(result),
         _replay_size(result),
         f"![Accuracy against replay size]({picture})\n",
+        "## The latents\n",
+        origin,
         _latents(result),
         "## All numbers\n",
+        origin,
         *(_numbers(result, setting, name) for setting, name in names_of(result.found).items()),
     ]
     if result.failed:
@@ -158,6 +164,20 @@ def _replay_size(result: Result) -> str:
     return f"**Replay size matters less on better latents.** {said}\n\n{_table(head, rows)}"
 
 
+def _command(result: Result) -> str:
+    return " ".join(["python -m benchmarks.study latent", *result.words])
+
+
+def _origin(result: Result) -> str:
+    """What made a section's tables, and the network on the latents, as the docs' tests ask for."""
+    model = [word for word in result.words if word.startswith("model")]
+    words = ["scenario=latent_replay", *model]
+    words += [f"{group}={DEFAULTS[group].split(',')[0]}" for group in ("data", "encoder")]
+    words.append(f"strategy={MLP}")
+    lines = [f"<!-- command: {_command(result)} -->", f"<!-- resolved: {' '.join(words)} -->"]
+    return "\n".join([*lines, *resolved(words), ""])
+
+
 def _latents(result: Result) -> str:
     rows = []
     for setting, name in names_of(result.latents).items():
@@ -167,7 +187,7 @@ def _latents(result: Result) -> str:
         rows.append([name, str(found.dimension), f"{found.rankme:.1f}", *shares])
     head = ["latents", "dimension", "RankMe", "subspace overlap", "class similarity"]
     return (
-        "## The latents\n\nMeasured on training samples: RankMe (at most 25,600), overlap of the 20 "
+        "Measured on training samples: RankMe (at most 25,600), overlap of the 20 "
         "leading directions of two tasks (mean over pairs; 1: the same subspace), cosine of the "
         "means of two classes (mean over pairs). In the study, more overlap means lower accuracy.\n"
         f"\n{_table(head, rows)}"
