@@ -67,12 +67,16 @@ class RunStart:
     def flat_settings(self) -> dict[str, Any]:
         """The settings under the names that one types: ``strategy`` and ``strategy.lr``."""
         flat: dict[str, Any] = {}
-        for key, value in self.settings.items():
+
+        def add(key: str, value: Any) -> None:
             if not isinstance(value, Mapping):
                 flat[key] = value
-                continue
-            flat[key] = value["name"]
-            flat.update((f"{key}.{name}", v) for name, v in value.items() if name != "name")
+                return
+            for name, inner in value.items():
+                add(key if name == "name" else f"{key}.{name}", inner)
+
+        for key, value in self.settings.items():
+            add(key, value)
         return flat
 
     def accuracies(self, evaluation: Evaluation) -> dict[str, float]:

@@ -102,7 +102,8 @@ def test_missing_files_say_how_to_get_them_in_one_line(plugin):
 def test_download_needs_a_path_and_torchvision(tmp_path, monkeypatch):
     with pytest.raises(UsageError, match=r"needs data\.path"):
         Mnist(download=True).arrays()
-    monkeypatch.setitem(__import__("sys").modules, "torchvision", None)
+    for name in ("torchvision", "torchvision.datasets"):  # the second may be there already
+        monkeypatch.setitem(__import__("sys").modules, name, None)
     with pytest.raises(UsageError, match=r"clbench\[vision\]"):
         Mnist(path=tmp_path, download=True).arrays()
 

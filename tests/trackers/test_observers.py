@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Mapping
 from dataclasses import FrozenInstanceError
 from pathlib import Path
 from typing import Any
@@ -226,6 +227,8 @@ def test_a_resumed_run_tells_its_past(npz: Path, tmp_path: Path):
     assert told[1].past == tuple(p.evaluation for p in first.seen if p.is_new)[:2]
     assert told[0].flat_settings()["strategy"] == "er"
     assert told[0].flat_settings()["max_tasks"] == 3
+    nested = [v for v in told[0].flat_settings().values() if isinstance(v, Mapping)]
+    assert not nested, "servers of trackers take plain values"
     assert told[0].title.endswith("seed0")
 
 
