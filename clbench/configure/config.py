@@ -297,7 +297,7 @@ def _refuse_unknown_heads(point: Mapping[str, Any]) -> None:
     for key in point:
         head, dot, _ = key.partition(".")
         if head not in known or (dot and head not in GROUPS):
-            settings = {} if dot else _settings_of_chosen(point)
+            settings = {} if dot else _groups_by_setting(point)
             if head in settings:
                 value = str(point[key])
                 words = " or ".join(f"{g}.{head}={value[:LONGEST]}" for g in settings[head])
@@ -306,7 +306,7 @@ def _refuse_unknown_heads(point: Mapping[str, Any]) -> None:
             raise UsageError(f"unknown setting {key[:LONGEST]!r}{hint} (clbench show)")
 
 
-def _settings_of_chosen(point: Mapping[str, Any]) -> dict[str, list[str]]:
+def _groups_by_setting(point: Mapping[str, Any]) -> dict[str, list[str]]:
     """The groups of each setting of the plug-ins that a run has chosen, as far as they are found."""
     found: dict[str, list[str]] = {}
     for group in GROUPS:
