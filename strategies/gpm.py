@@ -15,12 +15,13 @@ so that outputs for inputs in the span of M stay as they are. e grows by ``thres
 in the authors' code. The state is P = M M^T of each layer, which has a fixed size; U and S^2 are the
 eigenvectors and eigenvalues of R' R'^T.
 
-Deviations: directions within rounding of zero are not added. A bias is the weight of a
-further input that is always 1 (the paper's networks have none). Norm layers, with their statistics,
-are trained in the first task and then kept. An experience is a task. Where tasks are told the output layer is not projected: the rows of other tasks' classes get no
-gradient. Without task ids it is projected as all layers are (the paper: permuted MNIST). A
-projected gradient is no longer one after momentum, Adam or weight decay, so these are refused, and so
-are networks with other layers than linear ones, plain convolutions and norms.
+Deviations: directions within rounding of zero are not added. A bias is the weight of a further
+input that is always 1 (the paper's networks have none). Norm layers, with their statistics, are
+trained in the first task and then kept. An experience is a task. Where tasks are told the output
+layer is not projected: the rows of other tasks' classes get no gradient. Without task ids it is
+projected as all layers are (the paper: permuted MNIST). A projected gradient is no longer one after
+momentum, Adam or weight decay, so these are refused, and so are networks with other layers than
+linear ones, plain convolutions and norms.
 """
 
 from __future__ import annotations
