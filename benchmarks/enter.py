@@ -18,7 +18,7 @@ from pathlib import Path
 from clbench.configure.board import Board, find_board
 from clbench.configure.config import resolve_point
 from clbench.configure.sweep import sweep
-from clbench.engine.build import prepare
+from clbench.engine.build import Run, prepare
 from clbench.engine.execute import Options, record_of
 from clbench.errors import ClbenchError
 from clbench.leaderboard.submit import submit
@@ -30,22 +30,29 @@ from clbench.util import yaml_files
 from clbench.util.files import read_yaml
 
 
-def fault(words: list[str]) -> str:
-    """Why a strategy does not fit; empty if it does."""
+def prepared(words: list[str]) -> tuple[Run | None, str]:
+    """The run of a point, or why its strategy does not fit."""
     try:
         run = prepare(resolve_point(sweep(words)[0]))
         run.strategy()
     except ClbenchError as error:
-        return str(error)
-    return ""
+        return None, str(error)
+    return run, ""
 
 
-def seconds(words: list[str], board: Board, out: Path) -> tuple[float, str]:
-    """CPU seconds and status of a run with the defaults on the first tuning seed."""
+def seconds(words: list[str], run: Run, board: Board, out: Path) -> tuple[float, str]:
+    """CPU seconds that a whole run will take, and the status of what was timed.
+
+    Timed are the tasks of a trial, with the defaults; what a task costs is taken to stay as it is
+    there.
+    """
+    n_tasks = run.stream.n_tasks
+    assert n_tasks is not None  # a board's streams have an end
+    n_timed = min((board.tuning and board.tuning.tasks) or n_tasks, n_tasks)
     started = time.process_time()
-    point = [*words, f"seed={board.tuning_seeds[0]}", "evaluate_on=val"]
-    [done] = run_all(sweep(point), Options(out=out / "timed", quiet=True, curve=False))
-    return time.process_time() - started, record_of(done).status
+    options = Options(out=out / "timed", quiet=True, curve=False)
+    [done] = run_all(sweep([*words, f"max_tasks={n_timed}"]), options)
+    return (time.process_time() - started) * n_tasks / n_timed, record_of(done).status
 
 
 def about(path: Path) -> tuple[str, str]:
@@ -93,11 +100,12 @@ def main() -> None:
         if (board.entries / name / "entry.yaml").exists():
             continue
         words = [f"board={board.folder}", f"strategy={name}"]
-        why = fault([*words, f"seed={board.tuning_seeds[0]}"])
-        if why:
+        words += [f"seed={board.tuning_seeds[0]}", "evaluate_on=val"]
+        run, why = prepared(words)
+        if run is None:
             print(f"{name}: does not fit: {why}", flush=True)
             continue
-        cost, status = seconds(words, board, given.out)
+        cost, status = seconds(words, run, board, given.out)
         print(f"{name}: {cost:.1f} s a run, {status}", flush=True)
         if cost > given.seconds and name != board.ceiling.strategy:
             print(f"{name}: left out, dearer than {given.seconds:g} s", flush=True)
