@@ -2,9 +2,9 @@
 
     python -m benchmarks.enter long-digits [--boards leaderboards] [--out runs] [--only er,ewc]
 
-What is there already is not done again, so a stopped series goes on by the same words. A strategy
-that does not fit the board, or whose run costs more CPU time than ``--seconds``, is named and left
-out.
+What is there already is not done again, so a stopped series goes on by the same words. A strategy is
+named and left out if it does not fit the board, if its run costs more CPU time than ``--seconds``, or
+if all its trials go beyond the budget.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ from pathlib import Path
 from clbench.configure.board import Board, find_board
 from clbench.configure.config import resolve_point
 from clbench.configure.sweep import sweep
-from clbench.engine.build import Run, prepare
+from clbench.engine.build import prepare
+from clbench.engine.builds import FIX
 from clbench.engine.execute import Options, record_of
 from clbench.errors import ClbenchError
 from clbench.leaderboard.submit import submit
@@ -29,30 +30,29 @@ from clbench.sweeps.local import run_all
 from clbench.util import yaml_files
 from clbench.util.files import read_yaml
 
-
-def prepared(words: list[str]) -> tuple[Run | None, str]:
-    """The run of a point, or why its strategy does not fit."""
-    try:
-        run = prepare(resolve_point(sweep(words)[0]))
-        run.strategy()
-    except ClbenchError as error:
-        return None, str(error)
-    return run, ""
+ARMS = {"kanerva-replay": ("strategy=kanerva", "strategy.mode=replay")}
+"""Entries besides those that are called as their strategy."""
 
 
-def seconds(words: list[str], run: Run, board: Board, out: Path) -> tuple[float, str]:
-    """CPU seconds that a whole run will take, and the status of what was timed.
+def trial(words: list[str], board: Board, out: Path) -> tuple[float, str]:
+    """CPU seconds that a whole run will take, or why the strategy does not fit the board.
 
-    Timed are the tasks of a trial, with the defaults; what a task costs is taken to stay as it is
-    there.
+    Timed are the tasks of one trial of tuning, with the defaults; what a task costs is taken to stay
+    as it is there. That it goes beyond the budget is no reason: other settings may not.
     """
-    n_tasks = run.stream.n_tasks
-    assert n_tasks is not None  # a board's streams have an end
-    n_timed = min((board.tuning and board.tuning.tasks) or n_tasks, n_tasks)
-    started = time.process_time()
-    options = Options(out=out / "timed", quiet=True, curve=False)
-    [done] = run_all(sweep([*words, f"max_tasks={n_timed}"]), options)
-    return (time.process_time() - started) * n_tasks / n_timed, record_of(done).status
+    words = [*words, f"seed={board.tuning_seeds[0]}", "evaluate_on=val"]
+    try:
+        n_tasks = prepare(resolve_point(sweep(words)[0])).stream.n_tasks
+        assert n_tasks is not None  # a board's streams have an end
+        n_timed = min((board.tuning and board.tuning.tasks) or n_tasks, n_tasks)
+        started = time.process_time()
+        options = Options(out=out / "timed", quiet=True, curve=False)
+        [done] = run_all(sweep([*words, f"max_tasks={n_timed}"]), options)
+        record = record_of(done)
+    except ClbenchError as error:
+        return 0.0, f"does not fit: {error}"
+    why = str((record.error or {}).get("message", "")) if record.status == "error" else ""
+    return (time.process_time() - started) * n_tasks / n_timed, why
 
 
 def about(path: Path) -> tuple[str, str]:
@@ -63,11 +63,12 @@ def about(path: Path) -> tuple[str, str]:
     return sentence[:300], f"https://arxiv.org/abs/{paper[1]}" if paper else ""
 
 
-def enter(board: Board, name: str, root: Path, out: Path) -> str:
+def enter(board: Board, name: str, words: list[str], root: Path, out: Path) -> str:
     """Tune, run and submit one strategy; returns what came of it."""
-    words = [f"board={board.folder}", f"strategy={name}"]
     options = Options(out=out, resume=True, quiet=True, curve=False)
-    _, table = tune(words, options, lambda line: None)
+    trials, table = tune(words, options, lambda line: None)
+    if not any(value for trial in trials["results"] for value in trial["values"]):
+        return "left out, no trial ended within the board's budget"
     arms = set()
     for done in run_all(sweep([*words, f"tuned={table}"]), options):
         record = record_of(done)
@@ -77,7 +78,7 @@ def enter(board: Board, name: str, root: Path, out: Path) -> str:
     [arm] = arms
     submit(arm, name, root)
     path = board.entries / name / "entry.yaml"
-    description, url = about(plugins("strategy")[name].path)
+    description, url = about(plugins("strategy")[name.partition("-")[0]].path)
     text = {**read_yaml(path), "authors": ["clbench maintainers"], "url": url}
     text |= {"description": description, "declaration": dict.fromkeys(text["declaration"], True)}
     write_atomically(path, yaml_files.dump(text, allow_unicode=True).encode())
@@ -94,25 +95,28 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=20.0, help="dearest run (default: 20)")
     given = parser.parse_args()
     board = find_board(given.board, given.boards)
-    names = given.only.split(",") if given.only else sorted(plugins("strategy"))
+    names = given.only.split(",") if given.only else sorted([*plugins("strategy"), *ARMS])
     costs = []
     for name in names:
         if (board.entries / name / "entry.yaml").exists():
             continue
-        words = [f"board={board.folder}", f"strategy={name}"]
-        words += [f"seed={board.tuning_seeds[0]}", "evaluate_on=val"]
-        run, why = prepared(words)
-        if run is None:
-            print(f"{name}: does not fit: {why}", flush=True)
-            continue
-        cost, status = seconds(words, run, board, given.out)
-        print(f"{name}: {cost:.1f} s a run, {status}", flush=True)
+        for division in ("", "division=any"):
+            words = [f"board={board.folder}", *ARMS.get(name, (f"strategy={name}",)), division]
+            words = [word for word in words if word]
+            cost, why = trial(words, board, given.out)
+            if FIX not in why:
+                break
+        print(f"{name}: {why or f'{cost:.1f} s a run'}", flush=True)
         if cost > given.seconds and name != board.ceiling.strategy:
             print(f"{name}: left out, dearer than {given.seconds:g} s", flush=True)
-            continue
-        costs.append((cost, name))
-    for _, name in sorted(costs):
-        print(f"{name}: {enter(board, name, given.boards, given.out)}", flush=True)
+        elif not why:
+            costs.append((cost, name, words))
+    for _, name, words in sorted(costs):
+        try:
+            outcome = enter(board, name, words, given.boards, given.out)
+        except ClbenchError as error:
+            outcome = f"left out: {error}"
+        print(f"{name}: {outcome}", flush=True)
 
 
 if __name__ == "__main__":

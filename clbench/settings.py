@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cache
 from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
@@ -74,6 +74,23 @@ def check(settings: Any, group: str) -> None:
         prefix = f"{group}." if group else ""
         shown = value if parts == (value,) else list(parts)
         raise UsageError(f"{prefix}{name}={shown} {must} {finite}{bound}")
+
+
+def refuse_set(settings: Any, without_effect: Mapping[str, str], group: str) -> None:
+    """Refuse a setting that would change nothing.
+
+    Args:
+        settings: a dataclass.
+        without_effect: ``{setting: why}``.
+        group: what stands before the dot in its settings' names.
+
+    Raises:
+        UsageError: naming the first that is not at its default.
+    """
+    for f in fields(settings):
+        if f.name in without_effect and getattr(settings, f.name) != f.default:
+            why = without_effect[f.name]
+            raise UsageError(f"{group}.{f.name} has no effect with {why}: leave it out")
 
 
 def switched_on(settings: Mapping[str, Any]) -> dict[str, Any]:

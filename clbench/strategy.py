@@ -24,7 +24,7 @@ from clbench.nets.modes import switch
 from clbench.nets.optim import FlatWeights, adopt
 from clbench.nets.precision import loss_scale
 from clbench.nets.training import TrainingSettings
-from clbench.settings import check
+from clbench.settings import check, refuse_set
 from clbench.stream import TaskData
 
 
@@ -49,6 +49,14 @@ class Strategy(nn.Module):
 
         def __post_init__(self) -> None:
             check(self, "strategy")
+            refuse_set(self, self.without_effect(), "strategy")
+
+        def without_effect(self) -> dict[str, str]:
+            """Settings that change nothing as the others are, and because of which.
+
+            They are refused, are not tuned, and a board sets none of them.
+            """
+            return {}
 
     def __init__(
         self, info: StreamInfo, config: Config, build_model: Callable[[], nn.Module]

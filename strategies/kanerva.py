@@ -29,7 +29,6 @@ published memory.
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -91,22 +90,16 @@ class Kanerva(GradientStrategy):
         )
         """Variance that generate=class assumes of a label, divided by label_scale squared."""
 
-        def __post_init__(self) -> None:
-            super().__post_init__()
-            self._refuse_what_has_no_effect()
-
-        def _refuse_what_has_no_effect(self) -> None:
-            default = {f.name: f.default for f in dataclasses.fields(self)}
-            without = []
+        def without_effect(self) -> dict[str, str]:
+            """What mode, or address, leaves without."""
+            found = super().without_effect()
             if self.mode == "classifier":
-                without += [(name, "mode=classifier") for name in OF_REPLAY]
+                found |= dict.fromkeys(OF_REPLAY, "mode=classifier")
             if self.address == "fixed":
-                without += [(name, "address=fixed") for name in ("write_address", "prior_std")]
+                found |= dict.fromkeys(("write_address", "prior_std"), "address=fixed")
             if self.labels_only:
-                without += [("iterations", "mode=classifier and address=fixed")]
-            for name, why in without:
-                if getattr(self, name) != default[name]:
-                    raise UsageError(f"strategy.{name} has no effect with {why}: leave it out")
+                found["iterations"] = "mode=classifier and address=fixed"
+            return found
 
         @property
         def whole(self) -> bool:

@@ -32,11 +32,18 @@ RECURRING = ("scenario=scole", "scenario.n_tasks=30", "scenario.share=0.3", "dat
 INCREMENTAL = ("scenario=class_incremental", "data=digits")
 FIVE = ("scenario=scole", "scenario.n_tasks=5", "scenario.share=0.3", "data=digits")
 TOLD = ("scenario=task_incremental", "data=digits")
-PROMPTED = ("model=vit_tiny", "model.tune=head", "strategy.lr=0.01", "eval_every=1000")
+PROMPTED = (
+    *("model=vit_tiny", "model.tune=head", "strategy.lr=0.01", "eval_every=1000"),
+    *("strategy.batch_size=128", "max_tasks=5"),
+)
 AT_THE_END = {
     "gdumb": ("eval_every=1000", "strategy.memory_epochs=3"),
+    "kanerva_pp": (
+        *("eval_every=1000", "strategy.generator_width=64", "strategy.generator_updates=1"),
+        "strategy.episode=40",
+    ),
     "condensed_replay": ("strategy.networks=1", "strategy.steps=2", "strategy.network_steps=2"),
-    "podnet": ("strategy.finetune_epochs=2",),
+    "podnet": ("strategy.finetune_epochs=2", "max_tasks=10"),
     "redo": ("strategy.reset_period=10",),
     "coda_prompt": (*PROMPTED, "strategy.components=30"),
     "dualprompt": PROMPTED,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 TRANSFORMER = str(Path(__file__).parent / "small_vit.py")
-PROMPTED = (("model", TRANSFORMER), ("model.tune", "head"), ("lr", "0.03"), ("epochs", "2"))
+PROMPTED = (("model", TRANSFORMER), ("model.tune", "head"), ("lr", "0.1"))
 SMALL = {
     "coda_prompt": (*PROMPTED, ("blocks", "[0,1]"), ("components", "12"), ("length", "2")),
     "dualprompt": (*PROMPTED, ("general_blocks", "[0]"), ("expert_blocks", "[1]")),
@@ -16,7 +16,10 @@ SMALL = {
     "podnet": (("finetune_epochs", "1"), ("memory_size", "60")),
     "gdumb": (("memory_epochs", "5"),),
     "generative_replay": (("generator_width", "64"), ("generator_updates", "2")),
-    "kanerva_pp": (("generator_width", "32"), ("generator_updates", "1"), ("memory_side", "8")),
+    "kanerva_pp": (
+        *(("generator_width", "32"), ("generator_updates", "1"), ("memory_side", "8")),
+        *(("episode", "24"), ("n_keys", "60")),
+    ),
     "condensed_replay": (("networks", "1"), ("steps", "2"), ("network_steps", "1")),
     "dkvb": (("codebooks", "16"), ("keys", "64")),
     "expansion": (("memory_size", "60"),),

@@ -19,7 +19,7 @@ from clbench.data.synbols.spec import Spec
 from clbench.plugins.registry import Plugin
 
 N_CLASSES = 6
-TRAIN_PER_CLASS = 96
+TRAIN_PER_CLASS = 48
 MANY_PER_CLASS = 320
 """Of vectors, on which is checked how well something is learnt: slow learners need the steps."""
 TEST_PER_CLASS = 8

@@ -212,7 +212,10 @@ def resolve_point(point: Mapping[str, Any], known: Known | None = None) -> RunCo
     chosen["data"], classes["data"] = known.plugin("data", data)
     point = spelt_out("data", data, chosen["data"], classes["data"], point)
     if protocol:
-        point = protocol.with_budget(point, names(classes["strategy"].Config))
+        settings = _fill("strategy", chosen["strategy"], classes["strategy"], point, known, words)
+        point = protocol.with_budget(
+            point, names(type(settings)) - settings.without_effect().keys()
+        )
     point = _with_encoder(point, chosen, classes, known)
     built = {
         group: _fill(group, chosen[group], classes[group], point, known, words) for group in chosen

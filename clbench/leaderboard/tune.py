@@ -225,10 +225,11 @@ def _spaces(
     base: Mapping[str, Any], board: Board | None, fixed: Mapping[str, str]
 ) -> dict[str, space.Space]:
     """What the strategy declares, less what is fixed."""
-    config = resolve_point(base)
-    found = {f"strategy.{name}": what for name, what in space.of(config.strategy).items()}
+    settings = resolve_point(base).strategy
+    found = {f"strategy.{name}": what for name, what in space.of(settings).items()}
     limits = {"strategy.epochs", "strategy.batch_size"} if board else set()
-    return {name: what for name, what in found.items() if name not in {*fixed, *limits}}
+    idle = {f"strategy.{name}" for name in settings.without_effect()}
+    return {name: what for name, what in found.items() if name not in {*fixed, *limits, *idle}}
 
 
 def _results(search: Search, options: Options, tell: Tell, runner: Runner) -> list[dict[str, Any]]:
