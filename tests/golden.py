@@ -28,7 +28,7 @@ from clbench.plugins.registry import plugins
 FILE = Path(__file__).with_name("golden.json")
 PERTURBATION = 2.0**-50
 
-RECURRING = ("scenario=scole", "scenario.n_tasks=30", "scenario.share=0.3", "data=digits")
+RECURRING = ("scenario=scole", "scenario.n_tasks=12", "scenario.share=0.3", "data=digits")
 INCREMENTAL = ("scenario=class_incremental", "data=digits")
 FIVE = ("scenario=scole", "scenario.n_tasks=5", "scenario.share=0.3", "data=digits")
 TOLD = ("scenario=task_incremental", "data=digits")
@@ -43,7 +43,7 @@ AT_THE_END = {
         "strategy.episode=40",
     ),
     "condensed_replay": ("strategy.networks=1", "strategy.steps=2", "strategy.network_steps=2"),
-    "podnet": ("strategy.finetune_epochs=2", "max_tasks=10"),
+    "podnet": ("strategy.finetune_epochs=2",),
     "redo": ("strategy.reset_period=10",),
     "coda_prompt": (*PROMPTED, "strategy.components=30"),
     "dualprompt": PROMPTED,
