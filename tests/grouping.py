@@ -10,7 +10,7 @@ import re
 
 GROUPS = (
     r"(.*::test_contract\[[^-]+-[^-]+)-",  # all checks of a plug-in, in one precision
-    r"(tests/leaderboard/test_freeze\.py)::",  # one frozen board
+    r"(tests/leaderboard/test_(?:attacks|freeze|isolate)\.py)::",  # one board, one spied process
     r"(tests/strategies/test_kanerva\.py::test_replay_passes_the_contract)\[",
 )
 

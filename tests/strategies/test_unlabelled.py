@@ -59,7 +59,7 @@ def made(name: str, scenario: str, *more: str) -> Run:
     words += ["strategy.batch_size=4"] if hasattr(settings, "batch_size") else []
     words += [f"strategy.epochs={EPOCHS[name]}"] if name in EPOCHS else []
     if name in PROMPTED:
-        words += [*words_of(name), "strategy.epochs=8"]
+        words += [*words_of(name), "strategy.epochs=4"]
         return run(*words, f"strategy={name}", "seed=1", on=pool(shape=(1, 8, 8)))
     return run(*words, f"strategy={name}", "seed=1")
 

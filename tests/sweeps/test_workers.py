@@ -141,6 +141,7 @@ def test_a_worker_that_still_imports_ends_with_its_parent(tmp_path: Path):
     assert gone(worker)
 
 
+@pytest.mark.faults
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGUSR1])
 def test_a_signal_to_a_worker_that_still_imports_waits(tmp_path: Path, number: signal.Signals):
     (tmp_path / "slow_jobs.py").write_text(SAYS.format(seconds=1))
@@ -150,6 +151,7 @@ def test_a_signal_to_a_worker_that_still_imports_waits(tmp_path: Path, number: s
     assert out.split("\n") == ["result 0", "end", ""]
 
 
+@pytest.mark.faults
 def test_a_worker_that_shuts_down_takes_no_signal(tmp_path: Path):
     """Nothing is left to stop; a traceback of Python's own end would only frighten."""
     script = ONE_JOB.replace('["double"]', '["signals itself at its end"]')
