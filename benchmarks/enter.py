@@ -46,7 +46,7 @@ def trial(words: list[str], board: Board, out: Path) -> tuple[float, str]:
         assert n_tasks is not None  # a board's streams have an end
         n_timed = min((board.tuning and board.tuning.tasks) or n_tasks, n_tasks)
         started = time.process_time()
-        options = Options(out=out / "timed", quiet=True, curve=False)
+        options = Options(out=out / "timed", overwrite=True, quiet=True, curve=False)
         [done] = run_all(sweep([*words, f"max_tasks={n_timed}"]), options)
         record = record_of(done)
     except ClbenchError as error:

@@ -9,7 +9,7 @@ import re
 from collections.abc import Mapping, Sequence
 from functools import cache
 from types import UnionType
-from typing import Any, Union, get_args, get_origin, get_type_hints
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -45,11 +45,7 @@ def build(cls: type[Any], given: Mapping[str, Any], prefix: str, words: Sequence
     for name in given:
         if name not in names(cls):
             raise UsageError(f"{prefix}{name} is no setting{did_you_mean(name, names(cls))}")
-    values = {
-        name: value if type(value) in ATOMS else copy.deepcopy(value)
-        for name, value in defaults(cls).items()  # type: ignore[arg-type]  # a class is hashable
-        if name not in given
-    }
+    values = {f.name: _default_copy(cls, f) for f in _optional(cls) if f.name not in given}
     for name, value in given.items():
         values[name] = _typed(cls, name, value, prefix, words)
     for name in given:
@@ -60,16 +56,26 @@ def build(cls: type[Any], given: Mapping[str, Any], prefix: str, words: Sequence
     return built
 
 
-@cache
 def defaults(cls: type[Any]) -> dict[str, Any]:
     """The defaults of a settings dataclass, converted to their declared types."""
-    return {
-        f.name: f.default
-        if dataclasses.is_dataclass(f.default)
-        else getattr(OmegaConf.to_object(_schema(cls, f.name)), f.name)  # type: ignore[arg-type]
-        for f in dataclasses.fields(cls)
-        if f.init and not is_required(f)
-    }
+    return {f.name: _default(cls, f.name) for f in _optional(cls)}  # type: ignore[arg-type]
+
+
+def _optional(cls: type[Any]) -> list[dataclasses.Field[Any]]:
+    return [f for f in dataclasses.fields(cls) if f.init and not is_required(f)]
+
+
+def _default_copy(cls: type[Any], f: dataclasses.Field[Any]) -> Any:
+    value = _default(cls, f.name)  # type: ignore[arg-type]  # a class is hashable
+    return value if type(value) in ATOMS else copy.deepcopy(value)
+
+
+@cache
+def _default(cls: type[Any], name: str) -> Any:
+    [f] = [f for f in dataclasses.fields(cls) if f.name == name]
+    if dataclasses.is_dataclass(f.default) or _is_typed(cls, name, f.default):
+        return f.default
+    return getattr(OmegaConf.to_object(_schema(cls, name)), name)  # type: ignore[arg-type]
 
 
 def is_required(f: dataclasses.Field[Any]) -> bool:
@@ -123,11 +129,35 @@ def _kinds(cls: type[Any]) -> dict[str, Any]:
 
 
 @cache
+def _types(cls: type[Any], name: str) -> frozenset[type[Any]]:
+    """The types of one number, text or null that a setting has."""
+    return frozenset({*_members(cls, name)} & {*ATOMS})
+
+
+@cache
+def _choices(cls: type[Any], name: str) -> frozenset[Any]:
+    """The values of a setting that takes a few."""
+    members = _members(cls, name)
+    return frozenset(v for m in members if get_origin(m) is Literal for v in get_args(m))
+
+
+def _members(cls: type[Any], name: str) -> tuple[Any, ...]:
+    kind = _kinds(cls)[name]  # type: ignore[arg-type]
+    return get_args(kind) if get_origin(kind) in (Union, UnionType) else (kind,)
+
+
+def _is_typed(cls: type[Any], name: str, value: Any) -> bool:
+    """Whether a value is of its setting's type as it is; where that is not plain, False."""
+    if type(value) not in ATOMS:
+        return False
+    kinds, choices = _types(cls, name), _choices(cls, name)  # type: ignore[arg-type]
+    return type(value) in kinds or (type(value) is str and value in choices)
+
+
+@cache
 def _number(cls: type[Any], name: str) -> type[int] | type[float] | None:
     """The type of a setting that is one number, or one number or null."""
-    kind = _kinds(cls)[name]  # type: ignore[arg-type]
-    of_union = get_origin(kind) in (Union, UnionType)
-    members = {*get_args(kind)} - {type(None)} if of_union else {kind}
+    members = {*_members(cls, name)} - {type(None)}
     found: type[int] | type[float] | None = next(iter(members)) if len(members) == 1 else None
     return found if found in PLAIN else None
 
@@ -145,7 +175,7 @@ def _typed(cls: type[Any], name: str, value: Any, prefix: str, words: Sequence[s
                 f"{prefix}{name}={value} has settings of its own: {prefix}{name}.X=..."
             )
         return build(kind, value, f"{prefix}{name}.", words)  # type: ignore[arg-type]
-    if type(value) in (bool, int, float) and type(value) in (kind, *get_args(kind)):
+    if _is_typed(cls, name, value) and (type(value) is not str or value in _choices(cls, name)):  # type: ignore[arg-type]
         return value  # as it comes from JSON; a union takes the member that it is
     number = _number(cls, name)  # type: ignore[arg-type]
     if number is not None and type(value) is str and PLAIN[number].fullmatch(value):

@@ -272,7 +272,7 @@ def test_a_thousand_settings_share_all_but_what_they_set(
     count(OmegaConf, "structured")
     base = [w for w in words if not w.startswith(("strategy", "seed"))]
     typed._schema.cache_clear()
-    typed.defaults.cache_clear()
+    typed._default.cache_clear()
     n = 1000
     rates = ",".join(str(k / n) for k in range(1, n + 1))
     file = tmp_path / "plan.jsonl"
