@@ -21,6 +21,7 @@ from clbench.engine.idle import foreseen
 from clbench.errors import UsageError
 from clbench.sweeps.plan import Line, moved
 from clbench.trackers.progress import say
+from clbench.util.environment import code_version
 
 
 @dataclass
@@ -78,6 +79,8 @@ class Planner:
             idle = foreseen(run, strategy)
             if idle is not None and self.tell is not None:
                 self.tell(f"warning: {idle}")
+            if not self.first and run.config.protocol is not None:
+                self._warn_of_changes()
             if any(r.stream.pool is not run.stream.pool for r in [*self.first.values()][:1]):
                 self.first.clear()  # they would keep another pool in memory
             return self.first.setdefault(key, run) if before is None else run
@@ -86,6 +89,13 @@ class Planner:
     def _prepared(self, point: Mapping[str, Any]) -> Run:
         config = resolve_point(point, self.known)
         return prepare(config, self.pools, self.sink, self.hashes, self.streams)
+
+    def _warn_of_changes(self) -> None:
+        if self.tell is not None and code_version()["dirty"]:
+            self.tell(
+                "warning: clbench was changed since its last commit, so these runs cannot be entered "
+                "on the board; commit or undo first"
+            )
 
     def deliver(self, run: Run) -> None:
         """Gather a run's first experience, once for all runs of a scenario and a pool.
