@@ -66,6 +66,7 @@ def quadrature(arm: Arm, x: torch.Tensor) -> torch.Tensor:
     return (log_prior[:, None] - errors).logsumexp(0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["vae", "km", "dkm"])
 def test_bounds_are_above_and_importance_weights_close_the_gap(name: str) -> None:
     torch.manual_seed(2)
@@ -82,6 +83,7 @@ def test_bounds_are_above_and_importance_weights_close_the_gap(name: str) -> Non
     torch.testing.assert_close(many, exact, atol=0.1, rtol=0)
 
 
+@pytest.mark.slow
 def test_trainings_cost_the_same_counted_operations() -> None:
     x, _ = study.images("mnist5k", TINY)
     for name in study.MODELS:

@@ -111,6 +111,7 @@ PLAIN = st.recursive(
 )
 
 
+@pytest.mark.fuzz
 @settings(
     max_examples=150,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],

@@ -56,6 +56,7 @@ def replay_rig(tmp_path_factory: pytest.TempPathFactory) -> Rig:
     return Rig(plugin)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("check", CHECKS)
 def test_replay_passes_the_contract(check: Any, replay_rig: Rig):
     finding = attempt(check, replay_rig)

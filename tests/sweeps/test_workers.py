@@ -84,6 +84,7 @@ SCRIPT = """
 ONE_JOB = SCRIPT.replace('["tells", "tells", "double"]', '["double"]')
 
 
+@pytest.mark.faults
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 def test_a_signal_to_the_parent_reaches_the_workers(tmp_path: Path, number: signal.Signals):
     script = tmp_path / "main.py"
