@@ -153,20 +153,25 @@ def largest_held(runs: Sequence[Run], budget: int) -> int | None:
     def held(size: int) -> int:
         return max(held_while_learning(run, size) for run in runs)
 
-    low, high, besides = 0, 0, 0
-    while True:  # from above: what a larger size holds besides is an upper bound for a smaller one
-        size = largest(partial(bytes_with, runs[0], held=besides), budget)
-        if size is None or (needed := held(size)) <= besides:
-            low = size or 0
-            break
-        high, besides = size, needed
-    while high - low > 1 and (not low or budget - bytes_with(runs[0], low, besides) > budget / 100):
-        middle = (low + high) // 2
-        needed = held(middle)
-        if bytes_with(runs[0], middle, needed) <= budget:
-            low, besides = middle, needed
+    def total(size: int) -> int:
+        return bytes_with(runs[0], size, held(size)) if size else 0
+
+    size = largest(partial(bytes_with, runs[0]), budget)
+    if size is None:
+        return None
+    if (high_total := total(size)) <= budget:
+        return size
+    low, low_total, high = 0, 0, size
+    while high - low > 1 and (not low or budget - low_total > budget / 100):
+        share = (budget - low_total) / (
+            high_total - low_total
+        )  # bytes grow about evenly with the size
+        middle = min(high - 1, max(low + 1, low + int(share * (high - low))))
+        found = total(middle)
+        if found <= budget:
+            low, low_total = middle, found
         else:
-            high = middle
+            high, high_total = middle, found
     return low or None
 
 
