@@ -176,10 +176,11 @@ def directions(space: Tensor, gram: Tensor, rank: int) -> Tensor:
         rank: how many.
     """
     rest = torch.eye(len(space), dtype=space.dtype, device=space.device) - space
-    squared, vectors = torch.linalg.eigh(rest @ gram @ rest)
+    # In single precision LAPACK gives up on a few in a thousand matrices of a single sample.
+    squared, vectors = torch.linalg.eigh((rest @ gram @ rest).double())
     squared, vectors = squared.flip(0)[:rank], vectors.flip(1)[:, :rank]
     kept: Tensor = vectors * (squared > NEGLIGIBLE * squared[0].clamp_min(0))
-    return F.pad(kept.mT, (0, 0, 0, rank - kept.shape[1]))
+    return F.pad(kept.mT, (0, 0, 0, rank - kept.shape[1])).to(space.dtype)
 
 
 def _branched(build_model: Callable[[], nn.Module], rank: int) -> nn.Module:

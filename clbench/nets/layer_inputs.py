@@ -139,10 +139,11 @@ def add_directions(space: Tensor, gram: Tensor, threshold: float) -> None:
     them points anywhere, into the space too, and with it the sum would be no projection.
     """
     rest = torch.eye(len(space), dtype=space.dtype, device=space.device) - space
-    squared, directions = torch.linalg.eigh(rest @ gram @ rest)
+    # In single precision LAPACK gives up on a few in a thousand matrices of a single sample.
+    squared, directions = torch.linalg.eigh((rest @ gram @ rest).double())
     squared, directions = squared.flip(0).clamp_min(0), directions.flip(1)
     total = gram.trace()
     rounding = 10 * len(space) ** 0.5 * torch.finfo(space.dtype).eps * total
     held = total - squared.sum() + F.pad(squared.cumsum(0), (1, 0))[:-1]  # before each direction
     needed = (held < threshold * total) & (squared > rounding)
-    space.add_((directions * needed) @ directions.T)
+    space.add_(((directions * needed) @ directions.T).to(space.dtype))

@@ -30,3 +30,16 @@ def test_the_fewest_directions_that_hold_the_share():
     torch.testing.assert_close(space, torch.diag(torch.tensor([1.0, 1, 0, 0]).double()))
     add_directions(space, torch.diag(lengths), 0.9)
     torch.testing.assert_close(space, torch.diag(torch.tensor([1.0, 1, 1, 0]).double()))
+
+
+@pytest.mark.parametrize("seed", [740, 1726, 2054, 2092])
+def test_a_single_sample_is_one_direction(seed: int):
+    """In single precision LAPACK gave up on these matrices of rank 1, on one processor."""
+    generator = torch.Generator().manual_seed(seed)
+    pixels = torch.randint(256, (64,), generator=generator) / 255
+    pixels *= torch.rand(64, generator=generator) < 0.5
+    z = torch.cat([pixels, torch.ones(1)]).bfloat16().float()
+    space = torch.zeros(65, 65)
+    add_directions(space, z[:, None] * z, 0.97)
+    torch.testing.assert_close(space @ z, z, atol=1e-5, rtol=0)
+    assert float(space.trace()) == pytest.approx(1, abs=1e-5)
