@@ -28,7 +28,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -47,6 +47,8 @@ class GPM(GradientStrategy):
     """Projects each layer's gradient away from the inputs of earlier tasks."""
 
     needs = Needs(boundaries=True)
+    results_version: ClassVar[int] = 2
+    """Raised where ``clbench.nets.layer_inputs`` gives other directions: it is in this class's source."""
 
     @dataclass(frozen=True)
     class Config(GradientStrategy.Config):
