@@ -48,7 +48,7 @@ class GPM(GradientStrategy):
 
     needs = Needs(boundaries=True)
     results_version: ClassVar[int] = 2
-    """Raised where ``clbench.nets.layer_inputs`` gives other directions: it is in this class's source."""
+    """Raised where ``clbench.nets.layer_inputs``, which is not in this file, gives other directions."""
 
     @dataclass(frozen=True)
     class Config(GradientStrategy.Config):
