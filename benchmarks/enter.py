@@ -58,7 +58,7 @@ def trial(words: list[str], board: Board, out: Path) -> tuple[float, str]:
 def about(path: Path) -> tuple[str, str]:
     """The first sentence of a plug-in's docstring, and the address of the first paper it names."""
     text = ast.get_docstring(ast.parse(path.read_text())) or ""
-    paper = re.search(r"arXiv[: ]+(\d{4}\.\d{4,5})", text)
+    paper = re.search(r"arXiv[:\s]+(\d{4}\.\d{4,5})", text)
     sentence = " ".join(text.split("\n\n")[0].split())
     return sentence[:300], f"https://arxiv.org/abs/{paper[1]}" if paper else ""
 
@@ -80,7 +80,11 @@ def enter(board: Board, name: str, words: list[str], root: Path, out: Path) -> s
     path = board.entries / name / "entry.yaml"
     description, url = about(plugins("strategy")[name.partition("-")[0]].path)
     text = {**read_yaml(path), "authors": ["clbench maintainers"], "url": url}
-    text |= {"description": description, "declaration": dict.fromkeys(text["declaration"], True)}
+    text |= {
+        "name": name,
+        "description": description,
+        "declaration": dict.fromkeys(text["declaration"], True),
+    }
     write_atomically(path, yaml_files.dump(text, allow_unicode=True).encode())
     return "entered"
 
