@@ -104,9 +104,8 @@ def main() -> None:
     for name in names:
         if (board.entries / name / "entry.yaml").exists():
             continue
-        for division in ("", "division=any"):
-            words = [f"board={board.folder}", *ARMS.get(name, (f"strategy={name}",)), division]
-            words = [word for word in words if word]
+        for division in ([], ["division=any"]):
+            words = [f"board={board.folder}", *ARMS.get(name, (f"strategy={name}",)), *division]
             cost, why = trial(words, board, given.out)
             if FIX not in why:
                 break
