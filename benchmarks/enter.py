@@ -56,11 +56,14 @@ def trial(words: list[str], board: Board, out: Path) -> tuple[float, str]:
 
 
 def about(path: Path) -> tuple[str, str]:
-    """The first sentence of a plug-in's docstring, and the address of the first paper it names."""
+    """The first sentence of a plug-in's docstring, and the address of the paper named right after it.
+
+    Papers named further below are of details.
+    """
     text = ast.get_docstring(ast.parse(path.read_text())) or ""
-    paper = re.search(r"arXiv[:\s]+(\d{4}\.\d{4,5})", text)
-    sentence = " ".join(text.split("\n\n")[0].split())
-    return sentence[:300], f"https://arxiv.org/abs/{paper[1]}" if paper else ""
+    first, *rest = text.split("\n\n")
+    paper = re.search(r"arXiv[:\s]+(\d{4}\.\d{4,5})", "".join(rest[:1]))
+    return " ".join(first.split())[:300], f"https://arxiv.org/abs/{paper[1]}" if paper else ""
 
 
 def enter(board: Board, name: str, words: list[str], root: Path, out: Path) -> str:

@@ -163,9 +163,8 @@ def largest_held(runs: Sequence[Run], budget: int) -> int | None:
         return size
     low, low_total, high = 0, 0, size
     while high - low > 1 and (not low or budget - low_total > budget / 100):
-        share = (budget - low_total) / (
-            high_total - low_total
-        )  # bytes grow about evenly with the size
+        # Bytes grow about evenly with the size.
+        share = (budget - low_total) / (high_total - low_total)
         middle = min(high - 1, max(low + 1, low + int(share * (high - low))))
         found = total(middle)
         if found <= budget:
