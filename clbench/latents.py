@@ -19,6 +19,10 @@ from clbench.stream import TaskData
 
 AT_ONCE = 1 << 22
 """Entries of outer products that are made at once."""
+FIT = 0.8
+"""Share of an experience that each ridge is fitted on, before it is tried on the rest."""
+EXPONENTS = range(-8, 9)
+"""Of ten, for each ridge that is tried."""
 
 
 def width(info: StreamInfo) -> int:
@@ -87,6 +91,34 @@ def solve_ridge(matrix: Tensor, ridge: float | Tensor, right: Tensor) -> Tensor:
     else:
         found = torch.cholesky_solve(right.double(), factor)
     return cast(Tensor, found.to(right.dtype))
+
+
+def choose_ridge(kept: list[tuple[Tensor, Tensor]], current: Tensor) -> Tensor:
+    """Choose the ridge as RanPAC does: fitted on the first 80 % of an experience, tried on the rest.
+
+    Of ``10^-8 .. 10^8`` that of the least squared error holds. With the eigenvectors of the smaller
+    Gram matrix, of samples or of features, each ridge is a diagonal; all in double precision.
+
+    Args:
+        kept: batches of features ``(B, p)`` and one-hot labels ``(B, C)``.
+        current: 0-d; it stays where there are too few samples to choose by.
+
+    Returns:
+        0-d, as ``current``.
+    """
+    h, y = (torch.cat(parts).double() for parts in zip(*kept, strict=True))
+    n = int(FIT * len(h))
+    if not 0 < n < len(h):
+        return current
+    fit, of, rest = h[:n], y[:n], h[n:]
+    by_samples = n <= h.shape[1]
+    values, basis = torch.linalg.eigh(fit @ fit.mT if by_samples else fit.mT @ fit)
+    left = rest @ (fit.mT @ basis) if by_samples else rest @ basis
+    right = basis.mT @ of if by_samples else (fit @ basis).mT @ of
+    values = values.clamp_min(0)[:, None]
+    found = [left @ (right / (values + 10.0**power)) for power in EXPONENTS]
+    errors = torch.stack([(scores - y[n:]).square().mean() for scores in found])
+    return (10.0 ** (errors.argmin() + EXPONENTS[0])).to(current.dtype)
 
 
 class ClassMeans(nn.Module):

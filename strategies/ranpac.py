@@ -28,14 +28,9 @@ from torch import Tensor, nn
 
 from clbench import StreamInfo, TaskData
 from clbench.first_session import FirstSession
-from clbench.latents import among_seen, solve_ridge
+from clbench.latents import among_seen, choose_ridge, solve_ridge
 from clbench.settings import AtLeast, Positive
 from clbench.space import Log
-
-FIT = 0.8
-"""Share of an experience that each lam is fitted on."""
-EXPONENTS = range(-8, 9)
-"""Of ten, for each lam that is tried."""
 
 
 class RanPAC(FirstSession):
@@ -93,10 +88,8 @@ class RanPAC(FirstSession):
             self.count.add_(is_class.sum(0))
             if self.config.choose_lam:
                 kept.append((h, y))
-        n = int(FIT * len(task))
-        if self.config.choose_lam and 0 < n < len(task):
-            h, y = (torch.cat(parts).double() for parts in zip(*kept, strict=True))
-            self.chosen.copy_(10.0 ** (_errors(h, y, n).argmin() + EXPONENTS[0]))
+        if self.config.choose_lam:
+            self.chosen.copy_(choose_ridge(kept, self.chosen))
 
     @torch.no_grad()
     def prepare(self) -> None:
@@ -106,23 +99,3 @@ class RanPAC(FirstSession):
     def forward(self, x: Tensor, task_id: Tensor | None = None) -> Tensor:
         """Predict the one-hot labels: ``(B, *input_shape)`` to ``(B, n_classes)``."""
         return among_seen(self.features(x) @ self.solution, self.count)
-
-
-def _errors(h: Tensor, y: Tensor, n: int) -> Tensor:
-    """``(17,)``: the squared error of each lam on samples from ``n`` on, fitted on those before.
-
-    With the eigenvectors of the smaller Gram matrix, of samples or of features, each lam is a diagonal.
-
-    Args:
-        h: ``(N, p)`` features.
-        y: ``(N, C)`` their one-hot labels.
-        n: samples that each lam is fitted on.
-    """
-    fit, of, rest = h[:n], y[:n], h[n:]
-    by_samples = n <= h.shape[1]
-    values, basis = torch.linalg.eigh(fit @ fit.mT if by_samples else fit.mT @ fit)
-    left = rest @ (fit.mT @ basis) if by_samples else rest @ basis
-    right = basis.mT @ of if by_samples else (fit @ basis).mT @ of
-    values = values.clamp_min(0)[:, None]
-    found = [left @ (right / (values + 10.0**power)) for power in EXPONENTS]
-    return torch.stack([(scores - y[n:]).square().mean() for scores in found])

@@ -34,14 +34,9 @@ import torch
 from torch import Tensor, nn
 
 from clbench import Strategy, StreamInfo, TaskData
-from clbench.latents import among_seen, batches, solve_ridge, vectors, width
+from clbench.latents import among_seen, batches, choose_ridge, solve_ridge, vectors, width
 from clbench.settings import AtLeast, Positive
 from clbench.space import Log
-
-FIT = 0.8
-"""Share of an experience that each lam is fitted on, before it is tried on the rest."""
-EXPONENTS = range(-8, 9)
-"""Of ten, for each lam that is tried."""
 
 
 class Ridge(Strategy):
@@ -108,11 +103,8 @@ class Ridge(Strategy):
             self.count.add_(is_class.sum(0))
             if self.config.choose_lam:
                 kept.append((h, is_class.to(h.dtype)))
-        n_fit = int(FIT * len(task))
-        if self.config.choose_lam and 0 < n_fit < len(task):
-            h, y = (torch.cat(parts).double() for parts in zip(*kept, strict=True))
-            errors = held_out_errors(h[:n_fit], y[:n_fit], h[n_fit:], y[n_fit:])
-            self.chosen.copy_(10.0 ** (errors.argmin() + EXPONENTS[0]))
+        if self.config.choose_lam:
+            self.chosen.copy_(choose_ridge(kept, self.chosen))
 
     def prepare(self) -> None:
         """Solve for the regression's weights."""
@@ -122,23 +114,3 @@ class Ridge(Strategy):
     def forward(self, x: Tensor, task_id: Tensor | None = None) -> Tensor:
         """Predict the one-hot labels: ``(B, *input_shape)`` to ``(B, n_classes)``."""
         return among_seen(self.features(x) @ self.solution, self.count)
-
-
-def held_out_errors(h: Tensor, y: Tensor, h_val: Tensor, y_val: Tensor) -> Tensor:
-    """``(17,)``: the squared error on held-out samples of ridge regression by each lam.
-
-    With the eigenvectors of the smaller Gram matrix, of samples or of features, each lam is a diagonal.
-
-    Args:
-        h: ``(n, p)`` features that each lam is fitted on.
-        y: ``(n, C)`` their one-hot labels.
-        h_val: ``(m, p)``.
-        y_val: ``(m, C)``.
-    """
-    n, p = h.shape
-    values, basis = torch.linalg.eigh(h @ h.mT if n <= p else h.mT @ h)
-    left = h_val @ (h.mT @ basis) if n <= p else h_val @ basis
-    right = basis.mT @ y if n <= p else (h @ basis).mT @ y
-    values = values.clamp_min(0)[:, None]
-    found = [left @ (right / (values + 10.0**power)) for power in EXPONENTS]
-    return torch.stack([(scores - y_val).square().mean() for scores in found])
