@@ -11,9 +11,11 @@ from typing import Any
 import numpy as np
 import torch
 
-PLAIN = frozenset({str, bytes, int, float, complex, bool, type(None), type, ModuleType})
+PLAIN = frozenset(
+    {str, bytes, int, float, complex, bool, type(None), type, ModuleType, torch.dtype, torch.device}
+)
 MAPPINGS = frozenset({dict, OrderedDict})
-SEQUENCES = frozenset({list, tuple, set, frozenset, deque})
+SEQUENCES = frozenset({list, tuple, set, frozenset, deque, torch.Size})
 """Types whose objects are what they contain."""
 LEAVES = (str, bytes, int, float, complex, bool, type(None), type, ModuleType)
 
@@ -80,25 +82,28 @@ def _storages(root: object) -> dict[int, int]:
     todo = [root]
     while todo:
         found = todo.pop()
-        if id(found) in seen or isinstance(found, LEAVES):
+        kind = type(found)
+        if kind in PLAIN or id(found) in seen:
             continue
         seen[id(found)] = found
-        kind = type(found)
         if kind in MAPPINGS:
-            todo += [v for v in found.values() if type(v) not in PLAIN]  # type: ignore[attr-defined]
-            todo += [k for k in found if type(k) not in PLAIN]  # type: ignore[attr-defined]
-            todo += getattr(found, "__dict__", {}).values()  # of an OrderedDict
+            if found:
+                todo += [*found, *found.values()]  # type: ignore[misc,attr-defined]
+            if kind is OrderedDict:
+                todo += vars(found).values()
             continue
         if kind in SEQUENCES:
-            todo += [v for v in found if type(v) not in PLAIN]  # type: ignore[attr-defined]
+            todo += found  # type: ignore[arg-type]
+            continue
+        if isinstance(found, LEAVES):
             continue
         if isinstance(found, torch.Tensor):
             storage = found.untyped_storage()
             storages[storage.data_ptr()] = storage.nbytes()
         elif isinstance(found, np.ndarray):
             storages[found.__array_interface__["data"][0]] = found.nbytes
-        elif isinstance(found, torch.nn.Module):
-            todo += [v for v in vars(found).values() if type(v) not in PLAIN]
+        if isinstance(found, torch.Tensor | torch.nn.Module):
+            todo += vars(found).values()
             slots = _slots(kind)  # type: ignore[arg-type]  # a class is hashable
             todo += [getattr(found, name, None) for name in slots]
             continue

@@ -149,19 +149,24 @@ def _of_call(formula: Callable[..., int]) -> Callable[..., int]:
     if of_shapes is None or getattr(formula, "_get_raw", False):
         return lambda args, kwargs, out: formula(*args, **kwargs, out_val=out)
 
+    # Torch's own formulas call each other wrapped; a network's shapes come again and again.
+    @cache
+    def counted(given: tuple[Any, ...], named: tuple[tuple[str, Any], ...], out: Any) -> int:
+        return int(of_shapes(*given, **dict(named), out_shape=out))
+
     def count(args: Any, kwargs: Any, out: Any) -> int:
-        named = {key: _shapes(value) for key, value in kwargs.items()}
-        return of_shapes(*map(_shapes, args), **named, out_shape=_shapes(out))
+        named = tuple((key, _shapes(value)) for key, value in kwargs.items())
+        return counted(tuple(map(_shapes, args)), named, _shapes(out))
 
     return count
 
 
 def _shapes(value: Any) -> Any:
-    """Tensors, also in lists and tuples, as their shapes."""
+    """Tensors, also in lists and tuples, as their shapes; lists as tuples."""
     if isinstance(value, torch.Tensor):
         return value.shape
     if type(value) in (list, tuple):
-        return type(value)(map(_shapes, value))
+        return tuple(map(_shapes, value))
     return value
 
 
