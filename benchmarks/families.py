@@ -21,9 +21,9 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.enter import fault
 from benchmarks.strategies_table import family
 from clbench.configure.sweep import sweep
+from clbench.configure.tuning import best_trial
 from clbench.data.idx import find_idx, read_idx
 from clbench.engine.execute import Options, record_of
 from clbench.engine.resolved import resolved
@@ -95,21 +95,14 @@ def prepared(folder: Path, out: Path) -> Path:
 
 
 def measured(name: str, data: Path, options: Options) -> list[Record]:
-    """Tune a method, run it on all seeds, and return its records.
-
-    Raises:
-        ClbenchError: it does not fit the stream.
-    """
+    """Tune a method, run it on all seeds, and return its records."""
     asked = words(name, data)
-    why = fault([*asked, TUNING_SEED])
-    if why:
-        raise ClbenchError(why)
-    _, table = tune(
+    table, _ = tune(
         [*asked, TUNING_SEED], options, lambda line: None, trials=TRIALS, primary=METRIC
     )
-    records = [
-        record_of(done) for done in run_all(sweep([*asked, SEEDS, f"tuned={table}"]), options)
-    ]
+    best = table["results"][best_trial(table["results"])]["settings"]
+    chosen = [f"{key}={value}" for key, value in best.items()]
+    records = [record_of(done) for done in run_all(sweep([*asked, *chosen, SEEDS]), options)]
     if any(record.status == "interrupted" for record in records):
         raise KeyboardInterrupt
     return records
@@ -176,9 +169,11 @@ def main() -> None:
         began = time.process_time()
         try:
             asked = [*words(name, data), TUNING_SEED, "evaluate_on=val"]
-            [_] = run_all(sweep(asked), dataclasses.replace(options, out=given.out / "timed"))
-            spent = time.process_time() - began
-            if spent > DEAREST:
+            [done] = run_all(sweep(asked), dataclasses.replace(options, out=given.out / "timed"))
+            record, spent = record_of(done), time.process_time() - began
+            if record.status != "completed":
+                out_of[name] = str((record.error or {}).get("message", record.status))
+            elif spent > DEAREST:
                 out_of[name] = f"a run takes {spent:.0f} s, more than {DEAREST:.0f}"
             else:
                 found[name] = measured(name, data, options)

@@ -1,16 +1,20 @@
 """SLDA and NMC on latents of 448 dimensions: by batches and one by one, and the product inside.
 
-Run by hand, ``python benchmarks/latent_heads.py``: half a minute on one thread. For each head three
+Run by hand, ``python -m benchmarks.latent_heads``: half a minute on one thread; with ``--page`` it
+rewrites its table in ``docs/scale.md``. For each head three
 arms take turns, so that other load affects them alike: ``learn`` of the strategy; the textbook
 recursion in float32, one sample at a time, with means and counts as tensors (on every 20th latent,
 with its time multiplied by 20); and the matrix product of an update alone, ``(448, B) (B, 448)``
 for SLDA and ``(classes, B) (B, 448)`` for NMC. Times are processor time. The table gives medians
 over rounds of ratios within a round: how many times as fast as the recursion, and the share of the
-product's rate.
+product's rate. Beside it stands the share that the operations of an update alone reach, of tensors that
+are there: for SLDA ``(B, B) (B, 448)`` turns gaps into the recursion's rows, and means are looked up
+and moved.
 """
 
 from __future__ import annotations
 
+import argparse
 import statistics
 import time
 from collections.abc import Callable, Sequence
@@ -18,6 +22,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 
+from benchmarks.scale_page import DOCS, put
 from clbench.plugins.registry import find
 from clbench.strategy import Strategy, StreamInfo
 from clbench.stream import TaskData
@@ -70,6 +75,27 @@ def nmc_product(x: Sequence[Tensor]) -> None:
         total.addmm_(hot[:, : len(part)], part)
 
 
+def slda_update(x: Sequence[Tensor]) -> None:
+    """The operations that the recursion needs for every batch: look up, turn, multiply, move."""
+    total, mean = torch.zeros(WIDTH, WIDTH), torch.zeros(CLASSES, WIDTH)
+    of, turn = torch.arange(len(x[0])) % CLASSES, torch.eye(len(x[0]))
+    for part in x:
+        n = len(part)
+        gaps = part - mean.index_select(0, of[:n])
+        rows = turn[:n, :n] @ gaps
+        total.addmm_(rows.mT, rows)
+        mean.index_add_(0, of[:n], gaps.mul_(0.1))
+
+
+def nmc_update(x: Sequence[Tensor]) -> None:
+    """The operations that running means need for every batch: look up, move."""
+    mean, of = torch.zeros(CLASSES, WIDTH), torch.arange(len(x[0])) % CLASSES
+    for part in x:
+        n = len(part)
+        gaps = part - mean.index_select(0, of[:n])
+        mean.index_add_(0, of[:n], gaps.mul_(0.1))
+
+
 def seconds(call: Callable[[], object]) -> float:
     """Processor time of one call."""
     start = time.thread_time()
@@ -77,40 +103,46 @@ def seconds(call: Callable[[], object]) -> float:
     return time.thread_time() - start
 
 
-def measure(name: str, loop: Loop, product: Product) -> None:
-    """Time all arms of one head in turn, then print its lines."""
+def measure(name: str, loop: Loop, product: Product, update: Product) -> list[str]:
+    """Time all arms of one head in turn; returns its rows."""
     seed = torch.Generator().manual_seed(1)
     y = torch.randint(CLASSES, (N,), generator=seed)
     x = torch.randn(CLASSES, WIDTH, generator=seed)[y] + torch.randn(N, WIDTH, generator=seed)
     task = TaskData(x, y, torch.arange(N))
     few, labels = x[::SHARE].contiguous(), y[::SHARE].tolist()
-    arms: dict[int, list[tuple[float, float]]] = {size: [] for size in BATCHES}
-    alone: list[float] = []
+    arms: dict[int, list[tuple[float, float, float]]] = {size: [] for size in BATCHES}
     for round_ in range(ROUNDS + 1):
         slow = seconds(lambda: loop(few, labels)) * SHARE
         for size in BATCHES:
             strategy = head(name, size)
             fast = seconds(lambda s=strategy: s.learn(task))  # type: ignore[misc]
             bare = seconds(lambda b=size: product(x.split(b)))  # type: ignore[misc]
+            least = seconds(lambda b=size: update(x.split(b)))  # type: ignore[misc]
             if round_:  # the first warms up
-                arms[size].append((slow / fast, bare / fast))
-        alone.append(slow)
-    print(f"{name}: one by one {statistics.median(alone[1:]) / N * 1e6:.1f} us a sample")
+                arms[size].append((slow / fast, bare / fast, bare / least))
+    rows = []
     for size, ratios in arms.items():
-        times, share = zip(*ratios, strict=True)
-        print(
-            f"  batch {size:3d}  {statistics.median(times):5.1f} times as fast ({min(times):.1f} to "
-            f"{max(times):.1f}), {statistics.median(share):4.0%} of the product's rate "
-            f"({min(share):.0%} to {max(share):.0%})"
-        )
+        times, share, best = (statistics.median(column) for column in zip(*ratios, strict=True))
+        rows.append(f"| {name} | {size} | {times:.1f} | {share:.2f} | {best:.2f} |")
+    return rows
 
 
 def main() -> None:
-    """Measure and print."""
+    """Print the table, or write it into the page."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--page", action="store_true", help="rewrite the table in docs/scale.md")
+    asked = parser.parse_args()
     torch.set_num_threads(1)
-    print(f"{N:,} latents of {WIDTH} dimensions, {CLASSES} classes, one thread, {ROUNDS} rounds")
-    measure("slda", slda_loop, slda_product)
-    measure("nmc", nmc_loop, nmc_product)
+    lines = [
+        "| head | batch | times as fast as one by one | share of the product's rate | "
+        "of the update's operations alone |",
+        "| --- |" + " ---: |" * 4,
+        *measure("slda", slda_loop, slda_product, slda_update),
+        *measure("nmc", nmc_loop, nmc_product, nmc_update),
+    ]
+    print("\n".join(lines))
+    if asked.page:
+        put(DOCS / "scale.md", "heads", "python -m benchmarks.latent_heads --page", (), lines)
 
 
 if __name__ == "__main__":

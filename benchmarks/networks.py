@@ -6,7 +6,8 @@ idiomatic one, one with images and weights in ``channels_last``, and with ``--co
 mode. The arms take turns in one process, and CPU seconds are compared: medians of ratios over blocks.
 A model that is not there is left out, and a line says so.
 
-    python benchmarks/networks.py --model scole_cnn --blocks 10
+    python -m benchmarks.networks --model scole_cnn --blocks 10
+    python -m benchmarks.networks --page     # all models; rewrites the table in docs/scale.md
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from benchmarks.scale_page import DOCS, put
 from clbench.engine.harness import BATCH_SIZE
 from clbench.errors import UsageError
 from clbench.plugins.registry import find
@@ -33,6 +35,11 @@ SHAPES = {"scole_cnn": (28, 28)}
 COLOUR = (3, 32, 32)
 """Of all other models."""
 N_CLASSES, BATCH, STEPS, SCALE = 10, 32, 2, 1 / 255
+HEAD = (
+    "| model | sample | parameters | step, ms | by hand / clbench | evaluation of 512, ms | "
+    "by hand / clbench |",
+    "| --- | --- |" + " ---: |" * 5,
+)
 
 
 class Hand:
@@ -96,23 +103,21 @@ def in_turn(arms: Mapping[str, Callable[[], object]], blocks: int) -> dict[str, 
     return times
 
 
-def said(what: str, times: Mapping[str, list[float]], units: int) -> str:
-    """One line: the best hand-written loop and its ratio to clbench."""
+def cells(times: Mapping[str, list[float]], units: int) -> str:
+    """Two cells: milliseconds of clbench, and the best hand-written loop's ratio to it."""
     ours = times["clbench"]
     hands = {name: values for name, values in times.items() if name != "clbench"}
     best = min(hands, key=lambda name: statistics.median(hands[name]))
     ratio = statistics.median(h / o for h, o in zip(hands[best], ours, strict=True))
-    micro = statistics.median(ours) / units * 1e3
-    return f"  {what:11} {micro:8.2f} ms; by hand ({best}) / clbench = {ratio:.2f}"
+    return f"{statistics.median(ours) / units * 1e3:.2f} | {ratio:.2f} ({best})"
 
 
-def compare(name: str, blocks: int, compiled: bool) -> None:
-    """Measure one model."""
+def compare(name: str, blocks: int, compiled: bool) -> str:
+    """Measure one model; returns its row."""
     try:
         settings = find("model", name).load()()
     except UsageError as error:
-        print(f"{name}: left out: {error}")
-        return
+        return f"| {name} | left out: {error} | | | | | |"
     torch.manual_seed(0)
     shape = SHAPES.get(name, COLOUR)
     x = torch.randint(0, 256, (BATCH * STEPS, *shape), dtype=torch.uint8)
@@ -131,21 +136,27 @@ def compare(name: str, blocks: int, compiled: bool) -> None:
     steps["clbench"] = lambda: learner.learn(task)
     passes = {key: lambda hand=hand: hand.evaluate(test_x, test_y) for key, hand in hands.items()}
     passes["clbench"] = lambda: evaluate(learner, world, BATCH_SIZE)
-    print(f"{name} on {shape}, {sum(p.numel() for p in model.parameters()):,} parameters")
-    print(said("step", in_turn(steps, blocks), STEPS))
-    print(said("evaluation", in_turn(passes, blocks), 1), flush=True)
+    step, scored = (cells(in_turn(arms, blocks), n) for arms, n in ((steps, STEPS), (passes, 1)))
+    shown, size = " × ".join(map(str, shape)), sum(p.numel() for p in model.parameters())
+    return f"| {name} | {shown} | {size:,} | {step} | {scored} |"
 
 
 def main() -> None:
-    """Print two lines for each model."""
+    """Print the table, or write it into the page."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", action="append", help=f"default: {', '.join(MODELS)}")
     parser.add_argument("--blocks", type=int, default=20)
     parser.add_argument("--compile", action="store_true", help="also a loop under torch.compile")
+    parser.add_argument("--page", action="store_true", help="rewrite the table in docs/scale.md")
     asked = parser.parse_args()
     torch.set_num_threads(1)
+    lines = [*HEAD]
+    print("\n".join(lines))
     for name in asked.model or MODELS:
-        compare(name, asked.blocks, asked.compile)
+        lines.append(compare(name, asked.blocks, asked.compile))
+        print(lines[-1], flush=True)
+    if asked.page:
+        put(DOCS / "scale.md", "networks", "python -m benchmarks.networks --page", (), lines)
 
 
 if __name__ == "__main__":
