@@ -14,7 +14,6 @@ al. 2017 (arXiv 1611.07725).
 from __future__ import annotations
 
 import functools
-import importlib.metadata
 import importlib.util
 import math
 import sys
@@ -25,7 +24,7 @@ import numpy as np
 
 from clbench.errors import UsageError
 from clbench.metric import UNDEFINED, Counts, Metric, Value, lookup
-from clbench.plugins.registry import line_of
+from clbench.plugins.registry import declared, line_of
 from clbench.results import online
 from clbench.results.presence import (
     a_auc,
@@ -326,7 +325,7 @@ def required() -> frozenset[str]:
 def _declared(path: tuple[str, ...]) -> tuple[Metric, ...]:
     """The metrics of the packages that are found on ``path``, which is ``sys.path``."""
     found: list[Metric] = []
-    for entry in importlib.metadata.entry_points(group=ENTRY_POINT):
+    for entry in declared(ENTRY_POINT):
         try:
             value = entry.load()
         except Exception as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import importlib.metadata
 import sys
 from pathlib import Path
@@ -123,22 +124,39 @@ def test_a_file_that_cannot_be_parsed_is_still_listed(tmp_path: Path):
     assert registry.find("strategy", str(path)).summary() == "(cannot be read)"
 
 
-class Entry:
-    def __init__(self, name: str, module: str) -> None:
-        self.name, self.module, self.value = name, module, f"{module}:X"
+def entry_points(**modules: str) -> object:
+    """What ``importlib.metadata.entry_points`` gives where packages declare these strategies."""
+    found = [
+        importlib.metadata.EntryPoint(name, f"{module}:X", "clbench.strategies")
+        for name, module in modules.items()
+    ]
+    return lambda: importlib.metadata.EntryPoints(found)
 
 
-def entry_points(*entries: Entry) -> object:
-    def found(*, group: str) -> list[Entry]:
-        return list(entries) if group == "clbench.strategies" else []
-
-    return found
+def test_a_summary_is_the_first_line_of_the_docstring_as_python_reads_it(tmp_path: Path):
+    texts = (
+        '"""One line."""\n',
+        '"""\nBelow.\n\nMore.\n"""\nx = 1\n',
+        "'''Other quotes.'''\n",
+        '# Comment.\n"""After it."""\n',
+        'r"""Raw \\d."""\n',
+        '"""An escape \\x41."""\n',
+        '"""Not alone.""" + "x"\n',
+        '"""Joined.""" " to this."\n',
+        "x = 1\n",
+        "",
+    )
+    for text in texts:
+        path = write(tmp_path, text)
+        doc = ast.get_docstring(ast.parse(text)) or ""
+        wanted = doc.strip().splitlines()[0] if doc.strip() else ""
+        assert registry.find("strategy", str(path)).summary() == wanted, text
 
 
 def test_installed_packages_declare_plugins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     write(tmp_path, GOOD, "their_package_module.py")
     monkeypatch.syspath_prepend(str(tmp_path))
-    entries = entry_points(Entry("theirs", "their_package_module"), Entry("gone", "nowhere_at_all"))
+    entries = entry_points(theirs="their_package_module", gone="nowhere_at_all")
     monkeypatch.setattr(importlib.metadata, "entry_points", entries)
     found = registry.plugins("strategy")
     assert found["theirs"].load().__name__ == "Mine"
@@ -149,7 +167,7 @@ def test_installed_packages_declare_plugins(tmp_path: Path, monkeypatch: pytest.
 def test_two_plugins_of_one_name_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     write(tmp_path, GOOD, "their_package_module.py")
     monkeypatch.syspath_prepend(str(tmp_path))
-    entries = entry_points(Entry("ewc", "their_package_module"))
+    entries = entry_points(ewc="their_package_module")
     monkeypatch.setattr(importlib.metadata, "entry_points", entries)
     with pytest.raises(UsageError, match="declared twice"):
         registry.plugins("strategy")
