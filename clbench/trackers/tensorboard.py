@@ -2,17 +2,23 @@
 
 ``tensorboard --logdir runs`` shows them. ``accuracy/`` has a curve for each cell (a class in a
 domain) where there are at most 32, else for each class, at most 32. A resumed run continues its
-curves.
+curves. Evaluations that follow each other quickly are written by the block: handing each to the
+library's thread by itself takes longer than to write it.
 """
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Any
 
 from clbench.tracker import Evaluation, Progress, RunStart, Tracker
 
 if TYPE_CHECKING:
     from clbench.results.record import Record
+
+
+BLOCK, SECONDS = 64, 2.0
+"""Evaluations that are written at once, and how long one waits where more come."""
 
 
 class TensorBoard(Tracker):
@@ -28,21 +34,30 @@ class TensorBoard(Tracker):
         lost = run.experiences + 1 if run.experiences else None
         make: Any = SummaryWriter
         self.writer = make(str(folder), purge_step=lost)
-        for evaluation in unknown:  # made before this tracker was chosen
-            self._write(evaluation)
+        now = time.time()
+        # Those were made before this tracker was chosen.
+        self.waiting: list[tuple[Evaluation, float]] = [(e, now) for e in unknown]
+        self._write()
+        self.written = 0.0  # the first evaluation is shown at once
 
     def progress(self, progress: Progress) -> None:
-        """Write a new evaluation."""
+        """Take a new evaluation; write what is waiting once it is many or has waited long."""
+        now = time.time()
         if progress.is_new:
-            self._write(progress.evaluation)
+            self.waiting.append((progress.evaluation, now))
+        if len(self.waiting) >= BLOCK or (self.waiting and now - self.written >= SECONDS):
+            self._write()
 
     def finish(self, record: Record | None) -> None:
         """Write all that is waiting."""
+        self._write()
         self.writer.close()
 
-    def _write(self, evaluation: Evaluation) -> None:
+    def _write(self) -> None:
         from tensorboard.compat.proto.summary_pb2 import Summary
 
-        values = self.run.scalars(evaluation).items()
-        event = Summary(value=[Summary.Value(tag=k, simple_value=v) for k, v in values])
-        self.writer.file_writer.add_summary(event, evaluation.experiences)
+        for evaluation, at in self.waiting:
+            values = self.run.scalars(evaluation).items()
+            event = Summary(value=[Summary.Value(tag=k, simple_value=v) for k, v in values])
+            self.writer.file_writer.add_summary(event, evaluation.experiences, at)
+        self.waiting, self.written = [], time.time()

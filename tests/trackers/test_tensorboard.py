@@ -89,3 +89,29 @@ def test_there_are_at_most_so_many_curves(
     values = run.scalars(Evaluation(0, 0.5, right, {}))
     assert len(values) == 1 + expected
     assert set(values.values()) == {0.5}
+
+
+def test_quick_evaluations_are_written_by_the_block_and_slow_ones_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    now, written = [1e9], []
+    monkeypatch.setattr("time.time", lambda: now[0])
+    tracker = board()
+    tracker.start(start(tmp_path))
+    add = tracker.writer.file_writer.add_summary  # type: ignore[attr-defined]
+
+    def noted(event: object, step: int, at: float) -> None:
+        written.append((step, at))
+        add(event, step, at)
+
+    monkeypatch.setattr(tracker.writer.file_writer, "add_summary", noted)  # type: ignore[attr-defined]
+    for step in range(200):
+        tracker.progress(report(evaluation(step)))
+        assert len(written) in (1, 65, 129, 193)
+    for step in range(200, 203):
+        now[0] += 60
+        tracker.progress(report(evaluation(step)))
+        assert written[-1] == (step, now[0])
+    tracker.finish(None)
+    assert [step for step, _ in written] == [*range(203)]
+    assert [step for step, _ in tags(tmp_path)["world_accuracy"]] == [*range(203)]
