@@ -192,7 +192,8 @@ def _by_layer(
         left = iter(gradients)
         for module, names in layers.items():
             # All functions' gradients at the layer's output, (K, b, c, L).
-            g = torch.cat([_channels(module, next(left), a) for a, _ in calls[module]], 3)
+            # Laid out alike whatever the pass gave, so that sums round alike.
+            g = _join([_channels(module, next(left), a) for a, _ in calls[module]]).contiguous()
             if module in outer:
                 _add(factors, module, magnitude(g).sum(0))
                 continue
@@ -234,8 +235,8 @@ def _add(sums: dict[Key, Tensor], key: Key, value: Tensor) -> None:
 
 
 def _join(calls: list[Tensor]) -> Tensor:
-    """``(b, c, L)`` from each call of one layer: a layer called twice has twice the positions."""
-    return calls[0] if len(calls) == 1 else torch.cat(calls, 2)
+    """``(..., L)`` from each call of one layer: a layer called twice has twice the positions."""
+    return calls[0] if len(calls) == 1 else torch.cat(calls, -1)
 
 
 def _columns(module: nn.Module, x: Tensor) -> Tensor:
@@ -322,10 +323,10 @@ class _Scorer(nn.Module):
     def __init__(self, model: nn.Module, score: Callable[[Tensor], Tensor]) -> None:
         super().__init__()
         self.model = model
-        self.score = score
+        self.score = (score,)  # in a tuple: the model itself would be a module twice
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.score(x)
+        return self.score[0](x)
 
 
 @contextmanager
