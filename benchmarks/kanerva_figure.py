@@ -63,7 +63,8 @@ def draw(out: Path, effort: Effort, widths: Mapping[Name, int], path: Path) -> N
         axes[0, column].imshow(strip(top[kind].float() / 255), cmap="gray")
     for row, name in enumerate(MODELS, 1):
         arm = build(name, effort.width, widths[name])
-        arm.load_state_dict(torch.load(out / f"mnist5k-{name}.pt", weights_only=True))
+        long, short = (out / f"mnist5k-{name}{suffix}.pt" for suffix in ("-long", ""))
+        arm.load_state_dict(torch.load(long if long.exists() else short, weights_only=True))
         torch.manual_seed(0)
         shown = pictures(arm, x)
         for column, kind in enumerate(PANELS):

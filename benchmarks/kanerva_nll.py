@@ -10,8 +10,8 @@ Grosse & Salakhutdinov 2016, arXiv 1509.00519), which is nearer to it from above
 not charged, so this is no code length, and a memory that holds the episode is the point.
 
 A finished model is a file in ``--out`` and is not trained again; the same command goes on. ``--long``
-adds digits with ten times the operations, one seed: what the order owes to a short training. ``--write``
-writes the table into ``docs/kanerva.md`` and draws ``docs/kanerva.png``.
+adds digits with ten times the operations, one seed: what the order owes to a short training.
+``--write`` writes the table into ``docs/kanerva.md`` and draws ``docs/kanerva.png``.
 """
 
 from __future__ import annotations
