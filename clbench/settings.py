@@ -76,6 +76,10 @@ def check(settings: Any, group: str) -> None:
         raise UsageError(f"{prefix}{name}={shown} {must} {finite}{bound}")
 
 
+NO_EFFECT = "has no effect with"
+"""In what is said of a setting that would change nothing."""
+
+
 def refuse_set(settings: Any, without_effect: Mapping[str, str], group: str) -> None:
     """Refuse a setting that would change nothing.
 
@@ -90,7 +94,7 @@ def refuse_set(settings: Any, without_effect: Mapping[str, str], group: str) -> 
     for f in fields(settings):
         if f.name in without_effect and getattr(settings, f.name) != f.default:
             why = without_effect[f.name]
-            raise UsageError(f"{group}.{f.name} has no effect with {why}: leave it out")
+            raise UsageError(f"{group}.{f.name} {NO_EFFECT} {why}: leave it out")
 
 
 def switched_on(settings: Mapping[str, Any]) -> dict[str, Any]:

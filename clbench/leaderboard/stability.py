@@ -12,7 +12,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from clbench.errors import UsageError
 from clbench.leaderboard.verification import sd
+from clbench.settings import NO_EFFECT
 from clbench.strategy import GradientStrategy
 
 RELATIVE = 1e-6
@@ -29,7 +31,7 @@ class Stability:
 
     seeds: list[int]
     rate_rms: float | None
-    """Root mean square of the change with another rate; None where there is no rate."""
+    """Root mean square of the change with another rate; None where no rate has an effect."""
     threads_rms: float | None
     """Likewise with another number of threads."""
     sd: float
@@ -50,12 +52,18 @@ def measure(
         run: runs one seed.
         base: the primary without perturbation, by seed; the sd is taken over all of it.
         seeds: the seeds to perturb, each in ``base``.
-        rate: the learning rate; None: there is none to change.
+        rate: the learning rate; None: there is none to change. One that the strategy refuses, because
+            it has no effect with the other settings, is none either.
         threads: the number of threads of the base.
     """
-    moved = None if rate is None else rate * (1 + RELATIVE)
     other = 2 if threads == 1 else 1
-    rates = None if moved is None else _rms([run(s, moved, None) - base[s] for s in seeds])
+    try:
+        moved = None if rate is None else rate * (1 + RELATIVE)
+        rates = None if moved is None else _rms([run(s, moved, None) - base[s] for s in seeds])
+    except UsageError as error:
+        if NO_EFFECT not in str(error):
+            raise
+        rates = None
     by_threads = _rms([run(s, None, other) - base[s] for s in seeds])
     return judged(list(seeds), rates, by_threads, sd([*base.values()]))
 

@@ -11,6 +11,8 @@ from synthetic import ledger_of
 from tiny import edit
 
 from clbench.configure.board import Board
+from clbench.configure.config import resolve
+from clbench.errors import UsageError
 from clbench.leaderboard import stability
 from clbench.leaderboard.entry import Entry, ledger_file, load_entry
 from clbench.leaderboard.reproduce.processes import Zygote
@@ -126,6 +128,26 @@ def test_unstable_is_a_change_of_more_than_half_the_spread() -> None:
     assert stability.rate_of({"lr": None, "optimizer": "sgd"}) == 0.1
     assert stability.rate_of({"lr": None, "optimizer": "adam"}) == 1e-3
     assert stability.rate_of({"lr": 0.5}) == 0.5
+
+
+def test_a_rate_without_effect_is_not_perturbed() -> None:
+    """Kanerva solves its classifier: a rate that is set beside it is refused."""
+    base = {0: 0.5, 1: 0.51}
+
+    def run(seed: int, rate: float | None, threads: int | None) -> float:
+        words = ["scenario=scole", "data=digits", "strategy=kanerva"]
+        more = [] if rate is None else [f"strategy.lr={rate!r}"]
+        resolve([*words, "strategy.mode=classifier", *more])
+        return base[seed]
+
+    found = stability.measure(run, base, [0, 1], 0.1, 1)
+    assert (found.rate_rms, found.threads_rms, found.unstable) == (None, 0.0, False)
+
+    def broken(seed: int, rate: float | None, threads: int | None) -> float:
+        raise UsageError("strategy.lr=0.1 must be below 0")
+
+    with pytest.raises(UsageError, match="below"):
+        stability.measure(broken, base, [0, 1], 0.1, 1)
 
 
 def test_a_rerun_counts_every_call(board: Board, naive: Path, zygote: Zygote) -> None:
