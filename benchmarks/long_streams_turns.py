@@ -95,7 +95,8 @@ def main() -> None:
         from benchmarks.scale_page import DOCS, put
 
         command = "python benchmarks/long_streams_turns.py --page"
-        put(DOCS / "long_streams.md", "turns", command, (), lines)
+        words = ("scenario=scole", "data=digits", "strategy=naive,er,ewc")
+        put(DOCS / "long_streams.md", "turns", command, words, lines)
 
 
 if __name__ == "__main__":
