@@ -1,11 +1,14 @@
 """Worst groups of a pretrained transformer: with a released Fisher, tuned in part, and plainly.
 
 Ovsianas et al. 2022 (arXiv 2210.16365) fine-tune a ViT-B/16 on Waterbirds with a released Fisher and
-gain 5 points on the worst group; Ramapuram et al. tune the statistics of
-norm layers alone (both claims as quoted to us, unverified). Here
-the birds are Greek and Cyrillic letters, and land and water are two kinds of pictures behind them,
-camouflage strokes and photographs; ``--alignment`` of the training images of an alphabet are on its own
-kind of picture, test images on either. A group is an alphabet on a kind of picture. Arms, all from the
+gain 5 points on the worst group; Ramapuram et al. tune the statistics of norm layers alone (both claims
+as quoted to us, unverified). Here the birds are digits and Arabic letters, white, bold, large and
+upright, and land and water are two kinds of gradients behind them; ``--alignment`` of the training
+images of an alphabet are on its own kind of gradient, test images on either. A group is an alphabet
+on a kind of gradient. (Tried first: Greek and Cyrillic letters on strokes and photographs. Everything then
+learnt the background alone, with a worst group of 0: a linear classifier of the frozen features tells
+not six in ten of those letters apart, and nineteen in twenty of those backgrounds; here nine in ten
+and eight in ten.) Arms, all from the
 weights of ``vit_s14``:
 
 - ``weights``: all weights tuned;
@@ -43,15 +46,16 @@ from clbench.sweeps.local import run_all
 LAMBDAS = (1.0, 100.0, 10000.0)
 RATES = (0.001, 0.003, 0.01)
 TUNING_SEED = 100
-DATA = ("data=synbols", "data.n_test=1000", "data.resolution=56")
+DATA = ("data=synbols", "data.n_test=600", "data.resolution=56")
 NETWORK = ("model=vit_s14", "model.resolution=56")
 STREAM = (
     "scenario=synbols",
     "scenario.kind=spurious",
-    "scenario.drift=[background=camouflage>natural]",
+    "scenario.drift=[background=linear>multi_gradient]",
     *DATA,
     "data.label=alphabet",
-    "data.alphabets=[greek,cyrillic]",
+    "data.alphabets=[digits,arabic]",
+    "data.attributes=[foreground=white,scale=1.2,is_bold=true,rotation=0,is_slant=false]",
 )
 TRAINING = ("strategy.momentum=0.9", "strategy.batch_size=32")
 
