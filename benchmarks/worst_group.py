@@ -1,15 +1,15 @@
 """Worst groups of a pretrained transformer: with a released Fisher, tuned in part, and plainly.
 
-Ovsianas et al. 2022 (arXiv 2210.16365) fine-tune a ViT-B/16 on Waterbirds with a released Fisher and
-gain 5 points on the worst group; Ramapuram et al. tune the statistics of norm layers alone (both claims
-as quoted to us, unverified). Here the birds are digits and Arabic letters, white, bold, large and
-upright, and land and water are two kinds of gradients behind them; ``--alignment`` of the training
-images of an alphabet are on its own kind of gradient, test images on either. A group is an alphabet
-on a kind of gradient. (Tried first: Greek and Cyrillic letters on strokes and photographs. Everything then
-learnt the background alone, with a worst group of 0: a linear classifier of the frozen features tells
-not six in ten of those letters apart, and nineteen in twenty of those backgrounds; here nine in ten
-and eight in ten.) Arms, all from the
-weights of ``vit_s14``:
+Ovsianas et al. 2022 (arXiv 2210.16365) fine-tune a ViT-B/16 on Waterbirds with a released Fisher
+and gain 5 points on the worst group; Ramapuram et al. tune the statistics of norm layers alone
+(both claims as quoted to us, unverified). Here the birds are digits and Arabic letters, white,
+bold, large and upright, and land and water are two kinds of gradients behind them; ``--alignment``
+of the training images of an alphabet are on its own kind of gradient, test images on either. A
+group is an alphabet on a kind of gradient. (Tried first: Greek and Cyrillic letters on strokes and
+photographs. Everything then learnt the background alone, with a worst group of 0: a linear
+classifier of the frozen features tells not six in ten of those letters apart, and nineteen in
+twenty of those backgrounds; here nine in ten and eight in ten.) Arms, all from the weights of
+``vit_s14``:
 
 - ``weights``: all weights tuned;
 - ``fisher``: EWC with the Fisher at these weights, of 1,000 other symbols, for each lambda of a grid;
