@@ -342,6 +342,17 @@ class Stream:
         cells = [self._cell_number.get(cell) for cell in wanted]
         return None if None in cells else tuple(c for c in cells if c is not None)
 
+    @property
+    def tested_as_transformed(self) -> bool:
+        """Whether test samples are transformed as their domain is.
+
+        They are not where a stream of one domain takes it from a transform of many: such a stream
+        changes what is learnt from and is tested on clean samples (corruptions of scole).
+        """
+        return self.transform is not None and (
+            self.domains != (0,) or self.transform.n_domains == 1
+        )
+
     def world(self) -> World:
         """The test samples of every cell, on the device, in one fixed mixed order."""
         return build_world(
@@ -349,6 +360,6 @@ class Stream:
             self.cells,
             tuple(self.pool_label(cell.label, cell.domain) for cell in self.cells),
             self.n_classes,
-            self.transform if self.domains != (0,) else None,
+            self.transform if self.tested_as_transformed else None,
             self.seed,
         )

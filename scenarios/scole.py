@@ -172,8 +172,7 @@ class _Plan:
             high = self.n // 2
         elif s.n_periods > 1 and s.n_tasks is not None:
             period = t * s.n_periods // s.n_tasks
-            width = self.n // s.n_periods
-            low, high = period * width, (period + 1) * width
+            low, high = (part * self.n // s.n_periods for part in (period, period + 1))
         p = self.p[low:high]
         # The draw is sequential without replacement, so a class's share of tasks is not exactly k p.
         return low + rng.choice(high - low, self.per_task, replace=False, p=p / p.sum())

@@ -7,9 +7,10 @@ adapter, prompt and full); its features and those of the network as it was befor
 and a sample belongs to the class with the mean at the smallest angle (eq. 3 and 8). SimpleCIL is this
 without the adapted network: ``strategy=nmc strategy.metric=cosine`` on an encoder.
 
-The equations' numbers are from memory, unverified. Deviations: the first experience is what is adapted
-to, which is a part of the first task in a stream of chunks; features are not normalised one by one
-before they are joined, as in the authors' code.
+The equations' numbers are from memory, unverified. Deviations: the first experience is what is
+adapted to, which is a part of the first task in a stream of chunks; features are not normalised one
+by one before they are joined, as in the authors' code; with prompts, the network as built has
+untrained ones, where the authors' has none.
 """
 
 from __future__ import annotations

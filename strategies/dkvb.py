@@ -30,7 +30,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from clbench import Batch, GradientStrategy, StreamInfo, TaskData
+from clbench import Batch, GradientStrategy, StreamInfo, TaskData, UsageError
 from clbench.latents import vectors, width
 from clbench.settings import AtLeast, Positive, Within
 from clbench.space import Log
@@ -121,6 +121,14 @@ class Dkvb(GradientStrategy):
         """Dimensions of a key."""
         key_spread: Annotated[float, Positive] = field(default=2.0, metadata={"space": Log(0.5, 8)})
         """Width of the keys' distribution, as a multiple of the first experience's width."""
+
+        def __post_init__(self) -> None:
+            super().__post_init__()
+            if self.reset_weights:
+                raise UsageError(
+                    "dkvb fits its keys once, and strategy.reset_weights=true would lose them; "
+                    "leave it out"
+                )
 
     model: Bottleneck
 

@@ -15,7 +15,8 @@ The score of class c, of task o, is
     cos(z_o, p_o(c)) + alpha * sum over b != o of cos(z_b, p_b(c)).
 
 The form and alpha = .1 follow a reading of a public implementation (LAMDA-PILOT); equations are from
-memory, unverified. Deviations: no sub-space of the network as it was pretrained is added, as by default
+memory, unverified. Deviations: that code divides the sum over the other sub-spaces by their number,
+here it grows with the tasks; no sub-space of the network as it was pretrained is added, as by default
 there; any kind of tuning makes sub-spaces; where a task comes in chunks, prototypes are means over
 chunks, each in the features that it left.
 """

@@ -29,7 +29,7 @@ from typing import Annotated
 import torch
 from torch import Tensor, nn
 
-from clbench import Batch, GradientStrategy, StreamInfo, TaskData
+from clbench import Batch, GradientStrategy, StreamInfo, TaskData, UsageError
 from clbench.nets.optim import FlatWeights
 from clbench.settings import AtLeast, Positive, Within
 from clbench.space import Choices
@@ -50,6 +50,14 @@ class EMA(GradientStrategy):
         """The batch size that ``rho`` is meant for."""
         half_life: Annotated[float | None, Positive] = None
         """Samples after which a weight counts half; it replaces ``rho``. Null: use ``rho``."""
+
+        def __post_init__(self) -> None:
+            super().__post_init__()
+            if self.patience is not None or self.first.patience is not None:
+                raise UsageError(
+                    "ema predicts with averaged weights, which early stopping does not put back; "
+                    "leave out patience"
+                )
 
         def kept(self, n: int) -> float:
             """Compute the share of the average that a step on ``n`` samples keeps."""

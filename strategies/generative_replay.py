@@ -97,15 +97,17 @@ class GenerativeReplay(GradientStrategy):
 
     def loss(self, batch: Batch) -> Tensor:
         """Compute ``r CE(new) + (1 - r) CE(generated)``, 0-d."""
-        scores = self.scores(batch)
-        return self._mixture(
-            F.cross_entropy(scores, batch.y, ignore_index=-1, reduction="none"), n_new(batch)
-        )
+        n = n_new(batch)
+        losses = F.cross_entropy(self.scores(batch), batch.y, ignore_index=-1, reduction="none")
+        return self._mixture(losses, n, (batch.y[:n] >= 0).sum().clamp_min(1))
 
-    def _mixture(self, losses: Tensor, n: int) -> Tensor:
-        """Weight the mean of the first ``n`` losses against the mean of the others."""
+    def _mixture(self, losses: Tensor, n: int, known: Tensor | None = None) -> Tensor:
+        """Weight the mean of the first ``n`` losses against that of the others.
+
+        ``known``: how many of the first have a label, 0-d; the loss of the others is 0.
+        """
         share = self.config.new_share
-        new = losses[:n].mean()
+        new = losses[:n].mean() if known is None else losses[:n].sum() / known
         return new if n == len(losses) else share * new + (1 - share) * losses[n:].mean()
 
     def step(self, batch: Batch) -> None:

@@ -17,11 +17,13 @@ which it holds the share e of the inputs' squared length. e grows from ``thresho
 over the tasks. The loss is the cross-entropy over the task's own classes. Branches of earlier tasks
 are summed up, and P = M M^T is kept, so the state has a fixed size.
 
-Rank 10, thresholds from .95, Adam 5e-4 and the factor follow a reading of a public implementation
-(LibContinual). Deviations: the singular vectors are those of H' itself, while that code projects H H^T
-from one side; it keeps M or its complement, whichever is smaller (DualGPM), which gives the same P; the
-output layer is one, whose rows of other classes get no gradient; where a task comes in chunks, A_t is
-made from the first one and M grows with each.
+Rank 10, thresholds from .95, Adam and the factor follow a reading of a public implementation
+(LibContinual). Deviations: that code applies its thresholds to the squares of the eigenvalues of H
+H^T, so that the same .95 keeps far fewer directions there, and its learning rate is 5e-4; the
+singular vectors are those of H' itself, while that code projects H H^T from one side; it keeps M or
+its complement, whichever is smaller (DualGPM), which gives the same P; the output layer is one, whose
+rows of other classes get no gradient; where a task comes in chunks, A_t is made from the first one
+and M grows with each.
 """
 
 from __future__ import annotations

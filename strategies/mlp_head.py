@@ -5,7 +5,7 @@ Replay" (arXiv 2205.00329). The memory keeps ``replay_per_class`` random samples
 50 in the study). An experience is trained on together with the memory. Samples are repeated so that
 every class comes equally often, as often as the experience's largest class (the study's "mean count
 of new classes", which after balancing is the same). So an experience's steps grow with the number of
-classes seen. No sample comes twice before all samples of its class have come once.
+classes seen. The samples of a class come equally often, or one time more.
 
 The network is the run's model. The study uses ``model=mlp model.hidden=[1024]`` with
 ``strategy.batch_size=64 strategy.epochs=100``. Only Adam and its 0.001 are defaults here, since a

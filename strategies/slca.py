@@ -9,10 +9,12 @@ of logits over ``align_norm`` times their length, where the length is the mean o
 the logits of that task's classes (the logit normalisation of section 3.3).
 
 What is tuned is ``model.tune`` (the paper: everything). Conventions follow a reading of a public
-implementation (LAMDA-PILOT): 256 draws, 5 epochs, a factor of .1, SGD with momentum .9 and weight decay
-5e-4. Deviations: its means of old classes are shrunk by up to a tenth, here they are not; the learning
-rate of the alignment is constant; an experience counts as a task; statistics of a class that comes
-again are merged, old features included; the step is slowed down by shortening each move, which is the
+implementation (LAMDA-PILOT): 256 draws, 5 epochs, a factor of .1, SGD with momentum .9 and weight
+decay 5e-4. Deviations: that code goes back to the layer before the alignment when the next task
+starts, here the aligned one is trained on; it does not align after the first task; it draws anew for
+each pass; its means of old classes are shrunk by up to a tenth, here they are not; the learning rate
+of the alignment is constant; an experience counts as a task; statistics of a class that comes again
+are merged, old features included; the step is slowed down by shortening each move, which is the
 smaller learning rate for every optimizer that is linear in it.
 """
 

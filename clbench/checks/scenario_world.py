@@ -32,7 +32,7 @@ def cuts_the_test_samples_into_disjoint_cells(rig: Rig) -> None:
 
 def _same_samples(stream: Stream, world: World, variant: str) -> None:
     """Without transforms, the world is the pool's test split; under other labels, once a domain."""
-    if stream.transform is not None and stream.domains != (0,):
+    if stream.tested_as_transformed:
         return
     index = np.flatnonzero(np.isin(stream.pool.labels("test"), stream.pool_labels))
     times = 1 if stream.relabel is None else len(stream.domains)

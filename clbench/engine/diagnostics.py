@@ -164,7 +164,7 @@ def probe_inputs(stream: Stream) -> Tensor:
     rng = seeding.generator(stream.seed, Axis.EVALUATE, PROBE_KEY)
     of = stream.pool.labels("train")
     index = rng.permutation(np.flatnonzero(np.isin(of, stream.pool_labels)))[:PROBE_SAMPLES]
-    if stream.transform is None or stream.domains == (0,):
+    if stream.transform is None or not stream.tested_as_transformed:
         return stream.pool.gather("train", index)
     parts = []
     for number, domain in enumerate(stream.domains[: len(index)]):

@@ -10,8 +10,9 @@ samples S of the real ones T minimise
 
 over networks in training: each starts from fresh weights, and after every step of S it is itself
 trained on S. D is the sum, over the rows of all weight matrices (or filters), of 1 - cosine; vectors
-such as biases are left out, as in the authors' code (from memory, not checked). Deviations: the
-bi-level warm-up of DCC is left out, since its text was not at hand; numbers of steps are smaller.
+such as biases are left out, as in the authors' code (from memory, not checked). Deviations: batch
+normalisation uses the statistics of each side's own batch, where DC fixes those of real ones first;
+the bi-level warm-up of DCC is left out, since its text was not at hand; numbers of steps are smaller.
 """
 
 from __future__ import annotations

@@ -52,6 +52,14 @@ def test_all_difficulties_are_evaluated_and_more_tasks_share_one() -> None:
     }
 
 
+def test_one_difficulty_by_itself_is_evaluated_as_it_is_learnt() -> None:
+    world = make(difficulty=["3-4"]).world()
+    shown = {image.numpy().tobytes() for image in world.x}
+    numbers = pool().numbers("test", np.arange(40))
+    wanted = pool().generator.images(numbers, Difficulty(3, 4))
+    assert shown == {image.numpy().tobytes() for image in wanted}
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [

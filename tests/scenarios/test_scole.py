@@ -151,16 +151,19 @@ def test_scole_forgetting_draws_only_from_the_first_half_after_half_of_the_tasks
     assert {c for task in drawn[t // 2 + 1 :] for c in task} == set(range(5))
 
 
-@pytest.mark.parametrize("n_periods", [2, 5])
+@pytest.mark.parametrize("n_periods", [2, 3, 5])
 def test_scole_periods_draw_from_their_own_classes(n_periods: int):
+    """All classes come, also where their number cannot be divided evenly."""
     t = 100
     drawn = classes(make("scole", n_tasks=t, n_periods=n_periods), t)
-    width = 10 // n_periods
+    seen = []
     for period in range(n_periods):
-        part = drawn[period * t // n_periods : (period + 1) * t // n_periods]
-        assert {c for task in part for c in task} == set(
-            range(period * width, (period + 1) * width)
-        )
+        part = [task for n, task in enumerate(drawn) if n * n_periods // t == period]
+        own = {c for task in part for c in task}
+        low, high = (at * 10 // n_periods for at in (period, period + 1))
+        assert own == set(range(low, high))
+        seen += sorted(own)
+    assert seen == [*range(10)]
 
 
 def test_scole_order_0_cycles_through_all_sets_lexicographically():

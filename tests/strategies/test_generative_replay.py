@@ -48,3 +48,5 @@ def test_generated_samples_carry_labels_seen_before():
     assert set(batch.y[4:].tolist()) <= set(torch.where(strategy.seen)[0].tolist())
     n = strategy._mixture(torch.tensor([1.0, 3.0, 10.0]), 2)
     assert float(n) == pytest.approx(0.5 * 2 + 0.5 * 10)
+    one_of_two = strategy._mixture(torch.tensor([3.0, 0.0, 10.0]), 2, torch.tensor(1))
+    assert float(one_of_two) == pytest.approx(0.5 * 3 + 0.5 * 10)
