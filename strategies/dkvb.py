@@ -12,7 +12,8 @@ are not fitted by moving averages on unlabelled samples of another data set. The
 first experience, from a normal distribution for each codebook. It has the mean and covariance of that
 experience's projected samples, without labels, and is ``key_spread`` times as wide, since later
 samples lie elsewhere. With the paper's 2,000 epochs a task, values become large; in a single pass they
-stay near zero, and a read is a count of labels. The run's model is not used.
+stay near zero, and a read is a count of labels. The run's model is not used. ``reset_weights`` is not for this
+strategy: it loses the keys, which are not drawn from samples again.
 
 ``key_spread`` was chosen on validation parts (seed 100, class_incremental) among 0.5, 1, 2, 3 and 5.
 On latents of mnist5k, 2 and 3 are best; on digits, 1 and 3 do not differ measurably.
@@ -30,7 +31,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from clbench import Batch, GradientStrategy, StreamInfo, TaskData, UsageError
+from clbench import Batch, GradientStrategy, StreamInfo, TaskData
 from clbench.latents import vectors, width
 from clbench.settings import AtLeast, Positive, Within
 from clbench.space import Log
@@ -121,14 +122,6 @@ class Dkvb(GradientStrategy):
         """Dimensions of a key."""
         key_spread: Annotated[float, Positive] = field(default=2.0, metadata={"space": Log(0.5, 8)})
         """Width of the keys' distribution, as a multiple of the first experience's width."""
-
-        def __post_init__(self) -> None:
-            super().__post_init__()
-            if self.reset_weights:
-                raise UsageError(
-                    "dkvb fits its keys once, and strategy.reset_weights=true would lose them; "
-                    "leave it out"
-                )
 
     model: Bottleneck
 
