@@ -11,9 +11,9 @@ Deviations: there are C = 64 codebooks of P = 256 keys, to save bytes (the paper
 are not fitted by moving averages on unlabelled samples of another data set. They are drawn at the
 first experience, from a normal distribution for each codebook. It has the mean and covariance of that
 experience's projected samples, without labels, and is ``key_spread`` times as wide, since later
-samples lie elsewhere. With the paper's 2,000 epochs a task, values become large; in a single pass they
-stay near zero, and a read is a count of labels. The run's model is not used. ``reset_weights`` is not for this
-strategy: it loses the keys, which are not drawn from samples again.
+samples lie elsewhere. With the paper's 2,000 epochs a task, values become large; in a single pass
+they stay near zero, and a read is a count of labels. The run's model is not used. ``reset_weights``
+is not for this strategy: it loses the keys, which are not drawn from samples again.
 
 ``key_spread`` was chosen on validation parts (seed 100, class_incremental) among 0.5, 1, 2, 3 and 5.
 On latents of mnist5k, 2 and 3 are best; on digits, 1 and 3 do not differ measurably.
