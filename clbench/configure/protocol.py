@@ -16,6 +16,10 @@ FIXED: dict[str, Any] = {"ruleset": "fixed", "trials": 0, "grid_sha256": None}
 """How settings were chosen where nothing was tuned."""
 
 
+FRESH_SEEDS = 2**62
+"""Seeds from here on are drawn by verifiers for runs on fresh data, and are of no board."""
+
+
 @dataclass(frozen=True)
 class Protocol:
     """What a board says of one run."""
@@ -82,7 +86,7 @@ class Protocol:
                 f"{key} came after board {self.board.name!r} was frozen, so it keeps its default; drop "
                 "it, or run without board="
             )
-        if not tuning and config["seed"] not in self.board.seeds:
+        if not tuning and config["seed"] not in self.board.seeds and config["seed"] < FRESH_SEEDS:
             raise UsageError(
                 f"seed={config['seed']}: board {self.board.name!r} has the seeds "
                 f"{', '.join(map(str, self.board.seeds))}"

@@ -22,7 +22,9 @@ from clbench.results.record import Record
 from clbench.util.files import FileError, read_json, read_yaml
 
 T = TypeVar("T")
-SLUG = re.compile(r"[a-z0-9][a-z0-9_-]{0,59}")
+PIN = "board"
+"""No entry is called so: ``verified/board.json`` is not of an entry."""
+SLUG = re.compile(rf"(?!{PIN}$)[a-z0-9][a-z0-9_-]{{0,59}}")
 RUN_FILE = re.compile(r"seed(0|[1-9]\d{0,8})\.json")
 MAX_ENTRIES = 1000
 """Largest number of entries of a board; further ones are not read."""

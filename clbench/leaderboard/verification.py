@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from clbench.configure.board import Board
-from clbench.leaderboard.entry import Entry, SeedRun, Verification, ledger_file
+from clbench.leaderboard.entry import PIN, Entry, SeedRun, Verification, ledger_file
 from clbench.results.record import Record, write_atomically
 from clbench.util.hashing import sha256_of
 
@@ -50,9 +50,11 @@ def write_verification(entry: Entry, found: Verification) -> None:
 def withdraw(entry: Entry) -> bool:
     """Remove an entry's ledger, as of one that was refused; returns whether there was one."""
     path = ledger_file(entry.folder)
-    there = path.exists()
+    there = path.exists() and entry.slug != PIN  # whose file is the board's pin
+    if not there:
+        return False
     path.unlink(missing_ok=True)
-    return there
+    return True
 
 
 def verified_runs(board: Board, entry: Entry) -> dict[int, SeedRun]:

@@ -23,12 +23,14 @@ def to_html(board: Board, rows: Sequence[EntryRow]) -> str:
     ranked = [row for row in rows if row.ranked]
     style, off = _styles(ranked)
     primary = columns.primary(board)
+    ranks = answer.ranks(board, rows)
+    numbers = "All numbers" if ranks else '<span id="ranking">All numbers</span>'
     sections = [
         '<nav><a href="../index.html">All boards</a></nav>',
         f'<h1>{as_html(board.title)}</h1><p class="lead">{as_html(board.description, 600)}</p>',
         answer.answer(board, rows),
-        f'<h2 id="ranking">Ranking</h2>{ranks}' if (ranks := answer.ranks(board, rows)) else "",
-        f"<h2>All numbers</h2>{_controls(board) if rows else ''}{_table(board, rows)}",
+        f'<h2 id="ranking">Ranking</h2>{ranks}' if ranks else "",
+        f"<h2>{numbers}</h2>{_controls(board) if rows else ''}{_table(board, rows)}",
         _withdrawn(columns.withdrawn(board.folder)),
         _curves(ranked, style, off),
         _costs(board, ranked, style, primary),

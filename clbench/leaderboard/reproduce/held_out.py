@@ -6,6 +6,10 @@ Generated data, such as synbols, are generated again from the secret. The secret
 is verified, so that nobody can have tuned on the data, or brought their answers or weights that were
 trained on them. The entry and the board's lower anchor run on the fresh data; the entry passes if it
 keeps its place between that anchor (0) and no error (1). The ceiling is not run: it takes minutes.
+
+The root seed of these runs is of the secret too. A board's seeds are small numbers, so that a
+strategy can find out which one it runs under, from the state of torch's generator, and with it the
+order in which test samples of sorted classes are predicted. What that wins on the board is lost here.
 """
 
 from __future__ import annotations
@@ -24,6 +28,7 @@ import torch
 
 from clbench.configure.board import Board
 from clbench.configure.config import resolve_point
+from clbench.configure.protocol import FRESH_SEEDS
 from clbench.data.dataset import DataSet
 from clbench.data.pool import Arrays, Pool, TensorPool
 from clbench.engine.assemble import assemble
@@ -70,44 +75,50 @@ class Fresh:
             raise UsageError("the secret is shorter than 16 bytes")
         self.board, self.is_drawn = board, secret is None
         self.secret = secrets.token_bytes(32) if secret is None else secret
+        digest = hmac.new(self.secret, b"clbench seed 1", hashlib.sha256).digest()
+        self.seed = FRESH_SEEDS + int.from_bytes(digest[:7], "big")
+        """The root seed of all runs."""
         self.pools: dict[Any, Pool] = {}
-        self.anchors: dict[tuple[int, str], float] = {}
+        self.anchors: dict[str, float] = {}
 
-    def anchor(self, seed: int, device: str) -> float:
-        """The primary of the lower anchor on a seed, run once."""
-        key = (seed, device)
-        if key not in self.anchors:
-            point = self._anchor_point(seed, device)
-            run = prepare(resolve_point(point), self._pools(seed, device))
+    def anchor(self, device: str) -> float:
+        """The primary of the lower anchor, run once."""
+        if device not in self.anchors:
+            point = self._anchor_point(device)
+            run = prepare(resolve_point(point), self._pools(device))
             strategy = run.strategy()
             outcome = run_stream(run, strategy, start_ledger(run))
-            self.anchors[key] = self._primary(assemble(run, strategy, outcome, datetime.now(UTC)))
-        return self.anchors[key]
+            record = assemble(run, strategy, outcome, datetime.now(UTC))
+            self.anchors[device] = self._primary(record)
+        return self.anchors[device]
 
     def entry(self, point: dict[str, Any], zygote: Zygote | None = None) -> float:
         """The primary of an entry, isolated and rebuilt."""
-        pools = self._pools(point["seed"], point["device"])
+        pools = self._pools(point["device"])
+        point = {**point, "seed": self.seed}
         return self._primary(rerun(point, pools, count=False, zygote=zygote).record)
 
-    def _pools(self, seed: int, device: str) -> dict[Any, Pool]:
+    def _pools(self, device: str) -> dict[Any, Pool]:
         if not self.pools:
             # From the built-in arm, so that no source of an entry is imported.
-            config = resolve_point(self._anchor_point(seed, device))
+            config = resolve_point(self._anchor_point(device))
             where = torch.device(device)
             self.pools[config.data, where, "test"] = unseen(config.data, self.secret, where)
         return self.pools
 
-    def _anchor_point(self, seed: int, device: str) -> dict[str, Any]:
+    def _anchor_point(self, device: str) -> dict[str, Any]:
         return {
             "board": str(self.board.folder),
             "strategy": str(find("strategy", self.board.naive.strategy).path),
-            "seed": seed,
+            "seed": self.seed,
             "device": device,
         }
 
     def _primary(self, record: Record) -> float:
         if record.status == "error":
             raise ClbenchError(f"held-out run failed: {record.error}")
+        if record.status == "interrupted":
+            raise KeyboardInterrupt
         value = record.metric(self.board.primary) if record.status == "completed" else None
         return 0.0 if value is None else value
 
@@ -132,7 +143,7 @@ def held_out(
         ClbenchError: one of the runs failed.
     """
     board = fresh.board
-    anchor = fresh.anchor(point["seed"], point["device"])
+    anchor = fresh.anchor(point["device"])
     entry = fresh.entry(point, zygote)
     claimed, found = _place(shown, board.naive.mean), _place(entry, anchor)
     return HeldOut(
