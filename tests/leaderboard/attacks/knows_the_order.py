@@ -20,7 +20,7 @@ class Order(GradientStrategy):
         mine = torch.initial_seed()
         self.root = next((s for s in range(1000) if seeding.integer(s, Axis.MODEL) == mine), None)
         super().__init__(info, config, build_model)
-        self.at, self.n = 0, 359
+        self.at, self.n = 0, 355
 
     def train(self, mode: bool = True):
         self.at = 0
