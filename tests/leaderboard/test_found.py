@@ -157,3 +157,17 @@ def test_a_rerun_counts_every_call(board: Board, naive: Path, zygote: Zygote) ->
     assert found.record.cost["state_bytes"] == entry.records[0].cost["state_bytes"]
     assert found.rebuilt
     assert found.cpu_per_operation is not None
+
+
+def test_a_file_goes_to_a_process_in_the_open_division_alone(board: Board, tmp_path: Path) -> None:
+    """A record names it, so it could be any file of the verifier."""
+    source = tmp_path / "mine.py"
+    source.write_text(
+        "from dataclasses import dataclass\nfrom pathlib import Path\n"
+        "from clbench import GradientStrategy\n\n"
+        "class Mine(GradientStrategy):\n    @dataclass(frozen=True)\n"
+        "    class Config(GradientStrategy.Config):\n        weights: Path | None = None\n"
+    )
+    point = {"board": str(board.folder), "division": "network", "seed": 0, "device": "cpu"}
+    with pytest.raises(UsageError, match="only division=open"):
+        rerun({**point, "strategy": str(source), "strategy.weights": str(source)})

@@ -139,6 +139,10 @@ def rerun(
     """
     own = {k.partition(".")[2]: v for k, v in point.items() if k.startswith("strategy.")}
     files = _files(Path(point["strategy"]), own)
+    if files and point.get("division") != "open":
+        raise UsageError(
+            f"strategy.{min(files)} is a file, which may hold anything; only division=open takes one"
+        )
     stand_in = {k: v for k, v in point.items() if not k.startswith("strategy.")}
     stand_in["strategy"] = plain("strategy").word
     models = {k.partition(".")[2]: v for k, v in point.items() if k.startswith("model.")}
