@@ -2,7 +2,8 @@
 
 ``long_streams.py`` gives every arm a process of its own, so that after each turn caches are cold. Here
 two arms share one: streams of ten tasks, all of them counted (warm: what is imported and compiled at
-first use is no cost of a task), and of 150 tasks, of which those from task 50 on count.
+first use is no cost of a task), and of 150 tasks, of which those from task 50 on count. A second table
+takes a counted ``learn`` of naive apart.
 
     python benchmarks/long_streams_turns.py            # half a minute of CPU a part; --rounds N
     python benchmarks/long_streams_turns.py --page     # rewrites its table in docs/long_streams.md
@@ -16,6 +17,7 @@ import statistics
 import sys
 import time
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # for benchmarks.scale_page, run as a script
@@ -65,6 +67,47 @@ def compare(part: str, n_tasks: int, since: int, rounds: int) -> tuple[list[floa
     return medians, means
 
 
+def counted(times: int) -> list[str]:
+    """Milliseconds of a ``learn`` of naive: plain, in an empty dispatch mode, counted, watched."""
+    import torch
+    from long_streams_work import Work
+    from torch.utils._python_dispatch import TorchDispatchMode
+
+    from clbench.engine.counting import watching
+    from clbench.nets.flops import Count
+
+    class Empty(TorchDispatchMode):
+        @classmethod
+        def _should_skip_dynamo(cls) -> bool:
+            return False
+
+        def __torch_dispatch__(self, func, types, args=(), kwargs=None):  # type: ignore[no-untyped-def]
+            return func(*args, **(kwargs or {}))
+
+    torch.manual_seed(0)
+    run = Work(2).run()
+    strategy, task = run.strategy(), run.stream.gather(run.stream.draw(0))
+    inside = {
+        "as it is": nullcontext,
+        "in an empty dispatch mode": Empty,
+        "its operations counted": Count,
+        "and what is held looked at": lambda: watching(strategy, task),
+    }
+    seconds: dict[str, list[float]] = {name: [] for name in inside}
+    for round_ in range(times + 1):
+        for name, context in inside.items():
+            start = time.process_time()
+            with context():
+                strategy.learn(task)
+            if round_:
+                seconds[name].append(time.process_time() - start)
+    medians = {name: 1e3 * statistics.median(values) for name, values in seconds.items()}
+    rows = [
+        f"| {name} | {ms:.2f} | {ms / medians['as it is']:.2f} |" for name, ms in medians.items()
+    ]
+    return ["", "| `learn` of naive, one task | ms | times |", "| --- | ---: | ---: |", *rows]
+
+
 def spread(values: Sequence[float]) -> str:
     """Median and quartiles."""
     low, middle, high = statistics.quantiles(values, n=4)
@@ -91,6 +134,9 @@ def main() -> None:
         cells = (spread(values) for values in (short, medians, means))
         lines.append(f"| {TITLES[part]} | {' | '.join(cells)} |")
         print(lines[-1], flush=True)
+    apart = counted(10 * asked.rounds)
+    print("\n".join(apart))
+    lines += apart
     if asked.page:
         from benchmarks.scale_page import DOCS, put
 

@@ -5,10 +5,10 @@ and gain 5 points on the worst group; Ramapuram et al. tune the statistics of no
 (both claims as quoted to us, unverified). Here the birds are digits and Arabic letters, white,
 bold, large and upright, and land and water are two kinds of gradients behind them; ``--alignment``
 of the training images of an alphabet are on its own kind of gradient, test images on either. A
-group is an alphabet on a kind of gradient. (Tried first: Greek and Cyrillic letters on strokes and
-photographs. Everything then learnt the background alone, with a worst group of 0: a linear
-classifier of the frozen features tells not six in ten of those letters apart, and nineteen in
-twenty of those backgrounds; here nine in ten and eight in ten.) Arms, all from the weights of
+group is an alphabet on a kind of gradient. (Tried first, by hand: Greek and Cyrillic letters on
+strokes and photographs. Everything then learnt the background alone, with a worst group of 0: a
+linear classifier of the frozen features tells not six in ten of those letters apart, and nineteen
+in twenty of those backgrounds; here nine in ten and eight in ten.) Arms, all from the weights of
 ``vit_s14``:
 
 - ``weights``: all weights tuned;

@@ -32,6 +32,7 @@ from clbench.nets.features import features, scores_and_features
 from clbench.nets.losses import cross_entropy, present
 from clbench.nets.optim import adopt
 from clbench.nets.parameters import output_layer
+from clbench.nets.training import First
 from clbench.replay import MemoryConfig, build_memory, herding_features
 from clbench.strategy import Batch, GradientStrategy, StreamInfo
 from clbench.stream import TaskData
@@ -160,7 +161,14 @@ class ExemplarStrategy(GradientStrategy):
         """Train on further samples, with a cosine from ``lr`` to 0 and a fresh optimizer state."""
         whole = self.config
         self.config = replace(
-            whole, lr=lr, epochs=epochs, schedule="cosine", milestones=(), warmup=0, patience=None
+            whole,
+            lr=lr,
+            epochs=epochs,
+            schedule="cosine",
+            milestones=(),
+            warmup=0,
+            patience=None,
+            first=First(),  # of the first task, and may not fit these
         )
         adopt(self.optimizer, lr, whole.weight_decay)
         self.optimizer.state.clear()

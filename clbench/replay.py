@@ -160,6 +160,19 @@ def n_new(batch: Batch) -> int:
     return batch.n_new if isinstance(batch, Mixed) else len(batch.y)
 
 
+def mixture(losses: Tensor, n: int, share: float, known: Tensor | None = None) -> Tensor:
+    """Weight the mean loss of new samples against that of replayed ones, 0-d.
+
+    Args:
+        losses: ``(B,)`` of all samples, the new ones first; 0 for a new one without a label.
+        n: how many are new; where all are, their mean alone is the loss.
+        share: of the new ones, 0 to 1.
+        known: 0-d, how many of the new ones have a label; None: all.
+    """
+    new = losses[:n].mean() if known is None else losses[:n].sum() / known
+    return new if n == len(losses) else share * new + (1 - share) * losses[n:].mean()
+
+
 class ReplayStrategy(GradientStrategy):
     """Mixes stored samples into every batch. Subclasses define the loss on it.
 

@@ -25,7 +25,7 @@ from torch import Tensor, nn
 
 from clbench import Batch, GradientStrategy, StreamInfo, TaskData
 from clbench.memory.vae import VAE
-from clbench.replay import mix, n_new
+from clbench.replay import mix, mixture, n_new
 from clbench.settings import AtLeast, Positive, Within
 from clbench.space import Log, Uniform
 
@@ -99,22 +99,14 @@ class GenerativeReplay(GradientStrategy):
         """Compute ``r CE(new) + (1 - r) CE(generated)``, 0-d."""
         n = n_new(batch)
         losses = F.cross_entropy(self.scores(batch), batch.y, ignore_index=-1, reduction="none")
-        return self._mixture(losses, n, (batch.y[:n] >= 0).sum().clamp_min(1))
-
-    def _mixture(self, losses: Tensor, n: int, known: Tensor | None = None) -> Tensor:
-        """Weight the mean of the first ``n`` losses against that of the others.
-
-        ``known``: how many of the first have a label, 0-d; the loss of the others is 0.
-        """
-        share = self.config.new_share
-        new = losses[:n].mean() if known is None else losses[:n].sum() / known
-        return new if n == len(losses) else share * new + (1 - share) * losses[n:].mean()
+        return mixture(losses, n, self.config.new_share, (batch.y[:n] >= 0).sum().clamp_min(1))
 
     def step(self, batch: Batch) -> None:
         """Update the solver once, and the generator ``generator_updates`` times."""
         super().step(batch)
         for _ in range(self.config.generator_updates):
-            loss = self._mixture(self.generator.loss(batch.x), n_new(batch))
+            losses = self.generator.loss(batch.x)
+            loss = mixture(losses, n_new(batch), self.config.new_share)
             self.generator_optimizer.zero_grad()
             loss.backward()
             self.generator_optimizer.step()

@@ -47,7 +47,7 @@ ENTRY_POINTS = {
     "model": "clbench.models",
     "tracker": "clbench.trackers",
 }
-PLAIN_DOC = re.compile(r'"""([^\\]*?)"""\n')
+PLAIN_DOC = re.compile(rb'"""([^\\]*?)"""\r?\n')
 """A docstring that begins a file and means what it says: nothing in it is escaped."""
 BRIDGES = {"strategy": {"avalanche": "clbench.interop.avalanche"}}
 """Per group, other libraries, and the modules that make plug-ins of what they have: each has
@@ -85,10 +85,10 @@ class Plugin:
     def summary(self) -> str:
         """The first line of the file's docstring."""
         try:
-            text = self.path.read_text(encoding="utf-8")
+            source = self.path.read_bytes()
             # Parsing a hundred files takes longer than all else that a list does.
-            plain = PLAIN_DOC.match(text)
-            doc = plain[1] if plain else ast.get_docstring(ast.parse(text))
+            plain = PLAIN_DOC.match(source)
+            doc = plain[1].decode() if plain else ast.get_docstring(ast.parse(source))
         except (OSError, SyntaxError, ValueError):
             return "(cannot be read)"
         return doc.strip().splitlines()[0] if doc and doc.strip() else ""

@@ -32,7 +32,6 @@ from clbench.errors import UsageError
 from clbench.fisher import estimate
 from clbench.fisher import layers as fisher_layers
 from clbench.fisher.estimators import Partial
-from clbench.fisher.layers import Targets, squared_gradients
 from clbench.nets.vit import Pool, Vit, VitShape
 
 
@@ -388,18 +387,3 @@ def test_goes_on_from_what_was_summed_up_to_the_same_bits(estimator: str) -> Non
     whole, rest = found(None), found(Partial(stopped.total, stopped.done))
     assert len(x) > 2
     assert all(torch.equal(whole[name], rest[name]) for name in whole)
-
-
-def test_a_model_that_is_its_own_score_is_left_as_it_was():
-    class Scaled(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.layer, self.scale = nn.Linear(3, 2), nn.Parameter(torch.ones(2))
-
-        def forward(self, x: Tensor) -> Tensor:
-            return self.layer(x) * self.scale  # no formula knows the scale
-
-    model = Scaled()
-    params = dict(model.named_parameters())
-    squared_gradients(model, params, model, torch.randn(5, 3), Targets.all_classes)
-    assert all(p is params[name] and p.requires_grad for name, p in model.named_parameters())

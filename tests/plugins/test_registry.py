@@ -145,9 +145,13 @@ def test_a_summary_is_the_first_line_of_the_docstring_as_python_reads_it(tmp_pat
         '"""Joined.""" " to this."\n',
         "x = 1\n",
         "",
+        '"""Zeilen über.\r\n\r\nMehr."""\r\n',
+        '# coding: latin-1\n"""Über."""\n'.encode("latin-1"),
+        b'\xef\xbb\xbf"""After a mark."""\n',
     )
     for text in texts:
-        path = write(tmp_path, text)
+        path = tmp_path / "mine.py"
+        path.write_bytes(text if isinstance(text, bytes) else text.encode())
         doc = ast.get_docstring(ast.parse(text)) or ""
         wanted = doc.strip().splitlines()[0] if doc.strip() else ""
         assert registry.find("strategy", str(path)).summary() == wanted, text

@@ -181,3 +181,16 @@ def test_refusals():
         with pytest.raises(UsageError, match=told) as caught:
             run(*CLASSES, *words).strategy()
         assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["podnet", "foster"])
+def test_settings_of_the_first_task_are_not_those_of_fine_tuning(name: str):
+    first = (
+        "strategy.schedule=multistep",
+        "strategy.milestones=[1]",
+        "strategy.first.milestones=[1]",
+    )
+    words = (*CLASSES, f"strategy={name}", *MORE[name], "strategy.epochs=2", *first)
+    prepared = run(*words, "strategy.first.warmup=2", "strategy.first.epochs=5")
+    _, outcome = go(prepared)
+    assert outcome.status == "completed", outcome.error

@@ -7,6 +7,7 @@ import torch
 from test_replay import drawn
 
 from clbench.memory.vae import VAE
+from clbench.replay import mixture
 
 
 def test_generative_replay_learns_to_generate_what_it_saw():
@@ -46,7 +47,11 @@ def test_vae_bound_is_the_closed_form():
 def test_generated_samples_carry_labels_seen_before():
     _, strategy, _, batch = drawn("generative_replay")
     assert set(batch.y[4:].tolist()) <= set(torch.where(strategy.seen)[0].tolist())
-    n = strategy._mixture(torch.tensor([1.0, 3.0, 10.0]), 2)
-    assert float(n) == pytest.approx(0.5 * 2 + 0.5 * 10)
-    one_of_two = strategy._mixture(torch.tensor([3.0, 0.0, 10.0]), 2, torch.tensor(1))
-    assert float(one_of_two) == pytest.approx(0.5 * 3 + 0.5 * 10)
+
+
+def test_new_samples_weigh_by_their_share_and_unlabelled_ones_not_at_all():
+    found = mixture(torch.tensor([1.0, 3.0, 10.0]), 2, 0.25)
+    assert float(found) == pytest.approx(0.25 * 2 + 0.75 * 10)
+    found = mixture(torch.tensor([3.0, 0.0, 10.0]), 2, 0.25, torch.tensor(1))
+    assert float(found) == pytest.approx(0.25 * 3 + 0.75 * 10)
+    assert float(mixture(torch.tensor([1.0, 3.0]), 2, 0.25)) == 2

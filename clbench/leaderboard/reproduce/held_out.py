@@ -50,6 +50,7 @@ class HeldOut:
 
     passed: bool
     seed: int
+    """Of the record whose settings ran; the root seed is of the secret."""
     claimed: float
     """The entry's place between the lower anchor (0) and no error (1) on the board."""
     found: float
