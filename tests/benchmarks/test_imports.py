@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 FOLDER = Path(__file__).parents[2] / "benchmarks"
@@ -19,3 +20,4 @@ MODULES = sorted(
 def test_a_benchmark_can_be_imported(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(FOLDER))  # those that are run as scripts import each other
     importlib.import_module(name)
+    assert np.bool is np.bool_, f"{name} changed NumPy for every test that comes after it"
