@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
 
-import numpy as np
+from clbench.util.lazy_numpy import np
 
 
 class Value(NamedTuple):

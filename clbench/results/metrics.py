@@ -20,8 +20,6 @@ import sys
 import warnings
 from pathlib import Path
 
-import numpy as np
-
 from clbench.errors import UsageError
 from clbench.metric import UNDEFINED, Counts, Metric, Value, lookup
 from clbench.plugins.registry import declared, line_of
@@ -43,6 +41,7 @@ from clbench.results.sessions import (
     harmonic_accuracy,
     novel_accuracy,
 )
+from clbench.util.lazy_numpy import np
 
 
 def compute(counts: Counts) -> dict[str, Value]:

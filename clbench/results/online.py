@@ -11,9 +11,8 @@ import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from clbench.metric import UNDEFINED, Counts, Online, Value
+from clbench.util.lazy_numpy import np
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -9,9 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 
-import numpy as np
-
 from clbench.metric import UNDEFINED, Counts, Value
+from clbench.util.lazy_numpy import np
 
 
 def present_accuracy(counts: Counts) -> Value:

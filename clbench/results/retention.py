@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-import numpy as np
-
 from clbench.metric import Counts
+from clbench.util.lazy_numpy import np
 
 
 class Retention(NamedTuple):

@@ -8,10 +8,9 @@ them. Every test sample has the same weight.
 
 from __future__ import annotations
 
-import numpy as np
-
 from clbench.metric import UNDEFINED, Counts, Value
 from clbench.results.presence import first_task
+from clbench.util.lazy_numpy import np
 
 
 def base_accuracy(counts: Counts) -> Value:

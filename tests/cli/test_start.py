@@ -49,3 +49,9 @@ def test_a_run_without_trackers_loads_neither_tensorboard_nor_what_tables_need(t
     names = (*NEVER, "tensorboard", "torch.utils.tensorboard", "matplotlib.pyplot")
     out = python(IN_A_RUN.format(names=names), *RUN, "tracker=none", "--out", str(tmp_path))
     assert out.splitlines()[-1].split() == ["loaded:"]
+
+
+def test_a_list_of_all_loads_no_array_library():
+    out = python(IN_A_RUN.format(names=("numpy", "torch", *NEVER)), "list")
+    assert "world_accuracy" in out
+    assert out.splitlines()[-1].split() == ["loaded:"]
