@@ -69,26 +69,32 @@ def words(name: str, data: Path) -> list[str]:
     return found
 
 
-def prepared(folder: Path, out: Path) -> Path:
-    """The file with the chosen images; ``folder`` has the four IDX files of Fashion-MNIST."""
-    path = out / "fashion10k.npz"
+def held(folder: Path, path: Path, n_train: int, n_test: int) -> Path:
+    """A file with the first images of each class, in the order of the IDX files in a folder.
+
+    Raises:
+        ClbenchError: the folder has not the four IDX files.
+    """
     if path.exists():
         return path
     files = find_idx(folder)
     if files is None:
-        raise ClbenchError(f"--data {folder}: has not the four IDX files")
+        raise ClbenchError(f"{folder}: has not the four IDX files")
     train_x, train_y, test_x, test_y = (
         read_idx(file, shape) for file, shape in zip(files, ((28, 28), ()) * 2, strict=True)
     )
-    chosen = np.sort(np.concatenate([np.flatnonzero(train_y == c)[:PER_CLASS] for c in range(10)]))
+    train, test = (
+        np.sort(np.concatenate([np.flatnonzero(y == c)[:n] for c in range(10)]))
+        for y, n in ((train_y, n_train), (test_y, n_test))
+    )
     path.parent.mkdir(parents=True, exist_ok=True)
     buffer = io.BytesIO()
     np.savez_compressed(
         buffer,
-        train_x=train_x[chosen],
-        train_y=train_y[chosen],
-        test_x=test_x,
-        test_y=test_y,
+        train_x=train_x[train],
+        train_y=train_y[train],
+        test_x=test_x[test],
+        test_y=test_y[test],
     )
     write_atomically(path, buffer.getvalue())
     return path
@@ -161,7 +167,7 @@ def main() -> None:
     given = parser.parse_args()
     if given.write and given.only:
         parser.error("--write is of all methods: leave out --only")
-    data = prepared(given.data, given.out)
+    data = held(given.data, given.out / "fashion10k.npz", PER_CLASS, PER_CLASS)
     options = Options(out=given.out, resume=True, quiet=True, curve=False)
     found: dict[str, Sequence[Record]] = {}
     out_of: dict[str, str] = {}
