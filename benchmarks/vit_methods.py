@@ -12,7 +12,6 @@ writes the tables from what is done, and names what is not.
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -50,7 +49,7 @@ METHODS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "joint, LoRA": ((*TRAINED, "model.tune=lora", "strategy=joint"), ADAM),
 }
 """The words of each row, and its optimizer's; without one there is no rate to choose."""
-SEEDS, TUNING = "seed=0..2", ("seed=100", "max_tasks=2", "evaluate_on=val")
+SEEDS, TUNING = "seed=0..2", ("seed=100", "max_tasks=2", "eval_every=2", "evaluate_on=val")
 METRIC = "average_accuracy"
 HEAD = (
     "| method | accuracy % | state kB | frozen MB | training TFLOP | rate |",
@@ -71,13 +70,13 @@ def done(words: Sequence[str], options: Options) -> list[Record]:
 
 def measured(words: Sequence[str], optimizer: tuple[str, ...], options: Options) -> list[Record]:
     """Choose the rate on validation data, and run the seeds of the table with it."""
-    words = [*words, *optimizer, "scenario=class_incremental", "eval_every=5", "threads=1"]
+    words = [*words, *optimizer, "scenario=class_incremental", "threads=1"]
     rates = RATES[optimizer]
     if rates:
         asked = [*words, *TUNING, f"strategy.lr={','.join(map(str, rates))}"]
-        scores = [r.metric(METRIC) or 0.0 for r in done([*asked, "eval_every=2"], options)]
+        scores = [r.metric(METRIC) or 0.0 for r in done(asked, options)]
         words = [*words, f"strategy.lr={rates[int(np.argmax(scores))]}"]
-    return done([*words, SEEDS], options)
+    return done([*words, SEEDS, "eval_every=5"], options)
 
 
 def row(name: str, records: Sequence[Record], rate: str) -> str:
