@@ -3,9 +3,9 @@
     python -m benchmarks.encoders_page [--fashion FOLDER] [--out runs/encoders]
 
 Split ``mnist5k``, and Split Fashion-MNIST where a folder of its IDX files is given (4,000 training and
-1,000 test images): five tasks of two classes, one head, on the latents of each encoder. RankMe, which sees
-no label, is of 600 training images. Learners: nearest mean, SLDA, and a linear head with a memory of 200
-samples (Adam, five passes), three seeds. Runs what is missing.
+1,000 test images): five tasks of two classes, one head, on the latents of each encoder. RankMe, which
+sees no label, is of 600 training images. Learners: nearest mean, SLDA, and a linear head with a memory
+of 200 samples (Adam, five passes), three seeds. Runs what is missing.
 """
 
 from __future__ import annotations
