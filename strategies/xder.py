@@ -6,20 +6,30 @@ future; the number of classes is told. With h the logits and two draws (x', z), 
 
     L = CE(f(x), y | present) + alpha |z - h(x')|^2 + beta CE(f(x''), y'' | past)
         + lam SC(future logits of views of x, x')
-        + eta mean max(0, max_future h(x) + m - max_present h(x)),
+        + eta mean [max_past p(x) + m - max_present p(x)]_+
+        + eta mean [max_future h + m - max_own h]_+ over x, x' and x''.
 
-where SC is the supervised contrastive loss (arXiv 2004.11362, eq. 2) over ``n_views`` views of the
-first ``contrast_batch`` samples. The memory is class-balanced and is filled at the end of a task, with
-the logits of that moment. There the logits z of older samples are brought up to date too: their part
-of the present classes becomes the network's, times min(1, gamma z_y / its maximum), so that no new
-class is above the true one.
+SC is the supervised contrastive loss (arXiv 2004.11362, eq. 2) over ``n_views`` views of the first
+``contrast_batch`` samples. p is the softmax over past and present classes, and its past part has no
+gradient. "Own" are the classes of the task that a sample came with: the present ones for a new sample.
+Both means are over the samples whose gap is positive.
 
-Deviations: the authors bring stored logits up to date at random steps, more and more rarely; here it is
-once, at the end of each task. They contrast the logits of each future task by itself, here all future
-classes together, and no class or a single one is left alone. Their batch-normalisation statistics of
-the stream alone are not kept apart. Where tasks are told, the scores of the loss are not masked by
-them. By default views are as in ``clbench.data.augment.suited``. The constants are those of Mammoth's
-CIFAR-100 runs with 500 samples.
+The memory is class-balanced and is filled at the end of a task, with the logits of that moment. No
+stored logit of another task may pass the true one by far. So the past part of a new sample's logits is
+scaled by min(1, gamma z_y / its maximum). In older samples the part of the present and the future
+classes becomes the network's, scaled in the same way.
+
+All terms were read in the authors' code (Mammoth, ``models/xder.py``), and so were the two hinges: one
+of probabilities, one of logits. They were not compared with the paper's text.
+
+Deviations: the authors also bring stored logits up to date at random steps, more and more rarely; here
+it is once, at the end of each task. They scale a part only where its maximum passes z_y, here where it
+passes gamma z_y; and by a negative factor where z_y is negative, here by 0. Their stored logits are of
+augmented samples. In the last term they count a sample once that was drawn twice. They contrast the
+logits of each future task by itself, here all future classes together, and no class or a single one is
+left alone. Their batch-normalisation statistics of the stream alone are not kept apart. Where tasks
+are told, the scores of the loss are not masked by them. By default views are as in
+``clbench.data.augment.suited``. The constants are those of Mammoth's CIFAR-100 runs with 500 samples.
 """
 
 from __future__ import annotations
@@ -63,11 +73,11 @@ class XDER(ReplayStrategy):
         lam: Annotated[float, AtLeast(0)] = 0.05
         """Weight of the contrast of future logits."""
         eta: Annotated[float, AtLeast(0)] = 0.1
-        """Weight of the term that keeps future logits below the present ones."""
+        """Weight of the terms that keep past and future classes below those of a sample's own task."""
         margin: Annotated[float, AtLeast(0)] = 0.3
         """By how much."""
         gamma: Annotated[float, Within(0, 1)] = 0.85
-        """Largest stored logit of a later class, as a share of that of the true one."""
+        """Largest stored logit of another task's class, as a share of that of the true one."""
         temperature: Annotated[float, Positive] = 5.0
         """Similarities of future logits are divided by it."""
         n_views: Annotated[int, AtLeast(1)] = 4
@@ -88,10 +98,12 @@ class XDER(ReplayStrategy):
         super().__init__(info, config, build_model, extra={"logits": (info.n_classes,)})
         self.views = suited(info.input_shape, info.dtype) if config.views is None else config.views
         check_augment(self.views, info.input_shape, info.dtype, info.scale)
-        self.register_buffer("past", torch.zeros(info.n_classes, dtype=torch.bool))
-        self.past: Tensor
-        """``(n_classes,)`` bool: classes of earlier tasks."""
-        self._now, self._future = self.past, torch.arange(0)
+        self.register_buffer("task_of", torch.full((info.n_classes,), -1))
+        self.task_of: Tensor
+        """``(n_classes,)`` int64: the number of the task of each class, from 0; -1: still to come."""
+        self._number = 0
+        self._past = self._now = self.task_of >= 0
+        self._future = torch.arange(0)
 
     def resolved(self) -> dict[str, object]:
         """Add the augmentations of the views."""
@@ -99,8 +111,11 @@ class XDER(ReplayStrategy):
 
     def begin(self, task: TaskData) -> TaskData:
         """Tell past, present and future classes apart."""
-        self._now = present(task.y, self.info.n_classes) & ~self.past
-        self._future = (~self.past & ~self._now).nonzero().squeeze(1)
+        self._number = int(self.task_of.max()) + 1
+        self._past = self.task_of >= 0
+        self._now = present(task.y, self.info.n_classes) & ~self._past
+        self.task_of[self._now] = self._number
+        self._future = (self.task_of < 0).nonzero().squeeze(1)
         return super().begin(task)
 
     def replayed(self, batch: Batch) -> tuple[Batch, ...]:
@@ -117,14 +132,34 @@ class XDER(ReplayStrategy):
         if dark > n:
             z = batch.extra["logits"].to(h.dtype)
             loss = loss + c.alpha * (h[n:dark] - z).square().mean()
-            old = h[dark:].masked_fill(~self.past, -torch.inf)
+            old = h[dark:].masked_fill(~self._past, -torch.inf)
             loss = loss + c.beta * F.cross_entropy(old, batch.y[dark:])
+        if self._number and c.eta:
+            loss = loss + c.eta * violation(self.over_past(h[:n]))
         if len(self._future) and c.eta:
-            above = h[:n].index_select(1, self._future).amax(1) + c.margin - here.amax(1)
-            loss = loss + c.eta * above.clamp_min(0).mean()
+            loss = loss + c.eta * violation(self.over_future(h, batch.y, n))
         if len(self._future) > 1 and c.lam:
             loss = loss + c.lam * self.contrast(batch.x[:dark], batch.y[:dark])
         return loss
+
+    def over_past(self, h: Tensor) -> Tensor:
+        """Compute by how much past classes pass the present ones, ``(n,)``, from ``(n, C)`` logits."""
+        p = h.masked_fill(self.task_of < 0, -torch.inf).softmax(1)
+        past, now = (p.masked_fill(~of, 0.0).amax(1) for of in (self._past, self._now))
+        return past.detach() + self.config.margin - now
+
+    def over_future(self, h: Tensor, y: Tensor, n: int) -> Tensor:
+        """Compute by how much future logits pass those of each sample's own task, ``(B,)``.
+
+        Args:
+            h: ``(B, C)`` logits.
+            y: ``(B,)`` labels, of which those of new samples are not read.
+            n: how many samples are new; they are the first.
+        """
+        task = self.task_of[y]
+        task[:n] = self._number
+        own = h.masked_fill(self.task_of != task[:, None], -torch.inf)
+        return h.index_select(1, self._future).amax(1) + self.config.margin - own.amax(1)
 
     def contrast(self, x: Tensor, y: Tensor) -> Tensor:
         """Compute the supervised contrastive loss of future logits, 0-d."""
@@ -141,15 +176,31 @@ class XDER(ReplayStrategy):
         with evaluating(self.model):
             old = memory.x[:n].to(self.info.dtype).split(AT_ONCE)
             h = torch.cat([self.model(x) for x in (*old, *task.samples(AT_ONCE))])
-        stored = memory.get_buffer("logits")[:n]
-        stored.copy_(updated(stored, h[:n].to(stored), memory.y[:n], self._now, self.config.gamma))
-        self.admit(task, logits=h[n:])
-        self.past.logical_or_(self._now)
+        stored, gamma = memory.get_buffer("logits")[:n], self.config.gamma
+        stored.copy_(updated(stored, h[:n].to(stored), memory.y[:n], ~self._past, gamma))
+        new = h[n:]
+        self.admit(task, logits=updated(new, new, task.y.clamp_min(0), self._past, gamma))
 
 
-def updated(z: Tensor, h: Tensor, y: Tensor, now: Tensor, gamma: float) -> Tensor:
-    """Write the logits ``h`` of the classes ``now`` into stored ones ``z``, both ``(n, C)``, scaled."""
+def violation(gap: Tensor) -> Tensor:
+    """Compute the mean of the positive ones of ``(b,)`` gaps, 0-d; 0 if there are none."""
+    return gap.clamp_min(0).sum() / (gap > 0).sum().clamp_min(1)
+
+
+def updated(z: Tensor, h: Tensor, y: Tensor, part: Tensor, gamma: float) -> Tensor:
+    """Write the logits ``h`` of the classes ``part`` into stored ones ``z``, scaled down.
+
+    Args:
+        z: ``(n, C)`` stored logits.
+        h: ``(n, C)`` those of the network.
+        y: ``(n,)`` labels; the classes ``part`` are those of other tasks.
+        part: ``(C,)`` bool.
+        gamma: what is written is at most this share of the stored logit of the label.
+
+    Returns:
+        ``(n, C)``
+    """
     true = z.gather(1, y[:, None])
-    most = h.masked_fill(~now, -torch.inf).amax(1, keepdim=True)
+    most = h.masked_fill(~part, -torch.inf).amax(1, keepdim=True)
     scale = torch.where(most > 0, (gamma * true / most).clamp(0, 1), 1.0)
-    return torch.where(now, h * scale, z)
+    return torch.where(part, h * scale, z)

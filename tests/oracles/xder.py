@@ -28,13 +28,13 @@ def xder(
     """Boschini et al. 2022: the weights, and the stored logits by key."""
     w, sgd, seen, stored = net.start, Sgd(training), Seen(drawn), {}
     classes = net.widths[-1]
-    past: set[int] = set()
+    came: list[set[int]] = []
 
     def among(batch: Samples, of: set[int]) -> Tensor:
         return torch.tensor([c in of for c in range(classes)]).expand(len(batch.y), -1)
 
     for task in tasks:
-        now = set(task.samples.y.tolist())
+        past, now = set().union(*came), set(task.samples.y.tolist())
         later = [c for c in range(classes) if c not in past | now]
         for new in training.batches(task):
             dark, labelled = (seen.recall(), seen.recall()) if past else (None, None)
@@ -48,11 +48,15 @@ def xder(
                     total = total + alpha * ((net.logits(w, dark.x) - z) ** 2).mean()
                     old = net.logits(w, labelled.x)
                     total = total + beta * losses(old, labelled.y, among(labelled, past)).mean()
+                    total = total + eta * over_past(h, sorted(past), sorted(now), margin)
                     x, y = torch.cat([x, dark.x]), torch.cat([y, dark.y])
                 if not later:
                     return total
-                gap = h[:, later].max(1).values + margin - h[:, sorted(now)].max(1).values
-                total = total + eta * gap.clamp(min=0).mean()
+                gaps = [over(row, later, now, margin) for row in h]
+                for b in (dark, labelled) if dark is not None else ():
+                    rows = zip(net.logits(w, b.x), b.y.tolist(), strict=True)
+                    gaps += [over(h, later, own_task(came, c), margin) for h, c in rows]
+                total = total + eta * mean_positive(gaps)
                 f = net.logits(w, x)[:, later].repeat(views, 1)
                 f, y = f / f.norm(dim=1, keepdim=True), y.repeat(views)
                 near = (f @ f.T / temperature).exp() * (1 - torch.eye(len(f)).double())
@@ -62,14 +66,40 @@ def xder(
 
             w = sgd.step(w, grad(loss, w))
         for key, z in stored.items():
-            sample = seen.samples[key]
-            h, true = net.logits(w, sample.x)[0], z[int(sample.y)]
-            most = h[sorted(now)].max()
-            scale = min(1.0, max(0.0, float(gamma * true / most))) if most > 0 else 1.0
-            for c in now:
-                z[c] = scale * h[c]
-        h = net.logits(w, task.samples.x)
-        stored.update({key: h[i].clone() for i, key in enumerate(task.samples.keys)})
+            z[[*now, *later]] = capped(net, w, seen.samples[key], [*now, *later], z, gamma)
         seen.add(task.samples)
-        past = past | now
+        for key, h in zip(task.samples.keys, net.logits(w, task.samples.x), strict=True):
+            stored[key] = h.clone()
+            if past:
+                stored[key][[*past]] = capped(net, w, seen.samples[key], [*past], h, gamma)
+        came.append(now)
     return w, stored
+
+
+def capped(net: Net, w: Tensor, sample: Samples, of: list[int], z: Tensor, gamma: float) -> Tensor:
+    """The logits of other tasks' classes, scaled to a maximum of gamma times the true one of z."""
+    part, true = net.logits(w, sample.x)[0, of], z[int(sample.y)]
+    most = part.max()
+    return part * (min(1.0, max(0.0, float(gamma * true / most))) if most > 0 else 1.0)
+
+
+def over(row: Tensor, later: list[int], own: set[int], margin: float) -> Tensor:
+    return row[later].max() + margin - row[sorted(own)].max()
+
+
+def own_task(came: list[set[int]], c: int) -> set[int]:
+    return next(of for of in came if c in of)
+
+
+def over_past(h: Tensor, past: list[int], now: list[int], margin: float) -> Tensor:
+    """Mammoth's constraint on past classes: of probabilities, those of the past as constants."""
+    gaps = []
+    for row in h:
+        p = row[past + now].softmax(0)
+        gaps.append(p[: len(past)].max().detach() + margin - p[len(past) :].max())
+    return mean_positive(gaps)
+
+
+def mean_positive(gaps: list[Tensor]) -> Tensor:
+    positive = [gap for gap in gaps if gap > 0]
+    return sum(positive) / len(positive) if positive else torch.zeros(())
