@@ -11,8 +11,8 @@ scaled again, and the means are computed anew after each experience.
 
 Deviations that all these methods share: a total size is used up to its last place, where papers give
 every class ``floor(size / classes)``; the output layer has all classes of the stream from the start,
-where theirs grows (the rows of classes to come get no gradient, but weight decay shrinks them);
-exemplars that the experience brings again are not trained on twice.
+where theirs grows (the rows of classes to come get no gradient, but weight decay shrinks them, unless
+a method is a ``FixedOldRows``); exemplars that the experience brings again are not trained on twice.
 """
 
 from __future__ import annotations
@@ -200,6 +200,42 @@ class ExemplarStrategy(GradientStrategy):
     def memory_bytes(self) -> int:
         """Count the bytes of the exemplars."""
         return self.memory.nbytes()
+
+
+class FixedOldRows(ExemplarStrategy):
+    """Trains the output layer's rows of an experience's own classes; the other rows stay as they are.
+
+    LUCIR and PODNet fix the embeddings of old classes so: no gradient, no weight decay. Classes of
+    which there are exemplars alone count as old; one that the experience brings again is trained. Rows
+    of classes to come do not shrink before they come, which would make their first steps too long: the
+    gradient of a cosine goes with 1 / length. With ``reset_weights`` all classes seen are trained.
+    """
+
+    def __init__(
+        self, info: StreamInfo, config: ExemplarStrategy.Config, build_model: Callable[[], nn.Module]
+    ) -> None:
+        super().__init__(info, config, build_model)
+        self.fixed = torch.arange(0, device=self.weights.device)
+        """``(k,)`` int64: the rows of the output layer that stay."""
+
+    def begin(self, task: TaskData) -> TaskData:
+        """Note the rows that stay."""
+        own = present(task.y, self.info.n_classes)
+        both = super().begin(task)
+        layer = output_layer(self.model)
+        assert layer is not None
+        stays = ~(self.seen if self.config.reset_weights else own)
+        per_class = len(layer.weight) // len(stays)
+        self.fixed = stays.repeat_interleave(per_class).nonzero().squeeze(1)
+        return both
+
+    def step(self, batch: Batch) -> None:
+        """Update the weights once, but for the rows that stay."""
+        layer = output_layer(self.model)
+        assert layer is not None
+        before = layer.weight.data.index_select(0, self.fixed)
+        super().step(batch)
+        layer.weight.data.index_copy_(0, self.fixed, before)
 
 
 def align(layer: nn.Linear, old: Tensor, new: Tensor) -> None:

@@ -8,12 +8,14 @@ Hou et al. 2019, "Learning a Unified Classifier Incrementally via Rebalancing" (
 
 where z* are the features before the experience, old samples are those of old classes, and
 ``lam = distillation * sqrt(old classes / new classes)`` (eq. 6 to 8; the paper: 5, K = 2, margin 0.5).
-``margin=null`` leaves the last term out.
+``margin=null`` leaves the last term out. The weights w_c of old classes are fixed: from the second
+experience on they have no gradient and no weight decay, as in the authors' code.
 
-Deviations: those of ``clbench.exemplars``; the new classes' weights start at random and not at their
-features' means; the output layer of any network is replaced, and features keep its last ReLU
-(``model.head=cosine`` has none); an experience without new classes counts as one with one new class;
-no training on a balanced set follows. Constants of the paper are from memory, unverified.
+Deviations: those of ``clbench.exemplars``; an old class that comes again is trained again; the new
+classes' weights start at random and not at their features' means; the output layer of any network is
+replaced, and features keep its last ReLU (``model.head=cosine`` has none); an experience without new
+classes counts as one with one new class; no training on a balanced set follows. The constants were read
+in the authors' code.
 """
 
 from __future__ import annotations
@@ -28,7 +30,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from clbench import Batch, StreamInfo
-from clbench.exemplars import ExemplarStrategy
+from clbench.exemplars import FixedOldRows
 from clbench.nets.features import scores_and_features
 from clbench.nets.head import CosineLinear, replace_output
 from clbench.nets.parameters import output_layer
@@ -36,11 +38,11 @@ from clbench.settings import AtLeast, Positive
 from clbench.space import Log
 
 
-class Lucir(ExemplarStrategy):
+class Lucir(FixedOldRows):
     """Keeps directions of features, and old samples away from new classes."""
 
     @dataclass(frozen=True)
-    class Config(ExemplarStrategy.Config):
+    class Config(FixedOldRows.Config):
         """Settings of LUCIR."""
 
         readout: Literal["nme", "softmax"] = "softmax"

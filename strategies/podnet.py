@@ -15,9 +15,12 @@ From the second experience on, with the network before it as teacher and
 - ``f flat`` times POD-flat, ``1 - cos`` of the features.
 
 Afterwards the network is trained on the balanced exemplars with the same loss, and the nearest mean of
-exemplars predicts. Settings as in PyCIL: 5, 1, margin 0.6, then 20 epochs at 0.005.
+exemplars predicts. The proxies of old classes are fixed all the time: no gradient, no weight decay. So
+it is in PyCIL, and so are the settings: 5, 1, margin 0.6, then 20 epochs at 0.005 with a cosine to 0.
 
-Deviations: those of ``clbench.exemplars``; stages are found by ``spatial_stages`` and are behind a
+Deviations: those of ``clbench.exemplars``; the authors' own code fixes old proxies too, but afterwards
+it trains the output layer alone, old proxies included, at a constant 0.05; an old class that comes
+again is trained again; stages are found by ``spatial_stages`` and are behind a
 ReLU (but for ``model.head=cosine`` at the last); a network without maps (``mlp``) has POD-flat alone;
 new proxies start at random, not at clusters of features. An experience without new classes counts as
 one with one new class.
@@ -35,7 +38,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from clbench import Batch, StreamInfo
-from clbench.exemplars import ExemplarStrategy
+from clbench.exemplars import FixedOldRows
 from clbench.nets.features import scores_features_maps, spatial_stages
 from clbench.nets.head import ProxyLinear, replace_output
 from clbench.nets.parameters import output_layer
@@ -46,11 +49,11 @@ FAR = -1e30
 """The score of a class that takes no part; finite, so that a class alone has a gradient of 0."""
 
 
-class PODNet(ExemplarStrategy):
+class PODNet(FixedOldRows):
     """Keeps the pooled maps and the features of the network before."""
 
     @dataclass(frozen=True)
-    class Config(ExemplarStrategy.Config):
+    class Config(FixedOldRows.Config):
         """Settings of PODNet."""
 
         spatial: Annotated[float, AtLeast(0)] = field(default=5.0, metadata={"space": Log(0.5, 50)})

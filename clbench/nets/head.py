@@ -34,6 +34,9 @@ class CosineLinear(nn.Linear):
 
     The classifier of LUCIR (Hou et al. 2019, "Learning a unified classifier incrementally via
     rebalancing"), in which the features have no ReLU. ``sigma`` starts at 1, as in PyCIL.
+    The scores do not depend on the length of a row, but its gradient goes with 1 / length. Weight decay
+    shrinks a row that gets no gradient, such as that of a masked class to come. ``lucir`` and
+    ``podnet`` leave such rows as they are (``clbench.exemplars.FixedOldRows``); others do not.
     """
 
     def __init__(self, in_features: int, n_classes: int) -> None:

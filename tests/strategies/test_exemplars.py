@@ -8,6 +8,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from small import go, record_of, run
+from torch import Tensor
 
 from clbench.engine.ledger import state_bytes
 from clbench.errors import UsageError
@@ -170,6 +171,44 @@ def test_wa_gives_new_weights_the_length_of_old_ones():
     old = sorted(set(r.stream.experience(0).y.tolist()))
     new = sorted(set(range(4)) - set(old))
     torch.testing.assert_close(length[new].mean(), length[old].mean())
+
+
+DECAY = ("strategy.weight_decay=0.01", "strategy.momentum=0.5", "strategy.epochs=2")
+
+
+def rows(strategy: Any, classes: list[int]) -> Tensor:
+    """The output layer's rows of some classes, ``(classes, rows of each, d)``."""
+    layer = next(m for m in strategy.model.modules() if hasattr(m, "sigma"))
+    return layer.weight.detach().unflatten(0, (4, -1))[classes].clone()
+
+
+@pytest.mark.parametrize("name", ["lucir", "podnet"])
+def test_rows_of_old_classes_and_of_classes_to_come_stay(name: str):
+    """Neither gradient nor weight decay nor what is left of momentum moves them."""
+    r = run(f"strategy={name}", *CLASSES, *MORE.get(name, ()), *DECAY)
+    strategy: Any = r.strategy()
+    own = [sorted(set(r.stream.experience(t).y.tolist())) for t in range(2)]
+    start = [rows(strategy, c) for c in own]
+    strategy.learn(r.stream.experience(0))
+    between = [rows(strategy, c) for c in own]
+    strategy.learn(r.stream.experience(1))
+    end = [rows(strategy, c) for c in own]
+    assert torch.equal(start[1], between[1])
+    assert torch.equal(between[0], end[0])
+    for before, after in ((start[0], between[0]), (between[1], end[1])):
+        assert bool((before != after).flatten(1).any(1).all())
+
+
+@pytest.mark.parametrize("name", ["lucir", "podnet"])
+def test_a_class_that_comes_again_is_trained_again(name: str):
+    r = run(f"strategy={name}", *CLASSES, *MORE.get(name, ()))
+    strategy: Any = r.strategy()
+    first = r.stream.experience(0)
+    classes = sorted(set(first.y.tolist()))
+    strategy.learn(first)
+    before = rows(strategy, classes)
+    strategy.learn(first)
+    assert not torch.equal(before, rows(strategy, classes))
 
 
 def test_refusals():
