@@ -157,12 +157,19 @@ class ExemplarStrategy(GradientStrategy):
     def settle(self) -> None:
         """Change the network after exemplars are chosen. By default nothing."""
 
-    def tune(self, task: TaskData, lr: float, epochs: int) -> None:
-        """Train on further samples, with a cosine from ``lr`` to 0 and a fresh optimizer state."""
+    def tune(
+        self, task: TaskData, lr: float, epochs: int, weight_decay: float | None = None
+    ) -> None:
+        """Train on further samples, with a cosine from ``lr`` to 0 and a fresh optimizer state.
+
+        ``weight_decay`` takes the place of the setting of that name; None: the setting.
+        """
         whole = self.config
+        decay: float = whole.weight_decay if weight_decay is None else weight_decay
         self.config = replace(
             whole,
             lr=lr,
+            weight_decay=decay,
             epochs=epochs,
             schedule="cosine",
             milestones=(),
@@ -170,7 +177,7 @@ class ExemplarStrategy(GradientStrategy):
             patience=None,
             first=First(),  # of the first task, and may not fit these
         )
-        adopt(self.optimizer, lr, whole.weight_decay)
+        adopt(self.optimizer, lr, decay)
         self.optimizer.state.clear()
         self.train_on(self.batches(task), epochs * -(-len(task) // whole.batch_size))
         self.config = whole
@@ -212,7 +219,10 @@ class FixedOldRows(ExemplarStrategy):
     """
 
     def __init__(
-        self, info: StreamInfo, config: ExemplarStrategy.Config, build_model: Callable[[], nn.Module]
+        self,
+        info: StreamInfo,
+        config: ExemplarStrategy.Config,
+        build_model: Callable[[], nn.Module],
     ) -> None:
         super().__init__(info, config, build_model)
         self.fixed = torch.arange(0, device=self.weights.device)

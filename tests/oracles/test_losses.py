@@ -172,7 +172,8 @@ def test_foster_boosts_and_compresses():
     assert float(strategy.loss(batch).detach()) == pytest.approx(wanted, rel=1e-9)
     seen: list[tuple[float, float]] = []
 
-    def compressing(task: Any, lr: float, epochs: int) -> None:
+    def compressing(task: Any, lr: float, epochs: int, weight_decay: float) -> None:
+        assert weight_decay == 0
         strategy.weights.add_(0.1 * torch.cos(torch.arange(len(strategy.weights)).double()))
         hidden, *_, w, b = layers(strategy.model, batch.x)
         q = softmax(f / 2) * effective(sizes, 0.97)

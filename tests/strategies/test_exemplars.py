@@ -162,6 +162,24 @@ def test_foster_holds_three_backbones_while_it_learns_and_keeps_one():
     assert costs["wa"] < 2 * kept + 4096
 
 
+def test_foster_compresses_without_weight_decay():
+    """As the authors do; boosting has that of the settings."""
+    r = run("strategy=foster", *CLASSES, "strategy.weight_decay=0.3")
+    strategy: Any = r.strategy()
+    found: dict[bool, set[float]] = {False: set(), True: set()}
+    step = strategy.step
+
+    def noted(batch: Any) -> None:
+        [group] = strategy.optimizer.param_groups
+        found[strategy.boosted is not None].add(group["weight_decay"])
+        step(batch)
+
+    strategy.step = noted
+    for t in range(2):
+        strategy.learn(r.stream.experience(t))
+    assert found == {False: {0.3}, True: {0.0}}
+
+
 def test_wa_gives_new_weights_the_length_of_old_ones():
     r = run("strategy=wa", *CLASSES, "strategy.epochs=3")
     strategy: Any = r.strategy()
