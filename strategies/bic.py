@@ -14,7 +14,9 @@ classes is kept; each class holds the pair it came with. All scores, the teacher
 Deviations: those of ``clbench.exemplars``; stage 2 computes the scores once, without augmentation,
 since nothing but the pair is trained; it takes the passes, the learning rate, its schedule, momentum
 and weight decay of stage 1, with a plain SGD whatever the optimizer; a class of one exemplar gives none
-away. KD has no factor T^2. What is set aside is not trained on, but may become an exemplar.
+away. KD has no factor T^2. In an experience without new classes lambda would be 1, and no label would
+be learnt from, so it counts as one with one new class; this is our choice. What is set aside is not
+trained on, but may become an exemplar.
 """
 
 from __future__ import annotations
@@ -92,7 +94,7 @@ class BiC(ExemplarStrategy):
         loss = self.fit(raw, batch)
         if not self.n_old:
             return loss
-        share = self.n_old / (self.n_old + self.n_new)
+        share = self.n_old / (self.n_old + max(1, self.n_new))
         return (1 - share) * loss + share * self.distil(raw, batch, self.config.temperature)
 
     def taught(self, x: Tensor) -> Tensor:

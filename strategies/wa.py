@@ -10,8 +10,9 @@ and after the experience each new class's weight vector is multiplied by the mea
 classes' vectors over that of the new ones (eq. 8 and 9). Biases stay.
 
 Deviations: those of ``clbench.exemplars``; the paper also clips weights at zero while it trains (from
-memory, unverified), and PyCIL does not; KD has no factor T^2. An experience without new classes is
-not aligned.
+memory, unverified), and PyCIL does not; KD has no factor T^2. An experience without new classes is not
+aligned. There lambda would be 1, and no label would be learnt from, so it counts as one with one new
+class; this is our choice.
 """
 
 from __future__ import annotations
@@ -59,7 +60,7 @@ class WA(ExemplarStrategy):
         loss = self.fit(raw, batch)
         if not self.n_old:
             return loss
-        share = self.n_old / (self.n_old + self.n_new)
+        share = self.n_old / (self.n_old + max(1, self.n_new))
         return (1 - share) * loss + share * self.distil(raw, batch, self.config.temperature)
 
     def finish(self, task: TaskData) -> None:

@@ -20,18 +20,24 @@ from clbench.strategy import Batch
 CLASSES = ("scenario=class_incremental", "scenario.n_tasks=2")
 
 
-def second_task(name: str, *words: str, on: Any = None) -> tuple[Any, Batch, list[int], list[int]]:
-    """The strategy in its second task, a batch of it, and the old and the new classes."""
+def second_task(
+    name: str, *words: str, on: Any = None, again: bool = False
+) -> tuple[Any, Batch, list[int], list[int]]:
+    """The strategy in its second task, a batch of it, and the old and the new classes.
+
+    The second task is the first one if that comes ``again``.
+    """
     r = run(f"strategy={name}", *CLASSES, *words, on=on)
     torch.manual_seed(5)
     strategy: Any = r.strategy().double()
-    first, task = r.stream.experience(0), r.stream.experience(1)
+    first, task = r.stream.experience(0), r.stream.experience(0 if again else 1)
     strategy.learn(first)
     strategy.train()
     both = strategy.begin(task)
     wave = torch.cos(torch.arange(len(strategy.weights)).double())
     strategy.weights.add_(0.1 * wave)
-    old, new = (sorted(set(t.y.tolist())) for t in (first, task))
+    old = sorted(set(first.y.tolist()))
+    new = sorted(set(task.y.tolist()) - set(old))
     assert set(both.y.tolist()) == {*old, *new}
     batch = Batch(both.x.double() if on is None else both.x, both.y)
     return strategy, batch, old, new
@@ -73,6 +79,19 @@ def test_lucir(margin: str):
                 nearest = sorted(cosine[i, new])[-2:]
                 terms.append(sum(max(0.0, 0.5 - cosine[i, c] + k) for k in nearest))
         wanted += np.mean(terms)
+    assert float(strategy.loss(batch).detach()) == pytest.approx(wanted, rel=1e-9)
+
+
+@pytest.mark.parametrize("name", ["wa", "bic"])
+def test_an_experience_without_new_classes_counts_as_one_with_one(name: str):
+    """So that labels are learnt from: two old classes, a third of the cross-entropy."""
+    strategy, batch, old, new = second_task(name, again=True)
+    z, _, _, w, b = layers(strategy.model, batch.x)
+    taught, _, _, w0, b0 = layers(strategy.teacher, batch.x)
+    assert not new
+    f, q = (z @ w.T + b)[:, old], softmax((taught @ w0.T + b0)[:, old] / 2)
+    kd = -(q * np.log(softmax(f / 2))).sum(1).mean()
+    wanted = ce(f, [old.index(c) for c in batch.y.tolist()]) / 3 + 2 / 3 * kd
     assert float(strategy.loss(batch).detach()) == pytest.approx(wanted, rel=1e-9)
 
 
