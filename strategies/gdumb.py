@@ -38,6 +38,11 @@ class GDumb(GradientStrategy):
         schedule: Literal["constant", "cosine"] = "cosine"
         """Learning rate within a training from scratch: constant, or cosine to zero."""
 
+        @property
+        def passes_setting(self) -> str:
+            """``memory_epochs``: no experience is trained on."""
+            return "memory_epochs"
+
     def __init__(
         self, info: StreamInfo, config: Config, build_model: Callable[[], nn.Module]
     ) -> None:

@@ -130,9 +130,10 @@ class TrainingSettings:
             )
         if list(self.milestones) != sorted(set(self.milestones)):
             raise UsageError(f"strategy.milestones={list(self.milestones)} must ascend")
-        if self.warmup > self.epochs:
+        if self.warmup > self.passes:
             raise UsageError(
-                f"strategy.warmup={self.warmup} must be at most strategy.epochs={self.epochs}"
+                f"strategy.warmup={self.warmup} must be at most "
+                f"strategy.{self.passes_setting}={self.passes}"
             )
         if self.accumulate > 1 and self.mask in ("group", "group_zero"):
             raise UsageError(
@@ -203,6 +204,16 @@ class TrainingSettings:
         return dataclasses.replace(self, first=First(), **given) if given else None
 
     @property
+    def passes_setting(self) -> str:
+        """The setting that says how many passes a training takes; not all strategies train a task."""
+        return "epochs"
+
+    @property
+    def passes(self) -> int:
+        """The passes of a training, which warm-up and milestones count in."""
+        return int(getattr(self, self.passes_setting))
+
+    @property
     def base_lr(self) -> float:
         """The learning rate before any schedule."""
         if self.lr is not None:
@@ -214,16 +225,16 @@ class TrainingSettings:
 
         Args:
             step: number of the step, from 0.
-            n_steps: steps of the whole experience, in which ``epochs`` epochs pass.
+            n_steps: steps of the whole training, in which ``passes`` epochs pass.
         """
-        warm = self.warmup * n_steps // self.epochs
+        warm = self.warmup * n_steps // self.passes
         if step < warm:
             return self.base_lr * (step + 1) / warm
         if self.schedule == "cosine":
             at = math.cos(math.pi * (step - warm) / (n_steps - warm))
             return self.base_lr * (1 + at) / 2
         if self.schedule == "multistep":
-            epoch = step * self.epochs // n_steps
+            epoch = step * self.passes // n_steps
             passed = sum(milestone <= epoch for milestone in self.milestones)
             return float(self.base_lr * self.milestone_factor**passed)
         return self.base_lr if self.warmup else None

@@ -89,6 +89,7 @@ class Training:
     batch_size: int = 32
     clip_norm: float | None = None
     schedule: str = "constant"
+    warmup: int = 0
 
     def batches(self, task: Task) -> Iterator[Samples]:
         for order in task.orders[: self.epochs]:
@@ -96,8 +97,11 @@ class Training:
                 yield task.samples.at(order[start : start + self.batch_size])
 
     def rate(self, step: int, n_steps: int) -> float:
-        falls = self.schedule == "cosine"
-        return self.lr * (1 + math.cos(math.pi * step / n_steps)) / 2 if falls else self.lr
+        warm = self.warmup * n_steps // self.epochs
+        if step < warm:
+            return self.lr * (step + 1) / warm
+        falls, part = self.schedule == "cosine", (step - warm) / (n_steps - warm)
+        return self.lr * (1 + math.cos(math.pi * part)) / 2 if falls else self.lr
 
 
 class Sgd:

@@ -263,6 +263,7 @@ def others() -> list[Case]:
     clipped = Training(epochs=3, momentum=0.5, clip_norm=0.5, schedule="cosine")
     lesson = {"alpha": 1.5, "temperature": 2.0}
     thrice = Training(epochs=3, schedule="cosine", lr=0.2)
+    warmed = Training(epochs=3, schedule="cosine", lr=0.2, warmup=2)
     budgets: dict[str, dict[str, Any]] = {
         name: {"budget": name} for name in ("full", "matched", "scratch", "evaluations")
     }
@@ -277,6 +278,7 @@ def others() -> list[Case]:
         Case("lwf", "Li 2016, eq. 2-3", distilled(**lesson), lesson, streams=EVERY),
         Case("gdumb", "Prabhu 2020", dumb(45), {"memory_size": 45}, thrice, EVERY, "45 samples"),
         Case("gdumb", "Prabhu 2020", dumb(2000), {"memory_size": 2000}, thrice, EVERY, "all"),
+        Case("gdumb", "Prabhu 2020", dumb(45), {"memory_size": 45}, warmed, EVERY, "warm-up"),
     ]
     for weighting in ("published", "pooled"):
         loop = analytic(closed_form.slda, shrinkage=1e-3, pooled=weighting == "pooled")
