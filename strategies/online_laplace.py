@@ -31,7 +31,7 @@ streams, where samples are counted again and again, values from 10 on cost accur
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
 from torch import nn
@@ -39,6 +39,7 @@ from torch import nn
 from clbench import QuadraticStrategy, StreamInfo, TaskData
 from clbench.quadratic import refuse_single_mask, task_fisher
 from clbench.settings import AtLeast
+from clbench.space import Log
 
 
 class OnlineLaplace(QuadraticStrategy):
@@ -48,6 +49,9 @@ class OnlineLaplace(QuadraticStrategy):
     class Config(QuadraticStrategy.Config):
         """Settings of online Laplace."""
 
+        lam: Annotated[float, AtLeast(0)] = field(default=1.0, metadata={"space": Log(0.01, 1e4)})
+        """Factor of each experience's curvature when it is added to the precision; 1: Bayes' rule. It
+        does not multiply the prior."""
         prior_precision: Annotated[float, AtLeast(0)] = 1.0
         """Inverse variance of each weight before any data."""
         fisher: Literal["exact", "sampled", "empirical", "batched"] = "exact"
