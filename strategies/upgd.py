@@ -8,14 +8,17 @@ the step's loss, xi ~ N(0, sigma^2) noise and eta the learning rate, each step
     s  = sigmoid(u / max u)                                 (max over all weights of the network)
     w <- (1 - eta lambda) w - 2 eta (g + xi) (1 - s),       lambda = ``weight_decay``.
 
-The factor 2 is that of the authors' code: a weight of no utility (s = 1/2) takes a plain step. Their
-correction of u for its start at zero cancels in u / max u. ``gates=noise`` is the variant that does not
-protect: w <- (1 - eta lambda) w - eta (g + 2 xi (1 - s)). The factors of that variant are our reading
-and were not checked against the authors' code.
+With the factor 2 a weight of no utility (s = 1/2) takes a plain step. It is in the optimizer of the
+authors' README. The code of their experiments has none: for the same step its learning rate is twice
+ours, and its weight decay half. A correction of u for its start at zero cancels in u / max u.
+``gates=noise`` is the variant that does not protect: w <- (1 - eta lambda) w - eta (g + 2 xi (1 - s)).
+The authors' code has no factor 2 there: its sigma is twice ours.
 
-Deviations: the gradient is clipped by ``clip_norm`` before anything else; a maximum below the smallest
-positive number is taken as that, so that where no weight is useful all are free. The authors' learning
-rates are 0.01 and less, and steps are of one sample; the common default here is 0.1.
+Deviations: the authors' code divides the corrected u by the maximum of the uncorrected one, so that in
+the first 1 / (1 - beta) steps its s is close to 1 for a useful weight and close to 0 for a harmful one.
+The gradient is clipped by ``clip_norm`` before anything else; a maximum below the smallest positive
+number is taken as that, so that where no weight is useful all are free. The authors' learning rates are
+0.01 and less, and steps are of one sample; the common default here is 0.1.
 """
 
 from __future__ import annotations
