@@ -12,13 +12,12 @@ new classes j:
 
 The score of class c, of task o, is
 
-    cos(z_o, p_o(c)) + alpha * sum over b != o of cos(z_b, p_b(c)).
+    cos(z_o, p_o(c)) + alpha * mean over b != o of cos(z_b, p_b(c)).
 
-The form and alpha = .1 follow a reading of a public implementation (LAMDA-PILOT); equations are from
-memory, unverified. Deviations: that code divides the sum over the other sub-spaces by their number,
-here it grows with the tasks; no sub-space of the network as it was pretrained is added, as by default
-there; any kind of tuning makes sub-spaces; where a task comes in chunks, prototypes are means over
-chunks, each in the features that it left.
+The score, its mean and alpha = .1 were read in the authors' code (``forward_reweight``); the equation
+of the prototypes follows LAMDA-PILOT and was not compared with the paper's text. Deviations: no
+sub-space of the network as it was pretrained is added; any kind of tuning makes sub-spaces; where a
+task comes in chunks, prototypes are means over chunks, each in the features that it left.
 """
 
 from __future__ import annotations
@@ -58,7 +57,7 @@ class Ease(GradientStrategy):
         alpha: Annotated[float, Within(0, 1)] = field(
             default=0.1, metadata={"space": Choices(0.0, 0.1, 0.3, 1.0)}
         )
-        """Weight of the sub-spaces of other tasks in the score of a class."""
+        """Weight of the mean over the sub-spaces of other tasks in the score of a class."""
         temperature: Annotated[float, AtLeast(0.001)] = 1.0
         """What cosines are divided by, before the softmax that puts old prototypes together."""
 
@@ -151,8 +150,9 @@ class Ease(GradientStrategy):
     def forward(self, x: Tensor, task_id: Tensor | None = None) -> Tensor:
         """Compute weighed cosines: ``(B, *input_shape)`` to ``(B, n_classes)``."""
         total = self.kept.new_zeros(len(x), self.info.n_classes)
+        others = self.config.alpha / max(1, int(self.begun) - 1)
         for number in range(int(self.begun)):
             z = F.normalize(self.features(x, number), dim=1)
             cosines = z @ F.normalize(self._mean(number).mean, dim=1).mT
-            total = total + torch.where(self.task_of == number, 1.0, self.config.alpha) * cosines
+            total = total + torch.where(self.task_of == number, 1.0, others) * cosines
         return among_seen(total, self.task_of + 1)
