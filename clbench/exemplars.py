@@ -47,6 +47,7 @@ class ExemplarStrategy(GradientStrategy):
 
     results_version: ClassVar[int] = 1
     """Raised by a change of this base that alters what its strategies give."""
+    smooths_labels: ClassVar[bool] = True  # by ``fit``
     distils: ClassVar[bool] = True
     """Whether ``teacher``, the network before the experience, is kept."""
 

@@ -132,6 +132,8 @@ class GradientStrategy(Strategy):
     extends_loss: ClassVar[bool] = False
     """Whether its own ``loss`` is ``super().loss(batch)`` and terms that are means over the batch or
     do not depend on it. Settings of the common loss are refused where it is replaced."""
+    smooths_labels: ClassVar[bool] = False
+    """Whether its own ``loss``, though it replaces the common one, heeds ``label_smoothing``."""
 
     @dataclass(frozen=True)
     class Config(Strategy.Config, TrainingSettings):
@@ -155,7 +157,8 @@ class GradientStrategy(Strategy):
         self.lay_out()
         own, base = type(self), GradientStrategy
         has_loop = own.learn is base.learn and own.batches is base.batches
-        config.refuse_unless(has_loop, own.loss is base.loss or own.extends_loss)
+        has_loss = own.loss is base.loss or own.extends_loss
+        config.refuse_unless(has_loop, has_loss, has_loss or own.smooths_labels)
         self._all_tasks, self._first_task = config, config.for_first()
         self._has_begun = self._smooths = False
         if info.task_ids:

@@ -52,6 +52,8 @@ FAR = -1e30
 class PODNet(FixedOldRows):
     """Keeps the pooled maps and the features of the network before."""
 
+    smooths_labels = False  # its loss has a margin, and no softmax over all classes
+
     @dataclass(frozen=True)
     class Config(FixedOldRows.Config):
         """Settings of PODNet."""

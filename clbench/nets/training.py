@@ -145,15 +145,18 @@ class TrainingSettings:
         except UsageError as error:
             raise UsageError(f"strategy.first: {error}") from error
 
-    def refuse_unless(self, has_common_loop: bool, has_common_loss: bool) -> None:
+    def refuse_unless(
+        self, has_common_loop: bool, has_common_loss: bool, is_smoothed: bool
+    ) -> None:
         """Refuse settings of the common loop or loss in a strategy that replaces it.
 
-        A setting that the strategy declares itself is its own.
+        A setting that the strategy declares itself is its own. ``is_smoothed`` says whether the loss,
+        common or not, heeds ``label_smoothing``.
 
         Raises:
             UsageError: naming the setting.
         """
-        self.refuse_no_smoothing(has_common_loss)
+        self.refuse_no_smoothing(is_smoothed)
         if self.accumulate > 1 and not has_common_loss:
             raise UsageError(
                 "strategy.accumulate is of the common loss, a mean over samples, which this strategy "
@@ -168,7 +171,7 @@ class TrainingSettings:
                 )
 
     def refuse_no_smoothing(self, is_smoothed: bool) -> None:
-        """Refuse ``label_smoothing`` where the common loss, which does it, is not used.
+        """Refuse ``label_smoothing`` where the loss does not heed it.
 
         Raises:
             UsageError: naming the setting.

@@ -258,12 +258,45 @@ def test_a_common_loss_is_smoothed(name: str):
 
 
 @pytest.mark.parametrize("setting", ["label_smoothing=0.2", "accumulate=2"])
-@pytest.mark.parametrize("name", ["er_ace", "lwf", "der", "derpp", "generative_replay"])
+@pytest.mark.parametrize("name", ["er_ace", "lwf", "der", "derpp", "generative_replay", "podnet"])
 def test_settings_of_a_common_loss_that_is_replaced_are_refused_at_once(name: str, setting: str):
     r = run(*STREAM[:1], f"strategy={name}", f"strategy.{setting}")
     with pytest.raises(UsageError, match="of the common loss") as error:
         r.strategy()
     assert "\n" not in str(error.value)
+
+
+SMOOTHED = ("icarl", "wa", "bic", "lucir", "expansion", "foster")
+"""Strategies with a loss of their own that has the cross-entropy of ``clbench.exemplars`` in it."""
+
+
+@pytest.mark.parametrize("name", SMOOTHED)
+def test_a_loss_of_its_own_with_the_shared_cross_entropy_is_smoothed(name: str):
+    """In the first task, where it is that cross-entropy alone; a later task passes too."""
+    words = ("scenario=class_incremental", "scenario.n_tasks=2", f"strategy={name}")
+    r = run(*words, "strategy.label_smoothing=0.2")
+    strategy = r.strategy()
+    task = strategy.begin(r.stream.experience(0))
+    here = sorted(set(task.y.tolist()))
+    scores = strategy.model(task.x)[:, here]
+    y = torch.tensor([here.index(c) for c in task.y.tolist()])
+    wanted = F.cross_entropy(scores, y, label_smoothing=0.2)
+    torch.testing.assert_close(strategy.loss(Batch(task.x, task.y)), wanted)
+    assert go(r)[1].status == "completed"
+
+
+@pytest.mark.parametrize("name", [*SMOOTHED, "podnet"])
+def test_a_loss_with_more_than_means_over_samples_refuses_to_be_cut(name: str):
+    r = run(*STREAM[:1], f"strategy={name}", "strategy.accumulate=2")
+    with pytest.raises(UsageError, match="of the common loss"):
+        r.strategy()
+
+
+def test_sigmoids_have_no_smoothed_labels():
+    with pytest.raises(UsageError, match="has no softmax"):
+        run(
+            *STREAM[:1], "strategy=icarl", "strategy.form=bce", "strategy.label_smoothing=0.2"
+        ).strategy()
 
 
 def test_a_loss_that_extends_the_common_one_may_say_so():
