@@ -146,7 +146,8 @@ class XDER(ReplayStrategy):
         """Compute by how much past classes pass the present ones, ``(n,)``, from ``(n, C)`` logits."""
         p = h.masked_fill(self.task_of < 0, -torch.inf).softmax(1)
         past, now = (p.masked_fill(~of, 0.0).amax(1) for of in (self._past, self._now))
-        return past.detach() + self.config.margin - now
+        gap: Tensor = past.detach() + self.config.margin - now
+        return gap
 
     def over_future(self, h: Tensor, y: Tensor, n: int) -> Tensor:
         """Compute by how much future logits pass those of each sample's own task, ``(B,)``.
@@ -159,7 +160,8 @@ class XDER(ReplayStrategy):
         task = self.task_of[y]
         task[:n] = self._number
         own = h.masked_fill(self.task_of != task[:, None], -torch.inf)
-        return h.index_select(1, self._future).amax(1) + self.config.margin - own.amax(1)
+        gap: Tensor = h.index_select(1, self._future).amax(1) + self.config.margin - own.amax(1)
+        return gap
 
     def contrast(self, x: Tensor, y: Tensor) -> Tensor:
         """Compute the supervised contrastive loss of future logits, 0-d."""
