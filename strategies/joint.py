@@ -40,11 +40,6 @@ class Joint(GradientStrategy):
         memory_epochs: Annotated[int, AtLeast(1)] = 10
         """Passes over all samples seen, in each training of budget=evaluations."""
 
-        @property
-        def passes_setting(self) -> str:
-            """``memory_epochs`` where evaluations are trained for, and not experiences."""
-            return "memory_epochs" if self.budget == "evaluations" else super().passes_setting
-
     def __init__(
         self, info: StreamInfo, config: Config, build_model: Callable[[], nn.Module]
     ) -> None:
