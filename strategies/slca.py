@@ -133,12 +133,13 @@ class SLCA(GradientStrategy):
         layer = output_layer(self.model)
         assert layer is not None
         [seen] = (self.classes.count > 0).nonzero(as_tuple=True)
-        y = seen.repeat_interleave(self.config.draws)
+        y, classes = seen.repeat_interleave(self.config.draws), seen.tolist()
+        factors = [self.factor(c) for c in classes]
         lr, passes = self.config.align_lr, self.config.align_epochs
         optimizer = SGD([*layer.parameters()], lr, MOMENTUM, DECAY)
         for number in range(passes):
             optimizer.param_groups[0]["lr"] = lr * (1 + math.cos(math.pi * number / passes)) / 2
-            z = torch.cat([self.drawn(c) for c in seen.tolist()])
+            z = torch.cat([self.drawn(c, f) for c, f in zip(classes, factors, strict=True)])
             for part in torch.randperm(len(y), device=y.device).split(self.config.draws):
                 optimizer.zero_grad()
                 self.alignment_loss(layer(z[part]), y[part]).backward()
@@ -147,11 +148,16 @@ class SLCA(GradientStrategy):
         optimizer.zero_grad()
 
     @torch.no_grad()
-    def drawn(self, number: int) -> Tensor:
-        """Draw ``(draws, d)`` features of a class from its Gaussian."""
+    def factor(self, number: int) -> Tensor:
+        """Compute the Cholesky factor of a class's covariance, ``(d, d)``."""
         covariance = self.classes.covariance(number).double()
         covariance.diagonal().add_(RIDGE)
-        factor = torch.linalg.cholesky(covariance).to(self.classes.mean.dtype)
+        factor: Tensor = torch.linalg.cholesky(covariance).to(self.classes.mean.dtype)
+        return factor
+
+    @torch.no_grad()
+    def drawn(self, number: int, factor: Tensor) -> Tensor:
+        """Draw ``(draws, d)`` features of a class from its Gaussian, by the factor of that."""
         shape = self.config.draws, len(factor)
         noise = torch.randn(shape, device=factor.device, dtype=factor.dtype)
         drawn: Tensor = self.classes.mean[number] + noise @ factor.mT

@@ -138,7 +138,7 @@ def test_slca_aligns_in_passes_of_new_draws_with_a_falling_rate():
     torch.manual_seed(2)
     y = torch.tensor([c for c in classes for _ in range(6)])
     for _ in range(3):
-        z = torch.cat([strategy.drawn(c) for c in classes])
+        z = torch.cat([strategy.drawn(c, strategy.factor(c)) for c in classes])
         for part in torch.randperm(len(y)).split(6):
             optimizer.zero_grad()
             strategy.alignment_loss(plain(z[part]), y[part]).backward()
@@ -156,7 +156,7 @@ def test_slca_draws_from_the_gaussian_of_each_class():
     task = learner.tasks[0]
     c = int(task.classes[1])
     z = tokens(learner.strategy.model, task.x[task.y == c])
-    found = learner.strategy.drawn(c)
+    found = learner.strategy.drawn(c, learner.strategy.factor(c))
     torch.testing.assert_close(learner.strategy.classes.mean[c], z.mean(0))
     wanted = torch.cov(z.T) + 1e-4 * torch.eye(z.shape[1], dtype=z.dtype)
     torch.testing.assert_close(torch.cov(found.T), wanted, rtol=0, atol=0.05 * float(wanted.max()))
