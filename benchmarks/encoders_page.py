@@ -106,25 +106,20 @@ def draw(found: Mapping[str, Found], path: Path) -> None:
     mpl.use("agg")
     import matplotlib.pyplot as plt
 
-    figure, axes = plt.subplots(1, len(found), figsize=(5.2 * len(found), 4.2), squeeze=False)
+    figure, axes = plt.subplots(1, len(found), figsize=(5.2 * len(found), 4.8), squeeze=False)
     for axis, (title, of) in zip(axes[0], found.items(), strict=True):
         order = sorted(of, key=lambda name: of[name][0])
         for learner, mark in zip(LEARNERS, "osv", strict=True):
             y = [of[name][1][learner] for name in order]
             axis.plot([of[name][0] for name in order], y, mark, label=learner, alpha=0.8)
-        for at, name in enumerate(order):
-            top = max(of[name][1].values())
-            axis.annotate(
-                SHORT.get(name, name),
-                (of[name][0], top),
-                xytext=(0, 6 + 9 * (at % 2)),
-                textcoords="offset points",
-                ha="center",
-                fontsize=7,
+        at = -20.0
+        for name in order:  # above the panel, where no point is, and 12 apart
+            at = max(at + 12, of[name][0])
+            axis.text(
+                at, 101, SHORT.get(name, name), rotation=55, fontsize=7, rotation_mode="anchor"
             )
-        axis.set(title=title, xlabel="RankMe (no labels)", ylabel="accuracy at the end, %")
-        axis.set_ylim(top=108)
-        axis.margins(x=0.15)
+        axis.set_title(title, pad=88)
+        axis.set(xlabel="RankMe (no labels)", ylabel="accuracy at the end, %", ylim=(0, 100))
         axis.grid(alpha=0.25)
     axes[0][0].legend(fontsize=8, loc="lower right")
     figure.tight_layout()
@@ -145,7 +140,7 @@ def main() -> None:
         streams["Split Fashion-MNIST"] = ("data=npz", f"data.path={file}")
     found = {title: measured(data, options) for title, data in streams.items()}
     page, command = DOCS / "encoders.md", "python -m benchmarks.encoders"
-    words = ("scenario=class_incremental", "data=mnist5k", "encoder=identity", "model=linear")
+    words = ("scenario=class_incremental", "data=mnist5k", "encoder=identity", "strategy=nmc")
     put(page, "rankme", f"{command}_page --fashion FOLDER", words, lines(found))
     put(page, "risks", f"{command} --data mnist5k", (), table("mnist5k", ENCODERS, IMAGES, ()))
     draw(found, DOCS / "encoders.png")
