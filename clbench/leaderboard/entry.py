@@ -27,7 +27,7 @@ PIN = "board"
 SLUG = re.compile(rf"(?!{PIN}$)[a-z0-9][a-z0-9_-]{{0,59}}")
 RUN_FILE = re.compile(r"seed(0|[1-9]\d{0,8})\.json")
 MAX_ENTRIES = 1000
-"""Largest number of entries of a board; further ones are not read."""
+"""Largest number of entries of a board; further ones are not read, those without a ledger first."""
 MAX_RUNS = 100
 """Largest number of records of an entry; further ones are not read."""
 MAX_LEDGER_BYTES = 16 << 20
@@ -232,9 +232,15 @@ def iter_entries(board: Board) -> Iterator[Entry]:
     """Yield a board's entries by name, one at a time to save memory."""
     if board.entries.is_symlink() or not board.entries.is_dir():
         return
-    for folder in sorted(board.entries.iterdir())[:MAX_ENTRIES]:
+    found = sorted(board.entries.iterdir(), key=lambda folder: (not _has_ledger(folder), folder))
+    for folder in sorted(found[:MAX_ENTRIES]):
         if folder.is_dir() and not folder.is_symlink():
             yield load_entry(folder)
+
+
+def _has_ledger(folder: Path) -> bool:
+    """Whether a verifier has written of an entry: new entries cannot push it out of what is read."""
+    return os.path.lexists(ledger_file(folder))
 
 
 def run_files(folder: Path) -> dict[int, Path]:

@@ -60,7 +60,19 @@ def read_yaml(path: Path) -> dict[str, Any]:
     Raises:
         FileError: any of these, or the file cannot be read.
     """
-    text = read_text(path, MAX_YAML_BYTES)
+    return parse_yaml(read_text(path, MAX_YAML_BYTES), path)
+
+
+def parse_yaml(text: str, path: Path) -> dict[str, Any]:
+    """Read the text of a YAML file, as ``read_yaml`` does.
+
+    Args:
+        text: of at most ``MAX_YAML_BYTES``.
+        path: where it is from, for errors.
+
+    Raises:
+        FileError: it is no plain mapping.
+    """
     try:
         data = load(text, _StrictLoader)
     except YamlError as error:

@@ -11,12 +11,15 @@ from pathlib import Path
 
 import pytest
 from commands import clbench
+from synthetic import ledger_of
 from tiny import declare, edit_yaml
 
 from clbench.configure.board import Board
-from clbench.leaderboard.entry import load_entry
+from clbench.leaderboard.entry import iter_entries, load_entry
+from clbench.leaderboard.pages.summary import summarise
 from clbench.leaderboard.rules.validate import validate
 from clbench.leaderboard.submit import submit_code
+from clbench.leaderboard.verification import write_verification
 
 Capture = pytest.CaptureFixture[str]
 GIT = ("-c", "user.name=a", "-c", "user.email=a@b", "-c", "commit.gpgsign=false")
@@ -87,6 +90,7 @@ def text(path: Path, said: str = "x\n") -> None:
     path.write_text(said)
 
 
+X = hashlib.sha256(b"x = 1").hexdigest()
 REFUSED: dict[str, tuple[Callable[[Path], object], str]] = {
     "a ledger": (lambda r: text(r / "tiny/verified/mine.json", "{}"), "only clbench verify"),
     "a pin": (lambda r: text(r / "tiny/verified/board.json", "{}"), "only clbench verify"),
@@ -101,6 +105,20 @@ REFUSED: dict[str, tuple[Callable[[Path], object], str]] = {
     "a file outside": (lambda r: text(r.parent / "README.md", "mine\n"), "is outside the boards"),
     "a source by another name": (
         lambda r: text(r / "sources" / f"{'0' * 64}.py", "x = 1\n"), "other content",
+    ),
+    "a source of no entry": (
+        lambda r: text(r / "sources" / f"{X}.py", "x = 1"),
+        "is named by no entry.yaml of this contribution",
+    ),
+    "a source that a comment names": (
+        lambda r: (
+            text(r / "sources" / f"{X}.py", "x = 1"),
+            text(r / "tiny/entries/mine/entry.yaml", f"# {X}\nname: mine\n"),
+        ), "is named by no entry.yaml of this contribution",
+    ),
+    "many entries": (
+        lambda r: [text(r / f"tiny/entries/a{k}/entry.yaml") for k in range(51)],
+        "adds 51 entries; at most 50",
     ),
     "a large source": (
         lambda r: text(
@@ -124,6 +142,30 @@ def test_all_else_is_refused(repository: Path, capsys: Capture, what: str) -> No
     assert code == 1
     assert said in out
     assert "\nb/" not in out  # names are shown on one line
+
+
+@pytest.mark.parametrize("n", [2, 3])
+def test_a_board_takes_as_many_entries_as_are_read(
+    repository: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch, n: int
+) -> None:
+    monkeypatch.setattr("clbench.leaderboard.rules.since.MAX_ENTRIES", n)
+    enter(repository)
+    shutil.copytree(repository / "tiny/entries/mine", repository / "tiny/entries/other")
+    code, out, _ = since(repository, capsys)
+    assert (code, "tiny/entries: would hold 3 entries; at most 2" in out) == (n < 3, n < 3)
+
+
+def test_new_entries_do_not_push_a_verified_one_out(
+    board: Board, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They come first by name, and the board is full."""
+    naive = load_entry(board.entries / "naive")
+    write_verification(naive, ledger_of(board, naive))
+    for k in range(3):
+        text(board.entries / f"a{k}" / "entry.yaml")
+    monkeypatch.setattr("clbench.leaderboard.entry.MAX_ENTRIES", 2)
+    assert [entry.slug for entry in iter_entries(board)] == ["a0", "naive"]
+    assert [row.slug for row in summarise(board, validate)] == ["naive", "a0"]
 
 
 def test_a_source_that_can_be_run_is_refused(repository: Path, capsys: Capture) -> None:

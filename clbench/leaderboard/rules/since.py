@@ -14,9 +14,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from clbench.errors import UsageError
-from clbench.leaderboard.entry import SLUG
+from clbench.leaderboard.entry import MAX_ENTRIES, SLUG
 from clbench.leaderboard.rules.findings import Finding, error
 from clbench.leaderboard.rules.structure import MAX_SOURCE_BYTES
+from clbench.util.files import MAX_YAML_BYTES, FileError, parse_yaml
 
 ENTRY = re.compile(
     r"(?P<board>[^/]+)/entries/(?P<slug>[^/]+)/"
@@ -26,6 +27,8 @@ SOURCE = re.compile(r"sources/(?P<sha>[0-9a-f]{64})\.py")
 REGULAR = "100644"
 """The mode of a file that is neither a link, nor a submodule, nor can be run."""
 MAX_CHANGES = 5000
+MAX_NEW_ENTRIES = 50
+"""Entries that one contribution may add: a person looks at each, and each is run."""
 SECONDS = 60
 
 
@@ -75,10 +78,45 @@ def faults(root: Path, ref: str, found: Sequence[Change]) -> Iterator[Finding]:
         yield error("P3", "", f"changes {len(found)} files; at most {MAX_CHANGES}")
         return
     before = _folders(root, ref)
+    added = {(entry.parents[1].name, entry.name) for entry in new_entries(root, found)}
+    if len(added) > MAX_NEW_ENTRIES:
+        wrong = f"adds {len(added)} entries; at most {MAX_NEW_ENTRIES}: propose the others apart"
+        yield error("P3", "", wrong)
+        return
+    yield from _full_boards(before, added)
+    named = _named(root, prefix, found)
     for change in found:
-        wrong = _wrong(root, prefix, before, change)
+        wrong = _wrong(root, prefix, before, named, change)
         if wrong:
             yield error("P3", change.path.removeprefix(prefix), wrong)
+
+
+def _full_boards(before: set[str], added: set[tuple[str, str]]) -> Iterator[Finding]:
+    """Boards that would hold more entries than are read."""
+    there = {(m["board"], m["slug"]) for path in before if (m := ENTRY.fullmatch(path))}
+    for board in sorted({board for board, _ in added}):
+        n = sum(name == board for name, _ in there | added)
+        if n > MAX_ENTRIES:
+            yield error("P3", f"{board}/entries", f"would hold {n} entries; at most {MAX_ENTRIES}")
+
+
+def _named(root: Path, prefix: str, found: Sequence[Change]) -> set[str]:
+    """The hashes of sources that the new entries name; an ``entry.yaml`` that is malformed names none."""
+    named: set[str] = set()
+    for change in found:
+        path = change.path.removeprefix(prefix)
+        is_new = change.status == "A" and change.mode == REGULAR
+        if not (is_new and ENTRY.fullmatch(path) and path.endswith("/entry.yaml")):
+            continue
+        if int(_git(root, "cat-file", "-s", change.sha)) > MAX_YAML_BYTES:
+            continue
+        try:
+            text = _git(root, "cat-file", "blob", change.sha).decode()
+            sources = parse_yaml(text, Path(path)).get("sources")
+        except (FileError, UnicodeDecodeError):
+            continue
+        named |= {str(sha) for sha in sources.values()} if isinstance(sources, dict) else set()
+    return named
 
 
 def new_entries(root: Path, found: Sequence[Change]) -> list[Path]:
@@ -92,7 +130,7 @@ def new_entries(root: Path, found: Sequence[Change]) -> list[Path]:
     return [root / board / "entries" / slug for board, slug in sorted(names)]
 
 
-def _wrong(root: Path, prefix: str, before: set[str], change: Change) -> str:
+def _wrong(root: Path, prefix: str, before: set[str], named: set[str], change: Change) -> str:
     """What is wrong with a change; empty if nothing is."""
     path = change.path.removeprefix(prefix)
     if not change.path.startswith(prefix):
@@ -122,6 +160,8 @@ def _wrong(root: Path, prefix: str, before: set[str], change: Change) -> str:
             return f"is larger than {MAX_SOURCE_BYTES >> 10} KiB"
         if hashlib.sha256(_git(root, "cat-file", "blob", change.sha)).hexdigest() != source["sha"]:
             return "holds other content than its name says"
+        if source["sha"] not in named:
+            return "is named by no entry.yaml of this contribution: remove it, or name it there"
     return ""
 
 
