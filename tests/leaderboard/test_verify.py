@@ -243,6 +243,25 @@ def test_other_costs_are_refused_on_the_same_platform(board: Board, naive: Path,
     assert compare(board, far, honest).equal  # its operators may be others; the verifier's rank
 
 
+@pytest.mark.parametrize(
+    ("group", "name", "value"),
+    [("strategy", "lr", 0.5), ("strategy", "more", 1), ("scenario", "n_tasks", 3),
+     ("model", "hidden", [16]), (None, "precision", "bf16"), (None, "later", True)],
+)  # fmt: skip
+def test_other_settings_than_ran_again_are_refused(
+    board: Board, naive: Path, group: str | None, name: str, value: Any
+) -> None:
+    honest = load_entry(naive).records[0]
+    config = json.loads(json.dumps(honest.config))
+    (config[group] if group else config)[name] = value
+    said = compare(board, dataclasses.replace(honest, config=config), honest).refusal
+    assert said.startswith(f"{group}.{name}" if group else name)
+    assert "in the record" in said
+    assert compare(board, honest, dataclasses.replace(honest, config=config)).equal is (
+        name in ("more", "later")  # a setting that came after the record
+    )
+
+
 def test_no_tolerance_makes_other_answers_equal(board: Board, naive: Path) -> None:
     record = load_entry(naive).records[0]
     other = dataclasses.replace(record, predictions_sha256="0" * 64)

@@ -6,6 +6,7 @@ import dataclasses
 import json
 import math
 import random
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from clbench.configure.board import Board
+from clbench.configure.common import free_on_boards
 from clbench.configure.config import resolve_point
 from clbench.data.pool import Pool
 from clbench.engine.assemble import assemble
@@ -28,6 +30,7 @@ from clbench.leaderboard.reproduce.job import Job, job_of, source_of
 from clbench.leaderboard.reproduce.processes import Zygote
 from clbench.leaderboard.reproduce.remote import RemoteStrategy
 from clbench.leaderboard.shared import check_sources
+from clbench.plugins.defaults import UNREADABLE, is_same, written_defaults
 from clbench.plugins.registry import Plugin
 from clbench.plugins.registry import stand_in as plain
 from clbench.plugins.source import settings as settings_of
@@ -157,7 +160,29 @@ def rerun(
     job = replace(job, threads=threads or job.threads)
     if "model" in point:
         job = replace(job, model=source_of(Plugin("model", "model", Path(point["model"])), models))
-    return _run(run, job, count, limits, zygote)
+    done = _run(run, job, count, limits, zygote)
+    return replace(done, record=_with_settings(done.record, point))
+
+
+def _with_settings(record: Record, point: dict[str, Any]) -> Record:
+    """The record with the settings of what ran in place of the stand-ins'.
+
+    Those are what was given, and else the defaults, as far as the source shows them.
+    """
+    config = dict(record.config)
+    for group in {"strategy", "model"} & {*point}:
+        path = Path(point[group])
+        given = {k.partition(".")[2]: v for k, v in point.items() if k.startswith(f"{group}.")}
+        for name in _path_settings(path) & {*given}:
+            given[name] = None if given[name] is None else Path(given[name]).name
+        config[group] = {"name": record.config[group]["name"], **written_defaults(path), **given}
+        for name in [n for n, value in config[group].items() if value is UNREADABLE]:
+            del config[group][name]
+    return replace(record, config=config)
+
+
+def _path_settings(source: Path) -> set[str]:
+    return {setting.name for setting in settings_of(source) if "Path" in setting.type}
 
 
 def _files(source: Path, settings: dict[str, Any]) -> dict[str, str]:
@@ -167,13 +192,13 @@ def _files(source: Path, settings: dict[str, Any]) -> dict[str, str]:
         UsageError: one is not here.
     """
     found = {}
-    for setting in settings_of(source):
-        value = settings.get(setting.name)
-        if "Path" in setting.type and value is not None:
+    for name in sorted(_path_settings(source)):
+        value = settings.get(name)
+        if value is not None:
             path = Path(value).absolute()
             if not path.is_file():
-                raise UsageError(f"{value}: no such file; strategy.{setting.name} names it")
-            found[setting.name] = str(path)
+                raise UsageError(f"{value}: no such file; strategy.{name} names it")
+            found[name] = str(path)
     return found
 
 
@@ -213,6 +238,9 @@ def compare(board: Board, record: Record, again: Record) -> Comparison:
         return _refused(f"the run ended in an error: {reason}")
     if again.pool_sha256 != record.pool_sha256:
         return _refused(OTHER_DATA)
+    other = other_setting(record.config, again.config)
+    if other:
+        return _refused(other)
     a, b = record.metric(board.primary) or 0.0, again.metric(board.primary) or 0.0
     if again.predictions_sha256 != record.predictions_sha256:
         shown = f"{board.primary} claimed {a:.4f}, found {b:.4f}"
@@ -233,6 +261,26 @@ def compare(board: Board, record: Record, again: Record) -> Comparison:
         if said != found and (same_platform(record, again) or name == "samples_delivered"):
             return _refused(f"cost.{name} is claimed to be {said}, and was found to be {found}")
     return Comparison("", True, "bit for bit the same answers")
+
+
+def other_setting(claimed: Mapping[str, Any], ran: Mapping[str, Any]) -> str:
+    """The first setting that a record shows and that is not what ran again; empty if there is none.
+
+    A setting that the record does not have came after it, and had its default.
+    """
+    for key, value in claimed.items():
+        if key in free_on_boards():
+            continue
+        inside = isinstance(value, Mapping)
+        shown = {f"{key}.{k}": v for k, v in value.items() if k != "name"} if inside else {key: value}
+        found = ran.get(key)
+        had = {f"{key}.{k}": v for k, v in found.items()} if isinstance(found, Mapping) else {key: found}
+        for name, said in shown.items():
+            if name not in had:
+                return f"{name}={said!r} is in the record, and what ran again does not say it"
+            if not is_same(_plain(said), _plain(had[name])):
+                return f"{name} is {said!r} in the record, and was {had[name]!r} when it ran again"
+    return ""
 
 
 def _plain(value: Any) -> Any:

@@ -11,6 +11,9 @@ from clbench.configure.board import Board
 from clbench.leaderboard.entry import Entry
 from clbench.leaderboard.retune import TABLE
 from clbench.leaderboard.rules.findings import Check, Finding, error, place, run_place
+from clbench.leaderboard.rules.sources import is_source
+from clbench.leaderboard.rules.structure import SOURCES
+from clbench.plugins.defaults import is_same, written_defaults
 from clbench.results.record import Record
 from clbench.util.files import FileError
 
@@ -78,6 +81,37 @@ def choice_is_what_ran(board: Board, entry: Entry) -> Iterator[Finding]:
                 yield error("T1", run_place(entry, seed), wrong)
 
 
+def nothing_else_is_set(board: Board, entry: Entry) -> Iterator[Finding]:
+    """T1: what the trials did not choose has the board's value, or the default in the source.
+
+    Otherwise settings could be chosen on the seeds that are scored.
+    """
+    table, wrong = _table(entry)
+    if wrong or (table is None and board.tuning is None):
+        return
+    chosen = tuning.chosen(table) if table else {}
+    budget = {"strategy.epochs": board.budget.epochs, "strategy.batch_size": board.budget.batch_size}
+    fixed = {key for key, value in budget.items() if value is not None}  # B1 looks at them
+    training = {f"strategy.{name}": value for name, value in board.training.items()}
+    for group in SOURCES:
+        path = entry.source_of(group)
+        if not is_source(path):
+            continue
+        defaults = {f"{group}.{k}": v for k, v in written_defaults(path).items()}
+        for seed, record in entry.records.items():
+            settings = {f"{group}.{k}": v for k, v in record.config[group].items() if k != "name"}
+            for name, value in settings.items():
+                if name in chosen or name in fixed or name not in defaults:
+                    continue
+                # What has no effect keeps its default where the board gives something else.
+                usual = [defaults[name], *([training[name]] if name in training else [])]
+                if not any(is_same(value, one) for one in usual):
+                    given = " or ".join(str(one)[:40] for one in usual)
+                    wrong = f"{name} is {str(value)[:40]}, which no trial chose; else it is {given}"
+                    fix = "leave it out, or set it in clbench tune too"
+                    yield error("T1", run_place(entry, seed), f"{wrong}: {fix}")
+
+
 def _sets(record: Record) -> bool:
     """Whether a run names a trial table, or sets something of its strategy.
 
@@ -118,4 +152,8 @@ def _is(config: Mapping[str, Any], name: str, text: str) -> bool:
     return str(value) == text
 
 
-RULES: tuple[Check, ...] = (table_is_the_boards_search, choice_is_what_ran)
+RULES: tuple[Check, ...] = (
+    table_is_the_boards_search,
+    choice_is_what_ran,
+    nothing_else_is_set,
+)
