@@ -13,8 +13,12 @@ from clbench.util.console import one_line, printable
 
 LONGEST = 200
 """Default number of characters of a text that are shown."""
-FORMULA = tuple("=+-@\t\r＝＋－＠")
-"""What a spreadsheet reads a formula after, at the start of a cell."""
+FORMULA = tuple("=+-@;\t\r＝＋－＠")
+"""What a spreadsheet reads a formula after, at the start of a cell; ``;`` starts the next cell to some."""
+_LATER_FORMULA = re.compile(r"([;|]\s*)(?=[=+\-@＝＋－＠])")
+"""Before what would start a formula where a reader takes another character to part cells."""
+_AT_START = re.compile(r"^(\d*)([-+=](?!\d)|(?<=\d)[.)](?=\s|$))")
+"""What makes a list or a heading of a line that starts with it."""
 _BIDI = set("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\ufeff")
 _MARKDOWN = re.compile(r"([\\`*_\[\]|~#@!$])")
 _AUTOLINK = re.compile(r"(?i)(?<=www)\.|(?<=http):|(?<=https):|(?<=ftp):|(?<=mailto):")
@@ -43,7 +47,8 @@ def as_markdown(value: Any, longest: int = LONGEST) -> str:
     """Escape text for Markdown, also inside a table: no markup, no HTML, no links."""
     text = html.escape(clean(value, longest), quote=False)
     text = _AUTOLINK.sub(lambda found: f"&#{ord(found[0])};", text)
-    return _MARKDOWN.sub(r"\\\1", text)
+    text = _MARKDOWN.sub(r"\\\1", text)
+    return _AT_START.sub(r"\1\\\2", text)
 
 
 def escape_pipe(text: str) -> str:
@@ -54,11 +59,17 @@ def escape_pipe(text: str) -> str:
 def as_cell(value: Any, longest: int = LONGEST) -> str:
     """Escape text for a CSV cell.
 
-    Text that a spreadsheet would read as a formula (``= + - @`` first) gets a leading ``'``, as
-    OWASP advises; numbers of ours do not pass here.
+    Text that a spreadsheet would read as a formula (``= + - @ ;`` first) gets a leading ``'``, as
+    OWASP advises, and so does what could start a formula in a cell further on; numbers of ours do not
+    pass here.
     """
-    text = clean(value, longest)
-    return "'" + text if text[:1] in FORMULA else text
+    text = _LATER_FORMULA.sub(r"\1'", clean(value, longest))
+    return "'" + text if _first_seen(text) in FORMULA else text
+
+
+def _first_seen(text: str) -> str:
+    """The first character that can be seen; empty if there is none."""
+    return next((c for c in text if not c.isspace() and unicodedata.category(c)[0] not in "CM"), "")
 
 
 def as_exact_cell(text: str) -> str:
@@ -66,7 +77,7 @@ def as_exact_cell(text: str) -> str:
 
     Control characters are escaped, since a table may be printed to a terminal.
     """
-    if text[:1] in FORMULA:
+    if text[:1] in FORMULA or _first_seen(text) in FORMULA:
         text = f"'{text}"
     if any(unicodedata.category(c) in ("Cc", "Cs") for c in text):
         text = "".join(printable(c) if unicodedata.category(c) in ("Cc", "Cs") else c for c in text)

@@ -27,7 +27,7 @@ from clbench.leaderboard.pages.index import index_html
 from clbench.leaderboard.pages.markdown import GENERATED, to_markdown
 from clbench.leaderboard.pages.summary import EntryRow, SeedScore, summarise
 from clbench.results.tables import Interval
-from clbench.util.text import as_cell, as_html, as_json, as_markdown, clean, safe_link
+from clbench.util.text import as_cell, as_exact_cell, as_html, as_json, as_markdown, clean, safe_link
 
 HOSTILE = (
     "</script><img src=x onerror=alert(1)>\"'|`[x](javascript:alert(1))\u2028\u202e&amp;\n"
@@ -298,9 +298,28 @@ def test_hostile_texts_stay_one_cell_in_csv(board: Board) -> None:
     assert len(lines) == 3
 
 
-@pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", " =1"])
+@pytest.mark.parametrize(
+    "text",
+    ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", " =1", ";=1", ";1", "\u200b=1", "\u0301=1",
+     "\ufeff;=1"],
+)  # fmt: skip
 def test_formulas_are_disarmed(text: str) -> None:
     assert as_cell(text).startswith("'")
+    assert as_exact_cell(text).startswith("'")
+
+
+@pytest.mark.parametrize("text", ["a;=1", "a; @SUM(A1)", "a;\t+1", "a|-1"])
+def test_formulas_in_the_next_cell_of_another_reader_are_disarmed(text: str) -> None:
+    assert not re.search(r"[;|]\s*[=+@-]", as_cell(text))
+
+
+@pytest.mark.parametrize("text", ["- a", "+ a", "=", "= a", "1. a", "12) a", "---", "-"])
+def test_the_start_of_a_text_makes_no_block_of_markdown(text: str) -> None:
+    shown = as_markdown(text)
+    kinds = [token.type for token in MarkdownIt("commonmark").parse(f"x\n{shown}\n")]
+    assert kinds == ["paragraph_open", "inline", "paragraph_close"]
+    [item] = [t.content for t in MarkdownIt("commonmark").parse(f"- {shown}\n") if t.content]
+    assert item == shown
 
 
 @given(st.text())

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from clbench.leaderboard import rules as package
-from clbench.leaderboard.rules import literals, measures, protocol, structure, tuning
+from clbench.leaderboard.rules import literals, measures, names, protocol, structure, tuning
 from clbench.leaderboard.rules.validate import rules
 
 MINE = '''"""A rule of a test."""
@@ -30,7 +30,7 @@ def test_the_rules_come_in_a_stated_order():
     others = [rule.__module__ for rule in found[len(first) :]]
     assert others == sorted(others)
     assert set(literals.RULES) <= set(found)
-    assert len({*first, *literals.RULES}) == 31
+    assert len({*first, *literals.RULES, *names.RULES}) == 33
 
 
 def test_a_rule_takes_one_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

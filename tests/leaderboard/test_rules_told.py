@@ -133,7 +133,8 @@ def test_only_what_changes_a_result_makes_an_entry_stale(
 
 
 def test_entries_with_the_same_answers_are_told(board: Board, naive: Path) -> None:
-    shutil.copytree(naive, naive.with_name("another"))
+    another = shutil.copytree(naive, naive.with_name("another"))
+    edit_yaml(another / "entry.yaml", name="another")
     assert rules(board) == set()
     assert rules(board, "warning") == {"C2"}
 

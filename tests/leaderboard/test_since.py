@@ -149,8 +149,9 @@ def test_a_board_takes_as_many_entries_as_are_read(
     repository: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch, n: int
 ) -> None:
     monkeypatch.setattr("clbench.leaderboard.rules.since.MAX_ENTRIES", n)
-    enter(repository)
-    shutil.copytree(repository / "tiny/entries/mine", repository / "tiny/entries/other")
+    mine = enter(repository)
+    other = shutil.copytree(mine, mine.with_name("other"))
+    edit_yaml(other / "entry.yaml", name="other")
     code, out, _ = since(repository, capsys)
     assert (code, "tiny/entries: would hold 3 entries; at most 2" in out) == (n < 3, n < 3)
 

@@ -121,7 +121,8 @@ def test_the_command_writes_beside_the_entries(
 def test_the_command_verifies_a_board_side_by_side(
     naive: Path, board: Board, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    shutil.copytree(naive, naive.parent / "twin")
+    twin = shutil.copytree(naive, naive.parent / "twin")
+    edit_yaml(twin / "entry.yaml", name="twin")
     words = ["--seeds", "0..1", "--jobs", "2", "--perturbed", "2"]
     assert main(["verify", str(board.folder), *words]) == 0
     assert {path.name for path in (board.folder / "verified").iterdir()} == {
@@ -204,7 +205,8 @@ def test_an_entry_may_have_diagnostics_of_its_own(
 def test_a_prefix_compares_rows_and_writes_nothing(
     naive: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    shutil.copytree(naive, naive.parent / "twin")
+    twin = shutil.copytree(naive, naive.parent / "twin")
+    edit_yaml(twin / "entry.yaml", name="twin")
     _move_an_answer(naive.parent / "twin" / "runs" / "seed0.json", row=1)
     board = naive.parent.parent
     before = sorted(board.rglob("*"))
