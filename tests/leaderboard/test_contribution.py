@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import math
+import os
 import re
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,10 +15,13 @@ import pytest
 import yaml
 from commands import clbench
 from test_since import enter, git
+from tiny import edit
 
 from clbench.configure.board import Board
-from clbench.leaderboard.pages.difference import MAX_ROWS, SHOWN, comment, difference
+from clbench.leaderboard.pages.difference import MAX_ROWS, SHOWN, comment, difference, row_of
+from clbench.leaderboard.pages.summary import EntryRow
 from clbench.leaderboard.rules.validate import validate
+from clbench.results.tables import Interval
 
 GITHUB = Path(__file__).parents[2] / ".github"
 ALL = sorted(GITHUB.glob("workflows/*.yml"), key=lambda path: path.stem)
@@ -124,6 +130,9 @@ def test_a_hostile_text_is_a_cell(tmp_path: Path, evil: str) -> None:
 @pytest.mark.parametrize(
     "data",
     ["", "{", "[]", '{"rows": 1}', {"rows": [row(more=1)]}, {"rows": [row(primary="x")]},
+     {"rows": [row(primary=1e300)]}, {"rows": [row(half_width=-1e9)]}, {"rows": [row(rank_low=0)]},
+     {"rows": [row(rank_high=10**18)]}, '{"rows": [{"primary": NaN}]}', '{"rows": [{"primary": 1e999}]}',
+     {"rows": [row(primary=True)]}, {"rows": [row(rank_low=1.5)]}, {"rows": [row(primary=10**400)]},
      {"rows": [row(board="a\nb")]}, {"rows": [row()] * (MAX_ROWS + 1)}, {"rows": [{}]},
      '{"rows": [' + "[" * 10_000],
 )  # fmt: skip
@@ -136,6 +145,80 @@ def test_a_comment_is_bounded(tmp_path: Path) -> None:
     text = said(tmp_path, {"rows": rows})
     assert f"{MAX_ROWS - SHOWN} more are left out." in text
     assert len(text) < 20_000
+
+
+@pytest.mark.parametrize(
+    ("numbers", "cells"),
+    [({"primary": -1000.0}, "-100000.00 ± 1.00 | 1–2"), ({"primary": 0}, "0.00 ± 1.00 | 1–2"),
+     ({"half_width": None}, "50.00 | 1–2"), ({"primary": 1e-300, "half_width": 5e-324}, "0.00 ± 0.00"),
+     ({"primary": None}, "– | 1–2"), ({"rank_low": None}, "± 1.00 | – |"), ({"rank_high": None}, "| – |"),
+     ({"rank_high": 1}, "| 1 |"), ({"rank_low": 1000, "rank_high": 1000}, "| 1000 |")],
+)  # fmt: skip
+def test_numbers_of_a_comment_stay_short(
+    tmp_path: Path, numbers: dict[str, Any], cells: str
+) -> None:
+    [line] = [line for line in said(tmp_path, {"rows": [row(**numbers)]}).splitlines() if "mine" in line]
+    assert cells in line
+    assert len(line) < 100
+
+
+@pytest.mark.parametrize("value", [1e300, -1e300, math.inf, -math.inf, math.nan])
+def test_a_number_that_no_metric_gives_hides_no_other_row(
+    tiny_board: Board, tmp_path: Path, value: float
+) -> None:
+    odd = EntryRow("odd", "Odd", "x", "network", "validated", primary=Interval(value, value, 5))
+    rows = [row(), row_of(tiny_board, odd)]
+    text = said(tmp_path, {"rows": rows})
+    assert "| tiny | mine |" in text
+    assert "| tiny | odd | network | validated | – | – |" in text
+
+
+@pytest.mark.parametrize("value", [1e300, -1e300, 1e-320])
+def test_a_record_of_odd_numbers_is_a_row(
+    board: Board, tiny_board: Board, tmp_path: Path, value: float
+) -> None:
+    def change(data: dict[str, Any]) -> None:
+        for metric in data["metrics"].values():
+            metric["value"] = value
+
+    for path in (board.entries / "naive" / "runs").iterdir():
+        edit(path, change)
+    found = difference(board.folder.parent, tiny_board.folder.parent, validate)
+    text = said(tmp_path, found)
+    assert "| tiny | naive |" in text
+    assert max(map(len, text.splitlines())) < 400
+
+
+PULLS = {
+    "one": ("12\t{sha}\n13\t{other}\n", "12"),
+    "none": ("13\t{other}\n", None),
+    "nothing": ("", None),
+    "several": ("12\t{sha}\n14\t{sha}\n", None),
+    "a beginning": ("12\t{sha}0\n", None),
+    "another number of the same value": ("12\t0{sha}\n", None),
+    "no number": ("x\t{sha}\n", None),
+}
+
+
+@pytest.mark.parametrize("what", PULLS)
+def test_a_comment_goes_to_the_one_pull_request_of_the_head(tmp_path: Path, what: str) -> None:
+    """The step's own script, with a ``gh`` that answers and writes down what it is asked."""
+    answer, number = PULLS[what]
+    sha, other = "1e" + "9" * 38, "1e" + "8" * 38  # as numbers, both are infinite
+    (tmp_path / "answer").write_text(answer.format(sha=sha, other=other))
+    gh = tmp_path / "gh"
+    gh.write_text(
+        f'#!/bin/sh\necho "$@" >> {tmp_path}/asked\n[ "$1" != api ] || cat {tmp_path}/answer\n'
+    )
+    gh.chmod(0o755)
+    [script] = [s["run"] for s in steps(WORKFLOWS[1]) if s.get("name") == "Comment"]
+    environment = {"PATH": f"{tmp_path}:{os.environ['PATH']}", "RUNNER_TEMP": str(tmp_path),
+                   "REPOSITORY": "a/b", "HEAD_SHA": sha}  # fmt: skip
+    done = subprocess.run(["bash", "-e", "-c", script], env=environment, capture_output=True)
+    asked = (tmp_path / "asked").read_text().splitlines()
+    assert asked[0].startswith("api --paginate repos/a/b/pulls?state=open&per_page=100 --jq .[]")
+    assert done.returncode == (0 if number else 1)
+    assert [line.split()[:3] for line in asked[1:]] == ([["pr", "comment", number]] if number else [])
 
 
 def test_the_difference_is_what_is_new(

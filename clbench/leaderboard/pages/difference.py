@@ -6,10 +6,11 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
-from annotated_types import MaxLen
+from annotated_types import Interval, MaxLen
 from pydantic import FailFast
 
 from clbench.configure.board import Board, list_boards
+from clbench.leaderboard.entry import MAX_ENTRIES
 from clbench.leaderboard.forms import RowForm
 from clbench.leaderboard.pages.summary import EntryRow, Validate, summarise
 from clbench.util import schema
@@ -20,12 +21,26 @@ from clbench.util.text import as_markdown
 MAX_ROWS = 200
 SHOWN = 30
 """Rows of a comment."""
+LARGEST = 1000.0
+"""Of a primary and its half width: beyond any metric that ranks, so that a cell stays short."""
+
+Score = Annotated[float, Interval(ge=-LARGEST, le=LARGEST)]
+Place = Annotated[int, Interval(ge=1, le=MAX_ENTRIES)]
+
+
+class ChangedRowForm(RowForm):
+    """A row of a comment, whose numbers are bounded as its texts are."""
+
+    primary: Score | None
+    half_width: Score | None
+    rank_low: Place | None
+    rank_high: Place | None
 
 
 class DifferenceForm(Form):
     """What changes in the tables of boards."""
 
-    rows: Annotated[list[RowForm], MaxLen(MAX_ROWS), FailFast()]
+    rows: Annotated[list[ChangedRowForm], MaxLen(MAX_ROWS), FailFast()]
 
 
 def difference(root: Path, against: Path, validate: Validate) -> dict[str, Any]:
@@ -52,17 +67,22 @@ def row_of(board: Board, row: EntryRow) -> dict[str, Any]:
     """An entry as it is shown, as data of ``RowForm``."""
     low, high = row.rank_range or (None, None)
     return {
-        "board": board.name,
+        "board": _plain(board.name, 60),
         "entry": row.slug[:60],
         "name": _plain(row.name, 60),
         "division": _plain(row.division, 20),
-        "tier": row.tier_text,
-        "primary": row.primary.mean,
-        "half_width": row.primary.half_width,
+        "tier": _plain(row.tier_text, 60),
+        "primary": _bounded(row.primary.mean),
+        "half_width": _bounded(row.primary.half_width),
         "rank_low": low,
         "rank_high": high,
         "errors": [_plain(text, 200) for text in row.errors[:3]],
     }
+
+
+def _bounded(value: float | None) -> float | None:
+    """A number that a comment shows; None of one that no metric gives, so that other rows are shown."""
+    return value if value is not None and abs(value) <= LARGEST else None
 
 
 def _plain(text: str, most: int) -> str:
@@ -98,7 +118,7 @@ def _lines(rows: Sequence[dict[str, Any]]) -> Iterator[str]:
         score = "–" if mean is None else f"{100 * mean:.2f}"
         score += "" if mean is None or half is None else f" ± {100 * half:.2f}"
         low, high = row["rank_low"], row["rank_high"]
-        rank = "–" if low is None else str(low) if low == high else f"{low}–{high}"
+        rank = "–" if None in (low, high) else str(low) if low == high else f"{low}–{high}"
         texts = (row["board"], row["entry"], row["division"], row["tier"])
         cells = [_cell(text) for text in texts]
         yield f"| {' | '.join([*cells, score, rank, _cell('; '.join(row['errors']))])} |"
