@@ -1,4 +1,4 @@
-"""Tells names apart as a reader does: what cannot be seen, mixed alphabets, and names that look the same."""
+"""Finds what a reader cannot see in a text, words of two alphabets, and names that look the same."""
 
 from __future__ import annotations
 
@@ -48,7 +48,9 @@ def looks_of(name: str) -> frozenset[str]:
     Case, widths, fonts, accents and the number of spaces do not count, nor does which alphabet a letter
     is of.
     """
-    return frozenset({_folded(name), _folded(unicodedata.normalize("NFKC", name).translate(_LIKE_L))})
+    return frozenset(
+        {_folded(name), _folded(unicodedata.normalize("NFKC", name).translate(_LIKE_L))}
+    )
 
 
 def _folded(name: str) -> str:

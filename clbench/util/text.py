@@ -14,7 +14,7 @@ from clbench.util.console import one_line, printable
 LONGEST = 200
 """Default number of characters of a text that are shown."""
 FORMULA = tuple("=+-@;\t\r＝＋－＠")
-"""What a spreadsheet reads a formula after, at the start of a cell; ``;`` starts the next cell to some."""
+"""What a spreadsheet reads a formula after, at the start of a cell; some part cells at ``;``."""
 _LATER_FORMULA = re.compile(r"([;|]\s*)(?=[=+\-@＝＋－＠])")
 """Before what would start a formula where a reader takes another character to part cells."""
 _AT_START = re.compile(r"^(\d*)([-+=](?!\d)|(?<=\d)[.)](?=\s|$))")

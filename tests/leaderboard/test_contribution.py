@@ -131,7 +131,8 @@ def test_a_hostile_text_is_a_cell(tmp_path: Path, evil: str) -> None:
     "data",
     ["", "{", "[]", '{"rows": 1}', {"rows": [row(more=1)]}, {"rows": [row(primary="x")]},
      {"rows": [row(primary=1e300)]}, {"rows": [row(half_width=-1e9)]}, {"rows": [row(rank_low=0)]},
-     {"rows": [row(rank_high=10**18)]}, '{"rows": [{"primary": NaN}]}', '{"rows": [{"primary": 1e999}]}',
+     {"rows": [row(rank_high=10**18)]}, '{"rows": [{"primary": NaN}]}',
+     '{"rows": [{"primary": 1e999}]}',
      {"rows": [row(primary=True)]}, {"rows": [row(rank_low=1.5)]}, {"rows": [row(primary=10**400)]},
      {"rows": [row(board="a\nb")]}, {"rows": [row()] * (MAX_ROWS + 1)}, {"rows": [{}]},
      '{"rows": [' + "[" * 10_000],
@@ -151,13 +152,16 @@ def test_a_comment_is_bounded(tmp_path: Path) -> None:
     ("numbers", "cells"),
     [({"primary": -1000.0}, "-100000.00 ± 1.00 | 1–2"), ({"primary": 0}, "0.00 ± 1.00 | 1–2"),
      ({"half_width": None}, "50.00 | 1–2"), ({"primary": 1e-300, "half_width": 5e-324}, "0.00 ± 0.00"),
-     ({"primary": None}, "– | 1–2"), ({"rank_low": None}, "± 1.00 | – |"), ({"rank_high": None}, "| – |"),
-     ({"rank_high": 1}, "| 1 |"), ({"rank_low": 1000, "rank_high": 1000}, "| 1000 |")],
+     ({"primary": None}, "– | 1–2"), ({"rank_low": None}, "± 1.00 | – |"),
+     ({"rank_high": None}, "| – |"), ({"rank_high": 1}, "| 1 |"),
+     ({"rank_low": 1000, "rank_high": 1000}, "| 1000 |")],
 )  # fmt: skip
 def test_numbers_of_a_comment_stay_short(
     tmp_path: Path, numbers: dict[str, Any], cells: str
 ) -> None:
-    [line] = [line for line in said(tmp_path, {"rows": [row(**numbers)]}).splitlines() if "mine" in line]
+    [line] = [
+        line for line in said(tmp_path, {"rows": [row(**numbers)]}).splitlines() if "mine" in line
+    ]
     assert cells in line
     assert len(line) < 100
 
@@ -218,7 +222,9 @@ def test_a_comment_goes_to_the_one_pull_request_of_the_head(tmp_path: Path, what
     asked = (tmp_path / "asked").read_text().splitlines()
     assert asked[0].startswith("api --paginate repos/a/b/pulls?state=open&per_page=100 --jq .[]")
     assert done.returncode == (0 if number else 1)
-    assert [line.split()[:3] for line in asked[1:]] == ([["pr", "comment", number]] if number else [])
+    assert [line.split()[:3] for line in asked[1:]] == (
+        [["pr", "comment", number]] if number else []
+    )
 
 
 def test_the_difference_is_what_is_new(

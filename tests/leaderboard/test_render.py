@@ -27,7 +27,15 @@ from clbench.leaderboard.pages.index import index_html
 from clbench.leaderboard.pages.markdown import GENERATED, to_markdown
 from clbench.leaderboard.pages.summary import EntryRow, SeedScore, summarise
 from clbench.results.tables import Interval
-from clbench.util.text import as_cell, as_exact_cell, as_html, as_json, as_markdown, clean, safe_link
+from clbench.util.text import (
+    as_cell,
+    as_exact_cell,
+    as_html,
+    as_json,
+    as_markdown,
+    clean,
+    safe_link,
+)
 
 HOSTILE = (
     "</script><img src=x onerror=alert(1)>\"'|`[x](javascript:alert(1))\u2028\u202e&amp;\n"

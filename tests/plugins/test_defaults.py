@@ -1,4 +1,4 @@
-"""Defaults read from source are those that the plug-in has; what only running would show is not made up."""
+"""Defaults read from source are those of the plug-in; what only running would show is not made up."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from clbench.configure.common import plain_defaults
 from clbench.plugins.defaults import UNREADABLE, is_same, written_defaults
 from clbench.plugins.registry import plugins
 
-SOURCE = '''
+SOURCE = """
 import math
 from dataclasses import dataclass, field
 from clbench import GradientStrategy
@@ -30,7 +30,7 @@ class Mine(GradientStrategy):
         inside: Inside = Inside()
         made: float = math.sqrt(2.0)
         factory: float = field(default_factory=lambda: 0.1)
-'''
+"""
 
 
 @pytest.mark.parametrize("group", ["strategy", "model"])

@@ -10,12 +10,14 @@ from clbench.util.lookalikes import fault_of_text, looks_of, shows_something
 
 SAME = [
     ("naive", "Naive"), ("naive", " naive  "), ("deep er", "deep  ER"), ("er", "ｅｒ"), ("er", "𝐞𝐫"),
-    ("naive", "naїve"), ("naive", "naïve"), ("naive", "n\u200baive"), ("cope", "соре"), ("COPE", "СОРЕ"),
+    ("naive", "naїve"), ("naive", "naïve"), ("naive", "n\u200baive"), ("cope", "соре"),
+    ("COPE", "СОРЕ"),
     ("slda", "sIda"), ("slda", "s1da"), ("Bayes", "Βayes"), ("mo", "m0"), ("ﬁsher", "fisher"),
 ]  # fmt: skip
 PLAIN = [
     "naive", "A-GEM", "DER++", "ER (budget=50 %)", "C. Müller", "Nguyễn Văn A", "王小明", "田中 Tanaka",
-    "김철수", "Иван Петров", "Γιώργος", "β-VAE", "λ = 0.1", "שלום", "สวัสดี", "ज़िंदगी", "EWC – online", "x₂",
+    "김철수", "Иван Петров", "Γιώργος", "β-VAE", "λ = 0.1", "שלום", "สวัสดี", "ज़िंदगी", "EWC – online",
+    "x₂",
 ]  # fmt: skip
 ODD = {
     "n\u200baive": "U+200B, which cannot be seen",

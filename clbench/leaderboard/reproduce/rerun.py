@@ -272,9 +272,15 @@ def other_setting(claimed: Mapping[str, Any], ran: Mapping[str, Any]) -> str:
         if key in free_on_boards():
             continue
         inside = isinstance(value, Mapping)
-        shown = {f"{key}.{k}": v for k, v in value.items() if k != "name"} if inside else {key: value}
+        shown = (
+            {f"{key}.{k}": v for k, v in value.items() if k != "name"} if inside else {key: value}
+        )
         found = ran.get(key)
-        had = {f"{key}.{k}": v for k, v in found.items()} if isinstance(found, Mapping) else {key: found}
+        had = (
+            {f"{key}.{k}": v for k, v in found.items()}
+            if isinstance(found, Mapping)
+            else {key: found}
+        )
         for name, said in shown.items():
             if name not in had:
                 return f"{name}={said!r} is in the record, and what ran again does not say it"

@@ -1,9 +1,9 @@
-"""Rule S4: what a source can carry beside its code, which may be trained weights or answers of a test set.
+"""Rule S4: what a source carries beside its code, such as trained weights or the answers of a test set.
 
 A source of a few kilobytes can carry a read-out that was fitted on all data. No rule can tell it from
 honest constants, so every large literal is named, for a person to look at; what catches it is the run
-on fresh data (``clbench verify``). Weights may also lie in many small literals, in comments or in names. A text
-carries no more than its compressed size, so that of all such parts together is bounded as well.
+on fresh data (``clbench verify``). Weights may also lie in many small literals, in comments or in
+names. A text carries no more than its compressed size, so sums of such parts are named by that size.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ MOST_CARRIED = {
     "names": 1536,
     "text": 6144,
 }
-"""Compressed bytes of a source's parts beyond which they are named. No strategy or model that comes with
-clbench has more than 251, 2,222, 820 and 4,333."""
+"""Compressed bytes of a source's parts beyond which they are named. No strategy or model that comes
+with clbench has more than 251, 2,222, 820 and 4,333."""
 LONG_WORD = 16
-"""Characters without a space in a literal or comment, from which it is taken for data, not for prose."""
+"""Characters without a space, from which a word of a literal or comment is taken for data."""
 LAYOUT = frozenset(
     {token.NAME, token.OP, token.NEWLINE, token.NL, token.INDENT, token.DEDENT, token.ENDMARKER}
 )
@@ -63,7 +63,9 @@ def small_parts_are_summed(board: Board, entry: Entry) -> Iterator[Finding]:
             continue
         for part, size in carried(path.read_bytes()).items():
             if size > MOST_CARRIED[part]:
-                wrong = f"the {group}'s {part}, compressed, take {size} bytes of {MOST_CARRIED[part]}"
+                wrong = (
+                    f"the {group}'s {part}, compressed, take {size} bytes of {MOST_CARRIED[part]}"
+                )
                 wrong += " that sources rarely exceed: say what is in there"
                 yield warning("S4", source_place(entry, group), wrong)
 

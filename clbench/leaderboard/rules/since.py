@@ -101,7 +101,7 @@ def _full_boards(before: set[str], added: set[tuple[str, str]]) -> Iterator[Find
 
 
 def _named(root: Path, prefix: str, found: Sequence[Change]) -> set[str]:
-    """The hashes of sources that the new entries name; an ``entry.yaml`` that is malformed names none."""
+    """The hashes of sources that the new entries name; a malformed ``entry.yaml`` names none."""
     named: set[str] = set()
     for change in found:
         path = change.path.removeprefix(prefix)

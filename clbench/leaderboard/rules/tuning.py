@@ -90,7 +90,10 @@ def nothing_else_is_set(board: Board, entry: Entry) -> Iterator[Finding]:
     if wrong or (table is None and board.tuning is None):
         return
     chosen = tuning.chosen(table) if table else {}
-    budget = {"strategy.epochs": board.budget.epochs, "strategy.batch_size": board.budget.batch_size}
+    budget = {
+        "strategy.epochs": board.budget.epochs,
+        "strategy.batch_size": board.budget.batch_size,
+    }
     fixed = {key for key, value in budget.items() if value is not None}  # B1 looks at them
     training = {f"strategy.{name}": value for name, value in board.training.items()}
     for group in SOURCES:
