@@ -123,7 +123,7 @@ def submit_code(source: Path, name: str, slug: str, root: Path) -> tuple[Board, 
     sha = shared.keep(root, strategy.path.read_bytes())
     told = run.config.protocol.division
     folder.mkdir(parents=True)
-    text = _skeleton(strategy.name, told, {"strategy": sha}, None)
+    text = _skeleton(slug, strategy.name, told, {"strategy": sha}, None)
     write_atomically(folder / "entry.yaml", text.encode())
     return board, load_entry(folder)
 
@@ -192,7 +192,7 @@ def _text(path: Path, record: Record, hashes: Mapping[str, str], table: Path | N
     if not path.exists():
         assert record.board is not None
         name, division = record.config["strategy"]["name"], record.board["division"]
-        return _skeleton(name, division, hashes, table)
+        return _skeleton(path.parent.name, name, division, hashes, table)
     if _written(path).get("sources") == hashes:
         return path.read_text(encoding="utf-8")
     return shared.with_sources(path, hashes)
@@ -229,10 +229,12 @@ def _tuning_seeds(table: Path | None) -> list[int]:
     return [*tuning.read(table)["seeds"]] if table else []
 
 
-def _skeleton(name: str, division: str, hashes: Mapping[str, str], table: Path | None) -> str:
+def _skeleton(
+    slug: str, strategy: str, division: str, hashes: Mapping[str, str], table: Path | None
+) -> str:
     data: dict[str, Any] = {
-        "name": name,
-        "strategy": name,
+        "name": slug,  # no other entry of the board is called so
+        "strategy": strategy,
         "authors": [],
         "affiliation": "",
         "url": "",
