@@ -63,7 +63,7 @@ def test_the_skeleton_declares_nothing_yet(board: Board, arm: Path) -> None:
     _, entry = submit(arm, "mine", board.folder.parent)
     assert entry.meta is not None
     assert (entry.meta.name, entry.meta.strategy, entry.meta.division) == (
-        "naive",
+        "mine",
         "naive",
         "network",
     )

@@ -331,40 +331,6 @@ def test_an_entry_without_a_table_runs_with_the_defaults(
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def test_a_setting_beside_the_trials_is_refused(
-    tuned_entry: Path, done: Tuned, tuning_board: Board, tmp_path: Path
-) -> None:
-    """The table is honest and named by the runs, which have a setting more."""
-    words = ("strategy=naive", f"tuned={done[1]}", "seed=0", "strategy.label_smoothing=0.1")
-    arm = run_on(tuning_board, tmp_path, *words)
-    folder = submit(arm, "beside", tuning_board.folder.parent, done[1])[1].folder
-    try:
-        [said] = findings(tuning_board, folder)
-    finally:
-        shutil.rmtree(folder)
-    assert said.startswith("strategy.label_smoothing is 0.1, which no trial chose")
-
-
-def test_what_a_record_shows_is_compared_with_what_ran(
-    tuned_entry: Path, done: Tuned, tuning_board: Board, tmp_path: Path, zygote: Zygote
-) -> None:
-    """A record without a table shows a setting; the defaults run again, with the same answers."""
-    arm = run_on(tuning_board, tmp_path, "strategy=naive", "seed=0")
-    folder = submit(arm, "shown", tuning_board.folder.parent)[1].folder
-    try:
-        honest = load_entry(folder).records[0]
-        strategy = {**honest.config["strategy"], "label_smoothing": 0.1}
-        forged = dataclasses.replace(honest, config={**honest.config, "strategy": strategy})
-        point = point_of(tuning_board, load_entry(folder), forged)
-        again = rerun(point, zygote=zygote).record
-    finally:
-        shutil.rmtree(folder)
-    assert compare(tuning_board, honest, again).equal
-    assert compare(tuning_board, forged, again).refusal == (
-        "strategy.label_smoothing is 0.1 in the record, and was 0.0 when it ran again"
-    )
-
-
 @pytest.mark.slow
 def test_trials_are_run_again_isolated_and_kept(
     tuned_entry: Path, tuning_board: Board, zygote: Zygote
