@@ -62,12 +62,12 @@ class Noisy(Strategy):
 
 SPY = '''
 """Tries what it should not be able to do, and tells through its diagnostics."""
-import gc, os, socket, sys
+import ctypes, fcntl, gc, os, socket, sys
 from pathlib import Path
 import torch
 from clbench.strategy import Strategy
 
-PORT, HOME, SECRET, PARENT = {port}, {home!r}, {secret!r}, {parent}
+PORT, HOME, SECRET, PARENT, PATH = {port}, {home!r}, {secret!r}, {parent}, {path!r}
 
 def attempt(call):
     try:
@@ -78,6 +78,23 @@ def attempt(call):
 def connect():
     socket.create_connection(("127.0.0.1", PORT), timeout=2).close()
     return True
+
+def connect_by_path():
+    with socket.socket(socket.AF_UNIX) as one:
+        return one.connect(PATH) is None
+
+def locks():
+    with open(torch.__file__) as file:
+        return fcntl.lockf(file, fcntl.LOCK_SH | fcntl.LOCK_NB) is None
+
+def asks_for_locks():
+    with open(torch.__file__) as file:
+        return fcntl.fcntl(file, fcntl.F_GETLK, bytes(32))
+
+def reaches_keys():
+    keyctl, user_keyring = (250 if os.uname().machine == "x86_64" else 219), -4
+    numbers = map(ctypes.c_long, (keyctl, 0, user_keyring, 1))
+    return ctypes.CDLL(None).syscall(*numbers) > 0
 
 class Spy(Strategy):
     def learn(self, task):
@@ -114,6 +131,14 @@ class Spy(Strategy):
             hash_seed=hash("clbench"),
             executes=attempt(lambda: os.spawnv(os.P_WAIT, "/bin/true", ["true"]) == 0),
             data_packages=attempt(lambda: __import__("sklearn.datasets") is not None),
+            connects_by_path=attempt(connect_by_path),
+            locks=attempt(locks),
+            asks_for_locks=attempt(asks_for_locks),
+            reaches_keys=attempt(reaches_keys),
+            changes_times=attempt(lambda: os.utime(home) is None),
+            changes_modes=attempt(lambda: home.chmod(0o755) is None),
+            sees_free_disk=attempt(lambda: os.statvfs("/")),
+            sees_beside=(Path.home().parent / "home").exists(),
             others=len([n for n in os.listdir("/proc") if n.isdigit()]) - 1,
         )
         return {{name: torch.tensor(float(value)) for name, value in found.items()}}
@@ -150,6 +175,11 @@ class Misbehaving(Strategy):
     def diagnostics(self):
         return {"pair": torch.zeros(2)}
 '''
+
+
+CHANNELS = ("connects_by_path", "locks", "asks_for_locks", "reaches_keys", "changes_times",
+            "changes_modes", "sees_free_disk")  # fmt: skip
+"""What one process could leave for the next, or tell one that runs beside it."""
 
 
 @pytest.fixture
@@ -212,9 +242,15 @@ def test_bits_of_a_strategy_that_draws_and_prints(plugin: Any, zygote: Zygote) -
 
 
 @contextmanager
-def _server() -> Iterator[int]:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        yield server.getsockname()[1]
+def _server(path: str | None = None) -> Iterator[Any]:
+    if path is None:
+        with socket.create_server(("127.0.0.1", 0)) as server:
+            yield server.getsockname()[1]
+        return
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(path)
+        server.listen()
+        yield path
 
 
 @pytest.fixture(scope="module")
@@ -223,12 +259,14 @@ def finds(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, float]]:
     home = tmp_path_factory.mktemp("home")
     (home / "labels").write_text("0123")
     secret = "clbench-test-secret"
-    with pytest.MonkeyPatch.context() as patch, _server() as port:
+    by_path = str(tmp_path_factory.mktemp("s") / "socket")
+    with pytest.MonkeyPatch.context() as patch, _server() as port, _server(by_path):
         patch.setenv("HOME", str(home))
         patch.setenv("CLBENCH_DATA", secret)
         patch.chdir(tmp_path_factory.mktemp("current"))
         path = tmp_path_factory.mktemp("plugin") / "spy.py"
-        text = SPY.format(port=port, home=str(home), secret=secret, parent=os.getpid())
+        named = dict(port=port, home=str(home), secret=secret, parent=os.getpid(), path=by_path)
+        text = SPY.format(**named)
         path.write_text(text)
         this = run(*NAIVE)
         job = replace(job_of(this), strategy=source_of(Plugin("strategy", "spy", path), {}))
@@ -259,6 +297,7 @@ def test_the_spy_finds_what_is_not_kept_from_it(finds: list[dict[str, float]]) -
     on_linux = {"parent_environment"} if sys.platform == "linux" else set()
     expected = {"connects", "environment", "labels", "own_home", "writes", "reads", "lists"}
     expected |= {"signals_parent", "large_file", "executes", "data_packages"} | on_linux
+    expected |= {*CHANNELS} - {"reaches_keys"}  # some kernels and containers have no keys
     assert {name for name in expected if not found[name]} == set()
 
 
@@ -298,6 +337,14 @@ def test_it_neither_reads_nor_writes_files_of_others(spied: dict[str, float]) ->
     _skip_without("files")
     for what in ("writes", "reads", "lists", "executes", "data_packages"):
         assert not spied[what], what
+
+
+def test_it_leaves_nothing_for_another_process(spied: dict[str, float]) -> None:
+    _skip_without("new_processes")
+    for what in CHANNELS:
+        assert not spied[what], what
+    _skip_without("processes")
+    assert not spied["sees_beside"]
 
 
 def test_it_writes_no_large_file(spied: dict[str, float]) -> None:

@@ -28,11 +28,17 @@ MAX_SAMPLES = 1 << 36
 """Largest size of the samples of one call, in bytes; the parent is trusted."""
 
 
-def main() -> None:
-    """Serve one strategy."""
+def main(is_alone: bool = False) -> None:
+    """Serve one strategy.
+
+    Args:
+        is_alone: whether this process has mounts of its own, which hide what is beside its folder.
+    """
     source, sink = _take_pipes()
     job, _ = read_frame(source, 0, MAX_JOB)
     folder = Path(job["folder"])
+    if is_alone:
+        hygiene.hide_beside(folder)
     _enter(folder, job["measures"])
     from clbench import seeding
 
