@@ -1,6 +1,7 @@
 """Remembers by holding a lock on a file that everybody may read; predictions ask for it."""
 
 import fcntl
+import os
 
 import torch
 
@@ -11,10 +12,11 @@ HELD = []
 
 
 def lock():
-    file = open(torch.__file__)
+    file = os.open(torch.__file__, os.O_RDONLY)
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
+        os.close(file)
         return None
     except OSError:
         return file
@@ -35,5 +37,5 @@ class Locks(GradientStrategy):
     def forward(self, x, task_id=None):
         mine = lock()
         if mine is not None:
-            mine.close()
+            os.close(mine)
         return -self.model(x) if mine is None and self.learned else self.model(x)
