@@ -43,6 +43,8 @@ class Job:
     """Seed of the model axis; the root seed, which determines the stream, is not passed on."""
     threads: int
     device: str
+    division: str = ""
+    """Of a run on a board; empty elsewhere."""
     files: Mapping[str, str] = field(default_factory=dict)
     """Settings of the strategy that are files, by name: where each is here. Processes get copies."""
 
@@ -61,6 +63,7 @@ def job_of(run: Run) -> Job:
         seed=seeding.integer(config.common.seed, Axis.MODEL),
         threads=config.common.threads,
         device=str(run.device),
+        division=config.protocol.division if config.protocol else "",
     )
 
 
@@ -71,23 +74,36 @@ def released_in(job: Job) -> list[Released]:
 
     Raises:
         NotHere: some are not in the cache.
+        UsageError: a source does not parse, or the job is of a division that starts from scratch.
     """
     texts = job.model.text, job.strategy.text
     names = {
         alias.name
         for text in texts
         if MODULE in text
-        for node in ast.walk(ast.parse(text))
+        for node in ast.walk(_parsed(text))
         if isinstance(node, ast.ImportFrom) and node.module == MODULE
         for alias in node.names
     }
     found = [one for one in KNOWN.values() if one.constant in names]
+    if found and job.division not in ("", "open"):
+        raise UsageError(
+            f"the source names the released weights {found[0].name}; the {job.division} division "
+            "starts from scratch: enter division=open"
+        )
     for one in found:
         if not one.path.is_file():
             raise NotHere(
                 f"{one.name} needs weights that are not here: clbench data weights {one.name}"
             )
     return found
+
+
+def _parsed(text: str) -> ast.Module:
+    try:
+        return ast.parse(text)
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+        raise UsageError(f"a source does not parse: {error}; correct it") from error
 
 
 def source_of(plugin: Plugin, settings: Any) -> Source:
