@@ -76,6 +76,7 @@ class Verifier:
         every: bool = False,
         perturbed: int = stability.SEEDS,
         tuning: bool = False,
+        folders: Sequence[Path] = (),
         zygote: Zygote | None = None,
         tell: Tell = lambda line: None,
     ) -> None:
@@ -87,6 +88,7 @@ class Verifier:
             every: go on after a refusal, and tell of all.
             perturbed: seeds to run perturbed; 0: stability is not measured.
             tuning: whether trials of the entries' tables are run again.
+            folders: where files are looked for that settings of entries name.
             zygote: what processes on the CPU are forked from, where it is there already.
             tell: called with lines of progress.
 
@@ -95,8 +97,8 @@ class Verifier:
         """
         refuse_unpinned(board)
         self.board, self.every, self.perturbed, self.tell = board, every, perturbed, tell
-        self.tuning = tuning
-        self.fresh = Fresh(board, secret)
+        self.tuning, self.folders = tuning, tuple(folders)
+        self.fresh = Fresh(board, secret, self.folders)
         self.anchors: dict[tuple[int, str], Rerun] = {}
         self.zygotes = {} if zygote is None else {"cpu": zygote}
         self.stack = ExitStack()
@@ -111,9 +113,21 @@ class Verifier:
         self.zygotes.clear()
 
     def _rerun(
-        self, point: dict[str, Any], *, count: bool = True, threads: int | None = None
+        self,
+        point: dict[str, Any],
+        *,
+        count: bool = True,
+        threads: int | None = None,
+        apart_from: tuple[int, ...] = (),
     ) -> Rerun:
-        return rerun(point, count=count, threads=threads, zygote=self._zygote(point["device"]))
+        return rerun(
+            point,
+            count=count,
+            threads=threads,
+            folders=self.folders,
+            apart_from=apart_from,
+            zygote=self._zygote(point["device"]),
+        )
 
     def _zygote(self, device: str) -> Zygote | None:
         """What processes on a device are forked from; it is started once."""
@@ -290,7 +304,12 @@ def _seed_run(board: Board, record: Record, found: Rerun, equal: bool) -> SeedRu
 
 
 def check_prefix(
-    board: Board, entry: Entry, seed: int, tasks: int, zygote: Zygote | None = None
+    board: Board,
+    entry: Entry,
+    seed: int,
+    tasks: int,
+    zygote: Zygote | None = None,
+    folders: Sequence[Path] = (),
 ) -> tuple[bool | None, str]:
     """Run the first tasks again and compare rows; nothing is concluded for the ledger.
 
@@ -303,7 +322,8 @@ def check_prefix(
     # With hidden boundaries experiences are not tasks; take enough tasks to hold them.
     point = {**point_of(board, entry, record), "max_tasks": tasks}
     # A zygote's measures are those of a device.
-    found = rerun(point, count=False, zygote=zygote if point["device"] == "cpu" else None)
+    zygote = zygote if point["device"] == "cpu" else None
+    found = rerun(point, count=False, folders=folders, zygote=zygote)
     said = compare_rows(record, found.record)
     return (False if said.refusal else True if said.equal else None), said.message
 
