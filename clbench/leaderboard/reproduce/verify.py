@@ -39,6 +39,10 @@ from clbench.results.record import Record
 
 FLOPS_LIMIT = 5.0
 """CPU seconds per counted operation, over those of the lower anchor, beyond which no FLOPs rank."""
+MEMORY_OUTSIDE = (
+    "other answers where it is rebuilt after other experiences: it is not deterministic, or remembers "
+    "something outside its state; keep all memory in state_dict()"
+)
 
 Tell = Callable[[str], None]
 
@@ -184,6 +188,13 @@ class Verifier:
             again[seed] = found
         if not again:
             return
+        elsewhere = [seed for seed in again if not runs[str(seed)].equal]
+        if elsewhere and not self._same_when_cut_elsewhere(entry, again[elsewhere[0]]):
+            report.disproved = True
+            yield f"seed {elsewhere[0]}: {MEMORY_OUTSIDE}"
+            return
+        if elsewhere:
+            report.lines.append(f"seed {elsewhere[0]}: the same answers, rebuilt at other places")
         trials = None
         if self.tuning:
             self.tell(f"{entry.slug}: trials of its table")
@@ -225,6 +236,17 @@ class Verifier:
             stability=None if stable is None else dataclasses.asdict(stable),
             tuning=trials,
         )
+
+    def _same_when_cut_elsewhere(self, entry: Entry, found: Rerun) -> bool:
+        """Whether a seed gives the same answers, bit for bit, where it is rebuilt at other places.
+
+        An entry of another platform has no answers that these could be compared with.
+        """
+        seed = found.record.seed
+        self.tell(f"{entry.slug} seed {seed}: rebuilt at other places")
+        point = point_of(self.board, entry, entry.records[seed])
+        other = self._rerun(point, count=False, apart_from=found.cuts)
+        return other.record.predictions_sha256 == found.record.predictions_sha256
 
     def _other_time(self, entry: Entry, seed: int, now: Record) -> str:
         """What differs from an earlier verification on this platform; empty if nothing does."""
