@@ -15,9 +15,8 @@ from clbench.data.released import VIT_S14
 from clbench.errors import NotHere, UsageError
 from clbench.leaderboard.entry import load_entry
 from clbench.leaderboard.reproduce.hygiene import FOLDERS_OF, Limits
-from clbench.leaderboard.reproduce.job import job_of, source_of
+from clbench.leaderboard.reproduce.job import first_message, job_of, source_of
 from clbench.leaderboard.reproduce.processes import Zygote
-from clbench.leaderboard.reproduce.remote import first_message
 from clbench.leaderboard.reproduce.rerun import compare, point_of, rerun
 from clbench.leaderboard.rules.findings import Finding
 from clbench.leaderboard.rules.validate import validate

@@ -6,8 +6,10 @@ import ast
 import dataclasses
 import json
 import math
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from clbench import seeding
@@ -15,11 +17,14 @@ from clbench.configure.common import plain
 from clbench.data.released import KNOWN, Released
 from clbench.engine.build import Run
 from clbench.errors import NotHere, UsageError
+from clbench.leaderboard.reproduce.hygiene import Limits, hygiene
 from clbench.plugins.registry import Plugin
 from clbench.seeding import Axis
 from clbench.strategy import StreamInfo
 
 MODULE = "clbench.data.released"
+CACHE = "clbench"
+"""Where a process has its cache, in its folder: that is its ``XDG_CACHE_HOME``."""
 
 
 @dataclass(frozen=True)
@@ -104,6 +109,31 @@ def _parsed(text: str) -> ast.Module:
         return ast.parse(text)
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         raise UsageError(f"a source does not parse: {error}; correct it") from error
+
+
+def first_message(job: Job, folder: Path, limits: Limits) -> dict[str, Any]:
+    """What a worker is told before all else; the files that it needs are put into its folder.
+
+    Raises:
+        NotHere: released weights that it needs are not in the cache.
+    """
+    content = dataclasses.asdict(job)
+    for name, path in content.pop("files").items():
+        copy = folder / f"{name}-{Path(path).name}"
+        shutil.copyfile(path, copy)
+        content["strategy"]["settings"][name] = str(copy)
+    for released in released_in(job):
+        copy = folder / CACHE / released.folder / released.path.name
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(released.path, copy)
+    content["info"]["dtype"] = str(job.info.dtype).removeprefix("torch.")
+    in_force = [name for name, works in hygiene(job.device).items() if works is True]
+    return {
+        **content,
+        "folder": str(folder),
+        "limits": dataclasses.asdict(limits),
+        "measures": in_force,
+    }
 
 
 def source_of(plugin: Plugin, settings: Any) -> Source:

@@ -29,6 +29,7 @@ from clbench.leaderboard.reproduce.isolate import DEFAULT_LIMITS, isolated
 from clbench.leaderboard.reproduce.job import Job, job_of, source_of
 from clbench.leaderboard.reproduce.processes import Zygote
 from clbench.leaderboard.reproduce.remote import RemoteStrategy
+from clbench.leaderboard.reproduce.spent import Account
 from clbench.leaderboard.shared import check_sources
 from clbench.plugins.registry import Plugin
 from clbench.plugins.registry import stand_in as plain
@@ -60,8 +61,8 @@ class Rerun:
     """With costs as an ordinary run estimates them."""
     cost: dict[str, Any]
     """With every call counted."""
-    cpu_seconds: float | None
-    """Of training, with every operation counted."""
+    spent: Account
+    """By training, predicting and all else, with every operation counted."""
     rebuilt: bool
     """Whether predictors and learners were built from the state."""
     cuts: tuple[int, ...] = ()
@@ -70,10 +71,10 @@ class Rerun:
     @property
     def cpu_per_operation(self) -> float | None:
         """CPU seconds per counted operation of training; infinite where none was counted."""
-        operations = self.cost["train_flops"]
-        if self.cpu_seconds is None:
+        seconds, operations = self.spent.train.seconds, self.cost["train_flops"]
+        if seconds is None:
             return None
-        return self.cpu_seconds / operations if operations else math.inf
+        return seconds / operations if operations else math.inf
 
 
 @dataclass(frozen=True)
@@ -177,7 +178,7 @@ def _run(
         if remote.state_bytes_method == "state_dict":
             outcome.ledger.state_bytes = max(outcome.ledger.state_bytes, remote.held)
         record = assemble(run, remote, outcome, started)
-        return Rerun(record, _full(record, remote), remote.cpu_seconds, remote.rebuild, cuts)
+    return Rerun(record, _full(record, remote), remote.spent, remote.rebuild, cuts)
 
 
 def _cuts(run: Run, apart_from: Collection[int]) -> tuple[int, ...]:
@@ -190,8 +191,8 @@ def _cuts(run: Run, apart_from: Collection[int]) -> tuple[int, ...]:
 def _full(record: Record, remote: RemoteStrategy) -> dict[str, Any]:
     """The costs with every call counted."""
     counted = {
-        "train_flops": remote.train_operations,
-        "predict_flops": remote.predict_operations,
+        "train_flops": remote.spent.train.operations,
+        "predict_flops": remote.spent.predict.operations,
         "flops_method": "every call counted",
     }
     return {**record.cost, **counted}

@@ -178,7 +178,7 @@ class Verifier:
             self.tell(f"{entry.slug} seed {seed}: running again")
             found = self._rerun(point_of(board, entry, record))
             said = compare(board, record, found.record)
-            other = self._other_time(entry, seed, found.record)
+            other = self._other_time(entry, seed, found.record) or found.spent.hidden()
             if said.refusal or other:
                 report.disproved |= bool(other) or said.refusal != OTHER_DATA
                 yield f"seed {seed}: {said.refusal or other}"
@@ -270,7 +270,9 @@ class Verifier:
             return {**base, "why": "no FLOPs rank: CPU time is not measured on this system"}
         if mine == float("inf"):
             return {**base, "why": "no FLOPs rank: it trains without an operation that is counted"}
-        ratio = mine / anchors
+        # Time that is spent outside of training beyond what is usual counts as time of training.
+        more = found.spent.seconds_hidden(self.anchors[key].spent)
+        ratio = (mine + more / found.cost["train_flops"]) / anchors
         shown = f"{ratio:.1f} x the CPU seconds per operation of {self.board.naive.strategy}"
         if ratio > FLOPS_LIMIT:
             why = f"no FLOPs rank: {shown}; at most {FLOPS_LIMIT:g} x"
@@ -318,7 +320,7 @@ def _seed_run(board: Board, record: Record, found: Rerun, equal: bool) -> SeedRu
         primary=score_run(board, found.record),
         cost=found.cost,
         environment=found.record.environment,
-        cpu_seconds=found.cpu_seconds,
+        cpu_seconds=found.spent.train.seconds,
         predictions_sha256=found.record.predictions_sha256,
         verified=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
         record=None if equal else without_diagnostics(found.record),
