@@ -18,7 +18,7 @@ from clbench.errors import ClbenchError, Diverged, UsageError
 from clbench.leaderboard.reproduce.child import Child, one_line
 from clbench.leaderboard.reproduce.job import Job, first_message
 from clbench.leaderboard.reproduce.spent import Account
-from clbench.leaderboard.reproduce.state import MAX_TREE, join
+from clbench.leaderboard.reproduce.state import MAX_TREE, canonical, join, refuse_hidden_text
 from clbench.leaderboard.reproduce.wire import MAX_HEADER, WireError, pack
 from clbench.nets.flops import charge, is_counting
 from clbench.strategy import Needs, Strategy
@@ -73,6 +73,8 @@ class RemoteStrategy(Strategy):
         self.predictor_ready: float | None = 0.0
         """CPU seconds of the predictor before its first prediction."""
         self.held = 0
+        self.known = b""
+        """Text of the state that the strategy starts with, before it is given a sample."""
         self.received: tuple[str, bytes, Any, int] | None = None
         self.predictor: Child | None = None
         self.learner, declared = self._open()
@@ -91,6 +93,8 @@ class RemoteStrategy(Strategy):
         self.declared_grows = declared.get("grows") is True
         self.pretrained = declared.get("pretrained") is True
         self.network_builds = Reported()
+        if self.rebuild:
+            self.known = canonical(self._fetch()[2])[2]
 
     def stop(self) -> None:
         """End all processes."""
@@ -224,6 +228,8 @@ class RemoteStrategy(Strategy):
             try:
                 state = join(tree, tensors)
                 refuse_hidden_memory(state)
+                tree, tensors, text = canonical(state)
+                refuse_hidden_text(text, self.known or text, state_bytes(state))
             except (WireError, TypeError) as error:
                 self.learner.fail(f"sent {one_line(error, 200)}")
             self.received = (tree, pack(tensors), state, memory)
