@@ -82,7 +82,7 @@ def _enter(folder: Path, measures: list[str]) -> None:
     if "processes" in measures:
         hygiene.drop_capabilities()
     if "new_processes" in measures:
-        seccomp.restrict()
+        seccomp.restrict(channels="files" in measures)
 
 
 def _declared(strategy: Strategy) -> dict[str, Any]:

@@ -94,7 +94,7 @@ class RemoteStrategy(Strategy):
         self.pretrained = declared.get("pretrained") is True
         self.network_builds = Reported()
         if self.rebuild:
-            self.known = canonical(self._fetch()[2])[2]
+            self.known = self._text_at_start()
 
     def stop(self) -> None:
         """End all processes."""
@@ -181,6 +181,13 @@ class RemoteStrategy(Strategy):
                 "tensors of real numbers under short names"
             )
         return {name: t for name, t in answer.items()}
+
+    def _text_at_start(self) -> bytes:
+        try:
+            return canonical(self._fetch()[2])[2]
+        except BaseException:
+            self.learner.stop()
+            raise
 
     def _open(self) -> tuple[Child, dict[str, Any]]:
         """Start a process that has built the strategy; returns it and what it declares."""

@@ -2,9 +2,11 @@
 
 A filter is a short program that the kernel runs at every system call (``linux/seccomp.h``,
 ``linux/bpf_common.h``). This one refuses what starts or takes over other processes, so that all
-work of a strategy is in the one process whose CPU time is measured. Threads may still be started. It
-also refuses what one process could leave for the next: keys, locks, sockets, shared memory, and
-modes, times, owners and attributes of files. Landlock does not restrict these.
+work of a strategy is in the one process whose CPU time is measured. Threads may still be started.
+
+On the CPU it also refuses the channels that Landlock leaves open, by which one process could tell
+another something: keys, locks, sockets, shared memory, and modes, times, owners and attributes of
+files. The drivers of accelerators need some of these.
 """
 
 from __future__ import annotations
@@ -31,8 +33,9 @@ IOCTL_TYPES = (ord("f") << 8, ord("v") << 8, ord("X") << 8, 0x94 << 8)
 """Types of the requests that change a file's flags or version: of all file systems, XFS and Btrfs."""
 
 ARCHITECTURES = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
-CALLS: dict[str, tuple[int | None, int | None]] = {
-    # What starts or takes over a process, or leaves its namespaces.
+Numbers = dict[str, tuple[int | None, int | None]]
+"""Calls with their numbers on x86-64 and ARM64; None: there is no such call."""
+PROCESSES: Numbers = {
     "fork": (57, None),
     "vfork": (58, None),
     "execve": (59, 221),
@@ -42,6 +45,10 @@ CALLS: dict[str, tuple[int | None, int | None]] = {
     "process_vm_writev": (311, 271),
     "pidfd_getfd": (438, 438),
     "io_uring_setup": (425, 425),
+}
+"""What starts or takes over a process."""
+CHANNELS: Numbers = {
+    # What leaves the namespaces, or looks at the whole machine.
     "unshare": (272, 97),
     "setns": (308, 268),
     "bpf": (321, 280),
@@ -89,7 +96,7 @@ CALLS: dict[str, tuple[int | None, int | None]] = {
     "removexattrat": (466, 466),
     "file_setattr": (469, 469),
 }
-"""The calls that are refused: their numbers on x86-64 and ARM64 (None: there is no such call)."""
+"""What one process could tell another by, where it can open no file of others."""
 PARTLY = {"clone": (56, 220), "fcntl": (72, 25), "ioctl": (16, 29)}
 """The calls that are refused for some of their arguments."""
 
@@ -106,8 +113,8 @@ def supported() -> bool:
     return libc.prctl(SET_SECCOMP, FILTER, None, 0, 0) != 0 and ctypes.get_errno() == 14
 
 
-def program(machine: str) -> list[Line]:
-    """The filter of a machine."""
+def program(machine: str, channels: bool = True) -> list[Line]:
+    """The filter of a machine; without ``channels`` it refuses new processes alone."""
     at = [*ARCHITECTURES].index(machine)
     lines = [
         (LOAD, 0, 0, ARCHITECTURE),
@@ -119,13 +126,15 @@ def program(machine: str) -> list[Line]:
         (EQUAL, 0, 1, CLONE3),  # the C library then falls back on clone
         (RETURN, 0, 0, FAIL | ENOSYS),
     ]
-    for number in (numbers[at] for numbers in CALLS.values()):
+    calls = {**PROCESSES, **CHANNELS} if channels else PROCESSES
+    for number in (numbers[at] for numbers in calls.values()):
         if number is not None:
             lines += [(EQUAL, 0, 1, number), (RETURN, 0, 0, FAIL | EPERM)]
     threads = [(LOAD, 0, 0, FIRST_ARGUMENT), (ANY_BIT, 1, 0, CLONE_THREAD)]
     lines += _of_call(PARTLY["clone"][at], [*threads, (RETURN, 0, 0, FAIL | EPERM)])
-    lines += _of_call(PARTLY["fcntl"][at], _only(FCNTL_ALLOWED))
-    lines += _of_call(PARTLY["ioctl"][at], _not_of_type(IOCTL_TYPES))
+    if channels:
+        lines += _of_call(PARTLY["fcntl"][at], _only(FCNTL_ALLOWED))
+        lines += _of_call(PARTLY["ioctl"][at], _not_of_type(IOCTL_TYPES))
     return [*lines, (RETURN, 0, 0, ALLOW)]
 
 
@@ -149,13 +158,16 @@ def _not_of_type(refused: Sequence[int]) -> list[Line]:
     return [(LOAD, 0, 0, SECOND_ARGUMENT), (AND, 0, 0, 0xFF00), *tests]
 
 
-def restrict() -> None:
+def restrict(channels: bool = True) -> None:
     """Refuse these calls in this process from now on.
+
+    Args:
+        channels: whether those of ``CHANNELS`` are refused too.
 
     Raises:
         OSError: the kernel refuses the filter.
     """
-    code = b"".join(struct.pack("=HBBI", *line) for line in program(platform.machine()))
+    code = b"".join(struct.pack("=HBBI", *line) for line in program(platform.machine(), channels))
     buffer = ctypes.create_string_buffer(code, len(code))
     length = len(code) // 8
     # struct sock_fprog: a 16-bit length, padding, a pointer.
