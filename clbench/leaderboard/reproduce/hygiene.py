@@ -13,8 +13,9 @@ network, processes      yes, where   no                   no
                         spaces work
 files, data packages    yes (CPU,    no                   no
                         Landlock)
-new processes           yes          no                   no
-                        (seccomp)
+new processes; what     yes          no                   no
+lasts: keys, locks,     (seccomp)
+sockets, file times
 ======================  ===========  ===================  =======
 """
 

@@ -67,6 +67,10 @@ CHANNELS: Numbers = {
     "semget": (64, 190),
     "msgget": (68, 186),
     "mq_open": (240, 180),
+    # Which parts of a file are in memory, because somebody has read them.
+    "mincore": (27, 232),
+    "preadv2": (327, 286),
+    "cachestat": (451, 451),
     # Who opens a file, and how much of a disk is free.
     "inotify_init": (253, None),
     "inotify_init1": (294, 26),
