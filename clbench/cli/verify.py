@@ -69,6 +69,16 @@ def add(commands: Any) -> None:
         "published in the ledger)",
     )
     parser.add_argument(
+        "--files",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="FOLDER",
+        help="folder with files that settings of entries in the open division name, such as released "
+        "weights; a file is taken if it has the SHA-256 that the record names (may be repeated; the "
+        "cache of clbench data weights is searched too)",
+    )
+    parser.add_argument(
         "--prefix",
         type=int,
         metavar="N",
@@ -211,6 +221,7 @@ def _checked(arguments: argparse.Namespace, board: Board) -> tuple[list[int], di
         "every": arguments.all,
         "perturbed": arguments.perturbed,
         "tuning": arguments.tuning,
+        "folders": arguments.files,
         "is_quiet": arguments.json,
     }
 
@@ -254,7 +265,8 @@ def _told(entry: Entry, report: Report, is_quiet: bool) -> Report:
 
 def _prefix(board: Path, folders: list[Path], seed: int, arguments: argparse.Namespace) -> int:
     jobs = arguments.jobs
-    work = [(board, folders[k::jobs], seed, arguments.prefix) for k in range(jobs)]
+    more = (arguments.prefix, arguments.files)
+    work = [(board, folders[k::jobs], seed, *more) for k in range(jobs)]
     found = _in_processes(check_some, [w for w in work if w[1]])
     for slug, same, message in found if not arguments.json else ():
         mark = {True: "ok  ", False: "FAIL", None: "diff"}[same]
@@ -265,7 +277,7 @@ def _prefix(board: Path, folders: list[Path], seed: int, arguments: argparse.Nam
 
 
 def check_some(
-    board: Path, folders: list[Path], seed: int, tasks: int
+    board: Path, folders: list[Path], seed: int, tasks: int, files: list[Path]
 ) -> list[tuple[str, bool | None, str]]:
     """Compare the first tasks of entries, one after another."""
     from clbench.configure.board import load_board
@@ -281,7 +293,7 @@ def check_some(
         for folder in folders:
             entry = load_entry(folder)
             try:
-                same, message = check_prefix(of, entry, seed, tasks, cpu)
+                same, message = check_prefix(of, entry, seed, tasks, cpu, files)
             except ClbenchError as error:
                 same, message = False, str(error)
             found.append((entry.slug, same, one_line(message)))

@@ -81,6 +81,8 @@ def _options(arguments: argparse.Namespace) -> list[str]:
     given = ["--perturbed", str(arguments.perturbed)]
     given += ["--seeds", arguments.seeds] if arguments.seeds else []
     given += ["--secret", str(arguments.secret.absolute())] if arguments.secret else []
+    for folder in arguments.files:
+        given += ["--files", str(folder.absolute())]
     return given + [f"--{name}" for name in ("all", "tuning") if getattr(arguments, name)]
 
 

@@ -173,8 +173,10 @@ def _error(error: BaseException | None, run: Run) -> dict[str, str] | None:
 
 
 def _without_folders(text: str) -> str:
-    """Cut every absolute path in a text to its last part, because records are published."""
-    return re.sub(r"(?<![\w.:/\\])(?:[A-Za-z]:[/\\]|/)(?=\S)(?:[^\s'\"/\\]+[/\\])*", "", text)
+    """Cut every path that leaves a folder to its last part, because records are published."""
+    starts = r"(?:[A-Za-z]:[/\\]|/+(?!/)|~\w*[/\\]|(?:\.\.[/\\]+)+)"
+    text = re.sub(rf"(?<![\w.:/\\]){starts}(?=\S)(?:[^\s'\"/\\]+[/\\]+)*", "", text)
+    return re.sub(r"(?<![\w.])\.\.[/\\]+", "", text)
 
 
 def _stamp(when: datetime) -> str:

@@ -162,13 +162,14 @@ def _online(data: Mapping[str, Any]) -> Iterator[str]:
 
 
 _PLACE = re.compile(
-    r"(?<![\w.:/\\-])(?:/[\w.~+-]+/|[A-Za-z]:[\\/]|\\\\\w|~\w*/|file:)"
+    r"(?<![\w.:/\\-])(?:/[\w.~+-]+/|//+[\w.~+-]|[A-Za-z]:[\\/]|\\\\\w|~\w*[\\/]|file:)"
+    r"|(?<![\w.])\.\.[\\/]"
     r"|[\w.+-]+@[\w-]+\.[a-z]{2,}\b"
 )
 
 
 def _places(data: Mapping[str, Any]) -> Iterator[str]:
-    """Nothing tells where the run was made: no absolute path, no address of a person."""
+    """Nothing tells where the run was made: no path that leaves a folder, no address of a person."""
     for name in (
         "error",
         "config",

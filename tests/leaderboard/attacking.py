@@ -1,7 +1,8 @@
 """Tries attacks on a small board: ``python -m tests.leaderboard.attacks`` tries all of them.
 
 An attack is a file in ``attacks/``. It is a strategy, or has ``source()``, the text of one; or it has
-``forge(entry)``, which changes an honest entry's folder. ``CAUGHT_BY`` is part of what ``verify`` says.
+``forge(entry)``, which changes an honest entry's folder. A strategy may have ``after(entry)``, which
+changes the folder of its entry. ``CAUGHT_BY`` is part of what ``verify`` says.
 With ``IS_SHOWN`` the attack is not refused but has no effect: its claim does not rank.
 """
 
@@ -81,6 +82,8 @@ def attacker(board: Board, name: str, work: Path) -> tuple[Board, Entry]:
     arm = run_on(board, work / "runs", f"strategy={source}")
     _, made = submit(arm, "attack", board.folder.parent)
     declare(made.folder)
+    if hasattr(module, "after"):
+        module.after(made.folder)
     return board, load_entry(made.folder)
 
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 from pathlib import Path
 from typing import Any
 
 import pytest
+from forging import replace_source
 from synthetic import ledger_of
 from tiny import edit
 
@@ -15,8 +17,9 @@ from clbench.configure.config import resolve
 from clbench.errors import UsageError
 from clbench.leaderboard import stability
 from clbench.leaderboard.entry import Entry, ledger_file, load_entry
+from clbench.leaderboard.reproduce.files import files_of
 from clbench.leaderboard.reproduce.processes import Zygote
-from clbench.leaderboard.reproduce.rerun import Rerun, point_of, rerun
+from clbench.leaderboard.reproduce.rerun import Rerun, compare, point_of, rerun
 from clbench.leaderboard.reproduce.verify import Verifier
 from clbench.leaderboard.rules.validate import validate
 from clbench.leaderboard.verification import (
@@ -171,3 +174,84 @@ def test_a_file_goes_to_a_process_in_the_open_division_alone(board: Board, tmp_p
     point = {"board": str(board.folder), "division": "network", "seed": 0, "device": "cpu"}
     with pytest.raises(UsageError, match="only division=open"):
         rerun({**point, "strategy": str(source), "strategy.weights": str(source)})
+
+
+TAKES_A_FILE = """
+from dataclasses import dataclass
+from pathlib import Path
+from clbench import GradientStrategy
+
+class Mine(GradientStrategy):
+    @dataclass(frozen=True)
+    class Config(GradientStrategy.Config):
+        table_path: Path | None = None
+        table_sha256: str | None = None
+"""
+
+
+@pytest.fixture
+def takes_a_file(tmp_path: Path) -> Path:
+    """A strategy whose settings name a file, beside a folder ``given`` and a secret."""
+    (tmp_path / "mine.py").write_text(TAKES_A_FILE)
+    (tmp_path / "given").mkdir()
+    for path in (tmp_path / "secret", tmp_path / "given" / "table"):
+        path.write_text("x")
+    (tmp_path / "given" / "link").symlink_to(tmp_path / "secret")
+    return tmp_path / "mine.py"
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("../secret", "by its name alone"),
+        ("//etc/passwd", "by its name alone"),
+        ("/etc/passwd", "by its name alone"),
+        ("~root", "by its name alone"),
+        ("..", "by its name alone"),
+        ("a/b", "by its name alone"),
+        ("C:secret", "by its name alone"),
+        ("link", "no such file here"),
+        ("none", "no such file here"),
+    ],
+)
+def test_a_record_names_a_file_of_the_verifiers_folder(
+    name: str, said: str, takes_a_file: Path
+) -> None:
+    sha = hashlib.sha256(b"x").hexdigest()
+    given = {"table_path": name, "table_sha256": sha}
+    with pytest.raises(UsageError, match=said):
+        files_of(takes_a_file, given, [takes_a_file.parent / "given"], "open")
+
+
+def test_a_file_is_taken_by_the_hash_that_the_record_names(takes_a_file: Path) -> None:
+    folder, sha = takes_a_file.parent / "given", hashlib.sha256(b"x").hexdigest()
+    given = {"table_path": "table", "table_sha256": sha}
+    assert files_of(takes_a_file, given, [folder], "open") == {"table_path": str(folder / "table")}
+    assert files_of(takes_a_file, {"table_path": None}, [], "open") == {}
+    for wrong, said in ((None, "names no SHA-256"), ("0" * 64, "it is another file")):
+        with pytest.raises(UsageError, match=said):
+            files_of(takes_a_file, {**given, "table_sha256": wrong}, [folder], "open")
+
+
+@pytest.mark.parametrize("text", ["x = (", "x = 1\0", "class A(A):\n    pass"])
+def test_a_source_that_cannot_be_read_is_one_line(text: str, tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text(text)
+    with pytest.raises(UsageError, match=r"^mine\.py.*correct the source$"):
+        files_of(tmp_path / "mine.py", {}, [], "open")
+
+
+def test_every_refusal_of_a_source_that_does_not_parse_is_told(
+    scaled: Board, naive: Path, zygote: Zygote
+) -> None:
+    replace_source(naive, "x = (\n")
+    with Verifier(scaled, perturbed=0, zygote=zygote, every=True) as verifier:
+        said = verifier.verify(load_entry(naive), [0]).refusals
+    assert "does not parse" in said[-1]
+    assert len(said) > 1
+
+
+def test_a_strategy_that_says_it_is_pretrained_belongs_into_open(board: Board, naive: Path) -> None:
+    """Although its record says that it is not."""
+    record = load_entry(naive).records[0]
+    found = dataclasses.replace(record, declares={**record.declares, "pretrained": True})
+    assert "enter division=open" in compare(board, record, found).refusal

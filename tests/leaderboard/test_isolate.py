@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import socket
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -60,65 +55,6 @@ class Noisy(Strategy):
         return {"draw": torch.rand(()), "modes": torch.tensor(self.drop.training)}
 '''
 
-SPY = '''
-"""Tries what it should not be able to do, and tells through its diagnostics."""
-import gc, os, socket, sys
-from pathlib import Path
-import torch
-from clbench.strategy import Strategy
-
-PORT, HOME, SECRET, PARENT = {port}, {home!r}, {secret!r}, {parent}
-
-def attempt(call):
-    try:
-        return float(bool(call()))
-    except (OSError, ModuleNotFoundError):
-        return 0.0
-
-def connect():
-    socket.create_connection(("127.0.0.1", PORT), timeout=2).close()
-    return True
-
-class Spy(Strategy):
-    def learn(self, task):
-        self.seen = len(task)
-
-    def forward(self, x, task_id=None):
-        frame, found = sys._getframe(), []
-        while frame:
-            found += list(frame.f_locals.values())
-            frame = frame.f_back
-        things = [*gc.get_objects(), *found]
-        self.inputs = len(x)
-        tensors = [t for t in things if type(t) is torch.Tensor and t.dtype == torch.int64]
-        self.labels = len([t for t in tensors if t.shape == x.shape[:1]])
-        return torch.zeros(len(x), self.info.n_classes)
-
-    def diagnostics(self):
-        home = Path(HOME)
-        found = dict(
-            connects=attempt(connect),
-            environment=any(SECRET in part for item in os.environ.items() for part in item),
-            parent_environment=attempt(lambda: b"PYTHONHASHSEED=0" not in
-                                       Path(f"/proc/{{PARENT}}/environ").read_bytes()),
-            signals_parent=attempt(lambda: os.kill(PARENT, 0) is None),
-            labels=self.labels,
-            inputs=self.inputs,
-            own_home=Path.home() == home,
-            writes=attempt(lambda: (home / "written").write_text("x")),
-            reads=attempt(lambda: (home / "labels").read_text()),
-            lists=attempt(lambda: os.listdir(home)),
-            writes_own=attempt(lambda: (Path.home() / "mine").write_text("x")),
-            large_file=attempt(lambda: Path("large").write_bytes(bytes(2 << 20))),
-            bytecode=not sys.dont_write_bytecode,
-            hash_seed=hash("clbench"),
-            executes=attempt(lambda: os.spawnv(os.P_WAIT, "/bin/true", ["true"]) == 0),
-            data_packages=attempt(lambda: __import__("sklearn.datasets") is not None),
-            others=len([n for n in os.listdir("/proc") if n.isdigit()]) - 1,
-        )
-        return {{name: torch.tensor(float(value)) for name, value in found.items()}}
-'''
-
 MISBEHAVING = '''
 """Does what its setting says."""
 import dataclasses, os
@@ -150,6 +86,11 @@ class Misbehaving(Strategy):
     def diagnostics(self):
         return {"pair": torch.zeros(2)}
 '''
+
+
+def skip_without(measure: str) -> None:
+    if hygiene()[measure] is not True:
+        pytest.skip(f"{measure}: {hygiene()[measure]}")
 
 
 @pytest.fixture
@@ -186,12 +127,12 @@ def test_bits_are_those_of_an_ordinary_run(words: tuple[str, ...], zygote: Zygot
         _, there = go(this, strategy)
         assert strategy.learner is not first
         assert strategy.rebuild
-        assert strategy.cpu_seconds
+        assert strategy.spent.train.seconds
     assert (here.status, there.status) == ("completed", "completed")
     for what in ("learned", "prepared", "predicted", "updates", "uncounted", "memory_bytes"):
         assert getattr(there.ledger, what) == getattr(here.ledger, what), what
     assert max(there.ledger.state_bytes, strategy.held) == here.ledger.state_bytes
-    assert strategy.train_operations >= here.ledger.learned[0][2]
+    assert strategy.spent.train.operations >= here.ledger.learned[0][2]
     assert there.ledger.predictions_sha256 == here.ledger.predictions_sha256
     assert there.ledger.diagnostics == here.ledger.diagnostics
 
@@ -209,100 +150,6 @@ def test_bits_of_a_strategy_that_draws_and_prints(plugin: Any, zygote: Zygote) -
     assert there.ledger.predictions_sha256 == here.ledger.predictions_sha256
     assert there.ledger.diagnostics["draw"][1:] == here.ledger.diagnostics["draw"][1:]
     assert there.ledger.diagnostics["modes"] == here.ledger.diagnostics["modes"]
-
-
-@contextmanager
-def _server() -> Iterator[int]:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        yield server.getsockname()[1]
-
-
-@pytest.fixture(scope="module")
-def finds(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, float]]:
-    """What a spy finds, isolated and then in the parent, where there is something to find."""
-    home = tmp_path_factory.mktemp("home")
-    (home / "labels").write_text("0123")
-    secret = "clbench-test-secret"
-    with pytest.MonkeyPatch.context() as patch, _server() as port:
-        patch.setenv("HOME", str(home))
-        patch.setenv("CLBENCH_DATA", secret)
-        patch.chdir(tmp_path_factory.mktemp("current"))
-        path = tmp_path_factory.mktemp("plugin") / "spy.py"
-        text = SPY.format(port=port, home=str(home), secret=secret, parent=os.getpid())
-        path.write_text(text)
-        this = run(*NAIVE)
-        job = replace(job_of(this), strategy=source_of(Plugin("strategy", "spy", path), {}))
-        limits = Limits(file_bytes=1 << 20)
-        with isolated(this, limits, job, rebuild=False) as strategy:
-            _, alone = go(this, strategy)
-        if hygiene()["files"] is True:
-            assert not (home / "written").exists()
-        assert not [name for name in sys.modules if "strategy_spy_" in name], (
-            "the parent imported it"
-        )
-        _, ordinary = go(run(*NAIVE[::2], f"strategy={path}"))
-    assert alone.error is None
-    assert ordinary.error is None
-    return [
-        {name: values[-1] or 0.0 for name, values in outcome.ledger.diagnostics.items()}
-        for outcome in (alone, ordinary)
-    ]
-
-
-@pytest.fixture
-def spied(finds: list[dict[str, float]]) -> dict[str, float]:
-    return finds[0]
-
-
-def test_the_spy_finds_what_is_not_kept_from_it(finds: list[dict[str, float]]) -> None:
-    found = finds[1]
-    on_linux = {"parent_environment"} if sys.platform == "linux" else set()
-    expected = {"connects", "environment", "labels", "own_home", "writes", "reads", "lists"}
-    expected |= {"signals_parent", "large_file", "executes", "data_packages"} | on_linux
-    assert {name for name in expected if not found[name]} == set()
-
-
-def _skip_without(measure: str) -> None:
-    if hygiene()[measure] is not True:
-        pytest.skip(f"{measure}: {hygiene()[measure]}")
-
-
-def test_it_receives_inputs_and_no_labels(spied: dict[str, float]) -> None:
-    assert spied["inputs"] == 20
-    assert spied["labels"] == 0
-
-
-def test_it_has_an_environment_and_a_home_of_its_own(spied: dict[str, float]) -> None:
-    assert not spied["environment"]
-    assert not spied["own_home"]
-    assert spied["writes_own"]
-    assert not spied["bytecode"]
-
-
-def test_it_has_no_network(spied: dict[str, float]) -> None:
-    if str(hygiene()["network"]).startswith("no"):
-        pytest.skip(str(hygiene()["network"]))
-    assert not spied["connects"]
-
-
-def test_it_does_not_see_the_processes_outside(spied: dict[str, float]) -> None:
-    _skip_without("processes")
-    assert spied["others"] == 0
-    if os.getpid() < 100:
-        pytest.skip("in its namespace the number of this process may be another's")
-    assert not spied["parent_environment"]
-    assert not spied["signals_parent"]
-
-
-def test_it_neither_reads_nor_writes_files_of_others(spied: dict[str, float]) -> None:
-    _skip_without("files")
-    for what in ("writes", "reads", "lists", "executes", "data_packages"):
-        assert not spied[what], what
-
-
-def test_it_writes_no_large_file(spied: dict[str, float]) -> None:
-    _skip_without("file_size")
-    assert not spied["large_file"]
 
 
 def test_errors_say_what_happened_and_the_process_goes_on(plugin: Any, zygote: Zygote) -> None:
@@ -330,7 +177,7 @@ def test_errors_say_what_happened_and_the_process_goes_on(plugin: Any, zygote: Z
 
 @pytest.mark.slow
 def test_a_process_that_spins_is_an_error(plugin: Any) -> None:
-    _skip_without("cpu")
+    skip_without("cpu")
     words = ("scenario=scole", f"strategy={plugin(MISBEHAVING)}", "strategy.how=spin")
     this = run(*words, "max_tasks=2")
     with (
@@ -369,7 +216,7 @@ def test_a_system_without_fork_starts_each_process_anew(monkeypatch: pytest.Monk
     with isolated(this, count=True) as strategy:
         assert isinstance(strategy.learner.process, Popened)
         _, there = go(this, strategy)
-        assert strategy.cpu_seconds is None
+        assert strategy.spent.train.seconds is None
     assert there.ledger.predictions_sha256 == here.ledger.predictions_sha256
 
 

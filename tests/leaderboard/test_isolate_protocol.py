@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 import struct
 import sys
 from collections import OrderedDict
@@ -20,7 +21,15 @@ from clbench.leaderboard.reproduce.hygiene import Limits
 from clbench.leaderboard.reproduce.isolate import RemoteStrategy, job_of
 from clbench.leaderboard.reproduce.processes import Popened
 from clbench.leaderboard.reproduce.remote import Start
-from clbench.leaderboard.reproduce.state import MAX_TREE, join, split
+from clbench.leaderboard.reproduce.spent import Account, Spent
+from clbench.leaderboard.reproduce.state import (
+    MAX_TEXT,
+    MAX_TREE,
+    canonical,
+    join,
+    refuse_hidden_text,
+    split,
+)
 from clbench.leaderboard.reproduce.wire import WireError
 
 
@@ -135,3 +144,64 @@ def test_a_state_comes_back_as_it_was() -> None:
     assert back == state
     with pytest.raises(TypeError, match="keep tensors and plain data"):
         split({"a": object()})
+
+
+KNOWN = OrderedDict({f"layers.{k}.weight": torch.zeros(64, 64) for k in range(20)})
+RANDOM = random.Random(0)
+HIDDEN = {
+    "keys": {"".join(RANDOM.choices("abcdefghij", k=100)): None for _ in range(100)},
+    "texts": ["".join(RANDOM.choices("abcdefghij", k=1000)) for _ in range(10)],
+    "numbers": [[RANDOM.random() for _ in range(100)] for _ in range(10)],
+    "large numbers": [RANDOM.randrange(10**4000)],
+    "shapes": [torch.zeros(0, *[RANDOM.randrange(1 << 7) for _ in range(7)]) for _ in range(400)],
+    "nesting": [RANDOM.choice(([], (), {}, [[]])) for _ in range(20_000)],
+    "order": RANDOM.sample([f"k{n}" for n in range(1000)], 1000),
+}
+
+
+@pytest.mark.parametrize("how", HIDDEN)
+def test_a_state_hides_little_outside_its_tensors(how: str) -> None:
+    known = canonical(KNOWN)[2]
+    text = canonical({**KNOWN, "more": HIDDEN[how]})[2]
+    with pytest.raises(TypeError, match="keep memory in tensors"):
+        refuse_hidden_text(text, known, 0)
+
+
+def test_what_a_state_says_of_its_tensors_is_not_memory() -> None:
+    """An optimizer that has begun, counters, and a few words about each of many classes."""
+    known = canonical(KNOWN)[2]
+    states = {
+        k: {name: torch.zeros(64, 64) for name in ("step", "exp_avg", "exp_avg_sq")}
+        for k in range(20)
+    }
+    begun = {**KNOWN, "optimizer": {"state": states, "lr": 0.001}, "seen": [*range(100)]}
+    text = canonical(begun)[2]
+    assert len(text) > 2 * MAX_TEXT
+    refuse_hidden_text(text, known, 0)
+    refuse_hidden_text(text, text, 0)
+
+
+def test_a_large_network_may_have_many_names() -> None:
+    names = {f"{RANDOM.random()}": torch.zeros(1) for _ in range(200)}
+    text = canonical(names)[2]
+    refuse_hidden_text(text, b"", 10_000_000)
+    with pytest.raises(TypeError, match="at most 1024"):
+        refuse_hidden_text(text, b"", 1_000_000)
+
+
+def test_work_outside_of_learning_and_predicting_is_refused() -> None:
+    plain = Account(train=Spent(900, 9, 1.0), predict=Spent(100), outside=Spent(10, 0, 1.0))
+    assert plain.hidden() == ""
+    assert "1e+09 operations" in Account(plain.train, plain.predict, Spent(10**9)).hidden()
+    assert "takes 1 optimizer steps" in Account(plain.train, plain.predict, Spent(0, 1)).hidden()
+
+
+def test_cpu_seconds_outside_are_compared_with_those_of_the_anchor() -> None:
+    anchor = Account(outside=Spent(seconds=1.0))
+    for mine, hidden in ((1.9, 0.0), (5.0, 3.0), (None, 0.0)):
+        assert Account(outside=Spent(seconds=mine)).seconds_hidden(anchor) == hidden
+    known = Spent()
+    known.add_seconds(1.0)
+    known.add_seconds(None)
+    known.add_seconds(1.0)
+    assert known.seconds is None

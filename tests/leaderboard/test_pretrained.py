@@ -12,12 +12,11 @@ from tiny import declare, run_on
 from clbench import prepare
 from clbench.configure.board import Board
 from clbench.data.released import VIT_S14
-from clbench.errors import ClbenchError, NotHere, UsageError
+from clbench.errors import NotHere, UsageError
 from clbench.leaderboard.entry import load_entry
 from clbench.leaderboard.reproduce.hygiene import FOLDERS_OF, Limits
-from clbench.leaderboard.reproduce.job import job_of, source_of
+from clbench.leaderboard.reproduce.job import first_message, job_of, source_of
 from clbench.leaderboard.reproduce.processes import Zygote
-from clbench.leaderboard.reproduce.remote import first_message
 from clbench.leaderboard.reproduce.rerun import compare, point_of, rerun
 from clbench.leaderboard.rules.findings import Finding
 from clbench.leaderboard.rules.validate import validate
@@ -56,16 +55,16 @@ def test_an_entry_with_released_weights(
     entry = load_entry(entry.folder)
     assert errors(validate(board, entry)) == []
 
-    monkeypatch.chdir(tmp_path / "here")  # whoever verifies has the released file at hand
     record = entry.records[1]
-    again = rerun(point_of(board, entry, record), zygote=zygote)
+    point = point_of(board, entry, record)
+    again = rerun(point, folders=[tmp_path / "here"], zygote=zygote)
     assert compare(board, record, again.record).equal
-    monkeypatch.chdir(tmp_path)
-    with pytest.raises(UsageError, match=r"w\.safetensors: no such file"):
-        rerun(point_of(board, entry, record), zygote=zygote)
+    monkeypatch.chdir(tmp_path / "here")  # where one happens to be says nothing
+    with pytest.raises(UsageError, match=r"w\.safetensors: no such file here; .* --files FOLDER"):
+        rerun(point, zygote=zygote)
     weights.save(tmp_path / "w.safetensors", {k: t + 1 for k, t in state.items()}, {})
-    with pytest.raises(ClbenchError, match="it is another file") as caught:
-        rerun(point_of(board, entry, record), zygote=zygote)
+    with pytest.raises(UsageError, match="it is another file") as caught:
+        rerun(point, folders=[tmp_path], zygote=zygote)
     assert "\n" not in str(caught.value)
 
 
@@ -83,7 +82,10 @@ def test_a_process_gets_the_released_weights_that_its_model_names(
     VIT_S14.path.write_bytes(b"weights")
     first_message(job_of(run), tmp_path / "process", Limits())
     assert [*(tmp_path / "process").iterdir()] == []
-    first_message(with_vit, tmp_path / "process", Limits())
+    for division in ("network", "any"):
+        with pytest.raises(UsageError, match=f"the {division} division starts from scratch"):
+            first_message(replace(with_vit, division=division), tmp_path / "process", Limits())
+    first_message(replace(with_vit, division="open"), tmp_path / "process", Limits())
     monkeypatch.delenv("CLBENCH_CACHE")  # as in the process
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "process"))
     assert "XDG_CACHE_HOME" in FOLDERS_OF

@@ -21,6 +21,7 @@ from clbench.errors import UsageError
 from clbench.leaderboard.entry import ledger_file, load_entry
 from clbench.leaderboard.reproduce.held_out import HeldOut
 from clbench.leaderboard.reproduce.rerun import Rerun, compare, compare_rows, point_of
+from clbench.leaderboard.reproduce.spent import Account
 from clbench.leaderboard.reproduce.verify import FLOPS_LIMIT, Verifier
 from clbench.leaderboard.rules.validate import validate
 from clbench.leaderboard.submit import submit
@@ -90,7 +91,7 @@ def as_claimed(naive: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
     def again(self: Verifier, point: dict[str, Any], **_: Any) -> Rerun:
         record = entry.records[point["seed"]]
-        return Rerun(record, record.cost, 1.0, True)
+        return Rerun(record, record.cost, Account(), True)
 
     fresh = HeldOut(True, 1, 0.5, 0.5, {"entry": 0.5, "naive": 0.3}, "c" * 64, "")
     monkeypatch.setattr(Verifier, "_rerun", again)
@@ -283,7 +284,9 @@ def test_other_data_are_named_as_the_reason(
 ) -> None:
     """As where a font is drawn by another version of a library; earlier findings then stand."""
     record = dataclasses.replace(load_entry(naive).records[0], pool_sha256="0" * 64)
-    monkeypatch.setattr(verifier, "_rerun", lambda *_, **__: Rerun(record, record.cost, 1.0, True))
+    monkeypatch.setattr(
+        verifier, "_rerun", lambda *_, **__: Rerun(record, record.cost, Account(), True)
+    )
     report = verifier.verify(load_entry(naive), [0])
     assert report.refusals[0].startswith("seed 0: the data differ here")
     assert not report.disproved

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import queue
+import shutil
 import signal
 import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from clbench.errors import ClbenchError
@@ -36,14 +38,18 @@ TAIL = 2000
 class Child:
     """A worker process that answers calls and ends with ``stop``."""
 
-    def __init__(self, name: str, process: Process, limits: Limits) -> None:
+    def __init__(
+        self, name: str, process: Process, limits: Limits, folder: Path | None = None
+    ) -> None:
         """Talk to a process that has been started.
 
         Args:
             name: the strategy's name, for errors.
             process: the worker.
             limits: its limits; the wall clock is checked here, the others in the worker.
+            folder: the worker's own, which is removed with it.
         """
+        self.folder = folder
         self.name, self.process, self.limits = name, process, limits
         self.deadline = time.monotonic() + limits.wall_seconds
         self.ended: str | None = None
@@ -96,6 +102,8 @@ class Child:
         if self.ended is None:
             self.ended = f"the process of strategy {self.name!r} has been stopped"
         self.process.kill()
+        if self.folder is not None:  # nothing lasts until the next process
+            _remove(self.folder)
         self.requests.put(None)
         for thread in self.threads:
             thread.join(timeout=2)
@@ -132,6 +140,12 @@ class Child:
         if code >= 0:
             return f"ended with exit code {code}"
         return f"was ended by {signal.Signals(-code).name}"
+
+
+def _remove(folder: Path) -> None:
+    """Remove a folder that a stranger has filled; a tree too deep to be removed stays."""
+    with suppress(RecursionError):
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _thread(work: Callable[[], None]) -> threading.Thread:

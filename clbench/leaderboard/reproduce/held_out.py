@@ -18,9 +18,10 @@ import dataclasses
 import hashlib
 import hmac
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -66,15 +67,22 @@ class HeldOut:
 class Fresh:
     """A board's fresh data of one secret, and what its lower anchor reaches on them."""
 
-    def __init__(self, board: Board, secret: bytes | None = None) -> None:
+    def __init__(
+        self, board: Board, secret: bytes | None = None, folders: Sequence[Path] = ()
+    ) -> None:
         """Take a secret, or draw one.
+
+        Args:
+            board: the board.
+            secret: None: one is drawn.
+            folders: where files are looked for that settings of entries name.
 
         Raises:
             UsageError: the secret is too short.
         """
         if secret is not None and len(secret) < 16:
             raise UsageError("the secret is shorter than 16 bytes")
-        self.board, self.is_drawn = board, secret is None
+        self.board, self.is_drawn, self.folders = board, secret is None, folders
         self.secret = secrets.token_bytes(32) if secret is None else secret
         digest = hmac.new(self.secret, b"clbench seed 1", hashlib.sha256).digest()
         self.seed = FRESH_SEEDS + int.from_bytes(digest[:7], "big")
@@ -97,7 +105,8 @@ class Fresh:
         """The primary of an entry, isolated and rebuilt."""
         pools = self._pools(point["device"])
         point = {**point, "seed": self.seed}
-        return self._primary(rerun(point, pools, count=False, zygote=zygote).record)
+        found = rerun(point, pools, count=False, folders=self.folders, zygote=zygote)
+        return self._primary(found.record)
 
     def _pools(self, device: str) -> dict[Any, Pool]:
         if not self.pools:

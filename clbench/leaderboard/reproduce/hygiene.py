@@ -13,8 +13,9 @@ network, processes      yes, where   no                   no
                         spaces work
 files, data packages    yes (CPU,    no                   no
                         Landlock)
-new processes           yes          no                   no
-                        (seccomp)
+new processes; what     yes          no                   no
+lasts: keys, locks,     (seccomp)
+sockets, file times
 ======================  ===========  ===================  =======
 """
 
@@ -68,6 +69,8 @@ DISTRIBUTIONS = ("torch", "numpy", "scipy", "safetensors", "omegaconf", "PyYAML"
 FOLDERS_OF = ("HOME", "USERPROFILE", "TMPDIR", "TEMP", "TMP", "XDG_CACHE_HOME", "XDG_CONFIG_HOME",
               "XDG_DATA_HOME", "XDG_STATE_HOME", "XDG_RUNTIME_DIR")  # fmt: skip
 """Environment variables that name a folder of the user."""
+MOUNT_PLAIN, MOUNT_BIND = 2 | 4 | 8, 1 << 12
+"""MS_NOSUID, MS_NODEV and MS_NOEXEC; MS_BIND."""
 
 
 @dataclass(frozen=True)
@@ -177,6 +180,29 @@ def _where_packages_are() -> dict[str, str]:
 def _checkout() -> list[Path]:
     """The folder above the package in a checkout, which also holds the plug-ins."""
     return [PACKAGE.parent] if builtin_folder("strategy").parent == PACKAGE.parent else []
+
+
+def hide_beside(folder: Path) -> None:
+    """Hide what is beside a folder from this process, which has mounts of its own.
+
+    Landlock keeps other files from being opened, but not from being asked for their times and sizes.
+
+    Raises:
+        OSError: the kernel refuses.
+    """
+    libc = ctypes.CDLL(None, use_errno=True)
+
+    def mount(source: str, target: Path, kind: bytes | None, flags: int) -> None:
+        if libc.mount(source.encode(), bytes(target), kind, ctypes.c_ulong(flags), None):
+            raise OSError(ctypes.get_errno(), f"mount of {target.name}")
+
+    handle = os.open(folder, os.O_PATH | os.O_CLOEXEC)
+    try:
+        mount("tmpfs", folder.parent, b"tmpfs", MOUNT_PLAIN)
+        folder.mkdir()
+        mount(f"/proc/self/fd/{handle}", folder, None, MOUNT_BIND)
+    finally:
+        os.close(handle)
 
 
 def restrict_files(folder: Path) -> None:

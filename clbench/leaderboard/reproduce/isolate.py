@@ -84,13 +84,13 @@ def _starter(stack: ExitStack, job: Job, limits: Limits, zygote: Zygote | None) 
 
         def fork() -> tuple[Child, Path]:
             process, folder = source.start()
-            return Child(name, process, limits), folder
+            return Child(name, process, limits, folder), folder
 
         return fork
 
     def begin() -> tuple[Child, Path]:
         made = tempfile.TemporaryDirectory(prefix="clbench-", ignore_cleanup_errors=True)
         folder = Path(stack.enter_context(made))
-        return Child(name, Popened(WORKER, folder, threads), limits), folder
+        return Child(name, Popened(WORKER, folder, threads), limits, folder), folder
 
     return begin

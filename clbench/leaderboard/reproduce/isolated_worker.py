@@ -11,6 +11,7 @@ import os
 import sys
 import tempfile
 import traceback
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -18,6 +19,7 @@ from clbench.leaderboard.reproduce import hygiene, seccomp
 from clbench.leaderboard.reproduce.wire import pack, read_frame, unpack, write_frame
 
 if TYPE_CHECKING:
+    from clbench.nets.flops import Count
     from clbench.strategy import Strategy
 
 MAX_JOB = 1 << 24
@@ -28,21 +30,30 @@ MAX_SAMPLES = 1 << 36
 """Largest size of the samples of one call, in bytes; the parent is trusted."""
 
 
-def main() -> None:
-    """Serve one strategy."""
+def main(is_alone: bool = False) -> None:
+    """Serve one strategy.
+
+    Args:
+        is_alone: whether this process has mounts of its own, which hide what is beside its folder.
+    """
     source, sink = _take_pipes()
     job, _ = read_frame(source, 0, MAX_JOB)
     folder = Path(job["folder"])
+    if is_alone:
+        hygiene.hide_beside(folder)
     _enter(folder, job["measures"])
     from clbench import seeding
+    from clbench.nets.flops import Count
 
     if "cpu" in job["measures"]:
         hygiene.restrict_resources(hygiene.Limits(**job["limits"]), "memory" in job["measures"])
     with seeding.preserved(job["threads"]):
         plugin = folder / "strategy" / f"{job['strategy']['name']}.py"
+        count = Count() if job.get("count") else nullcontext()
         try:
-            strategy = _build(job, folder)
-            declared = _declared(strategy)
+            with count:
+                strategy = _build(job, folder)
+            declared = {**_declared(strategy), **_built(count)}
         except Exception as error:
             write_frame(sink, {"id": 0, "error": _describe(error, plugin)})
             return
@@ -71,7 +82,7 @@ def _enter(folder: Path, measures: list[str]) -> None:
     if "processes" in measures:
         hygiene.drop_capabilities()
     if "new_processes" in measures:
-        seccomp.restrict()
+        seccomp.restrict(channels="files" in measures)
 
 
 def _declared(strategy: Strategy) -> dict[str, Any]:
@@ -82,6 +93,20 @@ def _declared(strategy: Strategy) -> dict[str, Any]:
         "resumable": bool(strategy.resumable),
         "reachable": strategy.state_bytes_method != "state_dict",
         "training": strategy.training,
+    }
+
+
+def _built(count: Any) -> dict[str, Any]:
+    """What building counted; no optimizer step is counted before there is a strategy."""
+    return {} if isinstance(count, nullcontext) else _counts(count, 0, 0)
+
+
+def _counts(count: Count, updates: int, held: int) -> dict[str, Any]:
+    return {
+        "operations": count.total,
+        "uncounted": sorted(count.uncounted),
+        "updates": updates,
+        "held": held,
     }
 
 
@@ -184,13 +209,7 @@ class _Server:
             with Count() as count:
                 said, found = self._do(call, given)
             held = 0
-        counted = {
-            "operations": count.total,
-            "uncounted": sorted(count.uncounted),
-            "updates": self.updates - before,
-            "held": held,
-        }
-        return {**said, **counted}, found
+        return {**said, **_counts(count, self.updates - before, held)}, found
 
     def _arguments(self, call: dict[str, Any], tensors: dict[str, Any]) -> Any:
         from clbench.stream import TaskData

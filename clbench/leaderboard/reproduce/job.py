@@ -6,8 +6,10 @@ import ast
 import dataclasses
 import json
 import math
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from clbench import seeding
@@ -15,11 +17,14 @@ from clbench.configure.common import plain
 from clbench.data.released import KNOWN, Released
 from clbench.engine.build import Run
 from clbench.errors import NotHere, UsageError
+from clbench.leaderboard.reproduce.hygiene import Limits, hygiene
 from clbench.plugins.registry import Plugin
 from clbench.seeding import Axis
 from clbench.strategy import StreamInfo
 
 MODULE = "clbench.data.released"
+CACHE = "clbench"
+"""Where a process has its cache, in its folder: that is its ``XDG_CACHE_HOME``."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +48,8 @@ class Job:
     """Seed of the model axis; the root seed, which determines the stream, is not passed on."""
     threads: int
     device: str
+    division: str = ""
+    """Of a run on a board; empty elsewhere."""
     files: Mapping[str, str] = field(default_factory=dict)
     """Settings of the strategy that are files, by name: where each is here. Processes get copies."""
 
@@ -61,6 +68,7 @@ def job_of(run: Run) -> Job:
         seed=seeding.integer(config.common.seed, Axis.MODEL),
         threads=config.common.threads,
         device=str(run.device),
+        division=config.protocol.division if config.protocol else "",
     )
 
 
@@ -71,23 +79,61 @@ def released_in(job: Job) -> list[Released]:
 
     Raises:
         NotHere: some are not in the cache.
+        UsageError: a source does not parse, or the job is of a division that starts from scratch.
     """
     texts = job.model.text, job.strategy.text
     names = {
         alias.name
         for text in texts
         if MODULE in text
-        for node in ast.walk(ast.parse(text))
+        for node in ast.walk(_parsed(text))
         if isinstance(node, ast.ImportFrom) and node.module == MODULE
         for alias in node.names
     }
     found = [one for one in KNOWN.values() if one.constant in names]
+    if found and job.division not in ("", "open"):
+        raise UsageError(
+            f"the source names the released weights {found[0].name}; the {job.division} division "
+            "starts from scratch: enter division=open"
+        )
     for one in found:
         if not one.path.is_file():
             raise NotHere(
                 f"{one.name} needs weights that are not here: clbench data weights {one.name}"
             )
     return found
+
+
+def _parsed(text: str) -> ast.Module:
+    try:
+        return ast.parse(text)
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+        raise UsageError(f"a source does not parse: {error}; correct it") from error
+
+
+def first_message(job: Job, folder: Path, limits: Limits) -> dict[str, Any]:
+    """What a worker is told before all else; the files that it needs are put into its folder.
+
+    Raises:
+        NotHere: released weights that it needs are not in the cache.
+    """
+    content = dataclasses.asdict(job)
+    for name, path in content.pop("files").items():
+        copy = folder / f"{name}-{Path(path).name}"
+        shutil.copyfile(path, copy)
+        content["strategy"]["settings"][name] = str(copy)
+    for released in released_in(job):
+        copy = folder / CACHE / released.folder / released.path.name
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(released.path, copy)
+    content["info"]["dtype"] = str(job.info.dtype).removeprefix("torch.")
+    in_force = [name for name, works in hygiene(job.device).items() if works is True]
+    return {
+        **content,
+        "folder": str(folder),
+        "limits": dataclasses.asdict(limits),
+        "measures": in_force,
+    }
 
 
 def source_of(plugin: Plugin, settings: Any) -> Source:

@@ -160,8 +160,7 @@ class Zygote:
             ClbenchError: it does not start.
         """
         self.started += 1
-        folder = Path(self.folder.name) / f"worker{self.started}"
-        folder.mkdir()
+        folder = Path(tempfile.mkdtemp(prefix="worker-", dir=self.folder.name))
         inside, ours = [], []
         for direction in (0, 1, 1):  # its in, out and errors
             pipe = os.pipe()
@@ -214,7 +213,8 @@ class Zygote:
         self.process.wait()
         if self.process.stderr is not None:
             self.process.stderr.close()
-        self.folder.cleanup()
+        with suppress(RecursionError):  # a stranger may have nested folders deeply
+            self.folder.cleanup()
 
 
 def can_fork() -> bool:

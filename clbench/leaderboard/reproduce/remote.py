@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import shutil
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,9 +16,9 @@ from clbench.engine.guards import charge_updates
 from clbench.engine.ledger import refuse_hidden_memory, state_bytes
 from clbench.errors import ClbenchError, Diverged, UsageError
 from clbench.leaderboard.reproduce.child import Child, one_line
-from clbench.leaderboard.reproduce.hygiene import Limits, hygiene
-from clbench.leaderboard.reproduce.job import Job, released_in
-from clbench.leaderboard.reproduce.state import MAX_TREE, join
+from clbench.leaderboard.reproduce.job import Job, first_message
+from clbench.leaderboard.reproduce.spent import Account
+from clbench.leaderboard.reproduce.state import MAX_TREE, canonical, join, refuse_hidden_text
 from clbench.leaderboard.reproduce.wire import MAX_HEADER, WireError, pack
 from clbench.nets.flops import charge, is_counting
 from clbench.strategy import Needs, Strategy
@@ -33,35 +32,8 @@ MOST = 1 << 60
 """No count of a call is larger."""
 SLACK = 1 << 16
 """Bytes allowed in an answer beyond its numbers, for names, shapes and layout."""
-CACHE = "clbench"
-"""Where a process has its cache, in its folder: that is its ``XDG_CACHE_HOME``."""
 Start = Callable[[], tuple[Child, Path]]
 """Starts a process; returns it and its empty folder."""
-
-
-def first_message(job: Job, folder: Path, limits: Limits) -> dict[str, Any]:
-    """What a worker is told before all else; the files that it needs are put into its folder.
-
-    Raises:
-        NotHere: released weights that it needs are not in the cache.
-    """
-    content = dataclasses.asdict(job)
-    for name, path in content.pop("files").items():
-        copy = folder / f"{name}-{Path(path).name}"
-        shutil.copyfile(path, copy)
-        content["strategy"]["settings"][name] = str(copy)
-    for released in released_in(job):
-        copy = folder / CACHE / released.folder / released.path.name
-        copy.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(released.path, copy)
-    content["info"]["dtype"] = str(job.info.dtype).removeprefix("torch.")
-    in_force = [name for name, works in hygiene(job.device).items() if works is True]
-    return {
-        **content,
-        "folder": str(folder),
-        "limits": dataclasses.asdict(limits),
-        "measures": in_force,
-    }
 
 
 @dataclass
@@ -94,11 +66,15 @@ class RemoteStrategy(Strategy):
         self.name, self.job, self.start = job.strategy.name, job, start
         self.cuts, self.count = frozenset(cuts), count
         self.calls = self.learned = 0
-        self.train_operations = self.predict_operations = self.updates = 0
-        """Counted by the processes; only with ``count``."""
-        self.cpu_seconds: float | None = 0.0
-        """Of training, as the kernel counts; None where it cannot be asked."""
+        self.spent = Account()
+        """Counted by the processes and by the kernel; only with ``count``."""
+        self.learner_trained: float | None = 0.0
+        """CPU seconds of training in the process that is now the learner."""
+        self.predictor_ready: float | None = 0.0
+        """CPU seconds of the predictor before its first prediction."""
         self.held = 0
+        self.known = b""
+        """Text of the state that the strategy starts with, before it is given a sample."""
         self.received: tuple[str, bytes, Any, int] | None = None
         self.predictor: Child | None = None
         self.learner, declared = self._open()
@@ -117,10 +93,12 @@ class RemoteStrategy(Strategy):
         self.declared_grows = declared.get("grows") is True
         self.pretrained = declared.get("pretrained") is True
         self.network_builds = Reported()
+        if self.rebuild:
+            self.known = self._text_at_start()
 
     def stop(self) -> None:
         """End all processes."""
-        self.learner.stop()
+        self._drop_learner()
         self._drop_predictor()
 
     def learn(self, task: TaskData) -> None:
@@ -128,7 +106,7 @@ class RemoteStrategy(Strategy):
         self._drop_predictor()
         if self.rebuild and self.learned in self.cuts:
             self._fetch()
-            self.learner.stop()
+            self._drop_learner()
             self.learner = self._from_state()
         names = ("x", "y", "key", "task_id", "classes")
         flags = {"ends_task": task.ends_task, "shuffle_seed": task.shuffle_seed}
@@ -164,6 +142,7 @@ class RemoteStrategy(Strategy):
             self._fetch()
             self.predictor = self._from_state()
             self._call(self.predictor, "train", extra={"mode": False})
+            self.predictor_ready = self._seconds(self.predictor)
         to = self.learner if self.predictor is None else self.predictor
         shape = (len(x), self.info.n_classes)
         allowed = 8 * math.prod(shape) + SLACK
@@ -203,16 +182,26 @@ class RemoteStrategy(Strategy):
             )
         return {name: t for name, t in answer.items()}
 
+    def _text_at_start(self) -> bytes:
+        try:
+            return canonical(self._fetch()[2])[2]
+        except BaseException:
+            self.learner.stop()
+            raise
+
     def _open(self) -> tuple[Child, dict[str, Any]]:
         """Start a process that has built the strategy; returns it and what it declares."""
         child, folder = self.start()
         try:
             message = first_message(self.job, folder, child.limits)
+            message["count"] = self.count
             declared, _ = child.ask(message, b"", 0)
             if declared.get("id") != 0:
                 child.fail("answered another call than it was asked")
             if "error" in declared:
                 self._raise(declared["error"])
+            if self.count:
+                self.spent.outside.add(*self._numbers(child, declared)[:2])
         except BaseException:
             child.stop()
             raise
@@ -236,7 +225,7 @@ class RemoteStrategy(Strategy):
     def _fetch(self) -> tuple[str, bytes, Any, int]:
         """The state: its tree, its tensors as received, the two joined, and bytes of memory."""
         if self.received is None:
-            answer, tensors = self._exchange(
+            answer, tensors = self._outside(
                 self.learner, "state", max_payload=MAX_STATE, max_header=MAX_TREE * 2
             )
             tree, memory = answer.get("tree"), answer.get("memory")
@@ -246,15 +235,33 @@ class RemoteStrategy(Strategy):
             try:
                 state = join(tree, tensors)
                 refuse_hidden_memory(state)
+                tree, tensors, text = canonical(state)
+                refuse_hidden_text(text, self.known or text, state_bytes(state))
             except (WireError, TypeError) as error:
                 self.learner.fail(f"sent {one_line(error, 200)}")
             self.received = (tree, pack(tensors), state, memory)
         return self.received
 
+    def _drop_learner(self) -> None:
+        """End it; all that it did beside training, also between calls, was outside."""
+        is_first = self.learner.ended is None
+        self.learner.stop()
+        if self.count and is_first:
+            self.spent.outside.add_seconds(_less(self._seconds(self.learner), self.learner_trained))
+            self.learner_trained = 0.0
+
     def _drop_predictor(self) -> None:
         if self.predictor is not None:
             self.predictor.stop()
+            if self.count:
+                seconds = _less(self._seconds(self.predictor), self.predictor_ready)
+                self.spent.outside.add_seconds(self.predictor_ready)
+                self.spent.predict.add_seconds(seconds)
             self.predictor = None
+
+    def _seconds(self, child: Child) -> float | None:
+        """CPU seconds of a process so far; of one that has ended, those of its life."""
+        return child.process.cpu_seconds() if self.count else None
 
     def _train(
         self,
@@ -264,13 +271,11 @@ class RemoteStrategy(Strategy):
     ) -> None:
         """A call that changes the state."""
         self.received = None
-        before = self.learner.process.cpu_seconds() if self.count else None
+        before = self._seconds(self.learner)
         self._counted(self.learner, call, tensors or {}, extra, trains=True)
-        after = self.learner.process.cpu_seconds() if self.count else None
-        if before is None or after is None or self.cpu_seconds is None:
-            self.cpu_seconds = None
-        else:
-            self.cpu_seconds += after - before
+        taken = _less(self._seconds(self.learner), before)
+        self.spent.train.add_seconds(taken)
+        self.learner_trained = None if taken is None else (self.learner_trained or 0.0) + taken
 
     def _counted(
         self,
@@ -288,22 +293,20 @@ class RemoteStrategy(Strategy):
         how = "watch" if trains and is_counting() else "count"
         more = {**(extra or {}), "count": how}
         answer, found = self._exchange(child, call, pack(tensors), more, max_payload)
-        numbers = [answer.get(name) for name in ("operations", "updates", "held")]
-        names = answer.get("uncounted")
-        if not (
-            all(isinstance(n, int) and 0 <= n < MOST for n in numbers) and isinstance(names, list)
-        ):
-            child.fail("sent counts that are none")
-        operations, updates, held = (int(n) for n in numbers if n is not None)
-        charge(operations, [one_line(name, 60) for name in names[:100]])
+        operations, updates, held = self._numbers(child, answer)
+        charge(operations, [one_line(name, 60) for name in answer["uncounted"][:100]])
         charge_updates(updates)
-        if trains:
-            self.train_operations += operations
-            self.updates += updates
-            self.held = max(self.held, held)
-        else:
-            self.predict_operations += operations
+        (self.spent.train if trains else self.spent.predict).add(operations, updates)
+        self.held = max(self.held, held)
         return found
+
+    def _numbers(self, child: Child, answer: Mapping[str, Any]) -> tuple[int, int, int]:
+        """Operations, updates and bytes held, as a process counted them."""
+        numbers = [answer.get(name) for name in ("operations", "updates", "held")]
+        found = [n for n in numbers if isinstance(n, int) and 0 <= n < MOST]
+        if len(found) < len(numbers) or not isinstance(answer.get("uncounted"), list):
+            child.fail("sent counts that are none")
+        return found[0], found[1], found[2]
 
     def _call(
         self,
@@ -313,8 +316,24 @@ class RemoteStrategy(Strategy):
         extra: Mapping[str, Any] | None = None,
     ) -> tuple[bool, dict[str, Tensor]]:
         """Make one call; returns whether the strategy is in training mode, and its tensors."""
-        answer, tensors = self._exchange(child, call, payload, extra)
+        answer, tensors = self._outside(child, call, payload, extra)
         return answer.get("training") is True, tensors
+
+    def _outside(
+        self,
+        child: Child,
+        call: str,
+        payload: bytes = b"",
+        extra: Mapping[str, Any] | None = None,
+        max_payload: int = 0,
+        max_header: int = MAX_HEADER,
+    ) -> tuple[dict[str, Any], dict[str, Tensor]]:
+        """Make one call that neither learns nor predicts; what it does is counted for itself."""
+        more = {**(extra or {}), **({"count": "count"} if self.count else {})}
+        answer, tensors = self._exchange(child, call, payload, more, max_payload, max_header)
+        if self.count:
+            self.spent.outside.add(*self._numbers(child, answer)[:2])
+        return answer, tensors
 
     def _exchange(
         self,
@@ -351,6 +370,10 @@ class RemoteStrategy(Strategy):
         line = given.get("line")
         where = f" at line {line}" if isinstance(line, int) else ""
         raise ClbenchError(f"strategy {self.name!r} raised {kind}{where}: {message}")
+
+
+def _less(a: float | None, b: float | None) -> float | None:
+    return None if a is None or b is None else a - b
 
 
 def _no_model() -> nn.Module:

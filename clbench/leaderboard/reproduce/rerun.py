@@ -6,7 +6,7 @@ import dataclasses
 import json
 import math
 import random
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -24,16 +24,17 @@ from clbench.engine.builds import untrained
 from clbench.engine.harness import run_stream, start_ledger
 from clbench.errors import ClbenchError, UsageError
 from clbench.leaderboard.entry import Entry
+from clbench.leaderboard.reproduce.files import files_of, path_settings
 from clbench.leaderboard.reproduce.hygiene import Limits
 from clbench.leaderboard.reproduce.isolate import DEFAULT_LIMITS, isolated
 from clbench.leaderboard.reproduce.job import Job, job_of, source_of
 from clbench.leaderboard.reproduce.processes import Zygote
 from clbench.leaderboard.reproduce.remote import RemoteStrategy
+from clbench.leaderboard.reproduce.spent import Account
 from clbench.leaderboard.shared import check_sources
 from clbench.plugins.defaults import UNREADABLE, is_same, written_defaults
 from clbench.plugins.registry import Plugin
 from clbench.plugins.registry import stand_in as plain
-from clbench.plugins.source import settings as settings_of
 from clbench.results.record import Record
 
 PLATFORM = ("torch", "system", "machine", "cpu_capability", "threads", "device", "accelerator")
@@ -62,18 +63,20 @@ class Rerun:
     """With costs as an ordinary run estimates them."""
     cost: dict[str, Any]
     """With every call counted."""
-    cpu_seconds: float | None
-    """Of training, with every operation counted."""
+    spent: Account
+    """By training, predicting and all else, with every operation counted."""
     rebuilt: bool
     """Whether predictors and learners were built from the state."""
+    cuts: tuple[int, ...] = ()
+    """Experiences after which the learner was built anew."""
 
     @property
     def cpu_per_operation(self) -> float | None:
         """CPU seconds per counted operation of training; infinite where none was counted."""
-        operations = self.cost["train_flops"]
-        if self.cpu_seconds is None:
+        seconds, operations = self.spent.train.seconds, self.cost["train_flops"]
+        if seconds is None:
             return None
-        return self.cpu_seconds / operations if operations else math.inf
+        return seconds / operations if operations else math.inf
 
 
 @dataclass(frozen=True)
@@ -121,6 +124,8 @@ def rerun(
     count: bool = True,
     threads: int | None = None,
     limits: Limits = DEFAULT_LIMITS,
+    folders: Sequence[Path] = (),
+    apart_from: Collection[int] = (),
     zygote: Zygote | None = None,
 ) -> Rerun:
     """Run an entry's strategy in processes of its own; labels stay here.
@@ -134,18 +139,18 @@ def rerun(
         count: whether all operations are counted, and CPU time measured.
         threads: threads of the processes, where they are not to be the board's.
         limits: what each process may use.
+        folders: where files are looked for that settings name.
+        apart_from: experiences after which the learner is not to be built anew.
         zygote: what the processes are forked from, where it is there already.
 
     Raises:
-        UsageError: a file that a setting names is not here, or the strategy cannot be built.
+        UsageError: a file that a setting names is not here, or the source does not parse, or the
+            strategy cannot be built.
         ClbenchError: a process failed.
     """
     own = {k.partition(".")[2]: v for k, v in point.items() if k.startswith("strategy.")}
-    files = _files(Path(point["strategy"]), own)
-    if files and point.get("division") != "open":
-        raise UsageError(
-            f"strategy.{min(files)} is a file, which may hold anything; only division=open takes one"
-        )
+    division = str(point.get("division", ""))
+    files = files_of(Path(point["strategy"]), own, folders, division)
     stand_in = {k: v for k, v in point.items() if not k.startswith("strategy.")}
     stand_in["strategy"] = plain("strategy").word
     models = {k.partition(".")[2]: v for k, v in point.items() if k.startswith("model.")}
@@ -160,7 +165,7 @@ def rerun(
     job = replace(job, threads=threads or job.threads)
     if "model" in point:
         job = replace(job, model=source_of(Plugin("model", "model", Path(point["model"])), models))
-    done = _run(run, job, count, limits, zygote)
+    done = _run(run, job, _cuts(run, apart_from), count, limits, zygote)
     return replace(done, record=_with_settings(done.record, point))
 
 
@@ -173,7 +178,7 @@ def _with_settings(record: Record, point: dict[str, Any]) -> Record:
     for group in {"strategy", "model"} & {*point}:
         path = Path(point[group])
         given = {k.partition(".")[2]: v for k, v in point.items() if k.startswith(f"{group}.")}
-        for name in _path_settings(path) & {*given}:
+        for name in {*path_settings(path)} & {*given}:
             given[name] = None if given[name] is None else Path(given[name]).name
         config[group] = {"name": record.config[group]["name"], **written_defaults(path), **given}
         for name in [n for n, value in config[group].items() if value is UNREADABLE]:
@@ -181,29 +186,10 @@ def _with_settings(record: Record, point: dict[str, Any]) -> Record:
     return replace(record, config=config)
 
 
-def _path_settings(source: Path) -> set[str]:
-    return {setting.name for setting in settings_of(source) if "Path" in setting.type}
-
-
-def _files(source: Path, settings: dict[str, Any]) -> dict[str, str]:
-    """Settings that are files, such as released weights: whoever verifies has them at hand.
-
-    Raises:
-        UsageError: one is not here.
-    """
-    found = {}
-    for name in sorted(_path_settings(source)):
-        value = settings.get(name)
-        if value is not None:
-            path = Path(value).absolute()
-            if not path.is_file():
-                raise UsageError(f"{value}: no such file; strategy.{name} names it")
-            found[name] = str(path)
-    return found
-
-
-def _run(run: Run, job: Job, count: bool, limits: Limits, zygote: Zygote | None) -> Rerun:
-    started, cuts = datetime.now(UTC), _cuts(run)
+def _run(
+    run: Run, job: Job, cuts: tuple[int, ...], count: bool, limits: Limits, zygote: Zygote | None
+) -> Rerun:
+    started = datetime.now(UTC)
     with isolated(run, limits, job, cuts=cuts, count=count, zygote=zygote) as remote:
         outcome = run_stream(run, remote, start_ledger(run))
         if outcome.status == "error" and isinstance(outcome.error, ClbenchError):
@@ -211,21 +197,21 @@ def _run(run: Run, job: Job, count: bool, limits: Limits, zygote: Zygote | None)
         if remote.state_bytes_method == "state_dict":
             outcome.ledger.state_bytes = max(outcome.ledger.state_bytes, remote.held)
         record = assemble(run, remote, outcome, started)
-        return Rerun(record, _full(record, remote), remote.cpu_seconds, remote.rebuild)
+    return Rerun(record, _full(record, remote), remote.spent, remote.rebuild, cuts)
 
 
-def _cuts(run: Run) -> list[int]:
-    """Two experiences after which the learner is built anew."""
+def _cuts(run: Run, apart_from: Collection[int]) -> tuple[int, ...]:
+    """Two experiences, chosen at random, after which the learner is built anew."""
     n = None if run.n_tasks is None else run.stream.n_experiences(run.n_tasks)
-    places = range(1, n or 1)
-    return random.SystemRandom().sample(places, min(CUTS, len(places)))
+    places = [place for place in range(1, n or 1) if place not in apart_from]
+    return tuple(random.SystemRandom().sample(places, min(CUTS, len(places))))
 
 
 def _full(record: Record, remote: RemoteStrategy) -> dict[str, Any]:
     """The costs with every call counted."""
     counted = {
-        "train_flops": remote.train_operations,
-        "predict_flops": remote.predict_operations,
+        "train_flops": remote.spent.train.operations,
+        "predict_flops": remote.spent.predict.operations,
         "flops_method": "every call counted",
     }
     return {**record.cost, **counted}
@@ -238,6 +224,9 @@ def compare(board: Board, record: Record, again: Record) -> Comparison:
         return _refused(f"the run ended in an error: {reason}")
     if again.pool_sha256 != record.pool_sha256:
         return _refused(OTHER_DATA)
+    division = str((record.board or {}).get("division", ""))
+    if again.declares["pretrained"] and division != "open":
+        return _refused(f"it says that it is pretrained: enter division=open, not {division}")
     other = other_setting(record.config, again.config)
     if other:
         return _refused(other)
@@ -247,7 +236,6 @@ def compare(board: Board, record: Record, again: Record) -> Comparison:
         if same_platform(record, again):
             return _refused(f"different predictions on the same platform ({shown})")
         return Comparison("", False, f"another platform, other answers: {shown}")
-    division = (record.board or {}).get("division", "")
     trained, name = again.declares.get("trains_network"), record.config["strategy"]["name"]
     wrong = untrained(division, trained, str(name))
     if wrong is not None:

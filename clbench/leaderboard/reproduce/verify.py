@@ -39,6 +39,10 @@ from clbench.results.record import Record
 
 FLOPS_LIMIT = 5.0
 """CPU seconds per counted operation, over those of the lower anchor, beyond which no FLOPs rank."""
+MEMORY_OUTSIDE = (
+    "other answers where it is rebuilt after other experiences: it is not deterministic, or remembers "
+    "something outside its state; keep all memory in state_dict()"
+)
 
 Tell = Callable[[str], None]
 
@@ -76,6 +80,7 @@ class Verifier:
         every: bool = False,
         perturbed: int = stability.SEEDS,
         tuning: bool = False,
+        folders: Sequence[Path] = (),
         zygote: Zygote | None = None,
         tell: Tell = lambda line: None,
     ) -> None:
@@ -87,6 +92,7 @@ class Verifier:
             every: go on after a refusal, and tell of all.
             perturbed: seeds to run perturbed; 0: stability is not measured.
             tuning: whether trials of the entries' tables are run again.
+            folders: where files are looked for that settings of entries name.
             zygote: what processes on the CPU are forked from, where it is there already.
             tell: called with lines of progress.
 
@@ -95,8 +101,8 @@ class Verifier:
         """
         refuse_unpinned(board)
         self.board, self.every, self.perturbed, self.tell = board, every, perturbed, tell
-        self.tuning = tuning
-        self.fresh = Fresh(board, secret)
+        self.tuning, self.folders = tuning, tuple(folders)
+        self.fresh = Fresh(board, secret, self.folders)
         self.anchors: dict[tuple[int, str], Rerun] = {}
         self.zygotes = {} if zygote is None else {"cpu": zygote}
         self.stack = ExitStack()
@@ -111,9 +117,21 @@ class Verifier:
         self.zygotes.clear()
 
     def _rerun(
-        self, point: dict[str, Any], *, count: bool = True, threads: int | None = None
+        self,
+        point: dict[str, Any],
+        *,
+        count: bool = True,
+        threads: int | None = None,
+        apart_from: tuple[int, ...] = (),
     ) -> Rerun:
-        return rerun(point, count=count, threads=threads, zygote=self._zygote(point["device"]))
+        return rerun(
+            point,
+            count=count,
+            threads=threads,
+            folders=self.folders,
+            apart_from=apart_from,
+            zygote=self._zygote(point["device"]),
+        )
 
     def _zygote(self, device: str) -> Zygote | None:
         """What processes on a device are forked from; it is started once."""
@@ -160,7 +178,7 @@ class Verifier:
             self.tell(f"{entry.slug} seed {seed}: running again")
             found = self._rerun(point_of(board, entry, record))
             said = compare(board, record, found.record)
-            other = self._other_time(entry, seed, found.record)
+            other = self._other_time(entry, seed, found.record) or found.spent.hidden()
             if said.refusal or other:
                 report.disproved |= bool(other) or said.refusal != OTHER_DATA
                 yield f"seed {seed}: {said.refusal or other}"
@@ -170,6 +188,13 @@ class Verifier:
             again[seed] = found
         if not again:
             return
+        elsewhere = [seed for seed in again if not runs[str(seed)].equal]
+        if elsewhere and not self._same_when_cut_elsewhere(entry, again[elsewhere[0]]):
+            report.disproved = True
+            yield f"seed {elsewhere[0]}: {MEMORY_OUTSIDE}"
+            return
+        if elsewhere:
+            report.lines.append(f"seed {elsewhere[0]}: the same answers, rebuilt at other places")
         trials = None
         if self.tuning:
             self.tell(f"{entry.slug}: trials of its table")
@@ -212,6 +237,17 @@ class Verifier:
             tuning=trials,
         )
 
+    def _same_when_cut_elsewhere(self, entry: Entry, found: Rerun) -> bool:
+        """Whether a seed gives the same answers, bit for bit, where it is rebuilt at other places.
+
+        An entry of another platform has no answers that these could be compared with.
+        """
+        seed = found.record.seed
+        self.tell(f"{entry.slug} seed {seed}: rebuilt at other places")
+        point = point_of(self.board, entry, entry.records[seed])
+        other = self._rerun(point, count=False, apart_from=found.cuts)
+        return other.record.predictions_sha256 == found.record.predictions_sha256
+
     def _other_time(self, entry: Entry, seed: int, now: Record) -> str:
         """What differs from an earlier verification on this platform; empty if nothing does."""
         before = entry.verification.seeds.get(str(seed)) if entry.verification else None
@@ -234,7 +270,9 @@ class Verifier:
             return {**base, "why": "no FLOPs rank: CPU time is not measured on this system"}
         if mine == float("inf"):
             return {**base, "why": "no FLOPs rank: it trains without an operation that is counted"}
-        ratio = mine / anchors
+        # Time that is spent outside of training beyond what is usual counts as time of training.
+        more = found.spent.seconds_hidden(self.anchors[key].spent)
+        ratio = (mine + more / found.cost["train_flops"]) / anchors
         shown = f"{ratio:.1f} x the CPU seconds per operation of {self.board.naive.strategy}"
         if ratio > FLOPS_LIMIT:
             why = f"no FLOPs rank: {shown}; at most {FLOPS_LIMIT:g} x"
@@ -282,7 +320,7 @@ def _seed_run(board: Board, record: Record, found: Rerun, equal: bool) -> SeedRu
         primary=score_run(board, found.record),
         cost=found.cost,
         environment=found.record.environment,
-        cpu_seconds=found.cpu_seconds,
+        cpu_seconds=found.spent.train.seconds,
         predictions_sha256=found.record.predictions_sha256,
         verified=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
         record=None if equal else without_diagnostics(found.record),
@@ -290,7 +328,12 @@ def _seed_run(board: Board, record: Record, found: Rerun, equal: bool) -> SeedRu
 
 
 def check_prefix(
-    board: Board, entry: Entry, seed: int, tasks: int, zygote: Zygote | None = None
+    board: Board,
+    entry: Entry,
+    seed: int,
+    tasks: int,
+    zygote: Zygote | None = None,
+    folders: Sequence[Path] = (),
 ) -> tuple[bool | None, str]:
     """Run the first tasks again and compare rows; nothing is concluded for the ledger.
 
@@ -303,7 +346,8 @@ def check_prefix(
     # With hidden boundaries experiences are not tasks; take enough tasks to hold them.
     point = {**point_of(board, entry, record), "max_tasks": tasks}
     # A zygote's measures are those of a device.
-    found = rerun(point, count=False, zygote=zygote if point["device"] == "cpu" else None)
+    zygote = zygote if point["device"] == "cpu" else None
+    found = rerun(point, count=False, folders=folders, zygote=zygote)
     said = compare_rows(record, found.record)
     return (False if said.refusal else True if said.equal else None), said.message
 

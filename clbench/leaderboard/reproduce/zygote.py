@@ -12,8 +12,8 @@ socket FD: a JSON line, with the file descriptors of a new worker where one is s
 
 Between this process and a worker stands a *keeper*, which never runs code of an entry. Where user
 namespaces work, it makes namespaces of the worker's own: process ids, with a /proc that shows the
-worker alone; mounts; network; shared memory. The worker is process 1 there, so that its end is the
-end of all that it started.
+worker alone; mounts, where the folders of other workers are hidden; network; shared memory. The
+worker is process 1 there, so that its end is the end of all that it started.
 """
 
 from __future__ import annotations
@@ -193,7 +193,7 @@ def _work(fds: list[int], namespaces: bool) -> NoReturn:
                 raise OSError(ctypes.get_errno(), "mount")
         from clbench.leaderboard.reproduce import isolated_worker
 
-        isolated_worker.main()
+        isolated_worker.main(is_alone=namespaces)
         code = 0
     except BaseException as error:
         os.write(2, f"{type(error).__name__}: {error}\n".encode())
