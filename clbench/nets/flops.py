@@ -52,8 +52,20 @@ def _topk(shape: torch.Size, k: int, *_: Any, **__: Any) -> int:
     return math.prod(shape)
 
 
-# torch counts zero for these; leading-order counts of the textbook algorithms (Golub & Van Loan,
-# Matrix Computations, 4th ed., sections 3.2, 4.2, 8.3), one comparison an element for topk.
+def _convolution_backward(
+    grad: torch.Size, x: torch.Size, w: torch.Size, *rest: Any, **__: Any
+) -> int:
+    """As many as forward for each of the two gradients that are asked for, by input and weights.
+
+    Torch's formula forgets groups in the gradient by the weights, and counts it ``groups`` times.
+    """
+    transposed, by_input, by_weights = rest[4], *rest[7][:2]
+    places = math.prod((x if transposed else grad)[2:])
+    return 2 * x[0] * places * math.prod(w) * (int(by_input) + int(by_weights))
+
+
+# torch counts zero for these, save the last; leading-order counts of the textbook algorithms (Golub &
+# Van Loan, Matrix Computations, 4th ed., sections 3.2, 4.2, 8.3), one comparison an element for topk.
 FORMULAS: dict[str, Callable[..., int]] = {
     "linalg_cholesky_ex": _cholesky,
     "cholesky": _cholesky,
@@ -64,6 +76,7 @@ FORMULAS: dict[str, Callable[..., int]] = {
     "linalg_inv_ex": _inverse,
     "_cdist_forward": _cdist,
     "topk": _topk,
+    "convolution_backward": _convolution_backward,
 }
 
 

@@ -106,3 +106,20 @@ def test_models_count_as_in_torchs_own_counter(name: str, training: bool):
     with FlopCounterMode(display=False) as oracle:
         run()
     assert count.total == oracle.get_total_flops() > 0
+
+
+@pytest.mark.parametrize("groups", [1, 4, 64])
+@pytest.mark.parametrize("kind", [nn.Conv2d, nn.ConvTranspose2d])
+def test_gradients_of_a_grouped_convolution_cost_what_it_costs_forward_each(
+    kind: type[nn.Module], groups: int
+):
+    x = torch.randn(2, 64, 8, 8, requires_grad=True)
+    layer = kind(64, 64, 3, padding=1, groups=groups)
+    with Count() as forward:
+        y = layer(x)
+    with Count() as both:
+        y.sum().backward(retain_graph=True)
+    with Count() as weights:
+        torch.autograd.grad(y.sum(), [*layer.parameters()])
+    assert forward.total == 2 * x.shape[0] * 8 * 8 * 64 * (64 // groups) * 9
+    assert (both.total, weights.total) == (2 * forward.total, forward.total)
