@@ -72,8 +72,8 @@ def frozen_bytes(network: nn.Module) -> int:
     return sum(t.nbytes for t in (*network.parameters(), *network.buffers()))
 
 
-def require(module: str, package: str, encoder: str) -> Any:
-    """Import a module of an optional package.
+def require(module: str, package: str, setting: str) -> Any:
+    """Import a module of an optional package, which a setting (``encoder=timm:resnet18``) needs.
 
     Raises:
         UsageError: it is not installed; the error says how to install it.
@@ -82,5 +82,5 @@ def require(module: str, package: str, encoder: str) -> Any:
         return importlib.import_module(module)
     except (ImportError, RuntimeError) as error:  # a torchvision of another torch: RuntimeError
         raise UsageError(
-            f"encoder={encoder} needs {package}, which does not import here: pip install {package}"
+            f"{setting} needs {package}, which does not import here: pip install {package}"
         ) from error

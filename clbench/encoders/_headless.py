@@ -76,7 +76,7 @@ class Headless(Encoder):
         """
         if self.of == LITE0:
             settings = self._lite0()
-            net = network(encoder, settings[1])
+            net = network(f"encoder={encoder}", settings[1])
             _fill(net, state, self.of)
             return lite0(encoder, net, input_shape, scale, settings)
         model = find("model", self.of).load()()

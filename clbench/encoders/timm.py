@@ -42,7 +42,7 @@ class Timm(Encoder):
         Raises:
             UsageError: timm is missing, does not know the network, or could not load its weights.
         """
-        timm: Any = require("timm", "timm", "timm")
+        timm: Any = require("timm", "timm", "encoder=timm")
         if not self.model:
             raise UsageError("encoder=timm needs a network: encoder=timm:NAME")
         with torch.random.fork_rng(devices=[]), torch.device("cpu"):

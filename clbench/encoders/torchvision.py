@@ -46,7 +46,7 @@ class Torchvision(Encoder):
             UsageError: torchvision is missing, does not know the network, or could not load its
                 weights.
         """
-        models: Any = require("torchvision.models", "torchvision", "torchvision")
+        models: Any = require("torchvision.models", "torchvision", "encoder=torchvision")
         if not self.model:
             raise UsageError("encoder=torchvision needs a network: encoder=torchvision:NAME")
         with torch.random.fork_rng(devices=[]), torch.device("cpu"):

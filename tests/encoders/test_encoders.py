@@ -313,5 +313,5 @@ def test_lite0_knows_its_photographs():
 
 def released() -> dict[str, Tensor]:
     module = sys.modules[find("encoder", "efficientnet_lite0").load().__module__]
-    weights: dict[str, Tensor] = module.released_weights()
+    weights: dict[str, Tensor] = module.released_weights("encoder=efficientnet_lite0")
     return weights
