@@ -1,4 +1,4 @@
-"""Worst groups of a pretrained transformer: with a released Fisher, tuned in part, and plainly.
+"""Worst groups of a pretrained network: with a released Fisher, tuned in part, and plainly.
 
 Ovsianas et al. 2022 (arXiv 2210.16365) fine-tune a ViT-B/16 on Waterbirds with a released Fisher
 and gain 5 points on the worst group; Ramapuram et al. tune the statistics of norm layers alone
@@ -8,8 +8,9 @@ of the training images of an alphabet are on its own kind of gradient, test imag
 group is an alphabet on a kind of gradient. (Tried first, by hand: Greek and Cyrillic letters on
 strokes and photographs. Everything then learnt the background alone, with a worst group of 0: a
 linear classifier of the frozen features tells not six in ten of those letters apart, and nineteen
-in twenty of those backgrounds; here nine in ten and eight in ten.) Arms, all from the weights of
-``vit_s14``:
+in twenty of those backgrounds; here nine in ten and eight in ten.) The network is ``vit_s14``, or with
+``--model efficientnet_lite0`` a convolutional one, where the norm layers are batch normalisation. Arms,
+all from its pretrained weights:
 
 - ``weights``: all weights tuned;
 - ``fisher``: EWC with the Fisher at these weights, of 1,000 other symbols, for each lambda of a grid;
@@ -20,9 +21,9 @@ Each arm has the learning rate of three with the best worst group on validation 
 table does not use. No lambda is chosen: all are shown. Differences to ``weights`` are paired by seed,
 because runs of one seed share images and order; intervals are 95 % Student-t over seeds.
 
-    python -m benchmarks.worst_group --out runs/worst_group
+    python -m benchmarks.worst_group [--model efficientnet_lite0] [--out runs/worst_group] [--page]
 
-Finished runs are not repeated. The table is printed.
+Finished runs are not repeated. The table is printed; ``--page`` writes it into docs/worst_group.md.
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from benchmarks.scale_page import DOCS, put
 from clbench.cli import main as clbench
 from clbench.configure.sweep import sweep
 from clbench.engine.execute import Options, record_of
@@ -47,7 +49,10 @@ LAMBDAS = (1.0, 100.0, 10000.0)
 RATES = (0.001, 0.003, 0.01)
 TUNING_SEED = 100
 DATA = ("data=synbols", "data.n_test=600", "data.resolution=56")
-NETWORK = ("model=vit_s14", "model.resolution=56")
+NETWORKS = {
+    "vit_s14": ("model=vit_s14", "model.resolution=56"),
+    "efficientnet_lite0": ("model=efficientnet_lite0", "model.cut=16", "model.resolution=64"),
+}
 STREAM = (
     "scenario=synbols",
     "scenario.kind=spurious",
@@ -60,12 +65,12 @@ STREAM = (
 TRAINING = ("strategy.momentum=0.9", "strategy.batch_size=32")
 
 
-def fishers(out: Path, samples: int) -> tuple[Path, Path]:
+def fishers(network: Sequence[str], out: Path, samples: int) -> tuple[Path, Path]:
     """The Fisher at the pretrained weights, and one of its mean everywhere."""
     found, flat = out / "fisher.safetensors", out / "flat.safetensors"
     if not found.exists():
         out.mkdir(parents=True, exist_ok=True)
-        words = [*DATA, "data.preset=natural-patterns", "data.n_train=2000", *NETWORK]
+        words = [*DATA, "data.preset=natural-patterns", "data.n_train=2000", *network]
         how = ["--estimator", "empirical", "--samples", str(samples), "--exclude", "output"]
         if clbench(["fisher", "compute", *words, *how, "--out", str(found)]):
             raise SystemExit("the Fisher could not be computed")
@@ -126,8 +131,8 @@ def points(values: Sequence[float]) -> str:
     return f"{mean:.1f}" + ("" if half_width is None else f" ± {half_width:.1f}")
 
 
-def table(found: Mapping[str, Sequence[Record]], rates: Mapping[str, float]) -> str:
-    """The arms as Markdown."""
+def table(found: Mapping[str, Sequence[Record]], rates: Mapping[str, float]) -> list[str]:
+    """The arms as lines of Markdown."""
     columns = ["worst group", "average", "worst group − weights", "average − weights", "rate"]
     lines = ["| arm | " + " | ".join(columns) + " |", "| --- |" + " ---: |" * len(columns)]
     plain = [(worst(r), r.metric("world_accuracy") or 0.0) for r in found["weights"]]
@@ -137,7 +142,7 @@ def table(found: Mapping[str, Sequence[Record]], rates: Mapping[str, float]) -> 
         less = np.array(own) - np.array(plain)
         cells += ["–", "–"] if name == "weights" else [points(c.tolist()) for c in less.T]
         lines.append(f"| {name} | " + " | ".join([*cells, f"{rates[name]:g}"]) + " |")
-    return "\n".join(lines) + "\n"
+    return lines
 
 
 def main() -> None:
@@ -145,6 +150,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
+    parser.add_argument("--model", choices=[*NETWORKS], default="vit_s14")
+    parser.add_argument("--page", action="store_true", help="write the table into the page")
     parser.add_argument("--out", type=Path, default=Path("runs/worst_group"))
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--images", type=int, default=400, help="of training (default: 400)")
@@ -152,18 +159,24 @@ def main() -> None:
     parser.add_argument("--alignment", type=float, default=0.95)
     parser.add_argument("--samples", type=int, default=1000, help="of the Fisher (default: 1000)")
     given = parser.parse_args()
+    network, out = NETWORKS[given.model], given.out / given.model
     common = (
-        *(*STREAM, *NETWORK, *TRAINING, f"data.n_train={given.images}"),
+        *(*STREAM, *network, *TRAINING, f"data.n_train={given.images}"),
         *(f"strategy.epochs={given.epochs}", f"scenario.alignment={given.alignment}"),
     )
     found: dict[str, list[Record]] = {}
     rates: dict[str, float] = {}
-    for name, own in arms(*fishers(given.out, given.samples)).items():
+    for name, own in arms(*fishers(network, out, given.samples)).items():
         words = [*common, *own]
-        rates[name] = best_rate(words, given.out)
+        rates[name] = best_rate(words, out)
         seeds = f"seed=0..{given.seeds - 1}"
-        found[name] = records([*words, f"strategy.lr={rates[name]}", seeds], given.out)
-    print(table(found, rates), end="")
+        found[name] = records([*words, f"strategy.lr={rates[name]}", seeds], out)
+        print(name, points([worst(r) for r in found[name]]), flush=True)
+    lines = table(found, rates)
+    print("\n".join(lines))
+    if given.page:
+        command = f"python -m benchmarks.worst_group --model {given.model}"
+        put(DOCS / "worst_group.md", given.model, command, [*common, "strategy=naive"], lines)
 
 
 if __name__ == "__main__":
