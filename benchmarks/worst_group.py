@@ -21,9 +21,9 @@ Each arm has the learning rate of three with the best worst group on validation 
 table does not use. No lambda is chosen: all are shown. Differences to ``weights`` are paired by seed,
 because runs of one seed share images and order; intervals are 95 % Student-t over seeds.
 
-    python -m benchmarks.worst_group [--model efficientnet_lite0] [--out runs/worst_group] [--page]
+    python -m benchmarks.worst_group [--model efficientnet_lite0] [--out runs/worst_group]
 
-Finished runs are not repeated. The table is printed; ``--page`` writes it into docs/worst_group.md.
+Finished runs are not repeated. The table is printed.
 """
 
 from __future__ import annotations
@@ -36,7 +36,6 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from benchmarks.scale_page import DOCS, put
 from clbench.cli import main as clbench
 from clbench.configure.sweep import sweep
 from clbench.engine.execute import Options, record_of
@@ -151,7 +150,6 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--model", choices=[*NETWORKS], default="vit_s14")
-    parser.add_argument("--page", action="store_true", help="write the table into the page")
     parser.add_argument("--out", type=Path, default=Path("runs/worst_group"))
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--images", type=int, default=400, help="of training (default: 400)")
@@ -172,11 +170,7 @@ def main() -> None:
         seeds = f"seed=0..{given.seeds - 1}"
         found[name] = records([*words, f"strategy.lr={rates[name]}", seeds], out)
         print(name, points([worst(r) for r in found[name]]), flush=True)
-    lines = table(found, rates)
-    print("\n".join(lines))
-    if given.page:
-        command = f"python -m benchmarks.worst_group --model {given.model}"
-        put(DOCS / "worst_group.md", given.model, command, [*common, "strategy=naive"], lines)
+    print("\n".join(table(found, rates)))
 
 
 if __name__ == "__main__":
