@@ -3,8 +3,8 @@
 A learning rate × (1 + 1e-6) and another number of threads change nothing that a method is about. Where
 they move the primary by as much as another seed would, a run is chaotic, and its last digits say
 nothing. An entry is unstable where the rms over seeds of the change exceeds half the sd over seeds and
-a point. The point is what pages tell apart: where seeds agree to a few test samples, rounding of as many
-is no chaos.
+a point. The point is what pages tell apart: where seeds agree to a few test samples, rounding of as
+many is no chaos.
 """
 
 from __future__ import annotations

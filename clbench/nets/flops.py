@@ -59,9 +59,10 @@ def _convolution_backward(
 
     Torch's formula forgets groups in the gradient by the weights, and counts it ``groups`` times.
     """
-    transposed, by_input, by_weights = rest[4], *rest[7][:2]
-    places = math.prod((x if transposed else grad)[2:])
-    return 2 * x[0] * places * math.prod(w) * (int(by_input) + int(by_weights))
+    is_transposed, asked = bool(rest[4]), rest[7]
+    places = math.prod((x if is_transposed else grad)[2:])
+    times = int(asked[0]) + int(asked[1])
+    return int(2 * x[0] * places * math.prod(w) * times)
 
 
 # torch counts zero for these, save the last; leading-order counts of the textbook algorithms (Golub &

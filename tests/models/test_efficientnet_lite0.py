@@ -1,4 +1,4 @@
-"""EfficientNet-Lite0 as a model that is trained on: its features, its size, what ``tune=norm`` trains."""
+"""EfficientNet-Lite0 as a model that is trained on: its features, and what ``tune=norm`` trains."""
 
 from __future__ import annotations
 
