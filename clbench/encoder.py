@@ -14,7 +14,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from torch import nn
 
-from clbench.errors import UsageError
+from clbench.errors import NotHere
 from clbench.settings import AtLeast, check
 from clbench.util.tensor_files import sha256_under
 
@@ -76,11 +76,11 @@ def require(module: str, package: str, setting: str) -> Any:
     """Import a module of an optional package, which a setting (``encoder=timm:resnet18``) needs.
 
     Raises:
-        UsageError: it is not installed; the error says how to install it.
+        NotHere: it is not installed; the error says how to install it.
     """
     try:
         return importlib.import_module(module)
     except (ImportError, RuntimeError) as error:  # a torchvision of another torch: RuntimeError
-        raise UsageError(
+        raise NotHere(
             f"{setting} needs {package}, which does not import here: pip install {package}"
         ) from error

@@ -26,4 +26,4 @@ class StorageError(ClbenchError, OSError):
 
 
 class NotHere(UsageError):
-    """A file that is fetched on its own, such as released weights, is not on this machine."""
+    """What is fetched on its own is not on this machine: released weights, or an optional package."""

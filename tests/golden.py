@@ -126,7 +126,7 @@ SMALL = {"wrn": ("model.depth=10", "model.width=1"), "typenet": ("model.channels
 """Settings of models that are large by default."""
 
 
-FETCHED = {"vit_s14"}
+FETCHED = {"vit_s14", "efficientnet_lite0"}
 """Models with weights that not every machine has."""
 TRANSFORMER = ("lora", "adapter", "prompt")
 """Values of ``model.tune`` that need a transformer's blocks."""
