@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -41,6 +42,10 @@ def board(original: Board, tmp_path: Path) -> Path:
     shutil.copytree(original.folder.parent, tmp_path / "boards")
     folder = tmp_path / "boards" / original.name
     shutil.copytree(folder / "entries" / "honest", folder / "entries" / "wrong")
+    about = folder / "entries" / "wrong" / "entry.yaml"
+    renamed, n = re.subn(r"(?m)^name: .*$", "name: wrong", about.read_text())
+    assert n == 1
+    about.write_text(renamed)
     for path in (folder / "entries" / "wrong" / "runs").iterdir():
         path.write_text(path.read_text().replace('"seed": 0', '"seed": 9'))
     return folder
