@@ -22,6 +22,7 @@ from clbench.leaderboard.entry import (
 from clbench.leaderboard.ranking import pareto_front, rank_ranges
 from clbench.leaderboard.rules.findings import Finding
 from clbench.leaderboard.scores import score_run
+from clbench.leaderboard.stability import judged
 from clbench.leaderboard.verification import (
     is_ranked,
     trials_again,
@@ -38,7 +39,9 @@ MISSING = "missing"
 STALE = "stale"
 REVIEW = "needs review"
 UNSTABLE = "unstable"
-"""A perturbation far below any meaning moves it by more than half the sd over seeds."""
+"""A perturbation far below any meaning moves it by a point, and by half the sd over seeds."""
+MOVES = ("seeds", "rate_rms", "threads_rms", "sd")
+"""What a ledger says of perturbed runs."""
 NOT_REBUILT = "cannot be rebuilt"
 """From its state: it was run again in one process, and is not ranked."""
 CONTESTED = "contested"
@@ -274,9 +277,11 @@ def _flags(findings: Sequence[Finding]) -> tuple[str, ...]:
 def _ledger_flags(found: Verification | None) -> tuple[str, ...]:
     if found is None:
         return ()
-    stable = found.stability
+    moved = found.stability
+    # By the rule of today: a ledger may be older than it.
+    is_unstable = moved is not None and judged(*(moved[k] for k in MOVES)).unstable
     return (
-        *((UNSTABLE,) if stable is not None and stable["unstable"] else ()),
+        *((UNSTABLE,) if is_unstable else ()),
         *((NOT_REBUILT,) if not found.rebuilt else ()),
     )
 
@@ -296,7 +301,7 @@ def _ledger_facts(found: Verification, runs: Mapping[int, SeedRun]) -> dict[str,
         told["place on fresh data, on the board"] = "{:.2f}, {:.2f}".format(*places)
     if found.stability is None:
         return {**told, "stability": "not measured"}
-    moves = {k: found.stability[k] for k in ("rate_rms", "threads_rms", "sd")}
+    moves = {k: found.stability[k] for k in MOVES[1:]}
     said = ", ".join(f"{k} {100 * v:.3f}" for k, v in moves.items() if v is not None)
     return {**told, "stability, points": said}
 
