@@ -109,7 +109,7 @@ class StabilityForm(Form):
     sd: float
     """Standard deviation of the primary over seeds."""
     unstable: bool
-    """Whether the larger change exceeds half of it, by the rule of the day."""
+    """Whether the larger change exceeds half of it."""
 
 
 class TrialsForm(Form):

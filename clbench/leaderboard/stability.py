@@ -2,9 +2,7 @@
 
 A learning rate × (1 + 1e-6) and another number of threads change nothing that a method is about. Where
 they move the primary by as much as another seed would, a run is chaotic, and its last digits say
-nothing. An entry is unstable where the rms over seeds of the change exceeds half the sd over seeds and
-a point. The point is what pages tell apart: where seeds agree to a few test samples, rounding of as
-many is no chaos.
+nothing. An entry is unstable where the rms over seeds of the change exceeds half the sd over seeds.
 """
 
 from __future__ import annotations
@@ -22,9 +20,7 @@ from clbench.strategy import GradientStrategy
 RELATIVE = 1e-6
 """Of the learning rate."""
 SHARE = 0.5
-"""Of the sd over seeds; a larger change is unstable, if it is larger than ``LEAST`` too."""
-LEAST = 0.01
-"""Of the primary, which is a share: a point."""
+"""Of the sd over seeds; a larger change is unstable."""
 SEEDS = 3
 """Seeds that are perturbed, unless said."""
 
@@ -77,7 +73,7 @@ def judged(
 ) -> Stability:
     """Judge changes that were measured."""
     largest = max(rate_rms or 0.0, threads_rms or 0.0)
-    return Stability(seeds, rate_rms, threads_rms, spread, largest > max(SHARE * spread, LEAST))
+    return Stability(seeds, rate_rms, threads_rms, spread, largest > SHARE * spread)
 
 
 def line(found: Stability) -> str:

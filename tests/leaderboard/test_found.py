@@ -125,18 +125,8 @@ def test_unstable_is_a_change_of_more_than_half_the_spread() -> None:
     assert found.rate_rms == pytest.approx(0.004)
     assert found.threads_rms == pytest.approx(0)
     assert not found.unstable
-    assert stability.judged([0], 0.016, 0.0, 0.03).unstable
-    assert stability.judged([0], None, 0.016, 0.03).unstable
-    assert not stability.judged([0], 0.014, 0.014, 0.03).unstable
-
-
-def test_less_than_a_point_is_never_unstable() -> None:
-    """Where seeds agree to a few test samples, rounding that moves as many is no chaos."""
-    assert not stability.judged([0], 0.003, 0.003, 0.0025).unstable
-    assert stability.judged([0], 0.011, 0.0, 0.0025).unstable
-
-
-def test_the_rate_of_settings_is_what_they_come_to() -> None:
+    assert stability.judged([0], 0.006, 0.0, 0.01).unstable
+    assert stability.judged([0], None, 0.006, 0.01).unstable
     assert stability.rate_of({}) is None
     assert stability.rate_of({"lr": None, "optimizer": "sgd"}) == 0.1
     assert stability.rate_of({"lr": None, "optimizer": "adam"}) == 1e-3

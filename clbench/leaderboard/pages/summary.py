@@ -22,7 +22,6 @@ from clbench.leaderboard.entry import (
 from clbench.leaderboard.ranking import pareto_front, rank_ranges
 from clbench.leaderboard.rules.findings import Finding
 from clbench.leaderboard.scores import score_run
-from clbench.leaderboard.stability import judged
 from clbench.leaderboard.verification import (
     is_ranked,
     trials_again,
@@ -39,9 +38,7 @@ MISSING = "missing"
 STALE = "stale"
 REVIEW = "needs review"
 UNSTABLE = "unstable"
-"""A perturbation far below any meaning moves it by a point, and by half the sd over seeds."""
-MOVES = ("seeds", "rate_rms", "threads_rms", "sd")
-"""What a ledger says of perturbed runs."""
+"""A perturbation far below any meaning moves it by more than half the sd over seeds."""
 NOT_REBUILT = "cannot be rebuilt"
 """From its state: it was run again in one process, and is not ranked."""
 CONTESTED = "contested"
@@ -277,11 +274,9 @@ def _flags(findings: Sequence[Finding]) -> tuple[str, ...]:
 def _ledger_flags(found: Verification | None) -> tuple[str, ...]:
     if found is None:
         return ()
-    moved = found.stability
-    # By the rule of today: a ledger may be older than it.
-    is_unstable = moved is not None and judged(*(moved[k] for k in MOVES)).unstable
+    stable = found.stability
     return (
-        *((UNSTABLE,) if is_unstable else ()),
+        *((UNSTABLE,) if stable is not None and stable["unstable"] else ()),
         *((NOT_REBUILT,) if not found.rebuilt else ()),
     )
 
@@ -301,7 +296,7 @@ def _ledger_facts(found: Verification, runs: Mapping[int, SeedRun]) -> dict[str,
         told["place on fresh data, on the board"] = "{:.2f}, {:.2f}".format(*places)
     if found.stability is None:
         return {**told, "stability": "not measured"}
-    moves = {k: found.stability[k] for k in MOVES[1:]}
+    moves = {k: found.stability[k] for k in ("rate_rms", "threads_rms", "sd")}
     said = ", ".join(f"{k} {100 * v:.3f}" for k, v in moves.items() if v is not None)
     return {**told, "stability, points": said}
 
