@@ -140,7 +140,10 @@ def main() -> None:
         streams["Split Fashion-MNIST"] = ("data=npz", f"data.path={file}")
     found = {title: measured(data, options) for title, data in streams.items()}
     page, command = DOCS / "encoders.md", "python -m benchmarks.encoders"
-    words = ("scenario=class_incremental", "data=mnist5k", "encoder=identity", "strategy=nmc")
+    words = (
+        *("scenario=class_incremental", "data=mnist5k", "encoder=identity", "model=linear"),
+        "strategy=er",
+    )
     put(page, "rankme", f"{command}_page --fashion FOLDER", words, lines(found))
     put(page, "risks", f"{command} --data mnist5k", (), table("mnist5k", ENCODERS, IMAGES, ()))
     draw(found, DOCS / "encoders.png")

@@ -1,12 +1,11 @@
-"""The methods on top of a pretrained transformer, on two streams: tables of ``docs/vit.md``.
+"""The methods on top of a pretrained transformer, on two streams: prints a table of each.
 
-    python -m benchmarks.vit_methods --fashion FOLDER [--out runs/vit] [--only slca,coda] [--write]
+    python -m benchmarks.vit_methods --fashion FOLDER [--out runs/vit] [--only SLCA,CODA]
 
 Split Fashion-MNIST and Split ``mnist5k``: five tasks of two classes, one head, 4,000 training and 1,000
 test images, resized to 56 pixels (17 tokens), one pass. Every method that is trained by gradients has
 the same three rates, scored on the validation data of one seed over two tasks; the closed forms have
-nothing to choose. Runs what is missing, so a stopped series goes on by the same words; ``--write``
-writes the tables from what is done, and names what is not.
+nothing to choose. Runs what is missing, so a stopped series goes on by the same words.
 """
 
 from __future__ import annotations
@@ -19,7 +18,6 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.families import held
-from benchmarks.scale_page import DOCS, put
 from clbench.configure.sweep import sweep
 from clbench.engine.execute import Options, record_of
 from clbench.results.record import Record
@@ -100,7 +98,6 @@ def main() -> None:
     parser.add_argument("--fashion", type=Path, required=True, help="folder of the four IDX files")
     parser.add_argument("--out", type=Path, default=Path("runs/vit"))
     parser.add_argument("--only", default="", help="parts of methods' names, by commas")
-    parser.add_argument("--write", action="store_true", help="write the tables into docs/vit.md")
     given = parser.parse_args()
     streams = {
         "Split `mnist5k`": ("data=mnist5k",),
@@ -121,8 +118,7 @@ def main() -> None:
             rate = f"{records[0].config['strategy']['lr']:g}" if optimizer else "–"
             lines.append(row(name, records, rate))
             print(f"{title}: {lines[-1]} ({time.process_time() - began:.0f} s)", flush=True)
-    if given.write:
-        put(DOCS / "vit.md", "methods", "python -m benchmarks.vit_methods", (), lines[1:])
+    print("\n".join(lines[1:]))
 
 
 if __name__ == "__main__":

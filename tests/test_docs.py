@@ -95,7 +95,6 @@ WITHOUT_RUNS = {
     "python -m benchmarks.kanerva_nll": "trains generative models, which are in the text",
     "python -m benchmarks.scale --only": "runs on random data; its network is in the text",
     "python -m benchmarks.encoders --data": "fits linear probes",
-    "python -m benchmarks.vit_methods": "has methods with networks of their own, which are in the text",
     "python -m benchmarks.networks": "has the networks and their sizes in columns",
     "python -m benchmarks.latent_heads": "learns from random latents, without a network",
     "clbench reproduce": "has the network of each row in a column",
