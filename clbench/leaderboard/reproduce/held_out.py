@@ -5,7 +5,8 @@ intensities changed by amounts drawn from the secret; features of vectors are pe
 Generated data, such as synbols, are generated again from the secret. The secret is drawn when the entry
 is verified, so that nobody can have tuned on the data, or brought their answers or weights that were
 trained on them. The entry and the board's lower anchor run on the fresh data; the entry passes if it
-keeps its place between that anchor (0) and no error (1). The ceiling is not run: it takes minutes.
+keeps its place between nothing right (-1), that anchor (0) and no error (1). The ceiling is not run: it
+takes minutes.
 
 The root seed of these runs is of the secret too. A board's seeds are small numbers, so that a
 strategy can find out which one it runs under, from the state of torch's generator, and with it the
@@ -42,7 +43,7 @@ from clbench.plugins.registry import find
 from clbench.results.record import Record
 
 SLACK = 0.2
-"""The largest loss of an entry's place between the lower anchor (0) and no error (1)."""
+"""The largest loss of an entry's place, from nothing right (-1) over the anchor (0) to no error (1)."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,7 @@ class HeldOut:
     seed: int
     """Of the record whose settings ran; the root seed is of the secret."""
     claimed: float
-    """The entry's place between the lower anchor (0) and no error (1) on the board."""
+    """The entry's place on the board."""
     found: float
     """The entry's place on the fresh data."""
     primary: dict[str, float]
@@ -155,7 +156,7 @@ def held_out(
     board = fresh.board
     anchor = fresh.anchor(point["device"])
     entry = fresh.entry(point, zygote)
-    claimed, found = _place(shown, board.naive.mean), _place(entry, anchor)
+    claimed, found = place(shown, board.naive.mean), place(entry, anchor)
     return HeldOut(
         passed=found >= claimed - SLACK,
         seed=point["seed"],
@@ -167,8 +168,14 @@ def held_out(
     )
 
 
-def _place(value: float, anchor: float) -> float:
-    return (value - anchor) / max(0.01, 1 - anchor)
+def place(value: float, anchor: float) -> float:
+    """Where a value is between nothing right (-1), the lower anchor (0) and no error (1).
+
+    Above and below the anchor have scales of their own: what an entry far below it loses by chance
+    would look large on the scale of what is above.
+    """
+    room = 1 - anchor if value >= anchor else anchor
+    return (value - anchor) / max(0.01, room)
 
 
 def unseen(data: DataSet, secret: bytes, device: torch.device) -> Pool:
