@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 EXAMPLES = """examples:
   clbench verify leaderboards/long-digits/entries/ewc
   clbench verify leaderboards/long-digits --seeds 0..1 --jobs 2
+  clbench verify leaderboards/long-digits --missing --tuning
   clbench verify leaderboards/long-digits --prefix 50
   clbench verify leaderboards/long-digits --on slurm:time=01:00:00 --wait"""
 
@@ -43,6 +44,11 @@ def add(commands: Any) -> None:
     )
     parser.add_argument(
         "--seeds", metavar="LIST", help="0,3 or 0..4 (default: all seeds of the board)"
+    )
+    parser.add_argument(
+        "--missing",
+        action="store_true",
+        help="only the entries that are not verified on every seed yet",
     )
     parser.add_argument(
         "--all", action="store_true", help="go on after the first refusal, and tell of every one"
@@ -110,6 +116,8 @@ def main(arguments: argparse.Namespace) -> int:
     if arguments.since is not None:
         return _new(arguments)
     board, folders = _found(arguments)
+    if arguments.missing:
+        folders = _missing(board, folders)
     if arguments.on is not None:
         if arguments.prefix is not None or arguments.fill:
             name = "prefix" if arguments.prefix is not None else "fill"
@@ -194,6 +202,14 @@ def _found(arguments: argparse.Namespace) -> tuple[Board, list[Path]]:
     if (folder / "entry.yaml").is_file():
         return load_board(folder.resolve().parent.parent), [folder]
     raise _usage(f"{folder}: holds neither entry.yaml nor board.yaml")
+
+
+def _missing(board: Board, folders: list[Path]) -> list[Path]:
+    """The entries that are not verified on every seed."""
+    from clbench.leaderboard.entry import load_entry
+    from clbench.leaderboard.verification import verified_runs
+
+    return [f for f in folders if {*verified_runs(board, load_entry(f))} != {*board.seeds}]
 
 
 def _checked(arguments: argparse.Namespace, board: Board) -> tuple[list[int], dict[str, Any]]:

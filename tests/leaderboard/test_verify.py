@@ -118,6 +118,21 @@ def test_the_command_writes_beside_the_entries(
     assert not ledger_file(naive).exists()
 
 
+@pytest.mark.usefixtures("as_claimed")
+def test_the_command_goes_on_with_the_entries_that_are_missing(
+    naive: Path, board: Board, capsys: pytest.CaptureFixture[str]
+) -> None:
+    twin = shutil.copytree(naive, naive.parent / "twin")
+    edit_yaml(twin / "entry.yaml", name="twin")
+    assert main(["verify", str(naive), "--perturbed", "0"]) == 0
+    assert main(["verify", str(twin), "--seeds", "1", "--perturbed", "0"]) == 0
+    capsys.readouterr()
+    assert main(["verify", str(board.folder), "--missing", "--perturbed", "0"]) == 0
+    assert {line.split()[1] for line in capsys.readouterr().out.splitlines()} == {"twin"}
+    assert main(["verify", str(board.folder), "--missing"]) == 0
+    assert capsys.readouterr().out == ""
+
+
 @pytest.mark.slow
 def test_the_command_verifies_a_board_side_by_side(
     naive: Path, board: Board, capsys: pytest.CaptureFixture[str]
