@@ -25,7 +25,7 @@ from clbench.configure.common import Common, free_on_boards
 from clbench.configure.config import resolve_point
 from clbench.configure.sweep import sweep
 from clbench.configure.typed import names
-from clbench.engine.execute import Options, record_of
+from clbench.engine.execute import Done, Options, record_of
 from clbench.errors import ClbenchError, UsageError
 from clbench.leaderboard import stability
 from clbench.leaderboard.entry import SLUG
@@ -86,10 +86,8 @@ def freeze(name: str, root: Path, options: Options, tell: Callable[[str], None])
     _refuse_clock(resolve_point(points[0]).common)
     found: dict[str, dict[int, Record]] = {name: {} for name in every}
     for done in run_all(points, dataclasses.replace(options, resume=True)):
-        record = record_of(done)
+        record = _completed(done)
         tell(f"{done.folder}: {record.status}")
-        if record.status != "completed":
-            raise ClbenchError(f"{done.folder}: {record.status}; the board was not frozen")
         found[record.config["strategy"]["name"]][record.seed] = record
     some = found[naive][draft.seeds[0]]
     board = _board(folder, draft, some, found)
@@ -107,6 +105,14 @@ def freeze(name: str, root: Path, options: Options, tell: Callable[[str], None])
     (folder / "draft.yaml").unlink()
     pin(board)
     return board
+
+
+def _completed(done: Done) -> Record:
+    """The record of a run that came to its end: another would count as 0."""
+    record = record_of(done)
+    if record.status != "completed":
+        raise ClbenchError(f"{done.folder}: {record.status}; the board was not frozen")
+    return record
 
 
 def words_of(draft: Draft, *strategies: str) -> list[str]:
@@ -238,7 +244,7 @@ def _perturbed(
         [done] = run_all(
             sweep([*kept, *more, f"seed={seed}"]), dataclasses.replace(options, resume=True)
         )
-        return score_run(board, record_of(done))
+        return score_run(board, _completed(done))
 
     rate, threads = stability.rate_of(some.config["strategy"]), some.config["threads"]
     seeds = board.seeds[: stability.SEEDS]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,10 @@ from tiny import edit_yaml
 from clbench.configure.board import Anchor, Board, Reference, load_board
 from clbench.configure.config import resolve
 from clbench.engine.build import prepare
-from clbench.engine.execute import Options
-from clbench.errors import UsageError
+from clbench.engine.execute import Done, Options, record_of
+from clbench.errors import ClbenchError, UsageError
 from clbench.leaderboard.freeze import MIN_SPREAD, _refuse_beaten, freeze, new
+from clbench.results.record import Record
 
 WORDS = ["scenario=scole", "data=digits", "eval_every=log", "model=mlp", "model.hidden=[32]"]
 
@@ -29,12 +31,16 @@ def frozen(root: Path) -> Board:
 def made(tmp_path_factory: pytest.TempPathFactory) -> Board:
     """A small board that was drafted and frozen."""
     root = tmp_path_factory.mktemp("frozen")
+    drafted(root)
+    return frozen(root)
+
+
+def drafted(root: Path) -> None:
     draft = new("mine", [*WORDS, "scenario.n_tasks=12", "scenario.share=0.4"], root)
     anchors = yaml.safe_load(draft.read_text())["anchors"] | {"words": ["ridge.projection=64"]}
     edit_yaml(
         draft, training={"memory_size": 50, "clip_norm": 9.5}, tuning_tasks=4, anchors=anchors
     )
-    return frozen(root)
 
 
 def test_new_writes_a_draft(tmp_path: Path) -> None:
@@ -131,6 +137,23 @@ def test_a_frozen_board_pins_its_streams(made: Board) -> None:
     for number in range(12):
         sha = stream.extend(sha, stream.draw(number))
     assert sha == made.stream_sha256[3]
+
+
+def test_a_perturbed_run_that_is_interrupted_counts_as_nothing(
+    made: Board, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drafted(tmp_path)
+    shutil.copytree(made.folder.parent / "runs", tmp_path / "runs")
+
+    def cut_off(done: Done) -> Record:
+        record = record_of(done)
+        perturbed = record.config["threads"] != made.settings["threads"]
+        return dataclasses.replace(record, status="interrupted") if perturbed else record
+
+    monkeypatch.setattr("clbench.leaderboard.freeze.record_of", cut_off)
+    with pytest.raises(ClbenchError, match=r"seed0: interrupted; the board was not frozen"):
+        frozen(tmp_path)
+    assert not (tmp_path / "mine" / "board.yaml").exists()
 
 
 def test_frozen_is_final(made: Board) -> None:
