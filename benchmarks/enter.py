@@ -113,7 +113,7 @@ def main() -> None:
             if FIX not in why:
                 break
         print(f"{name}: {why or f'{cost:.1f} s a run'}", flush=True)
-        if cost > given.seconds and name != board.ceiling.strategy:
+        if cost > given.seconds:
             print(f"{name}: left out, dearer than {given.seconds:g} s", flush=True)
         elif not why:
             costs.append((cost, name, words))
