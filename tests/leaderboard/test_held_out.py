@@ -68,10 +68,12 @@ def test_integers_stay_in_range() -> None:
     assert new.min() < 16  # and its border comes from outside
 
 
-def test_places_have_a_scale_above_the_anchor_and_one_below() -> None:
+def test_a_place_below_the_anchor_is_measured_on_its_larger_side() -> None:
     assert [place(value, 0.6) for value in (0.0, 0.6, 1.0)] == [-1, 0, 1]
-    # Five points lost by chance, far below a high anchor, are no sign of what was known beforehand.
+    # Five points lost by chance are no sign of what was known beforehand: neither far below a high
+    # anchor, nor below one that is near to nothing.
     assert place(0.30, 0.8) - place(0.25, 0.8) == pytest.approx(0.0625)
+    assert place(0.10, 0.1) - place(0.05, 0.1) == pytest.approx(0.05 / 0.9)
 
 
 def test_a_commitment_binds_board_and_secret_and_tells_neither(tiny_board: Board) -> None:

@@ -5,8 +5,8 @@ intensities changed by amounts drawn from the secret; features of vectors are pe
 Generated data, such as synbols, are generated again from the secret. The secret is drawn when the entry
 is verified, so that nobody can have tuned on the data, or brought their answers or weights that were
 trained on them. The entry and the board's lower anchor run on the fresh data; the entry passes if it
-keeps its place between nothing right (-1), that anchor (0) and no error (1). The ceiling is not run: it
-takes minutes.
+keeps its place between that anchor (0) and no error (1), or below the anchor. The ceiling is not run:
+it takes minutes.
 
 The root seed of these runs is of the secret too. A board's seeds are small numbers, so that a
 strategy can find out which one it runs under, from the state of torch's generator, and with it the
@@ -43,7 +43,7 @@ from clbench.plugins.registry import find
 from clbench.results.record import Record
 
 SLACK = 0.2
-"""The largest loss of an entry's place, from nothing right (-1) over the anchor (0) to no error (1)."""
+"""The largest loss of an entry's place."""
 
 
 @dataclass(frozen=True)
@@ -169,12 +169,12 @@ def held_out(
 
 
 def place(value: float, anchor: float) -> float:
-    """Where a value is between nothing right (-1), the lower anchor (0) and no error (1).
+    """Where a value is between the lower anchor (0) and no error (1); negative below the anchor.
 
-    Above and below the anchor have scales of their own: what an entry far below it loses by chance
-    would look large on the scale of what is above.
+    Below the anchor the larger side of it is the scale: what an entry far below a high anchor loses by
+    chance, or one just below a low anchor, would look large on the smaller one.
     """
-    room = 1 - anchor if value >= anchor else anchor
+    room = 1 - anchor if value >= anchor else max(anchor, 1 - anchor)
     return (value - anchor) / max(0.01, room)
 
 
