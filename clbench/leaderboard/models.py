@@ -78,7 +78,7 @@ class HeldOutForm(Form):
     passed: bool
     seed: Count
     claimed: float
-    """The entry's place on the board: from the lower anchor (0) to no error (1)."""
+    """The entry's place on the board, between the lower anchor (0) and no error (1)."""
     found: float
     """Its place on the fresh data."""
     primary: Annotated[dict[Name, float], MaxLen(4)]

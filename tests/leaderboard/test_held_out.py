@@ -13,7 +13,7 @@ from clbench.configure.board import Anchor, Board
 from clbench.data.pool import Arrays, TensorPool
 from clbench.errors import UsageError
 from clbench.leaderboard.entry import load_entry
-from clbench.leaderboard.reproduce.held_out import Fresh, commitment, held_out, place, warped
+from clbench.leaderboard.reproduce.held_out import Fresh, commitment, held_out, warped
 from clbench.leaderboard.reproduce.processes import Zygote
 from clbench.leaderboard.reproduce.rerun import point_of
 
@@ -66,14 +66,6 @@ def test_integers_stay_in_range() -> None:
     assert new.dtype == np.uint8
     assert new.max() == 16  # the middle of the image stays white
     assert new.min() < 16  # and its border comes from outside
-
-
-def test_a_place_below_the_anchor_is_measured_on_its_larger_side() -> None:
-    assert [place(value, 0.6) for value in (0.0, 0.6, 1.0)] == [-1, 0, 1]
-    # Five points lost by chance are no sign of what was known beforehand: neither far below a high
-    # anchor, nor below one that is near to nothing.
-    assert place(0.30, 0.8) - place(0.25, 0.8) == pytest.approx(0.0625)
-    assert place(0.10, 0.1) - place(0.05, 0.1) == pytest.approx(0.05 / 0.9)
 
 
 def test_a_commitment_binds_board_and_secret_and_tells_neither(tiny_board: Board) -> None:

@@ -5,8 +5,7 @@ intensities changed by amounts drawn from the secret; features of vectors are pe
 Generated data, such as synbols, are generated again from the secret. The secret is drawn when the entry
 is verified, so that nobody can have tuned on the data, or brought their answers or weights that were
 trained on them. The entry and the board's lower anchor run on the fresh data; the entry passes if it
-keeps its place between that anchor (0) and no error (1), or below the anchor. The ceiling is not run:
-it takes minutes.
+keeps its place between that anchor (0) and no error (1). The ceiling is not run: it takes minutes.
 
 The root seed of these runs is of the secret too. A board's seeds are small numbers, so that a
 strategy can find out which one it runs under, from the state of torch's generator, and with it the
@@ -43,7 +42,7 @@ from clbench.plugins.registry import find
 from clbench.results.record import Record
 
 SLACK = 0.2
-"""The largest loss of an entry's place."""
+"""The largest loss of an entry's place between the lower anchor (0) and no error (1)."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +53,7 @@ class HeldOut:
     seed: int
     """Of the record whose settings ran; the root seed is of the secret."""
     claimed: float
-    """The entry's place on the board."""
+    """The entry's place between the lower anchor (0) and no error (1) on the board."""
     found: float
     """The entry's place on the fresh data."""
     primary: dict[str, float]
@@ -156,7 +155,7 @@ def held_out(
     board = fresh.board
     anchor = fresh.anchor(point["device"])
     entry = fresh.entry(point, zygote)
-    claimed, found = place(shown, board.naive.mean), place(entry, anchor)
+    claimed, found = _place(shown, board.naive.mean), _place(entry, anchor)
     return HeldOut(
         passed=found >= claimed - SLACK,
         seed=point["seed"],
@@ -168,14 +167,8 @@ def held_out(
     )
 
 
-def place(value: float, anchor: float) -> float:
-    """Where a value is between the lower anchor (0) and no error (1); negative below the anchor.
-
-    Below the anchor the larger side of it is the scale: what an entry far below a high anchor loses by
-    chance, or one just below a low anchor, would look large on the smaller one.
-    """
-    room = 1 - anchor if value >= anchor else max(anchor, 1 - anchor)
-    return (value - anchor) / max(0.01, room)
+def _place(value: float, anchor: float) -> float:
+    return (value - anchor) / max(0.01, 1 - anchor)
 
 
 def unseen(data: DataSet, secret: bytes, device: torch.device) -> Pool:
