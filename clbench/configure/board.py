@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from clbench.errors import UsageError
 from clbench.plugins.registry import PACKAGE, did_you_mean
@@ -24,6 +24,8 @@ DIVISIONS = {
     "open": "any network, also a pretrained one",
 }
 """The divisions of a new board, and what each is for."""
+ANCHORS = ("floor", "naive", "ceiling")
+"""The fixed points of a board's scale."""
 FIRST_DIVISIONS = {"closed": "the board's network", "open": DIVISIONS["open"]}
 """Those of boards of protocol 1, which did not tell solvers apart."""
 
@@ -53,6 +55,11 @@ class Anchor:
     """Standard deviation over seeds (n - 1); 0 for chance."""
     train_flops: int = 0
     """Mean training cost of its runs; 0 for chance."""
+    words: tuple[str, ...] = ()
+    """Its settings beyond what the board gives everyone: ``naive.lr=0.03``."""
+
+
+AnchorT = TypeVar("AnchorT", bound=Anchor)
 
 
 @dataclass(frozen=True)
@@ -150,6 +157,9 @@ class Board:
             del data["training"]
         if not self.references:
             del data["references"]
+        for anchor in (*data.get("references", ()), *(data[key] for key in ANCHORS)):
+            if words := anchor.pop("words"):
+                anchor["words"] = [*words]
         data["settings"] = {
             k: dict(v) if isinstance(v, Mapping) else v for k, v in data["settings"].items()
         }
@@ -267,6 +277,10 @@ def _parts(data: Mapping[str, Any]) -> Iterator[str]:
         yield "divisions has closed, which is that of boards without network and any"
 
 
+def _point(kind: type[AnchorT], data: Mapping[str, Any]) -> AnchorT:
+    return kind(**{**data, "words": tuple(data.get("words", ()))})
+
+
 def _from_content(folder: Path, data: Any) -> Board:
     from clbench.configure.board_model import BoardForm
     from clbench.util import schema
@@ -285,7 +299,7 @@ def _from_content(folder: Path, data: Any) -> Board:
             "stream_sha256": {int(seed): sha for seed, sha in data["stream_sha256"].items()},
             "budget": Budget(**data["budget"]),
             "tuning": Tuning(**data["tuning"]) if data.get("tuning") else None,
-            "references": tuple(Reference(**found) for found in data.get("references", ())),
-            **{key: Anchor(**data[key]) for key in ("floor", "naive", "ceiling")},
+            "references": tuple(_point(Reference, one) for one in data.get("references", ())),
+            **{key: _point(Anchor, data[key]) for key in ANCHORS},
         },
     )

@@ -15,6 +15,7 @@ Division = Literal["network", "any", "open", "closed"]
 """``closed``: of boards of protocol 1, whose network was fixed and whose solvers were free."""
 Groups = Annotated[dict[Word, Plain], MaxLen(64)]
 Training = Annotated[dict[Word, bool | int | float | Annotated[str, Text(200)] | None], MaxLen(20)]
+AnchorWords = Annotated[list[Annotated[str, Text(1000)]], MaxLen(20)]
 Words = Annotated[dict[Annotated[str, Text(100)], Annotated[str, Text(1000)]], MaxLen(64)]
 
 
@@ -50,6 +51,8 @@ class AnchorForm(Form):
     mean: float
     sd: Annotated[float, Interval(ge=0)]
     train_flops: Annotated[float, Interval(ge=0)]
+    words: AnchorWords = Field(default=[])
+    """Its settings beyond what the board gives everyone: ``naive.lr=0.03``."""
 
 
 class ReferenceForm(AnchorForm):
@@ -103,7 +106,7 @@ class Anchors(Form):
     """The strategy that the best possible is measured by."""
     references: Annotated[list[Annotated[str, Text(100)]], MaxLen(20)] = Field(default=[])
     """Other strategies that are run; the best of them and the ceiling is the ceiling of *any*."""
-    words: Annotated[list[Annotated[str, Text(1000)]], MaxLen(20)] = Field(default=[])
+    words: AnchorWords = Field(default=[])
     """Settings of these strategies, each addressed by name: ``joint.lr=0.05``."""
 
 

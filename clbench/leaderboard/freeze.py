@@ -141,7 +141,7 @@ def _board(folder: Path, draft: Draft, some: Record, found: dict[str, dict[int, 
             len(some.counts["views"][0]) if some.stream["task_ids"] else some.stream["n_classes"]
         )
         chance = 1 / per_task
-    naive = _anchor(draft.anchors.naive, draft.primary, found)
+    naive = _anchor(draft.anchors.naive, draft, found)
     flops = draft.train_flops
     if flops is None and draft.train_flops_times is not None:
         flops = draft.train_flops_times * naive.train_flops
@@ -163,8 +163,8 @@ def _board(folder: Path, draft: Draft, some: Record, found: dict[str, dict[int, 
         primary=draft.primary,
         floor=Anchor(draft.anchors.floor, chance, 0.0),
         naive=naive,
-        ceiling=_anchor(draft.anchors.ceiling, draft.primary, found),
-        references=tuple(_reference(r, draft.primary, found) for r in draft.anchors.references),
+        ceiling=_anchor(draft.anchors.ceiling, draft, found),
+        references=tuple(_reference(r, draft, found) for r in draft.anchors.references),
         divisions=tuple(draft.divisions),
         training=draft.training,
         tuning=Tuning(draft.trials, draft.tuning_tasks),
@@ -173,21 +173,22 @@ def _board(folder: Path, draft: Draft, some: Record, found: dict[str, dict[int, 
     return dataclasses.replace(board, sha256=sha256_of(board.content()))
 
 
-def _anchor(strategy: str, primary: str, found: dict[str, dict[int, Record]]) -> Anchor:
-    values = [r.metric(primary) for r in found[strategy].values()]
+def _anchor(strategy: str, draft: Draft, found: dict[str, dict[int, Record]]) -> Anchor:
+    values = [r.metric(draft.primary) for r in found[strategy].values()]
     known = [v for v in values if v is not None]
     if len(known) < len(values):
-        raise UsageError(f"primary {primary}: is undefined for {strategy} on this stream")
+        raise UsageError(f"primary {draft.primary}: is undefined for {strategy} on this stream")
     mean = math.fsum(known) / len(known)
     sd = math.sqrt(math.fsum((v - mean) ** 2 for v in known) / (len(known) - 1))
     flops = [r.cost["train_flops"] for r in found[strategy].values()]
-    return Anchor(strategy, round(mean, 6), round(sd, 6), round(sum(flops) / len(flops)))
+    words = tuple(word for word in draft.anchors.words if word.startswith(f"{strategy}."))
+    return Anchor(strategy, round(mean, 6), round(sd, 6), round(sum(flops) / len(flops)), words)
 
 
-def _reference(strategy: str, primary: str, found: dict[str, dict[int, Record]]) -> Reference:
+def _reference(strategy: str, draft: Draft, found: dict[str, dict[int, Record]]) -> Reference:
     """A reference, in the division of what it was seen to do."""
     trained = all(r.declares.get("trains_network") for r in found[strategy].values())
-    anchor = dataclasses.asdict(_anchor(strategy, primary, found))
+    anchor = vars(_anchor(strategy, draft, found))
     return Reference(**anchor, division="network" if trained else "any")
 
 

@@ -233,6 +233,8 @@ def test_references_are_run_and_are_of_the_division_of_what_they_do(made: Board)
         ("ridge", "any"),
         ("slda", "any"),
     ]
+    assert [found.words for found in made.references] == [("ridge.projection=64",), ()]
+    assert load_board(made.folder).references == made.references
     best = max(made.ceiling, *made.references, key=lambda anchor: anchor.mean)
     assert made.ceiling_of("network") == made.ceiling
     assert made.ceiling_of("any") == made.ceiling_of("open") == best

@@ -90,6 +90,12 @@ def real_scale(board: Board) -> Board:
     return dataclasses.replace(board, naive=Anchor("naive", float(np.mean(claims)), 0.01))
 
 
+def test_the_lower_anchor_has_the_settings_that_the_board_names(tiny_board: Board) -> None:
+    still = dataclasses.replace(tiny_board.naive, words=("naive.lr=1e-9",))
+    with_words = Fresh(dataclasses.replace(tiny_board, naive=still), SECRET).anchor("cpu")
+    assert with_words != Fresh(tiny_board, SECRET).anchor("cpu")
+
+
 @pytest.mark.slow
 def test_an_honest_entry_passes(tiny_board: Board, zygote: Zygote) -> None:
     """What memorises the test data does not: see the attacks."""

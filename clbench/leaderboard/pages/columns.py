@@ -119,7 +119,10 @@ def facts(board: Board, rows: Sequence[EntryRow]) -> list[tuple[str, str]]:
     }
     spent = ", ".join(f"{k} {v:,}" for k, v in budget.items() if v is not None)
     points = [("floor", board.floor), ("naive", board.naive), *ceilings(board)]
-    anchors = ", ".join(f"{what} {a.mean * column.scale:.1f} ({a.strategy})" for what, a in points)
+    anchors = ", ".join(
+        f"{what} {a.mean * column.scale:.1f} ({', '.join((a.strategy, *a.words))})"
+        for what, a in points
+    )
     return [
         ("Scenario", _group(board.settings.get("scenario"))),
         ("Data", _group(board.settings.get("data"))),

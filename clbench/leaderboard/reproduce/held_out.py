@@ -30,6 +30,7 @@ import torch
 from clbench.configure.board import Board
 from clbench.configure.config import resolve_point
 from clbench.configure.protocol import FRESH_SEEDS
+from clbench.configure.sweep import sweep
 from clbench.data.dataset import DataSet
 from clbench.data.pool import Arrays, Pool, TensorPool
 from clbench.engine.assemble import assemble
@@ -117,12 +118,17 @@ class Fresh:
         return self.pools
 
     def _anchor_point(self, device: str) -> dict[str, Any]:
-        return {
-            "board": str(self.board.folder),
-            "strategy": str(find("strategy", self.board.naive.strategy).path),
-            "seed": self.seed,
-            "device": device,
-        }
+        naive = self.board.naive
+        [point] = sweep(
+            [
+                f"board={self.board.folder}",
+                f"strategy={find('strategy', naive.strategy).path}",
+                f"seed={self.seed}",
+                f"device={device}",
+                *naive.words,
+            ]
+        )
+        return point
 
     def _primary(self, record: Record) -> float:
         if record.status == "error":
