@@ -78,9 +78,11 @@ class HeldOutForm(Form):
     passed: bool
     seed: Count
     claimed: float
-    """The entry's place on the board, between the lower anchor (0) and no error (1)."""
+    """The entry's place on the board: 0 at the lower anchor, 1 without error."""
     found: float
-    """Its place on the fresh data."""
+    """Its place on the fresh data, as the mean over the draws."""
+    draws: Annotated[list[float], MaxLen(10)] = Field(default=[])
+    """Its place on each draw; empty: in a ledger of before there was more than one."""
     primary: Annotated[dict[Name, float], MaxLen(4)]
     commitment: Sha256
     """Hash of the secret and the board."""

@@ -7,13 +7,22 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from small import arrays
 
 from clbench.configure.board import Anchor, Board
 from clbench.data.pool import Arrays, TensorPool
 from clbench.errors import UsageError
 from clbench.leaderboard.entry import load_entry
-from clbench.leaderboard.reproduce.held_out import Fresh, commitment, held_out, warped
+from clbench.leaderboard.reproduce.held_out import (
+    SLACK,
+    Fresh,
+    _place,
+    commitment,
+    held_out,
+    warped,
+)
 from clbench.leaderboard.reproduce.processes import Zygote
 from clbench.leaderboard.reproduce.rerun import point_of
 
@@ -111,7 +120,70 @@ def test_an_honest_entry_passes(tiny_board: Board, zygote: Zygote) -> None:
     better = held_out(fresh, point, 0.95, zygote)
     assert not better.passed
     assert better.claimed > 0.9
+    assert better.draws == (0, 0, 0)  # far from it on the first draw: two more decide with it
     assert better.found == 0
+
+
+def drawn(board: Board, found: list[tuple[float, float]]) -> Fresh:
+    """Fresh data on whose draws an entry and the anchor reach what is given."""
+    fresh = Fresh(board, SECRET)
+    for draw, (entry, anchor) in zip((fresh, *fresh.others), found, strict=True):
+        draw.entry = lambda *_, value=entry: value  # type: ignore[method-assign]
+        draw.anchor = lambda *_, value=anchor: value  # type: ignore[method-assign]
+    return fresh
+
+
+POINT = {"device": "cpu", "seed": 0}
+
+
+@pytest.mark.parametrize(
+    ("found", "passed", "draws"),
+    [
+        ([0.72, 0.0, 0.0], True, 1),  # .6 on the board, .53 here
+        ([0.62, 0.8, 0.8], True, 3),  # .37, but the mean is .56
+        ([0.62, 0.62, 0.62], False, 3),
+        ([0.4, 0.8, 0.8], True, 3),
+        ([0.4, 0.7, 0.7], False, 3),
+    ],
+)
+def test_one_near_draw_passes_or_the_mean_of_three(
+    tiny_board: Board, found: list[float], passed: bool, draws: int
+) -> None:
+    board = dataclasses.replace(tiny_board, naive=Anchor("naive", 0.5, 0.01))
+    fresh = drawn(board, [(value, 0.4) for value in found])
+    result = held_out(fresh, POINT, 0.8, None)
+    assert (result.passed, len(result.draws)) == (passed, draws)
+    assert result.claimed == pytest.approx(0.6)
+    assert result.found == pytest.approx(float(np.mean(result.draws)))
+
+
+def test_draws_of_one_secret_differ_and_are_its_own(tiny_board: Board) -> None:
+    def seeds(secret: bytes) -> set[int]:
+        fresh = Fresh(tiny_board, secret)
+        return {draw.seed for draw in (fresh, *fresh.others)}
+
+    assert len(seeds(SECRET)) == 3
+    assert seeds(SECRET) == seeds(SECRET)
+    assert not seeds(SECRET) & seeds(OTHER)
+
+
+@given(value=st.floats(0, 1), anchor=st.floats(0, 1))
+def test_a_place_is_zero_at_the_anchor_rises_and_has_bounds(value: float, anchor: float) -> None:
+    place = _place(value, anchor)
+    assert -1 <= place <= 1
+    assert (place > 0) == (value > anchor) or value == pytest.approx(anchor)
+    assert place <= _place(min(1, value + 0.1), anchor)
+    if value >= anchor:
+        assert place == pytest.approx((value - anchor) / max(0.01, 1 - anchor))
+
+
+def test_far_below_a_good_anchor_its_noise_hardly_counts() -> None:
+    """An honest entry of a real board: its accuracy and the anchor's there, and on three draws."""
+    claimed = _place(0.258, 0.545)
+    found = [_place(*pair) for pair in ((0.204, 0.594), (0.139, 0.531), (0.197, 0.599))]
+    by_error = [1 - (1 - v) / (1 - a) for v, a in ((0.204, 0.594), (0.139, 0.531), (0.197, 0.599))]
+    assert np.mean(found) > claimed - SLACK
+    assert np.mean(by_error) < 1 - (1 - 0.258) / (1 - 0.545) - SLACK
 
 
 def test_a_secret_that_is_drawn_is_another_each_time(tiny_board: Board) -> None:

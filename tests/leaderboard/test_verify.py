@@ -93,7 +93,7 @@ def as_claimed(naive: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         record = entry.records[point["seed"]]
         return Rerun(record, record.cost, Account(), True)
 
-    fresh = HeldOut(True, 1, 0.5, 0.5, {"entry": 0.5, "naive": 0.3}, "c" * 64, "")
+    fresh = HeldOut(True, 1, 0.5, 0.5, (0.5,), {"entry": 0.5, "naive": 0.3}, "c" * 64, "")
     monkeypatch.setattr(Verifier, "_rerun", again)
     monkeypatch.setattr(Verifier, "_zygote", lambda *_: None)
     monkeypatch.setattr("clbench.leaderboard.reproduce.verify.held_out", lambda *_: fresh)
