@@ -105,6 +105,8 @@ def test_every_ranked_entry_has_its_range_as_a_bar(tmp_path: Path) -> None:
         low, high = r.rank_range
         label = f"rank {low}" if low == high else f"rank {low} to {high}"
         assert f'aria-label="{label}"' in page
+        line = page.partition(f'<li data-entry="{r.slug}"')[2].partition("</li>")[0]
+        assert f">{100 * (r.primary.mean or 0):.2f} <small>" in line
     assert page.count("critical difference ") == 2  # network and open
 
 

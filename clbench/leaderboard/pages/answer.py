@@ -11,7 +11,7 @@ from clbench.configure.board import Board
 from clbench.leaderboard.pages import columns, svg
 from clbench.leaderboard.pages.summary import EntryRow
 from clbench.leaderboard.ranking import Power, compare, critical_difference, power
-from clbench.results.tables import Interval
+from clbench.results.tables import Column, Interval
 from clbench.util.text import as_html
 
 
@@ -118,17 +118,29 @@ def _division(board: Board, division: Division, scale: tuple[float, float]) -> s
     column = columns.primary(board)
     n = len(division.rows)
     least = critical_difference(division.scores)
-    bar = "" if least is None else svg.difference(least, *scale)
-    told = "" if least is None else f" critical difference {least * column.scale:.2f}"
+    low, high = (f"{v * column.scale:.1f}" for v in scale)
+    ends = f'<span class="ends"><span>{low}</span><span>{high}</span></span>'
+    told = ""
+    if least is not None:
+        far = f"critical difference {least * column.scale:.2f}"
+        told = f"<span>{as_html(far)}</span>{svg.difference(least, *scale)}"
     head = (
         f'<li class="head"><span>{as_html(division.name.capitalize())}</span>'
-        f"<span>rank 1–{n}</span><span>{bar}{as_html(told)}</span></li>"
+        f"<span>{as_html(column.title)}</span><span>rank 1–{n}</span><span>{told}{ends}</span></li>"
     )
     items = "".join(
-        f'<li data-entry="{as_html(row.slug)}"><a href="#entry-{as_html(row.slug)}">'
-        f"{as_html(row.name, 60)}</a>"
-        f"{svg.rank_bar(place, row.rank_range or (1, n), n)}"
-        f"{svg.strip(row.seeds, row.primary.mean or 0.0, row.primary.half_width or 0.0, *scale)}</li>"
-        for place, row in enumerate(division.rows, 1)
+        _line(place, row, n, scale, column) for place, row in enumerate(division.rows, 1)
     )
     return f"<ol>{head}{items}</ol>"
+
+
+def _line(place: int, row: EntryRow, n: int, scale: tuple[float, float], column: Column) -> str:
+    mean, half = row.primary.mean or 0.0, row.primary.half_width or 0.0
+    return (
+        f'<li data-entry="{as_html(row.slug)}"><a href="#entry-{as_html(row.slug)}">'
+        f"{as_html(row.name, 60)}</a>"
+        f'<span class="num">{columns.number(mean, column)} <small>± '
+        f"{columns.number(half, column)}</small></span>"
+        f"{svg.rank_bar(place, row.rank_range or (1, n), n)}"
+        f"{svg.strip(row.seeds, mean, half, *scale, svg.WIDE)}</li>"
+    )

@@ -111,9 +111,20 @@ def pareto(
 _FILLED, _HOLLOW = 'r="5"', 'r="4" class="hollow"'
 
 
-def strip(seeds: Sequence[SeedScore], mean: float, half: float, low: float, high: float) -> str:
+NARROW, WIDE = 120, 420
+"""Widths of a strip, in a table and as the picture of a ranking."""
+
+
+def strip(
+    seeds: Sequence[SeedScore],
+    mean: float,
+    half: float,
+    low: float,
+    high: float,
+    width: int = NARROW,
+) -> str:
     """One entry's seeds as points on a common scale, under its mean and interval."""
-    x = Axis(low, high, 6, 114)
+    x = Axis(low, high, 6, width - 6)
     parts = []
     if mean + half >= low and mean - half <= high:
         left, right = x(max(low, mean - half)), x(min(high, mean + half))
@@ -130,7 +141,7 @@ def strip(seeds: Sequence[SeedScore], mean: float, half: float, low: float, high
         for s in seeds
     )
     return (
-        f'<svg class="strip" viewBox="0 0 120 18" width="120" height="18" role="img" '
+        f'<svg class="strip" viewBox="0 0 {width} 18" width="{width}" height="18" role="img" '
         f'aria-label="{as_html(label, 400)}"><title>{as_html(label, 400)}</title>'
         f"{''.join(parts)}</svg>"
     )
@@ -151,11 +162,11 @@ def rank_bar(place: int, places: tuple[int, int], n: int) -> str:
 
 
 def difference(least: float, low: float, high: float) -> str:
-    """The critical difference as a bar on the strips' scale; cut where it is longer than that."""
-    x = Axis(low, high, 6, 114)
-    right = min(114.0, x(low + least))
+    """The critical difference as a bar on the wide strips' scale; cut where it is longer than that."""
+    x = Axis(low, high, 6, WIDE - 6)
+    right = min(WIDE - 6.0, x(low + least))
     return (
-        '<svg class="strip" viewBox="0 0 120 18" width="120" height="18" aria-hidden="true">'
+        f'<svg class="strip" viewBox="0 0 {WIDE} 18" width="{WIDE}" height="18" aria-hidden="true">'
         f'<path class="ruler" d="M6 4V14M6 9H{right}M{right} 4V14"/></svg>'
     )
 
