@@ -63,6 +63,15 @@ def test_operations_that_no_formula_covers_are_told(board: Board, naive: Path) -
     assert rules(board, "warning") == {"B1"}
 
 
+def test_an_estimate_that_does_not_hold_is_told_until_every_call_was_counted(
+    board: Board, naive: Path
+) -> None:
+    edit(naive / "runs" / "seed1.json", put("cost.flops_ranked", False))
+    assert rules(board, "warning") == {"B1"}
+    write_verification(load_entry(naive), ledger_of(board, load_entry(naive)))
+    assert rules(board, "warning") == set()
+
+
 def test_the_budget_of_operations_is_kept(board: Board, naive: Path) -> None:
     tight = dataclasses.replace(board, budget=Budget(train_flops=1))
     assert {f.rule for f in validate(tight, load_entry(naive))} == {"B1"}

@@ -208,7 +208,6 @@ def test_operations_that_the_verifier_does_not_believe_do_not_rank(board: Board)
     "cost",
     [
         {"flops_uncounted": ["aten::foo"]},
-        {"flops_ranked": False},
         {"state_bytes_method": "declared"},
     ],
 )
@@ -219,6 +218,16 @@ def test_costs_not_counted_in_full_do_not_rank(board: Board, cost: dict[str, obj
     best, other = summarise(board, lambda b, e: [])
     assert (best.slug, best.comparable_cost, best.on_front) == ("best", False, False)
     assert other.on_front
+
+
+def test_an_estimate_that_does_not_hold_is_no_matter_where_every_call_was_counted(
+    board: Board,
+) -> None:
+    rough = runs(0.8, cost={"flops_ranked": False})
+    write_entry(board, "claimed", Meta("One", "ewc"), rough)
+    write_entry(board, "counted", Meta("Two", "ewc"), rough, verified="reproduced")
+    found = {row.slug: row.comparable_cost for row in summarise(board, lambda b, e: [])}
+    assert found == {"claimed": False, "counted": True}
 
 
 def test_divisions_are_ranked_apart(board: Board) -> None:

@@ -16,7 +16,7 @@ from tiny import agree, declare, edit, edit_yaml, run_on
 
 from clbench.cli import main
 from clbench.cli.verify import _seeds
-from clbench.configure.board import Board, load_board, pin_file
+from clbench.configure.board import Board, Budget, load_board, pin_file
 from clbench.errors import UsageError
 from clbench.leaderboard.entry import ledger_file, load_entry
 from clbench.leaderboard.reproduce.held_out import HeldOut
@@ -97,6 +97,24 @@ def as_claimed(naive: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Verifier, "_rerun", again)
     monkeypatch.setattr(Verifier, "_zygote", lambda *_: None)
     monkeypatch.setattr("clbench.leaderboard.reproduce.verify.held_out", lambda *_: fresh)
+
+
+@pytest.mark.usefixtures("as_claimed")
+@pytest.mark.parametrize("beyond", [0, 1])
+def test_the_budget_is_of_all_calls(
+    naive: Path, board: Board, monkeypatch: pytest.MonkeyPatch, beyond: int
+) -> None:
+    entry = load_entry(naive)
+    limit = max(record.cost["train_flops"] for record in entry.records.values())
+    cost = {**entry.records[1].cost, "train_flops": limit + beyond}
+    again = Rerun(entry.records[1], cost, Account(), True)
+    monkeypatch.setattr(Verifier, "_rerun", lambda *_, **__: again)
+    tight = dataclasses.replace(board, budget=Budget(train_flops=limit))
+    with Verifier(tight, perturbed=0) as verifier:
+        report = verifier.verify(entry, [1])
+    assert len(report.refusals) == beyond
+    assert all(f"learns by {limit + 1} operations" in text for text in report.refusals)
+    assert report.disproved is bool(beyond)
 
 
 @pytest.mark.usefixtures("as_claimed")

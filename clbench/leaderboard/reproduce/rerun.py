@@ -213,6 +213,7 @@ def _full(record: Record, remote: RemoteStrategy) -> dict[str, Any]:
         "train_flops": remote.spent.train.operations,
         "predict_flops": remote.spent.predict.operations,
         "flops_method": "every call counted",
+        "flops_ranked": True,
     }
     return {**record.cost, **counted}
 

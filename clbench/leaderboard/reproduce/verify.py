@@ -179,6 +179,7 @@ class Verifier:
             found = self._rerun(point_of(board, entry, record))
             said = compare(board, record, found.record)
             other = self._other_time(entry, seed, found.record) or found.spent.hidden()
+            other = other or _beyond(board, found)
             if said.refusal or other:
                 report.disproved |= bool(other) or said.refusal != OTHER_DATA
                 yield f"seed {seed}: {said.refusal or other}"
@@ -310,6 +311,19 @@ class Verifier:
 def _dearness(flops: Mapping[str, Any]) -> tuple[bool, float]:
     """The seed by which operations are judged is that with the most CPU time for each."""
     return not flops["ranked"], float(flops["ratio"] or 0)
+
+
+def _beyond(board: Board, found: Rerun) -> str:
+    """Why a run is beyond the budget, by the operations of all its calls; empty if it is not.
+
+    The record's own figure is an estimate from some calls, which the rules compare with the budget.
+    """
+    spent, limit = found.cost["train_flops"], board.budget.train_flops
+    if limit is None or spent <= limit:
+        return ""
+    return (
+        f"learns by {spent} operations, every call counted, and the budget is {limit}: train less"
+    )
 
 
 def _seed_run(board: Board, record: Record, found: Rerun, equal: bool) -> SeedRun:
