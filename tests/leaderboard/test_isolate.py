@@ -103,10 +103,15 @@ def plugin(tmp_path: Path) -> Any:
     return write
 
 
+GROWING = ("scenario=class_incremental", "scenario.n_tasks=4", "strategy=expansion")
+"""Loads by adding backbones, which draws random numbers."""
+
+
 @pytest.mark.parametrize(
     "words",
     [
         (*SCOLE, "strategy=er"),
+        (*GROWING, "strategy.memory_size=20"),
         pytest.param((*SCOLE, "strategy=derpp", "prequential=true"), marks=pytest.mark.slow),
         pytest.param(
             (*SCOLE, "strategy=ewc", "strategy.lam=0.3", "strategy.penalty_step=explicit"),

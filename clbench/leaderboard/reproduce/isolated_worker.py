@@ -185,6 +185,8 @@ class _Server:
             else:
                 header = {"id": call["id"], "training": self.strategy.training, **said}
                 write_frame(sink, header, answer)
+            if call["call"] == "load":  # what loading drew is no part of what comes after it
+                seed = None
 
     def _count(self, *_: Any) -> None:
         self.updates += 1
