@@ -22,10 +22,10 @@ def add(commands: Any) -> None:
     parser = commands.add_parser(
         "board",
         help="make and list leaderboards",
-        description="A board is a frozen protocol. `new` drafts one; `budget` says, from short "
-        "timed runs, what drafts will cost in compute; `freeze` runs the reference strategies of one, "
-        "also perturbed, and fixes the protocol; `pin` writes verified/board.json, which says which "
-        "protocol the verifier's ledger is of (freeze does so too).",
+        description="A board is a frozen protocol. `new` drafts one; `budget` says what boards cost in "
+        "compute, drafts from short timed runs and frozen boards from their entries; `freeze` runs the "
+        "reference strategies of one, also perturbed, and fixes the protocol; `pin` writes "
+        "verified/board.json, which says which protocol the ledger is of (freeze does so too).",
         epilog=EXAMPLES,
     )
     parser.add_argument("action", choices=("new", "budget", "freeze", "pin", "list"))

@@ -1,7 +1,8 @@
-"""What a set of boards will cost in compute, from short timed runs of their drafts."""
+"""What boards cost in compute: drafts from short timed runs, frozen boards from their entries."""
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -9,13 +10,16 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from clbench.configure.board import Board, Tuning, load_board
 from clbench.configure.board_model import Draft
 from clbench.configure.config import resolve_point
 from clbench.configure.sweep import sweep
 from clbench.engine.build import prepare
 from clbench.engine.execute import Options, execute
 from clbench.errors import ClbenchError
+from clbench.leaderboard.entry import iter_entries
 from clbench.leaderboard.freeze import read_draft, words_of
+from clbench.results.record import Record
 
 PARTS = 10
 """A run is timed on a tenth of its tasks and on a fifth of them."""
@@ -23,11 +27,11 @@ PARTS = 10
 
 @dataclass(frozen=True)
 class Cost:
-    """What one board costs, in CPU seconds."""
+    """What one board costs, in seconds of one core."""
 
     name: str
     seconds: float
-    """Of one run, the mean over the strategies that were timed."""
+    """Of one run, the mean over the strategies that were timed, or over the entries."""
     n_entries: int
     n_seeds: int
     n_trials: int
@@ -62,12 +66,12 @@ def budget(
     strategies: Sequence[str],
     tell: Callable[[str], None],
 ) -> list[Cost]:
-    """Estimate the cost of boards that are still drafts.
+    """Estimate the cost of boards: a draft's before it is run, a frozen board's from what was run.
 
     Args:
-        folders: folders with a ``draft.yaml``.
-        n_entries: entries of each board.
-        strategies: what is timed; none: the draft's naive.
+        folders: folders with a ``draft.yaml`` or a ``board.yaml``.
+        n_entries: entries of each draft.
+        strategies: what is timed of a draft; none: its naive.
         tell: receives a line for every strategy that was timed.
 
     Raises:
@@ -76,6 +80,9 @@ def budget(
     """
     found = []
     for folder in folders:
+        if (folder / "board.yaml").exists():
+            found.append(spent(load_board(folder)))
+            continue
         draft = read_draft(folder / "draft.yaml")
         each = [seconds(draft, name, tell) for name in strategies or [draft.anchors.naive]]
         n_tasks = each[0][1]
@@ -89,6 +96,30 @@ def budget(
         )
         found.append(cost)
     return found
+
+
+def spent(board: Board) -> Cost:
+    """The cost of a board's entries, by the seconds that their records tell."""
+    each, n_tasks = [], 1
+    for entry in iter_entries(board):
+        runs = [record for record in entry.records.values() if record.status == "completed"]
+        if runs:
+            each.append(math.fsum(map(_told, runs)) / len(runs))
+            n_tasks = runs[0].stream["n_tasks"] or 1
+    tuning = board.tuning or Tuning(0, None)
+    return Cost(
+        name=board.name,
+        seconds=math.fsum(each) / max(1, len(each)),
+        n_entries=len(each),
+        n_seeds=len(board.seeds),
+        n_trials=tuning.trials * len(board.tuning_seeds),
+        share=min(1.0, (tuning.tasks or n_tasks) / n_tasks),
+    )
+
+
+def _told(record: Record) -> float:
+    names = ("train_seconds", "predict_seconds", "harness_seconds")
+    return math.fsum(record.cost[name] or 0.0 for name in names)
 
 
 def seconds(draft: Draft, strategy: str, tell: Callable[[str], None]) -> tuple[float, int]:

@@ -8,8 +8,10 @@ import pytest
 from tiny import edit_yaml
 
 from clbench.cli import main
+from clbench.configure.board import Board
 from clbench.errors import UsageError
 from clbench.leaderboard import budget
+from clbench.leaderboard.entry import iter_entries
 from clbench.leaderboard.freeze import new, read_draft, words_of
 
 WORDS = ["scenario=scole", "scenario.n_tasks=20", "data=digits", "eval_every=log"]
@@ -80,7 +82,20 @@ def test_what_is_no_draft_is_refused(tmp_path: Path) -> None:
         budget.budget([tmp_path], 1, [], print)
 
 
-DRAFTS = sorted(Path(__file__).parents[2].glob("leaderboards/drafts/*/draft.yaml"))
+def test_a_frozen_board_tells_what_its_entries_took(tiny_board: Board) -> None:
+    [cost] = budget.budget([tiny_board.folder], 99, ["er"], print)
+    runs = {e.slug: list(e.records.values()) for e in iter_entries(tiny_board)}
+    parts = ("train_seconds", "predict_seconds", "harness_seconds")
+    means = [
+        sum(r.cost[part] or 0 for r in records for part in parts) / len(records)
+        for records in runs.values()
+    ]
+    assert cost.n_entries == len(runs) > 0
+    assert cost.seconds == pytest.approx(sum(means) / len(means))
+    assert (cost.name, cost.n_seeds) == (tiny_board.name, len(tiny_board.seeds))
+
+
+DRAFTS = sorted(Path(__file__).parents[2].glob("leaderboards/*/draft.yaml"))
 
 
 @pytest.mark.parametrize("path", DRAFTS, ids=lambda path: path.parent.name)
