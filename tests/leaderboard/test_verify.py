@@ -280,6 +280,19 @@ def test_other_costs_are_refused_on_the_same_platform(board: Board, naive: Path,
 
 
 @pytest.mark.parametrize(
+    ("claimed", "is_refused"), [(999, True), (1000, False), (1010, False), (1011, True)]
+)
+def test_claimed_bytes_may_have_what_a_rebuilt_learner_does_not_hold(
+    board: Board, naive: Path, claimed: int, is_refused: bool
+) -> None:
+    honest = load_entry(naive).records[0]
+    claim, found = (
+        dataclasses.replace(honest, cost={**honest.cost, "state_bytes": n}) for n in (claimed, 1000)
+    )
+    assert compare(board, claim, found).equal is not is_refused
+
+
+@pytest.mark.parametrize(
     ("group", "name", "value"),
     [("strategy", "lr", 0.5), ("strategy", "more", 1), ("scenario", "n_tasks", 3),
      ("model", "hidden", [16]), (None, "precision", "bf16"), (None, "later", True)],

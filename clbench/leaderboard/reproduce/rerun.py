@@ -53,6 +53,9 @@ OTHER_DATA = (
     "the board's description names"
 )
 CUTS = 2
+LEFT_OVER = 0.01
+"""By what share claimed bytes of state may exceed those found: what a learner holds between two calls
+beside its state, such as the slots of the batch before, is gone from one that was built anew."""
 
 
 @dataclass(frozen=True)
@@ -247,9 +250,16 @@ def compare(board: Board, record: Record, again: Record) -> Comparison:
             return _refused(f"the same answers, but other counts: {name} is not what was found")
     for name in COSTS:
         said, found = record.cost.get(name), again.cost.get(name)
+        if name == "state_bytes" and _holds_more(record, again):
+            continue
         if said != found and (same_platform(record, again) or name == "samples_delivered"):
             return _refused(f"cost.{name} is claimed to be {said}, and was found to be {found}")
     return Comparison("", True, "bit for bit the same answers")
+
+
+def _holds_more(record: Record, again: Record) -> bool:
+    found = again.cost["state_bytes"]
+    return bool(0 <= record.cost["state_bytes"] - found <= found * LEFT_OVER)
 
 
 def other_setting(claimed: Mapping[str, Any], ran: Mapping[str, Any]) -> str:
