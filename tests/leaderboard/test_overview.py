@@ -14,7 +14,7 @@ from scipy import stats
 from synthetic import board as make_board
 
 from clbench.configure.board import Board
-from clbench.leaderboard.pages import answer, overview
+from clbench.leaderboard.pages import answer, overview, svg
 from clbench.leaderboard.pages.markdown import to_markdown
 from clbench.leaderboard.pages.summary import EntryRow, SeedScore, rank, summarise
 from clbench.leaderboard.ranking import critical_difference, power, significantly_better
@@ -107,6 +107,9 @@ def test_every_ranked_entry_has_its_range_as_a_bar(tmp_path: Path) -> None:
         assert f'aria-label="{label}"' in page
         line = page.partition(f'<li data-entry="{r.slug}"')[2].partition("</li>")[0]
         assert f">{100 * (r.primary.mean or 0):.2f} <small>" in line
+        low, high = svg.domain(rows)
+        anchors = (board.naive.mean, board.ceiling_of(r.division).mean)
+        assert line.count('class="base" d="M') == 1 + sum(low <= v <= high for v in anchors)
     assert page.count("critical difference ") == 2  # network and open
 
 

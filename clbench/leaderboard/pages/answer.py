@@ -109,8 +109,9 @@ def ranks(board: Board, rows: Sequence[EntryRow]) -> str:
         '<aside class="quiet"><p><b>Rank.</b> The bar goes from the best to the worst place that the '
         "evidence leaves open; the dot is the place by mean. Bars that overlap may belong to equal "
         "entries.</p><p><b>Score.</b> Points are seeds on one scale, the band the 95 % interval of "
-        "their mean.</p><p><b>Critical difference.</b> Two typical entries are told apart where their "
-        "means are at least this far apart (paired t-tests, Holm's adjustment).</p></aside></section>"
+        "their mean. Thin lines are the anchors: naive, and the division's ceiling.</p>"
+        "<p><b>Critical difference.</b> Two typical entries are told apart where their means are at "
+        "least this far apart (paired t-tests, Holm's adjustment).</p></aside></section>"
     )
 
 
@@ -128,13 +129,21 @@ def _division(board: Board, division: Division, scale: tuple[float, float]) -> s
         f'<li class="head"><span>{as_html(division.name.capitalize())}</span>'
         f"<span>{as_html(column.title)}</span><span>rank 1–{n}</span><span>{told}{ends}</span></li>"
     )
+    marks = [board.naive.mean, board.ceiling_of(division.name).mean]
     items = "".join(
-        _line(place, row, n, scale, column) for place, row in enumerate(division.rows, 1)
+        _line(place, row, n, scale, column, marks) for place, row in enumerate(division.rows, 1)
     )
     return f"<ol>{head}{items}</ol>"
 
 
-def _line(place: int, row: EntryRow, n: int, scale: tuple[float, float], column: Column) -> str:
+def _line(
+    place: int,
+    row: EntryRow,
+    n: int,
+    scale: tuple[float, float],
+    column: Column,
+    marks: Sequence[float],
+) -> str:
     mean, half = row.primary.mean or 0.0, row.primary.half_width or 0.0
     return (
         f'<li data-entry="{as_html(row.slug)}"><a href="#entry-{as_html(row.slug)}">'
@@ -142,5 +151,5 @@ def _line(place: int, row: EntryRow, n: int, scale: tuple[float, float], column:
         f'<span class="num">{columns.number(mean, column)} <small>± '
         f"{columns.number(half, column)}</small></span>"
         f"{svg.rank_bar(place, row.rank_range or (1, n), n)}"
-        f"{svg.strip(row.seeds, mean, half, *scale, svg.WIDE)}</li>"
+        f"{svg.strip(row.seeds, mean, half, *scale, svg.WIDE, marks)}</li>"
     )

@@ -122,10 +122,11 @@ def strip(
     low: float,
     high: float,
     width: int = NARROW,
+    marks: Sequence[float] = (),
 ) -> str:
-    """One entry's seeds as points on a common scale, under its mean and interval."""
+    """One entry's seeds as points on a common scale, under its mean and interval, with thin marks."""
     x = Axis(low, high, 6, width - 6)
-    parts = []
+    parts = [f'<path class="base" d="M{x(v)} 1V17"/>' for v in marks if low <= v <= high]
     if mean + half >= low and mean - half <= high:
         left, right = x(max(low, mean - half)), x(min(high, mean + half))
         parts.append(
