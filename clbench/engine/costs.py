@@ -8,6 +8,7 @@ from clbench.data.pool import Pool
 from clbench.engine.counting import ENOUGH, ONE_IN, TOLERANCE, estimate
 from clbench.engine.ledger import Ledger
 from clbench.nets.frozen import constant_bytes
+from clbench.results.record import UNRANKED
 from clbench.strategy import Strategy
 from clbench.util.environment import peak_rss_bytes
 
@@ -32,7 +33,7 @@ def unranked(ledger: Ledger) -> str | None:
     if abs(counted - ledger.updates) <= TOLERANCE * max(ledger.updates, 1):
         return None
     return (
-        f"operations are not ranked: updates per sample differ between counted and uncounted "
+        f"{UNRANKED}: updates per sample differ between counted and uncounted "
         f"experiences (the counted ones let expect {counted:.0f} updates, and there were "
         f"{ledger.updates})"
     )

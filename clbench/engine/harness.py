@@ -16,7 +16,7 @@ import torch
 
 from clbench import seeding
 from clbench.engine.build import Run
-from clbench.engine.costs import train_flops
+from clbench.engine.costs import train_flops, unranked
 from clbench.engine.counting import Watch, is_counted, is_hashed, watching
 from clbench.engine.diagnostics import Probe
 from clbench.engine.exposure import Exposure
@@ -293,14 +293,18 @@ class _Loop:
         self._measure_state()
 
     def _spent(self) -> bool:
-        """Whether the costs exceed a board's budget."""
+        """Whether the costs exceed a board's budget, as far as they are known.
+
+        An estimate of operations that does not speak for all calls ends no run; ``clbench verify``
+        counts them all.
+        """
         protocol, ledger = self.run.config.protocol, self.ledger
         if protocol is None:
             return False
         budget = protocol.board.budget
         flops = budget.train_flops
         return (budget.samples is not None and ledger.samples > budget.samples) or (
-            flops is not None and train_flops(ledger) > flops
+            flops is not None and train_flops(ledger) > flops and unranked(ledger) is None
         )
 
     def _evaluate(self) -> None:

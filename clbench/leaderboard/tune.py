@@ -279,7 +279,8 @@ def value_of(board: Board | None, primary: str, record: Record) -> float:
     n_tasks = record.stream["n_tasks"]
     if budget is not None and n_tasks:
         share = min(1.0, len(record.tasks["end"]) / n_tasks)
-        if record.cost["train_flops"] > budget * share:
+        is_known = record.cost.get("flops_ranked") is not False
+        if is_known and record.cost["train_flops"] > budget * share:
             return 0.0
     return 0.0 if value is None else value
 

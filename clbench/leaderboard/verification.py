@@ -16,7 +16,7 @@ from typing import Any
 
 from clbench.configure.board import Board
 from clbench.leaderboard.entry import PIN, Entry, SeedRun, Verification, ledger_file
-from clbench.results.record import Record, write_atomically
+from clbench.results.record import UNRANKED, Record, write_atomically
 from clbench.util.hashing import sha256_of
 
 GROUPS = ("strategy", "model")
@@ -83,7 +83,10 @@ def verified_records(board: Board, entry: Entry) -> dict[int, Record]:
             record = entry.records[seed]
         # Whether the counted calls speak for the others is asked of an estimate alone.
         cost = {**record.cost, **run.cost, "flops_ranked": True}
-        found[seed] = dataclasses.replace(record, cost=cost, environment=dict(run.environment))
+        warnings = [text for text in record.warnings if not text.startswith(UNRANKED)]
+        found[seed] = dataclasses.replace(
+            record, cost=cost, warnings=warnings, environment=dict(run.environment)
+        )
     return found
 
 

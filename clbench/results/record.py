@@ -47,6 +47,8 @@ COSTS = (
 ENCODING_COSTS = ("encode_flops", "encode_samples", "encode_seconds")
 """Of runs with a frozen encoder: operations and samples, each sample of the pool counted once, and
 the seconds that the pool's latents took when they were made."""
+UNRANKED = "operations are not ranked"
+"""How the warning begins that the counted calls do not speak for the others."""
 Status = Literal["completed", "diverged", "budget_exceeded", "interrupted", "error"]
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -9,6 +11,7 @@ import torch
 from small import go, pool, record_of, run
 from test_harness import SCOLE
 
+from clbench.configure.board import Budget
 from clbench.engine.harness import start_ledger
 from clbench.engine.ledger import Ledger, tensors_of
 
@@ -131,3 +134,16 @@ def test_all_strategies_learn_the_blobs():
         r = run(f"strategy={name}", "scenario=scole", "scenario.n_tasks=60", on=pool())
         _, outcome = go(r)
         assert outcome.ledger.world_accuracy[-1] > 0.8, name
+
+
+@pytest.mark.parametrize(("reliable", "status"), [(True, "budget_exceeded"), (False, "completed")])
+def test_an_estimate_that_does_not_hold_ends_no_run(
+    monkeypatch: pytest.MonkeyPatch, reliable: bool, status: str
+) -> None:
+    """Podnet with 804 updates was ended at a budget of four times its operations."""
+    monkeypatch.setattr("clbench.engine.harness.unranked", lambda _: None if reliable else "no")
+    this = run("scenario=scole", "scenario.n_tasks=4", "strategy=naive", "eval_every=10")
+    board = SimpleNamespace(budget=Budget(train_flops=1))
+    config = dataclasses.replace(this.config, protocol=SimpleNamespace(board=board))
+    _, outcome = go(dataclasses.replace(this, config=config), this.strategy())
+    assert outcome.status == status

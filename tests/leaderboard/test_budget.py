@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import pytest
 from tiny import edit_yaml
 
 from clbench.cli import main
-from clbench.configure.board import Board
+from clbench.configure.board import Board, Tuning
 from clbench.errors import UsageError
 from clbench.leaderboard import budget
 from clbench.leaderboard.entry import iter_entries
@@ -93,6 +94,10 @@ def test_a_frozen_board_tells_what_its_entries_took(tiny_board: Board) -> None:
     assert cost.n_entries == len(runs) > 0
     assert cost.seconds == pytest.approx(sum(means) / len(means))
     assert (cost.name, cost.n_seeds) == (tiny_board.name, len(tiny_board.seeds))
+    tuned = dataclasses.replace(tiny_board, tuning=Tuning(6, 1), tuning_seeds=(100, 101))
+    [one, *_] = runs.values()
+    assert budget.spent(tuned).n_trials == 12
+    assert budget.spent(tuned).share == pytest.approx(1 / one[0].stream["n_tasks"])
 
 
 DRAFTS = sorted(Path(__file__).parents[2].glob("leaderboards/*/draft.yaml"))

@@ -7,8 +7,6 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 from small import arrays
 
 from clbench.configure.board import Anchor, Board
@@ -16,9 +14,7 @@ from clbench.data.pool import Arrays, TensorPool
 from clbench.errors import UsageError
 from clbench.leaderboard.entry import load_entry
 from clbench.leaderboard.reproduce.held_out import (
-    SLACK,
     Fresh,
-    _place,
     commitment,
     held_out,
     warped,
@@ -167,23 +163,20 @@ def test_draws_of_one_secret_differ_and_are_its_own(tiny_board: Board) -> None:
     assert not seeds(SECRET) & seeds(OTHER)
 
 
-@given(value=st.floats(0, 1), anchor=st.floats(0, 1))
-def test_a_place_is_zero_at_the_anchor_rises_and_has_bounds(value: float, anchor: float) -> None:
-    place = _place(value, anchor)
-    assert -1 <= place <= 1
-    assert (place > 0) == (value > anchor) or value == pytest.approx(anchor)
-    assert place <= _place(min(1, value + 0.1), anchor)
-    if value >= anchor:
-        assert place == pytest.approx((value - anchor) / max(0.01, 1 - anchor))
-
-
-def test_far_below_a_good_anchor_its_noise_hardly_counts() -> None:
-    """An honest entry of a real board: its accuracy and the anchor's there, and on three draws."""
-    claimed = _place(0.258, 0.545)
-    found = [_place(*pair) for pair in ((0.204, 0.594), (0.139, 0.531), (0.197, 0.599))]
-    by_error = [1 - (1 - v) / (1 - a) for v, a in ((0.204, 0.594), (0.139, 0.531), (0.197, 0.599))]
-    assert np.mean(found) > claimed - SLACK
-    assert np.mean(by_error) < 1 - (1 - 0.258) / (1 - 0.545) - SLACK
+@pytest.mark.parametrize(
+    ("found", "passed"),
+    [
+        ([0.15, 0.0, 0.0], True),  # its error is 1.72 anchors on the board, here not a tenth more
+        ([0.06, 0.07, 0.09], True),  # not a fifth more
+        ([0.06, 0.07, 0.08], False),
+    ],
+)
+def test_where_the_error_is_above_the_anchors_its_ratio_counts(
+    tiny_board: Board, found: list[float], passed: bool
+) -> None:
+    board = dataclasses.replace(tiny_board, naive=Anchor("naive", 0.5, 0.01))
+    fresh = drawn(board, [(value, 0.55) for value in found])
+    assert held_out(fresh, POINT, 0.14, None).passed is passed
 
 
 def test_a_secret_that_is_drawn_is_another_each_time(tiny_board: Board) -> None:

@@ -10,6 +10,7 @@ import pytest
 import torch
 from small import go, run
 
+from clbench.engine.counting import is_counted
 from clbench.errors import ClbenchError, UsageError
 from clbench.leaderboard.reproduce.child import one_line
 from clbench.leaderboard.reproduce.hygiene import Limits, hygiene
@@ -124,7 +125,7 @@ GROWING = ("scenario=class_incremental", "scenario.n_tasks=4", "strategy=expansi
     ],
 )
 def test_bits_are_those_of_an_ordinary_run(words: tuple[str, ...], zygote: Zygote) -> None:
-    """And so are all that is counted, although the learner is built anew twice."""
+    """And so are all that is counted, although the learner is built anew once or twice."""
     this = run(*words, "max_tasks=5", "eval_every=2", "seed=3")
     _, here = go(this)
     with isolated(this, cuts=(2, 4), count=True, zygote=zygote) as strategy:
@@ -140,6 +141,22 @@ def test_bits_are_those_of_an_ordinary_run(words: tuple[str, ...], zygote: Zygot
     assert strategy.spent.train.operations >= here.ledger.learned[0][2]
     assert there.ledger.predictions_sha256 == here.ledger.predictions_sha256
     assert there.ledger.diagnostics == here.ledger.diagnostics
+
+
+def test_operators_without_a_formula_are_told_of_every_call(plugin: Any, zygote: Zygote) -> None:
+    """Also of those that an ordinary run does not count."""
+    text = NOISY.replace("print(", "self.n = getattr(self, 'n', 0) + 1\n        print(", 1)
+    text = text.replace(
+        "os.write(", "if self.n == 3:\n            torch.fft.fft(task.x)\n        os.write(", 1
+    )
+    words = (*SCOLE, f"strategy={plugin(text)}", "max_tasks=4", "eval_every=10", "seed=1")
+    this = run(*words)
+    assert not is_counted(1, "learn", 3)
+    _, here = go(this)
+    with isolated(this, count=True, zygote=zygote) as strategy:
+        go(this, strategy)
+        assert any("fft" in name for name in strategy.spent.uncounted)
+    assert not here.ledger.uncounted
 
 
 def test_bits_of_a_strategy_that_draws_and_prints(plugin: Any, zygote: Zygote) -> None:

@@ -128,6 +128,8 @@ def test_a_trial_beyond_its_share_of_the_budget_counts_nothing(done: Tuned, tuni
     for budget, counts in ((round(whole * 1.01), True), (round(whole * 0.99), False)):
         board = dataclasses.replace(tuning_board, budget=Budget(train_flops=budget))
         assert (value_of(board, board.primary, record) > 0) is counts
+    rough = dataclasses.replace(record, cost={**record.cost, "flops_ranked": False})
+    assert value_of(board, board.primary, rough) > 0  # an estimate that does not hold
 
 
 def test_another_test_split_changes_nothing(

@@ -294,7 +294,9 @@ class RemoteStrategy(Strategy):
         more = {**(extra or {}), "count": how}
         answer, found = self._exchange(child, call, pack(tensors), more, max_payload)
         operations, updates, held = self._numbers(child, answer)
-        charge(operations, [one_line(name, 60) for name in answer["uncounted"][:100]])
+        uncounted = [one_line(name, 60) for name in answer["uncounted"][:100]]
+        charge(operations, uncounted)
+        self.spent.uncounted.update(uncounted)
         charge_updates(updates)
         (self.spent.train if trains else self.spent.predict).add(operations, updates)
         self.held = max(self.held, held)

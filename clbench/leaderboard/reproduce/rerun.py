@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from omegaconf import OmegaConf
 
 from clbench.configure.board import Board
 from clbench.configure.common import free_on_boards
@@ -33,7 +34,7 @@ from clbench.leaderboard.reproduce.remote import RemoteStrategy
 from clbench.leaderboard.reproduce.spent import Account
 from clbench.leaderboard.shared import check_sources
 from clbench.plugins.defaults import UNREADABLE, is_same, written_defaults
-from clbench.plugins.registry import Plugin
+from clbench.plugins.registry import Plugin, find
 from clbench.plugins.registry import stand_in as plain
 from clbench.results.record import Record
 
@@ -118,6 +119,19 @@ def point_of(board: Board, entry: Entry, record: Record) -> dict[str, Any]:
         model = record.config["model"]
         point |= {f"model.{k}": v for k, v in model.items() if k != "name"}
     return point
+
+
+def anchor_point(board: Board, seed: int, device: str) -> dict[str, Any]:
+    """The configuration of a board's lower anchor, with the settings it was frozen with."""
+    name = board.naive.strategy
+    settings = OmegaConf.from_dotlist([*board.naive.words]).get(name, {})
+    return {
+        "board": str(board.folder),
+        "strategy": str(find("strategy", name).path),
+        "seed": seed,
+        "device": device,
+        **{f"strategy.{key}": value for key, value in settings.items()},
+    }
 
 
 def rerun(
@@ -217,6 +231,7 @@ def _full(record: Record, remote: RemoteStrategy) -> dict[str, Any]:
         "predict_flops": remote.spent.predict.operations,
         "flops_method": "every call counted",
         "flops_ranked": True,
+        "flops_uncounted": sorted({*record.cost["flops_uncounted"], *remote.spent.uncounted}),
     }
     return {**record.cost, **counted}
 

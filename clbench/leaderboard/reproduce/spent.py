@@ -45,6 +45,8 @@ class Account:
     train: Spent = field(default_factory=Spent)
     predict: Spent = field(default_factory=Spent)
     outside: Spent = field(default_factory=Spent)
+    uncounted: set[str] = field(default_factory=set)
+    """Operators of any call that no formula covers."""
 
     def hidden(self) -> str:
         """Why work outside is refused; empty where there is little of it."""

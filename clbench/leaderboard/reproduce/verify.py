@@ -24,6 +24,7 @@ from clbench.leaderboard.reproduce.rerun import (
     OTHER_DATA,
     PLATFORM,
     Rerun,
+    anchor_point,
     compare,
     compare_rows,
     point_of,
@@ -34,7 +35,6 @@ from clbench.leaderboard.reproduce.trials import check_trials
 from clbench.leaderboard.rules.validate import validate
 from clbench.leaderboard.scores import score_run
 from clbench.leaderboard.verification import record_sha256, source_hashes
-from clbench.plugins.registry import find
 from clbench.results.record import Record
 
 FLOPS_LIMIT = 5.0
@@ -264,7 +264,7 @@ class Verifier:
         key = (seed, device)
         if key not in self.anchors:
             self.tell(f"{self.board.naive.strategy} seed {seed}: side by side")
-            self.anchors[key] = self._rerun(self._anchor_point(seed, device))
+            self.anchors[key] = self._rerun(anchor_point(self.board, seed, device))
         mine, anchors = found.cpu_per_operation, self.anchors[key].cpu_per_operation
         base = {"limit": FLOPS_LIMIT, "ratio": None, "ranked": False}
         if mine is None or not anchors:
@@ -279,15 +279,6 @@ class Verifier:
             why = f"no FLOPs rank: {shown}; at most {FLOPS_LIMIT:g} x"
             return {**base, "ratio": ratio, "why": why}
         return {**base, "ratio": ratio, "ranked": True, "why": shown}
-
-    def _anchor_point(self, seed: int, device: str) -> dict[str, Any]:
-        path = find("strategy", self.board.naive.strategy).path
-        return {
-            "board": str(self.board.folder),
-            "strategy": str(path),
-            "seed": seed,
-            "device": device,
-        }
 
     def _stability(
         self, entry: Entry, values: dict[int, float], again: dict[int, Rerun]
@@ -319,7 +310,7 @@ def _beyond(board: Board, found: Rerun) -> str:
     The record's own figure is an estimate from some calls, which the rules compare with the budget.
     """
     spent, limit = found.cost["train_flops"], board.budget.train_flops
-    if limit is None or spent <= limit:
+    if limit is None or spent <= limit or found.record.status != "completed":
         return ""
     return (
         f"learns by {spent} operations, every call counted, and the budget is {limit}: train less"
