@@ -109,7 +109,8 @@ def ranks(board: Board, rows: Sequence[EntryRow]) -> str:
         '<aside class="quiet"><p><b>Rank.</b> The bar goes from the best to the worst place that the '
         "evidence leaves open; the dot is the place by mean. Bars that overlap may belong to equal "
         "entries.</p><p><b>Score.</b> Points are seeds on one scale, the band the 95 % interval of "
-        "their mean. Thin lines are the anchors: naive, and the division's ceiling.</p>"
+        "their mean. Thin lines are the anchors, naive and the division's ceiling, where they are on "
+        "it.</p>"
         "<p><b>Critical difference.</b> Two typical entries are told apart where their means are at "
         "least this far apart (paired t-tests, Holm's adjustment).</p></aside></section>"
     )
@@ -144,12 +145,12 @@ def _line(
     column: Column,
     marks: Sequence[float],
 ) -> str:
-    mean, half = row.primary.mean or 0.0, row.primary.half_width or 0.0
+    mean, half = row.primary.mean or 0.0, row.primary.half_width
+    interval = "" if half is None else f" <small>± {columns.number(half, column)}</small>"
     return (
         f'<li data-entry="{as_html(row.slug)}"><a href="#entry-{as_html(row.slug)}">'
         f"{as_html(row.name, 60)}</a>"
-        f'<span class="num">{columns.number(mean, column)} <small>± '
-        f"{columns.number(half, column)}</small></span>"
+        f'<span class="num">{columns.number(mean, column)}{interval}</span>'
         f"{svg.rank_bar(place, row.rank_range or (1, n), n)}"
-        f"{svg.strip(row.seeds, mean, half, *scale, svg.WIDE, marks)}</li>"
+        f"{svg.strip(row.seeds, mean, half or 0.0, *scale, svg.WIDE, marks)}</li>"
     )
