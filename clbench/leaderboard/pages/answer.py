@@ -109,7 +109,7 @@ def ranks(board: Board, rows: Sequence[EntryRow]) -> str:
         '<aside class="quiet"><p><b>Rank.</b> The bar goes from the best to the worst place that the '
         "evidence leaves open; the dot is the place by mean. Bars that overlap may belong to equal "
         "entries.</p><p><b>Score.</b> Points are seeds on one scale, the band the 95 % interval of "
-        "their mean. Thin lines are the anchors, naive and the division's ceiling, where they are on "
+        "their mean. Thin lines are the lower anchor and the division's ceiling, where they are on "
         "it.</p>"
         "<p><b>Critical difference.</b> Two typical entries are told apart where their means are at "
         "least this far apart (paired t-tests, Holm's adjustment).</p></aside></section>"
