@@ -41,12 +41,12 @@ def add(commands: Any) -> None:
         type=int,
         default=25,
         metavar="N",
-        help="entries that budget reckons with on each board (default: 25)",
+        help="entries that budget reckons with for each draft (default: 25)",
     )
     parser.add_argument(
         "--time",
         metavar="NAMES",
-        help="strategies that budget times, by commas (default: the draft's lower anchor)",
+        help="strategies that budget times of drafts, by commas (default: the lower anchor)",
     )
     parser.add_argument(
         "--boards", type=Path, metavar="DIR", help="folder of boards (default: leaderboards)"

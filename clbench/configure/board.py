@@ -277,7 +277,7 @@ def _parts(data: Mapping[str, Any]) -> Iterator[str]:
         yield "divisions has closed, which is that of boards without network and any"
 
 
-def _point(kind: type[AnchorT], data: Mapping[str, Any]) -> AnchorT:
+def _anchor(kind: type[AnchorT], data: Mapping[str, Any]) -> AnchorT:
     return kind(**{**data, "words": tuple(data.get("words", ()))})
 
 
@@ -299,7 +299,7 @@ def _from_content(folder: Path, data: Any) -> Board:
             "stream_sha256": {int(seed): sha for seed, sha in data["stream_sha256"].items()},
             "budget": Budget(**data["budget"]),
             "tuning": Tuning(**data["tuning"]) if data.get("tuning") else None,
-            "references": tuple(_point(Reference, one) for one in data.get("references", ())),
-            **{key: _point(Anchor, data[key]) for key in ANCHORS},
+            "references": tuple(_anchor(Reference, one) for one in data.get("references", ())),
+            **{key: _anchor(Anchor, data[key]) for key in ANCHORS},
         },
     )

@@ -164,17 +164,17 @@ def held_out(
         ClbenchError: one of the runs failed.
     """
     board, device = fresh.board, point["device"]
-    claimed = _place(shown, board.naive.mean)
+    claimed = place(shown, board.naive.mean)
 
     def run(draw: Fresh) -> tuple[float, float]:
         return draw.entry(point, zygote), draw.anchor(device)
 
-    # A place is one less a ratio of errors. Above one, noise is a share of the ratio.
+    # Noise is a share of the ratio of errors, where that is above one.
     room = max(1.0, 1 - claimed)
     runs = [run(fresh)]
-    if _place(*runs[0]) < claimed - NEAR * room:
+    if place(*runs[0]) < claimed - NEAR * room:
         runs += map(run, fresh.others)
-    draws = tuple(_place(*one) for one in runs)
+    draws = tuple(place(*one) for one in runs)
     entry, anchor = (math.fsum(values) / len(runs) for values in zip(*runs, strict=True))
     found = math.fsum(draws) / len(draws)
     return HeldOut(
@@ -189,7 +189,8 @@ def held_out(
     )
 
 
-def _place(value: float, anchor: float) -> float:
+def place(value: float, anchor: float) -> float:
+    """Where a primary is between the lower anchor (0) and no error (1): 1 less a ratio of errors."""
     return (value - anchor) / max(0.01, 1 - anchor)
 
 
