@@ -38,21 +38,25 @@ def trial(words: list[str], board: Board, out: Path) -> tuple[float, str]:
     """CPU seconds that a whole run will take, or why the strategy does not fit the board.
 
     Timed are the tasks of one trial of tuning, with the defaults; what a task costs is taken to stay
-    as it is there. That it goes beyond the budget is no reason: other settings may not.
+    as it is there, and the set-up of a run is left out. The record has seconds by the clock; they count
+    by the share of the processor that this process had meanwhile. That it goes beyond the budget is
+    no reason: other settings may not.
     """
     words = [*words, f"seed={board.tuning_seeds[0]}", "evaluate_on=val"]
     try:
         n_tasks = prepare(resolve_point(sweep(words)[0])).stream.n_tasks
         assert n_tasks is not None  # a board's streams have an end
         n_timed = min((board.tuning and board.tuning.tasks) or n_tasks, n_tasks)
-        started = time.process_time()
+        started, at = time.process_time(), time.perf_counter()
         options = Options(out=out / "timed", overwrite=True, quiet=True, curve=False)
         [done] = run_all(sweep([*words, f"max_tasks={n_timed}"]), options)
         record = record_of(done)
     except ClbenchError as error:
         return 0.0, f"does not fit: {error}"
+    share = (time.process_time() - started) / (time.perf_counter() - at)
+    seconds = sum(record.cost[part] for part in ("train_seconds", "predict_seconds", "harness_seconds"))
     why = str((record.error or {}).get("message", "")) if record.status == "error" else ""
-    return (time.process_time() - started) * n_tasks / n_timed, why
+    return min(share, 1.0) * seconds * n_tasks / n_timed, why
 
 
 def about(path: Path) -> tuple[str, str]:
