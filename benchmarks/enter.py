@@ -54,7 +54,9 @@ def trial(words: list[str], board: Board, out: Path) -> tuple[float, str]:
     except ClbenchError as error:
         return 0.0, f"does not fit: {error}"
     share = (time.process_time() - started) / (time.perf_counter() - at)
-    seconds = sum(record.cost[part] for part in ("train_seconds", "predict_seconds", "harness_seconds"))
+    seconds = sum(
+        record.cost[part] for part in ("train_seconds", "predict_seconds", "harness_seconds")
+    )
     why = str((record.error or {}).get("message", "")) if record.status == "error" else ""
     return min(share, 1.0) * seconds * n_tasks / n_timed, why
 

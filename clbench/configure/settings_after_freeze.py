@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from clbench.configure import common
 from clbench.plugins.registry import plugins
 
 
-def changed(fixed: Mapping[str, Any], config: Mapping[str, Any]) -> list[str]:
+def defaults_of(group: str, name: str) -> Mapping[str, Any]:
+    """The default settings of an installed plug-in; of any other, nothing is known."""
+    plugin = plugins(group).get(name)
+    if plugin is None:
+        return {}
+    return common.plain_defaults(plugin.load())
+
+
+def changed(
+    fixed: Mapping[str, Any],
+    config: Mapping[str, Any],
+    defaults_of: Callable[[str, str], Mapping[str, Any]] = defaults_of,
+) -> list[str]:
     """What a configuration sets beside what the board lists, of what is the board's to fix.
 
     A setting that the board does not list is one that was not there when the board was frozen; with
@@ -18,6 +30,7 @@ def changed(fixed: Mapping[str, Any], config: Mapping[str, Any]) -> list[str]:
     Args:
         fixed: what the board fixes, by ``group.setting``.
         config: the settings of a record; of anybody.
+        defaults_of: the defaults of a group's plug-in ; one that remembers them saves time.
 
     Returns:
         ``group.setting``, or ``setting`` of no group, of those that are not at their default.
@@ -30,18 +43,10 @@ def changed(fixed: Mapping[str, Any], config: Mapping[str, Any]) -> list[str]:
         settings = config.get(group)
         if isinstance(settings, Mapping):
             known = {k.partition(".")[2] for k in fixed if k.startswith(f"{group}.")} | {"name"}
-            defaults = _defaults(group, str(fixed.get(group)))
+            defaults = defaults_of(group, str(fixed.get(group)))
             found += [
                 f"{group}.{name}"
                 for name, value in sorted(settings.items())
                 if name not in known and not (name in defaults and value == defaults[name])
             ]
     return found
-
-
-def _defaults(group: str, name: str) -> Mapping[str, Any]:
-    """Of an installed plug-in; of any other, nothing is known."""
-    plugin = plugins(group).get(name)
-    if plugin is None:
-        return {}
-    return common.plain_defaults(plugin.load())

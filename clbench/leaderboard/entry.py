@@ -12,6 +12,7 @@ import os
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -20,6 +21,7 @@ from clbench.errors import ClbenchError, UsageError
 from clbench.plugins.registry import PACKAGE, did_you_mean
 from clbench.results.record import Record
 from clbench.util.files import FileError, read_json, read_yaml
+from clbench.util.hashing import sha256_of
 
 T = TypeVar("T")
 PIN = "board"
@@ -140,6 +142,11 @@ class Entry:
     contested: tuple[str, ...] = ()
     """What is said against it."""
 
+    @cached_property
+    def record_hashes(self) -> Mapping[int, str]:
+        """The hash of everything that a record says, by seed."""
+        return {seed: record_sha256(record) for seed, record in self.records.items()}
+
     @property
     def source(self) -> Path:
         """The strategy's source that was submitted."""
@@ -149,6 +156,11 @@ class Entry:
         """The submitted source of a group: the shared file that is named, or one in the folder."""
         sha = self.meta.sources.get(group) if self.meta else None
         return source_file(boards_of(self.folder), sha) if sha else self.folder / f"{group}.py"
+
+
+def record_sha256(record: Record) -> str:
+    """Hash of everything that a record says."""
+    return sha256_of(record.to_dict())
 
 
 def refuse_without_entries(board: Board) -> None:

@@ -17,7 +17,6 @@ from typing import Any
 from clbench.configure.board import Board
 from clbench.leaderboard.entry import PIN, Entry, SeedRun, Verification, ledger_file
 from clbench.results.record import UNRANKED, Record, write_atomically
-from clbench.util.hashing import sha256_of
 
 GROUPS = ("strategy", "model")
 
@@ -136,11 +135,6 @@ def of_plugins(sources: Mapping[str, str]) -> dict[str, str]:
     return {group: sha for group, sha in sources.items() if group != "engine"}
 
 
-def record_sha256(record: Record) -> str:
-    """Hash of everything that a record says."""
-    return sha256_of(record.to_dict())
-
-
 def sd(values: list[float]) -> float:
     """Standard deviation (n - 1); 0 of fewer than two values."""
     if len(values) < 2:
@@ -154,5 +148,4 @@ def _same_subject(a: Verification, b: Verification) -> bool:
 
 
 def _holds(entry: Entry, seed: int, run: SeedRun) -> bool:
-    record = entry.records.get(seed)
-    return record is not None and record_sha256(record) == run.claim_sha256
+    return entry.record_hashes.get(seed) == run.claim_sha256

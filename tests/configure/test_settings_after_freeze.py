@@ -59,7 +59,7 @@ def test_what_a_board_leaves_open_is_open():
 
 def test_defaults_are_those_of_the_settings():
     """Tuples are lists in a record."""
-    hidden = settings_after_freeze._defaults("model", "mlp")["hidden"]
+    hidden = settings_after_freeze.defaults_of("model", "mlp")["hidden"]
     assert hidden == list(find("model", "mlp").load()().hidden)
 
 

@@ -11,14 +11,10 @@ import numpy as np
 import yaml
 
 from clbench.configure.board import Anchor, Board, Budget, pin
-from clbench.leaderboard.entry import Entry, Meta, SeedRun, Verification, load_entry
+from clbench.leaderboard.entry import Entry, Meta, SeedRun, Verification, load_entry, record_sha256
 from clbench.leaderboard.rules.findings import Finding
 from clbench.leaderboard.scores import score_run
-from clbench.leaderboard.verification import (
-    record_sha256,
-    source_hashes,
-    write_verification,
-)
+from clbench.leaderboard.verification import source_hashes, write_verification
 from clbench.results import metrics
 from clbench.results.record import SCHEMA, Record
 from clbench.util.hashing import sha256_of

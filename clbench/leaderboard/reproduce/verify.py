@@ -16,7 +16,7 @@ from typing import Any, Self
 from clbench.configure.board import Board, pin_file, pinned_sha256
 from clbench.errors import ClbenchError, UsageError
 from clbench.leaderboard import stability
-from clbench.leaderboard.entry import Entry, SeedRun, Verification
+from clbench.leaderboard.entry import Entry, SeedRun, Verification, record_sha256
 from clbench.leaderboard.reproduce.held_out import Fresh, held_out
 from clbench.leaderboard.reproduce.hygiene import hygiene
 from clbench.leaderboard.reproduce.processes import Zygote, can_fork
@@ -34,7 +34,7 @@ from clbench.leaderboard.reproduce.rerun import (
 from clbench.leaderboard.reproduce.trials import check_trials
 from clbench.leaderboard.rules.validate import validate
 from clbench.leaderboard.scores import score_run
-from clbench.leaderboard.verification import record_sha256, source_hashes
+from clbench.leaderboard.verification import source_hashes
 from clbench.results.record import Record
 
 FLOPS_LIMIT = 5.0
@@ -252,7 +252,7 @@ class Verifier:
     def _other_time(self, entry: Entry, seed: int, now: Record) -> str:
         """What differs from an earlier verification on this platform; empty if nothing does."""
         before = entry.verification.seeds.get(str(seed)) if entry.verification else None
-        if before is None or before.claim_sha256 != record_sha256(entry.records[seed]):
+        if before is None or before.claim_sha256 != entry.record_hashes[seed]:
             return ""
         same = all(before.environment.get(key) == now.environment[key] for key in PLATFORM)
         if not same or before.predictions_sha256 == now.predictions_sha256:

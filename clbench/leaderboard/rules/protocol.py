@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from functools import cache
 from typing import Any
 
 from clbench.configure import settings_after_freeze
@@ -43,6 +44,7 @@ def runs_are_of_the_board(board: Board, entry: Entry) -> Iterator[Finding]:
 
 def settings_are_the_boards(board: Board, entry: Entry) -> Iterator[Finding]:
     """C1, B1: fixed settings have the board's values; other settings of their groups, the default."""
+    defaults_of = cache(settings_after_freeze.defaults_of)  # of the same plug-ins for every seed
     for seed, record in entry.records.items():
         division = (record.board or {}).get("division", board.divisions[0])
         fixed = {**board.fixed(division), **_budget(board, record)}
@@ -55,7 +57,7 @@ def settings_are_the_boards(board: Board, entry: Entry) -> Iterator[Finding]:
                 yield error(
                     rule, run_place(entry, seed), f"{key} is {said}; the board fixes {value!r}"
                 )
-        for key in settings_after_freeze.changed(fixed, record.config)[:SHOWN]:
+        for key in settings_after_freeze.changed(fixed, record.config, defaults_of)[:SHOWN]:
             wrong = f"{key} is no setting of this board, and not at its default: run it again"
             yield error("C1", run_place(entry, seed), wrong)
 
