@@ -14,6 +14,7 @@ import ast
 import re
 import time
 from pathlib import Path
+from typing import NamedTuple
 
 from clbench.configure.board import Board, find_board
 from clbench.configure.config import resolve_point
@@ -34,8 +35,19 @@ ARMS = {"kanerva-replay": ("strategy=kanerva", "strategy.mode=replay")}
 """Entries besides those that are called as their strategy."""
 
 
-def trial(words: list[str], board: Board, out: Path) -> tuple[float, str]:
-    """CPU seconds that a whole run will take, or why the strategy does not fit the board.
+class Timed(NamedTuple):
+    """What a first trial showed."""
+
+    seconds: float
+    """CPU time that a whole run will take."""
+    ended: bool
+    """Whether the trial came to its end, so that a primary of 0 is a result."""
+    why: str = ""
+    """Why the strategy does not fit the board; empty if it does."""
+
+
+def trial(words: list[str], board: Board, out: Path) -> Timed:
+    """Time a first trial.
 
     Timed are the tasks of one trial of tuning, with the defaults; what a task costs is taken to stay
     as it is there, and the set-up of a run is left out. The record has seconds by the clock; they count
@@ -52,13 +64,14 @@ def trial(words: list[str], board: Board, out: Path) -> tuple[float, str]:
         [done] = run_all(sweep([*words, f"max_tasks={n_timed}"]), options)
         record = record_of(done)
     except ClbenchError as error:
-        return 0.0, f"does not fit: {error}"
+        return Timed(0.0, False, f"does not fit: {error}")
     share = (time.process_time() - started) / (time.perf_counter() - at)
-    seconds = sum(
-        record.cost[part] for part in ("train_seconds", "predict_seconds", "harness_seconds")
-    )
+    # Of a run that was ended in the middle of a task, not all are known.
+    parts = ("train_seconds", "predict_seconds", "harness_seconds")
+    seconds = sum(record.cost[part] or 0.0 for part in parts)
     why = str((record.error or {}).get("message", "")) if record.status == "error" else ""
-    return min(share, 1.0) * seconds * n_tasks / n_timed, why
+    ended = record.status == "completed"
+    return Timed(min(share, 1.0) * seconds * n_tasks / n_timed, ended, why)
 
 
 def about(path: Path) -> tuple[str, str]:
@@ -72,11 +85,15 @@ def about(path: Path) -> tuple[str, str]:
     return " ".join(first.split())[:300], f"https://arxiv.org/abs/{paper[1]}" if paper else ""
 
 
-def enter(board: Board, name: str, words: list[str], root: Path, out: Path) -> str:
-    """Tune, run and submit one strategy; returns what came of it."""
+def enter(board: Board, name: str, words: list[str], ended: bool, root: Path, out: Path) -> str:
+    """Tune, run and submit one strategy; returns what came of it.
+
+    It is left out where no trial has a primary above 0 and the first did not come to its end either
+    (``ended``): then none did.
+    """
     options = Options(out=out, resume=True, quiet=True, curve=False)
     trials, table = tune(words, options, lambda line: None)
-    if not any(value for trial in trials["results"] for value in trial["values"]):
+    if not ended and not any(value for trial in trials["results"] for value in trial["values"]):
         return "left out, no trial ended within the board's budget"
     arms = set()
     for done in run_all(sweep([*words, f"tuned={table}"]), options):
@@ -115,17 +132,17 @@ def main() -> None:
             continue
         for division in ([], ["division=any"]):
             words = [f"board={board.folder}", *ARMS.get(name, (f"strategy={name}",)), *division]
-            cost, why = trial(words, board, given.out)
-            if FIX not in why:
+            timed = trial(words, board, given.out)
+            if FIX not in timed.why:
                 break
-        print(f"{name}: {why or f'{cost:.1f} s a run'}", flush=True)
-        if cost > given.seconds:
+        print(f"{name}: {timed.why or f'{timed.seconds:.1f} s a run'}", flush=True)
+        if timed.seconds > given.seconds:
             print(f"{name}: left out, dearer than {given.seconds:g} s", flush=True)
-        elif not why:
-            costs.append((cost, name, words))
-    for _, name, words in sorted(costs):
+        elif not timed.why:
+            costs.append((timed.seconds, name, words, timed.ended))
+    for _, name, words, ended in sorted(costs):
         try:
-            outcome = enter(board, name, words, given.boards, given.out)
+            outcome = enter(board, name, words, ended, given.boards, given.out)
         except ClbenchError as error:
             outcome = f"left out: {error}"
         print(f"{name}: {outcome}", flush=True)
