@@ -65,13 +65,12 @@ def trial(words: list[str], board: Board, out: Path) -> Timed:
         record = record_of(done)
     except ClbenchError as error:
         return Timed(0.0, False, f"does not fit: {error}")
-    share = (time.process_time() - started) / (time.perf_counter() - at)
-    # Of a run that was ended in the middle of a task, not all are known.
-    parts = ("train_seconds", "predict_seconds", "harness_seconds")
-    seconds = sum(record.cost[part] or 0.0 for part in parts)
+    cpu, elapsed = time.process_time() - started, time.perf_counter() - at
+    parts = [record.cost[f"{part}_seconds"] for part in ("train", "predict", "harness")]
+    # Of a run that was ended in the middle of a task, not all are known: then all that it took.
+    seconds = cpu if None in parts else sum(parts) * min(cpu / elapsed, 1.0)
     why = str((record.error or {}).get("message", "")) if record.status == "error" else ""
-    ended = record.status == "completed"
-    return Timed(min(share, 1.0) * seconds * n_tasks / n_timed, ended, why)
+    return Timed(seconds * n_tasks / n_timed, record.status == "completed", why)
 
 
 def about(path: Path) -> tuple[str, str]:
