@@ -24,7 +24,7 @@ from clbench.engine.builds import FIX
 from clbench.engine.execute import Options, record_of
 from clbench.errors import ClbenchError
 from clbench.leaderboard.submit import submit
-from clbench.leaderboard.tune import tune
+from clbench.leaderboard.tune import is_within, tune
 from clbench.plugins.registry import plugins
 from clbench.results.record import write_atomically
 from clbench.sweeps.local import run_all
@@ -41,7 +41,7 @@ class Timed(NamedTuple):
     seconds: float
     """CPU time that a whole run will take."""
     ended: bool
-    """Whether the trial came to its end, so that a primary of 0 is a result."""
+    """Whether the trial came to its end within the budget, so that a primary of 0 is a result."""
     why: str = ""
     """Why the strategy does not fit the board; empty if it does."""
 
@@ -70,7 +70,7 @@ def trial(words: list[str], board: Board, out: Path) -> Timed:
     # Of a run that was ended in the middle of a task, not all are known: then all that it took.
     seconds = cpu if None in parts else sum(parts) * min(cpu / elapsed, 1.0)
     why = str((record.error or {}).get("message", "")) if record.status == "error" else ""
-    return Timed(seconds * n_tasks / n_timed, record.status == "completed", why)
+    return Timed(seconds * n_tasks / n_timed, is_within(board, record), why)
 
 
 def about(path: Path) -> tuple[str, str]:
@@ -87,8 +87,8 @@ def about(path: Path) -> tuple[str, str]:
 def enter(board: Board, name: str, words: list[str], ended: bool, root: Path, out: Path) -> str:
     """Tune, run and submit one strategy; returns what came of it.
 
-    It is left out where no trial has a primary above 0 and the first did not come to its end either
-    (``ended``): then none did.
+    It is left out where no trial has a primary above 0 and the first did not come to its end within
+    the budget either (``ended``): then none did.
     """
     options = Options(out=out, resume=True, quiet=True, curve=False)
     trials, table = tune(words, options, lambda line: None)

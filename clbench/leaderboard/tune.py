@@ -273,16 +273,20 @@ def _meaning(search: Search, settings: Mapping[str, str]) -> str:
 
 
 def value_of(board: Board | None, primary: str, record: Record) -> float:
-    """The primary of a trial; 0 where it failed, or took more than its share of the budget."""
-    value = record.metric(primary) if record.status == "completed" else None
+    """The primary of a trial; 0 where it did not end within its share of the budget."""
+    value = record.metric(primary) if is_within(board, record) else None
+    return 0.0 if value is None else value
+
+
+def is_within(board: Board | None, record: Record) -> bool:
+    """Whether a trial came to its end, and took no more than its share of the budget."""
     budget = board.budget.train_flops if board else None
     n_tasks = record.stream["n_tasks"]
-    if budget is not None and n_tasks:
-        share = min(1.0, len(record.tasks["end"]) / n_tasks)
-        is_known = record.cost.get("flops_ranked") is not False
-        if is_known and record.cost["train_flops"] > budget * share:
-            return 0.0
-    return 0.0 if value is None else value
+    if budget is not None and n_tasks and record.cost.get("flops_ranked") is not False:
+        budget *= min(1.0, len(record.tasks["end"]) / n_tasks)
+        if record.cost["train_flops"] > budget:
+            return False
+    return record.status == "completed"
 
 
 def trial_words(
