@@ -30,7 +30,7 @@ def changed(
     Args:
         fixed: what the board fixes, by ``group.setting``.
         config: the settings of a record; of anybody.
-        defaults_of: the defaults of a group's plug-in ; one that remembers them saves time.
+        defaults_of: the defaults of a plug-in, by group and name; a cached one saves time.
 
     Returns:
         ``group.setting``, or ``setting`` of no group, of those that are not at their default.

@@ -82,12 +82,12 @@ def test_every_file_of_every_board_has_its_form(kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", FILES)
-def test_files_of_every_board_fit_the_json_schema(kind: str) -> None:
-    """Of about sixty files, from all boards: this validator is a thousand times slower."""
+def test_every_file_of_every_board_fits_the_json_schema(kind: str) -> None:
+    """Of records one an entry: this validator is a thousand times slower."""
     jsonschema = pytest.importorskip("jsonschema", reason="needs the package jsonschema")
     validator = jsonschema.Draft202012Validator(json_schema(kind))
-    there = files(kind)
-    for path in there[:: max(1, len(there) // 60)]:
+    some = [path for path in files(kind) if not path.name.startswith("seed") or "0" in path.name]
+    for path in some:
         validator.validate(read(path))
 
 
