@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import ClassVar
 
 import torch
@@ -21,8 +21,16 @@ from clbench.latents import ClassMeans, among_seen, batches
 from clbench.nets.features import features
 from clbench.nets.modes import switch
 from clbench.nets.parameters import output_layer
+from clbench.nets.training import TrainingSettings
 from clbench.strategy import GradientStrategy, StreamInfo
 from clbench.stream import TaskData
+
+OF_TRAINING = tuple(
+    f.name
+    for f in fields(TrainingSettings)
+    if f.name not in ("batch_size", "weights_path", "weights_sha256")
+)
+"""Settings that say how a network is trained, and nothing else."""
 
 
 class FirstSession(GradientStrategy):
@@ -38,6 +46,11 @@ class FirstSession(GradientStrategy):
         adapt: bool = True
         """Train the network on the first experience (the first phase); false: it stays as it was
         built, say pretrained."""
+
+        def without_effect(self) -> dict[str, str]:
+            """Without the first phase nothing is trained."""
+            idle = () if self.adapt else OF_TRAINING
+            return super().without_effect() | dict.fromkeys(idle, "adapt=false")
 
     def __init__(
         self, info: StreamInfo, config: Config, build_model: Callable[[], nn.Module]

@@ -13,10 +13,10 @@ classes is kept; each class holds the pair it came with. All scores, the teacher
 
 Deviations: those of ``clbench.exemplars``; stage 2 computes the scores once, without augmentation,
 since nothing but the pair is trained; it takes the passes, the learning rate, its schedule, momentum
-and weight decay of stage 1, with a plain SGD whatever the optimizer, and labels that are not smoothed;
-a class of one exemplar gives none away. KD has no factor T^2. In an experience without new classes
-lambda would be 1, and no label would be learnt from, so it counts as one with one new class; this is
-our choice. What is set aside is not trained on, but may become an exemplar.
+(not Nesterov's) and weight decay of stage 1, with a plain SGD whatever the optimizer, and labels that
+are not smoothed; a class of one exemplar gives none away. KD has no factor T^2. In an experience
+without new classes lambda would be 1, and no label would be learnt from, so it counts as one with one
+new class; this is our choice. What is set aside is not trained on, but may become an exemplar.
 """
 
 from __future__ import annotations

@@ -5,19 +5,20 @@ Zhou et al. 2024, "Expandable Subspace Ensemble for Pre-Trained Model-Based Clas
 adapters of rank 64, ``model.tune=adapter model.tune_rank=64``), are trained by the cross-entropy over
 the task's own classes, and then kept. The features of the network with the weights of task b are
 sub-space b. A class has a prototype in each: its mean. The data of old classes are gone when a
-sub-space n comes, so there the prototype of an old class c of task o is put together from those of the
-new classes j:
+sub-space b comes, so there the prototype of a class c of an older task o is put together from those of
+the classes j of task b and later ones, again after every task:
 
-    p_n(c) = sum over j of s_j p_n(j),    s = softmax over j of cos(p_o(c), p_o(j)).
+    p_b(c) = sum over j of s_j p_b(j),    s = softmax over j of cos(p_o(c), p_o(j)).
 
 The score of class c, of task o, is
 
     cos(z_o, p_o(c)) + alpha * mean over b != o of cos(z_b, p_b(c)).
 
 The score, its mean and alpha = .1 were read in the authors' code (``forward_reweight``); the equation
-of the prototypes follows LAMDA-PILOT and was not compared with the paper's text. Deviations: no
-sub-space of the network as it was pretrained is added; any kind of tuning makes sub-spaces; where a
-task comes in chunks, prototypes are means over chunks, each in the features that it left.
+of the prototypes follows LAMDA-PILOT with ``recalc_sim=true``, as the authors' settings have it, and
+was not compared with the paper's text. Deviations: no sub-space of the network as it was pretrained is
+added; any kind of tuning makes sub-spaces; where a task comes in chunks, prototypes are means over
+chunks, each in the features that it left.
 """
 
 from __future__ import annotations
@@ -119,8 +120,9 @@ class Ease(GradientStrategy):
             self._add(task, number)
         new = self._mean(newest).count > 0
         self.task_of.masked_fill_(new, newest)
-        for number in range(newest if bool(new.any()) else 0):
-            self._put_together(self.task_of == number, new, number, newest)
+        for there in range(1, newest + 1 if bool(new.any()) else 0):
+            for known in range(there):
+                self._put_together(known, there)
         self.is_between.fill_(bool(task.ends_task))
 
     def _add(self, task: TaskData, number: int) -> None:
@@ -130,11 +132,12 @@ class Ease(GradientStrategy):
         for (x, of, _), share in zip(batches(task, size), shares, strict=True):
             means.move(means.gaps(self.features(x, number), of), of, share)
 
-    def _put_together(self, old: Tensor, new: Tensor, known: int, newest: int) -> None:
-        """Set the prototypes of old classes in the newest sub-space, by a sub-space that has both."""
-        there, here = F.normalize(self._mean(known).mean, dim=1), self._mean(newest).mean
-        share = (there[old] @ there[new].mT / self.config.temperature).softmax(1)
-        here[old] = share @ here[new]
+    def _put_together(self, known: int, there: int) -> None:
+        """Set the prototypes of a task's classes in a later sub-space, by the sub-space of the task."""
+        old, seen_there = self.task_of == known, self.task_of >= there
+        own, here = F.normalize(self._mean(known).mean, dim=1), self._mean(there).mean
+        share = (own[old] @ own[seen_there].mT / self.config.temperature).softmax(1)
+        here[old] = share @ here[seen_there]
 
     def _mean(self, number: int) -> ClassMeans:
         found = self.means[number]

@@ -52,6 +52,11 @@ class EMA(GradientStrategy):
         half_life: Annotated[float | None, Positive] = None
         """Samples after which a weight counts half; it replaces ``rho``. Null: use ``rho``."""
 
+        def without_effect(self) -> dict[str, str]:
+            """What half_life replaces."""
+            idle = () if self.half_life is None else ("rho", "reference_batch")
+            return super().without_effect() | dict.fromkeys(idle, "half_life")
+
         def kept(self, n: int) -> float:
             """Compute the share of the average that a step on ``n`` samples keeps."""
             if self.half_life is not None:

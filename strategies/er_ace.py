@@ -7,8 +7,9 @@ Learning" (ICLR, arXiv 2104.05025):
 
 where each term is a mean over its part. So learning new classes does not push the old ones away.
 Deviations: those of ``clbench.replay``; the new samples' softmax is always over the batch's classes
-(the authors' published code does not restrict it in the first task). If task ids are given, both
-softmaxes are also restricted to the classes of each sample's task.
+(the authors' published code does not restrict it in the first task). In Mammoth's code the classes that
+have not come yet stay in both softmaxes, and replay starts with the second task. If task ids are given,
+both softmaxes are also restricted to the classes of each sample's task.
 """
 
 from __future__ import annotations

@@ -16,9 +16,11 @@ scratch.
 The state is honest, and large: the scatter matrices and the inverses have ``2 n_classes d^2`` numbers.
 Half would do where no class comes again.
 
-Deviations: the order of steps follows a reading of a public implementation (LAMDA-PILOT), which adds a
-further multiple of I that is left out here. The authors' code for networks trained from scratch shrinks
-each covariance twice, here it is shrunk once. With ``tukey`` it takes the root of the mean of a class's
+Deviations: the order of steps follows a reading of a public implementation (LAMDA-PILOT), which shrinks
+by 100 I alone. The authors' code for a frozen vision transformer scales samples to length one before
+mean and covariance are taken, and leaves v2 out (``shrink_covariance=0``). That for networks trained
+from scratch shrinks each covariance twice, here it is shrunk once, and scores the first task by
+distances to the output layer's weights. With ``tukey`` it takes the root of the mean of a class's
 features, here the mean of the roots is taken; and it scales a test sample to length one before the root
 too, which changes nothing, as all is scaled afterwards. The defaults 1 and 1 are those of its settings
 for CIFAR-100 (100 with few samples a class is from memory, unverified); a class of one sample has the

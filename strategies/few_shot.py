@@ -31,12 +31,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from clbench import Batch, StreamInfo, UsageError
+from clbench import Batch, StreamInfo, TaskData, UsageError
 from clbench.first_session import SmallestAngle
 from clbench.latents import ClassMeans
 from clbench.nets.features import scores_and_features
 from clbench.nets.head import replace_output
-from clbench.nets.losses import cross_entropy, supervised_contrastive
+from clbench.nets.losses import cross_entropy, present, supervised_contrastive
 from clbench.nets.parameters import output_layer
 from clbench.settings import AtLeast, Positive
 from clbench.space import Log
@@ -65,6 +65,16 @@ class FewShot(SmallestAngle):
         scale: Annotated[float, Positive] = field(default=16.0, metadata={"space": Log(4, 64)})
         """Cosines to prototypes are multiplied by it."""
 
+        def without_effect(self) -> dict[str, str]:
+            """What is left without by no contrast, and by no training."""
+            found = super().without_effect()
+            if not self.contrast:
+                found["temperature"] = "contrast=0"
+            if not self.adapt:
+                tricks = ("prototypes", "pseudo_classes", "contrast", "temperature", "scale")
+                found |= dict.fromkeys(tricks, "adapt=false")
+            return found
+
         def __post_init__(self) -> None:
             super().__post_init__()
             if self.mask != "none":
@@ -84,6 +94,12 @@ class FewShot(SmallestAngle):
         super().__init__(info, config, lambda: _headed(build_model(), turns * info.n_classes))
         self.turns = turns
         self.means = ClassMeans(info.n_classes, self.width)
+        self._here = torch.zeros(info.n_classes, dtype=torch.bool)
+
+    def begin(self, task: TaskData) -> TaskData:
+        """Note which classes have come."""
+        self._here = present(task.y, self.info.n_classes)
+        return super().begin(task)
 
     def loss(self, batch: Batch) -> Tensor:
         """Compute the cross-entropy over prototypes, and the contrastive loss, 0-d."""
@@ -94,11 +110,8 @@ class FewShot(SmallestAngle):
         )
         raw, z = scores_and_features(self.model, torch.cat(turned))
         cosines = self._cosines(raw, z)
-        if self.config.prototypes == "learnt" and batch.classes is not None:
-            here = torch.zeros(n, dtype=torch.bool, device=y.device).index_fill(
-                0, batch.classes, True
-            )
-            cosines = cosines.masked_fill(~here.repeat(self.turns), -torch.inf)
+        if self.config.prototypes == "learnt":
+            cosines = cosines.masked_fill(~self._here.repeat(self.turns), -torch.inf)
         loss = cross_entropy(self.config.scale * cosines, y)
         if not self.config.contrast:
             return loss

@@ -21,9 +21,10 @@ Both steps are as in the authors' code and in PyCIL's: the new backbone and the 
 The accuracies that both codes report after a task are those of the boosted network; the student's stand
 apart.
 
-Deviations: those of ``clbench.exemplars``; the student is what predicts; the authors lower the beta of
-boosting from task to task, PyCIL does not; weights are not aligned, as in their settings for CIFAR-100
-without a base task. An experience without new classes is fitted by cross-entropy alone.
+Deviations: those of ``clbench.exemplars``; the student is what predicts, and exemplars are chosen by
+its features (PyCIL: by those of the boosted network); the authors lower the beta of boosting from task
+to task, PyCIL does not; weights are not aligned, as in their settings for CIFAR-100 without a base
+task. An experience without new classes is fitted by cross-entropy alone.
 """
 
 from __future__ import annotations

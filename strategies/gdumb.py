@@ -38,6 +38,10 @@ class GDumb(GradientStrategy):
         schedule: Literal["constant", "cosine"] = "cosine"
         """Learning rate within a training from scratch: constant, or cosine to zero."""
 
+        def without_effect(self) -> dict[str, str]:
+            """A batch of the memory is of no experience, whose other classes a mask could keep."""
+            return super().without_effect() | {"mask_scope": "batches of the memory"}
+
         @property
         def passes_setting(self) -> str:
             """``memory_epochs``: no experience is trained on."""

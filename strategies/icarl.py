@@ -52,6 +52,11 @@ class ICaRL(ExemplarStrategy):
         temperature: Annotated[float, Positive] = 2.0
         """Scores are divided by it before the softmax of the distillation of form=ce."""
 
+        def without_effect(self) -> dict[str, str]:
+            """What form=bce leaves without."""
+            idle = ("alpha", "temperature") if self.form == "bce" else ()
+            return super().without_effect() | dict.fromkeys(idle, "form=bce")
+
         def __post_init__(self) -> None:
             super().__post_init__()
             if self.form == "bce" and (self.label_smoothing or self.mask != "none"):

@@ -18,12 +18,12 @@ over the tasks. The loss is the cross-entropy over the task's own classes. Branc
 are summed up, and P = M M^T is kept, so the state has a fixed size.
 
 Rank 10, thresholds from .95, Adam and the factor follow a reading of a public implementation
-(LibContinual). Deviations: that code applies its thresholds to the squares of the eigenvalues of H
-H^T, so that the same .95 keeps far fewer directions there, and its learning rate is 5e-4; the
-singular vectors are those of H' itself, while that code projects H H^T from one side; it keeps M or
-its complement, whichever is smaller (DualGPM), which gives the same P; the output layer is one, whose
-rows of other classes get no gradient; where a task comes in chunks, A_t is made from the first one
-and M grows with each.
+(LibContinual). Deviations: that code applies its thresholds to the squares of the eigenvalues of H H^T,
+so that the same .95 keeps far fewer directions there, and its learning rate is 5e-4; it lets e grow by
+the task's number over T, here over T - 1, so that it ends at 1; the singular vectors are those of H'
+itself, while that code projects H H^T from one side; it keeps M or its complement, whichever is smaller
+(DualGPM), which gives the same P; the output layer is one, whose rows of other classes get no gradient;
+where a task comes in chunks, A_t is made from the first one and M grows with each.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ Deviations: those of ``clbench.exemplars``; an old class that comes again is tra
 classes' weights start at random and not at their features' means; the output layer of any network is
 replaced, and features keep its last ReLU (``model.head=cosine`` has none); an experience without new
 classes counts as one with one new class; no training on a balanced set follows. The constants were read
-in the authors' code.
+in the authors' code, which averages the margin's term over the K classes too: half the weight.
 """
 
 from __future__ import annotations
@@ -55,6 +55,11 @@ class Lucir(FixedOldRows):
         """Margin between an old sample's own class and new ones, in cosines; null: none."""
         nearest: Annotated[int, AtLeast(1)] = 2
         """How many of the new classes nearest to an old sample are kept away (K)."""
+
+        def without_effect(self) -> dict[str, str]:
+            """What is of the margin alone."""
+            idle = ("nearest",) if self.margin is None else ()
+            return super().without_effect() | dict.fromkeys(idle, "margin=null")
 
     def __init__(
         self, info: StreamInfo, config: Config, build_model: Callable[[], nn.Module]

@@ -11,10 +11,11 @@ to, lets rounding into the scores. The method as published is
 
     model.tune=adapter model.tune_rank=64 strategy.projection=10000 strategy.choose_lam=true
 
-``strategy.adapt=false`` leaves the first phase out; on the latents of an encoder, ``strategy=ridge`` is
-the same. Deviations: M has 1,024 outputs by default (the paper: 10,000, whose G alone is 400 MB); all
-lams are solved by one eigendecomposition in double precision; the first experience is what is adapted
-to; the optimizer is the common one (the authors: SGD .01 with a cosine, 20 epochs, batch 48).
+``strategy.adapt=false`` leaves the first phase out; on the latents of an encoder, ``strategy=ridge``
+with ``strategy.scaled=false`` is the same. Deviations: M has 1,024 outputs by default (the paper:
+10,000, whose G alone is 400 MB); all lams are solved by one eigendecomposition in double precision; the
+first experience is what is adapted to; the optimizer is the common one (the authors: SGD .01 with a
+cosine, 20 epochs, batch 48).
 """
 
 from __future__ import annotations

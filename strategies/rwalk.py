@@ -59,6 +59,11 @@ class RWalk(QuadraticStrategy):
         score: bool = True
         """Whether the score counts; without it the method is EWC++."""
 
+        def without_effect(self) -> dict[str, str]:
+            """What is of the score alone."""
+            idle = () if self.score else ("window", "epsilon")
+            return super().without_effect() | dict.fromkeys(idle, "score=false")
+
     def __init__(
         self, info: StreamInfo, config: Config, build_model: Callable[[], nn.Module]
     ) -> None:

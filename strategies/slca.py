@@ -70,6 +70,11 @@ class SLCA(GradientStrategy):
         align_norm: Annotated[float | None, Positive] = 0.1
         """Factor of the length that logits are divided by in the alignment; null: they are not."""
 
+        def without_effect(self) -> dict[str, str]:
+            """What is of the alignment alone."""
+            idle = () if self.draws else ("align_epochs", "align_lr", "align_norm")
+            return super().without_effect() | dict.fromkeys(idle, "draws=0")
+
     def __init__(
         self, info: StreamInfo, config: Config, build_model: Callable[[], nn.Module]
     ) -> None:

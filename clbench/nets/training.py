@@ -90,8 +90,8 @@ class TrainingSettings:
     patience: Annotated[int | None, AtLeast(1)] = None
     """Early stopping: hold out a tenth of each class of every experience (at least one sample, of two
     or more), end the experience after this many epochs without a better accuracy on it, and keep the
-    weights of the best epoch. The network is not trained on the held-out samples; what a strategy
-    gathers after training (class means, covariances) is of all. null: train on all samples."""
+    weights of the best epoch. What is held out is not trained on, and is not part of what a strategy
+    gathers after training (memories, class means, importances). null: train on all samples."""
     first: First = First()
     """Settings for the first task (the first experience, where boundaries are hidden) that differ:
     strategy.first.epochs=200; also lr, batch_size, weight_decay, schedule, milestones,

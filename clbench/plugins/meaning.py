@@ -73,26 +73,27 @@ def _is_engine(module: str) -> bool:
     return f"{module}.".startswith("clbench.") and not f"{module}.".startswith(PLUGINS)
 
 
-TELLS = "resolved"
-"""A method that only says, for the record, what settings came to."""
+TELLS = ("resolved", "without_effect")
+"""Methods that only say, for the record, what settings came to, or which ones are refused."""
 
 
 def _drop_what_only_tells(tree: ast.AST) -> None:
     """Take methods that change no result out of every class, unless the code uses one itself."""
+    used: set[object] = set()
     for node in ast.walk(tree):
-        if isinstance(node, ast.Attribute) and node.attr == TELLS:
-            if ast.unparse(node.value) != "super()":
-                return
-        elif isinstance(node, ast.Constant) and node.value == TELLS:
-            return
+        if isinstance(node, ast.Attribute) and ast.unparse(node.value) != "super()":
+            used.add(node.attr)
+        elif isinstance(node, ast.Constant):
+            used.add(node.value)
+    only_tell = {*TELLS} - used
     for node in ast.walk(tree):
         if isinstance(node, ast.ClassDef):
-            kept = [s for s in node.body if not _only_tells(s)]
+            kept = [s for s in node.body if not _is_plain_method(s, only_tell)]
             node.body = kept or [ast.Pass()]
 
 
-def _only_tells(node: ast.stmt) -> bool:
-    return isinstance(node, ast.FunctionDef) and node.name == TELLS and not node.decorator_list
+def _is_plain_method(node: ast.stmt, names: set[str]) -> bool:
+    return isinstance(node, ast.FunctionDef) and node.name in names and not node.decorator_list
 
 
 def drop_docstrings(tree: ast.AST) -> None:

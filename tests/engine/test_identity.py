@@ -80,11 +80,17 @@ TELLING = '''
 '''
 
 
-def test_a_method_that_only_tells_renames_nothing(mine: Path):
+REFUSING = TELLING.replace("resolved", "without_effect")
+
+
+@pytest.mark.parametrize("telling", [TELLING, REFUSING])
+def test_a_method_that_only_tells_renames_nothing(mine: Path, telling: str):
     before = identity_sha256(mine)
-    mine.write_text(MINE + TELLING)
+    mine.write_text(MINE + telling)
     assert identity_sha256(mine) == before
-    mine.write_text(MINE + TELLING.replace("pull)", "pull + 1)"))
+    mine.write_text(MINE + telling.replace("pull)", "pull + 1)"))
+    assert identity_sha256(mine) == before
+    mine.write_text(MINE + TELLING + REFUSING)
     assert identity_sha256(mine) == before
 
 

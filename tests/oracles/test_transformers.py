@@ -277,10 +277,10 @@ def test_ease_is_the_weighed_cosine_in_the_features_of_each_task(tune: str):
         for task in learner.tasks[b:]:
             for c in task.classes.tolist():
                 means[b, c] = tokens(network, task.x[task.y == c]).mean(0)
-    for n in (1, 2):  # the newer sub-space
+    for n in (1, 2):  # the newer sub-space, which the last task filled anew
+        new = [c for task in learner.tasks[n:] for c in task.classes.tolist()]
         for o in range(n):
             for c in learner.tasks[o].classes.tolist():
-                new = learner.tasks[n].classes.tolist()
                 close = [F.cosine_similarity(means[o, c], means[o, j], dim=0) for j in new]
                 share = (torch.stack(close) / 0.5).softmax(0)
                 means[n, c] = sum(s * means[n, j] for s, j in zip(share, new, strict=True))

@@ -38,9 +38,10 @@ def xder(
         later = [c for c in range(classes) if c not in past | now]
         for new in training.batches(task):
             dark, labelled = (seen.recall(), seen.recall()) if past else (None, None)
+            shown = seen.recall() if past and len(later) > 1 else None  # else no contrast
 
-            def loss(w: Tensor, new=new, draws=(dark, labelled), sets=(past, now, later)) -> Tensor:
-                (dark, labelled), (past, now, later) = draws, sets
+            def loss(w, new=new, draws=(dark, labelled, shown), sets=(past, now, later)) -> Tensor:
+                (dark, labelled, shown), (past, now, later) = draws, sets
                 h, x, y = net.logits(w, new.x), new.x, new.y
                 total = losses(h, y, among(new, now)).mean()
                 if dark is not None:
@@ -49,7 +50,6 @@ def xder(
                     old = net.logits(w, labelled.x)
                     total = total + beta * losses(old, labelled.y, among(labelled, past)).mean()
                     total = total + eta * over_past(h, sorted(past), sorted(now), margin)
-                    x, y = torch.cat([x, dark.x]), torch.cat([y, dark.y])
                 if not later:
                     return total
                 gaps = [over(row, later, now, margin) for row in h]
@@ -57,12 +57,12 @@ def xder(
                     rows = zip(net.logits(w, b.x), b.y.tolist(), strict=True)
                     gaps += [over(h, later, own_task(came, c), margin) for h, c in rows]
                 total = total + eta * mean_positive(gaps)
+                if len(later) < 2:
+                    return total
+                if shown is not None:
+                    x, y = torch.cat([x, shown.x]), torch.cat([y, shown.y])
                 f = net.logits(w, x)[:, later].repeat(views, 1)
-                f, y = f / f.norm(dim=1, keepdim=True), y.repeat(views)
-                near = (f @ f.T / temperature).exp() * (1 - torch.eye(len(f)).double())
-                partner = (y[:, None] == y) & ~torch.eye(len(f), dtype=torch.bool)
-                share = torch.where(partner, near / near.sum(1, keepdim=True), 1.0)
-                return total - lam * (share.log().sum(1) / partner.sum(1)).mean()
+                return total + lam * contrast(f, y.repeat(views), temperature)
 
             w = sgd.step(w, grad(loss, w))
         for key, z in stored.items():
@@ -74,6 +74,15 @@ def xder(
                 stored[key][[*past]] = capped(net, w, seen.samples[key], [*past], h, gamma)
         came.append(now)
     return w, stored
+
+
+def contrast(f: Tensor, y: Tensor, temperature: float) -> Tensor:
+    """Khosla 2020, eq. 2, over all rows."""
+    f = f / f.norm(dim=1, keepdim=True)
+    near = (f @ f.T / temperature).exp() * (1 - torch.eye(len(f)).double())
+    partner = (y[:, None] == y) & ~torch.eye(len(f), dtype=torch.bool)
+    share = torch.where(partner, near / near.sum(1, keepdim=True), 1.0)
+    return -(share.log().sum(1) / partner.sum(1)).mean()
 
 
 def capped(net: Net, w: Tensor, sample: Samples, of: list[int], z: Tensor, gamma: float) -> Tensor:

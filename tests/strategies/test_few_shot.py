@@ -14,6 +14,7 @@ from clbench.nets.losses import supervised_contrastive
 from clbench.nets.parameters import output_layer
 from clbench.plugins.registry import find
 from clbench.strategy import Batch
+from clbench.stream import TaskData
 
 WORDS = ("scenario=class_incremental", "strategy=few_shot", "data=digits", "device=cpu")
 
@@ -42,8 +43,9 @@ def test_the_simplex_has_equal_angles_and_cosines_are_those_to_its_corners(n: in
 def prepared(*words: str):  # type: ignore[no-untyped-def]
     torch.manual_seed(0)
     strategy = clbench.prepare(*WORDS, *words).strategy()
-    x = torch.randint(17, (12, 8, 8), dtype=torch.uint8)
-    return strategy, Batch(x, torch.arange(12) % 4, None, torch.arange(4))
+    x, y = torch.randint(17, (12, 8, 8), dtype=torch.uint8), torch.arange(12) % 4
+    strategy.begin(TaskData(x, y, torch.arange(12)))
+    return strategy, Batch(x, y, None, torch.arange(4))
 
 
 @pytest.mark.parametrize("prototypes", ["simplex", "learnt"])
@@ -69,6 +71,13 @@ def test_the_loss_is_that_of_single_samples(prototypes: str, turned: bool) -> No
             scores = 16 * cosines
             losses.append(np.log(np.exp(scores).sum()) - scores[10 * turn + label])
     assert strategy.loss(batch).item() == pytest.approx(np.mean(losses), rel=1e-4)
+
+
+def test_learnt_prototypes_of_classes_to_come_take_no_part_where_boundaries_are_hidden() -> None:
+    strategy, batch = prepared("strategy.prototypes=learnt")
+    batch.classes = None
+    rows = strategy.per_parameter(strategy.gradient_of(batch))[-1]
+    assert [bool(row.any()) for row in rows] == [True] * 4 + [False] * 6
 
 
 @pytest.mark.parametrize("prototypes", ["simplex", "learnt"])

@@ -83,10 +83,10 @@ def test_scr_sends_two_views_through_and_compares_all_rows():
     assert counted("scr", SINGLE, *words) == chain(n, D, H, H, size) + 3 * 2 * n * n * size
 
 
-def test_xder_replays_twice_and_contrasts_views_of_half_of_it():
-    """Two classes are future in the second task of three; n_views (B + R) rows are compared."""
-    stream = ("scenario=class_incremental", "scenario.sizes=[1,1,2]")
-    words = (f"strategy.replay_batch={R}", "strategy.n_views=3")
-    n = 3 * (B + R)
+def test_xder_replays_twice_and_contrasts_views_of_the_new_and_of_a_third_draw():
+    """Two classes are future in the second task of three; n_views (B + K) rows are compared."""
+    stream, k = ("scenario=class_incremental", "scenario.sizes=[1,1,2]"), 5
+    words = (f"strategy.replay_batch={R}", "strategy.n_views=3", f"strategy.contrast_batch={k}")
+    n = 3 * (min(B, k) + k)
     wanted = chain(B + 2 * R, D, H, C) + chain(n, D, H, C) + 3 * 2 * n * n * 2
     assert counted("xder", stream, *words) == wanted
