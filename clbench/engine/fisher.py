@@ -14,7 +14,8 @@ from torch import nn
 from clbench import seeding
 from clbench.configure.config import RunConfig, resolve, stand_in_words
 from clbench.configure.sweep import sweep
-from clbench.engine.build import choose_device, load_pool
+from clbench.engine.build import Streams, choose_device, load_pool
+from clbench.engine.calls import build_network
 from clbench.engine.fisher_partial import KeptPartial
 from clbench.errors import UsageError
 from clbench.fisher.estimators import LABEL_SOURCE, Estimator, estimate
@@ -97,7 +98,14 @@ def compute(
     y = torch.as_tensor(pool.labels("train")[index], dtype=torch.int64, device=device)
     with seeding.preserved(common.threads), torch.device(device):
         seeding.seed_all(common.seed, Axis.MODEL)
-        model = config.model.build(pool.input_shape, pool.n_classes, pool.scale)
+        model = build_network(
+            config.model,
+            config.plugins["model"],
+            pool.input_shape,
+            pool.n_classes,
+            pool.scale,
+            Streams().moments_of(config, pool),
+        )
         if request.weights is not None:
             weights.initialise(model, request.weights, free_output=False)
         model = model.to(device)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from torch import nn
 
+import clbench
 from clbench import fisher, seeding
 from clbench.engine.build import load_pool
 from clbench.engine.fisher import Request, compute, configuration
@@ -40,3 +42,27 @@ def test_the_fisher_of_an_encoder_is_that_of_its_part_of_the_whole(
 def test_without_an_encoder_there_is_no_fisher_of_one():
     with pytest.raises(UsageError, match="needs encoder=NAME"):
         compute(Request(configuration(["data=digits"]), of="encoder"))
+
+
+def test_the_network_is_the_one_that_a_run_would_train():
+    """Its input is normalised as the data say, and only what is tuned has a Fisher."""
+    words = ["data=digits", "model=mlp"]
+    plain = compute(Request(configuration(words), samples=20))
+    normalised = compute(Request(configuration([*words, "data.normalize=data"]), samples=20))
+    name = next(iter(plain.fisher))
+    assert not torch.equal(plain.fisher[name], normalised.fisher[name])
+    run = clbench.prepare(*words, "data.normalize=data", "scenario=scole", "strategy=naive")
+    strategy: Any = run.strategy()
+    index = seeding.generator(0, Axis.FISHER).permutation(run.stream.pool.size("train"))[:20]
+    wanted = fisher.estimate(strategy.model, run.stream.pool.gather("train", index))
+    assert wanted.keys() == normalised.fisher.keys()
+    for name, value in wanted.items():
+        torch.testing.assert_close(normalised.fisher[name], value)
+    tuned = compute(Request(configuration([*words, "model.tune=head"]), samples=20))
+    assert len(plain.fisher) > len(tuned.fisher) == 2
+
+
+def test_moments_of_raw_samples_do_not_go_with_an_encoder():
+    words = ["data=digits", "encoder=random:mlp", "model=linear", "data.normalize=data"]
+    with pytest.raises(UsageError, match="is of raw samples"):
+        compute(Request(configuration(words), samples=20))
