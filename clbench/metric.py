@@ -160,6 +160,10 @@ class Counts:
         return np.where(self.view_of_task >= 0, rows, np.nan)
 
 
+RANKING = "a metric where higher is better and no value is below 0, which a failed run scores"
+"""What a board and a search can be ranked by, as errors say it (``Metric.ranks``)."""
+
+
 @dataclass(frozen=True)
 class Metric:
     """One metric: its function, and all that tables, boards and help say of it."""
@@ -190,6 +194,11 @@ class Metric:
         """
         if not re.fullmatch(r"[A-Za-z]\w{0,59}", self.name, re.ASCII):
             raise ValueError(f"metric {self.name!r}: use letters, digits and _, at most 60")
+
+    @property
+    def ranks(self) -> bool:
+        """Whether it can rank runs of which one that fails scores 0: no value is worse than that."""
+        return not self.lower_is_better and self.span is not None and self.span[0] >= 0
 
     @property
     def help(self) -> str:

@@ -54,7 +54,7 @@ def main(arguments: argparse.Namespace) -> int:
     primary = board.primary if board else DEFAULT
     metric = arguments.metric or primary
     a, b = find_side(arguments.a, board), find_side(arguments.b, board)
-    found = pair(a, b, metric, failed_is_zero=metric == primary)
+    found = pair(a, b, metric, failed_is_zero=board is not None and metric == primary)
     if arguments.json:
         print(json.dumps(_plain(metric, a, b, found), indent=2))
     else:

@@ -30,6 +30,7 @@ from clbench.errors import ClbenchError, UsageError
 from clbench.leaderboard import stability
 from clbench.leaderboard.entry import SLUG
 from clbench.leaderboard.scores import score_run
+from clbench.metric import RANKING
 from clbench.plugins.registry import did_you_mean, find, plugins
 from clbench.results import metrics
 from clbench.results.record import Record, write_atomically
@@ -293,8 +294,8 @@ def read_draft(path: Path) -> Draft:
     if not draft.tuning_seeds or set(draft.seeds) & set(draft.tuning_seeds):
         raise UsageError(f"{path}: tuning_seeds must hold at least one seed, and none of seeds")
     primary = metrics.table().get(draft.primary)
-    if primary is None or primary.lower_is_better:
-        raise UsageError(f"{path}: primary must be a metric where higher is better")
+    if primary is None or not primary.ranks:
+        raise UsageError(f"{path}: primary must be {RANKING}")
     known = plugins("strategy")
     every = (draft.anchors.naive, draft.anchors.ceiling, *draft.anchors.references)
     for strategy in every:

@@ -2,8 +2,8 @@
 
 All entries of a board learn the same streams, so two entries are compared seed by seed, and the
 variation between streams cancels. Every pair is tested with a paired t-test, the p-values are
-adjusted by Holm's step-down method (Holm 1979), which keeps the chance of any wrong claim on the
-whole board at ``ALPHA`` for any dependence between pairs. An entry's rank is the range of places
+adjusted by Holm's step-down method (Holm 1979), which keeps the chance of any wrong claim within the
+division at ``ALPHA`` for any dependence between pairs. An entry's rank is the range of places
 compatible with the significant differences.
 """
 
@@ -17,7 +17,7 @@ import numpy as np
 from clbench.results.tables import Interval, t_interval
 
 ALPHA = 0.05
-"""Chance that a board of equal entries claims any difference."""
+"""Chance that a division of equal entries claims any difference."""
 RESOLUTION = 1e-12
 """Scores closer than this count as equal (rounding)."""
 
@@ -95,7 +95,7 @@ def rank_ranges(scores: np.ndarray, alpha: float = ALPHA) -> list[tuple[int, int
 
     Args:
         scores: ``(n_entries, n_seeds)``, higher is better; a failed seed scores 0.
-        alpha: the chance of any wrong claim on the board.
+        alpha: the chance of any wrong claim among them.
 
     Returns:
         ``(1 + entries significantly better, n - entries significantly worse)`` for each entry. The

@@ -22,6 +22,7 @@ from clbench.configure.words import without_folder
 from clbench.engine.execute import Done, Options, record_of
 from clbench.errors import ClbenchError, UsageError
 from clbench.leaderboard.samplers import SAMPLERS, make_sampler
+from clbench.metric import RANKING
 from clbench.plugins.registry import did_you_mean
 from clbench.results import metrics
 from clbench.results.record import Record, write_atomically
@@ -209,9 +210,9 @@ def _refuse(
     if trials is not None and trials < 1:
         raise UsageError(f"--trials {trials} must be at least 1")
     table = metrics.table()
-    if primary is not None and (primary not in table or table[primary].lower_is_better):
+    if primary is not None and (primary not in table or not table[primary].ranks):
         hint = did_you_mean(primary, table)
-        raise UsageError(f"--metric {primary}: must be a metric where higher is better{hint}")
+        raise UsageError(f"--metric {primary}: must be {RANKING}{hint}")
 
 
 def _seeds(given: Mapping[str, str]) -> tuple[int, ...]:

@@ -89,6 +89,7 @@ NO_BUDGET = dict.fromkeys(("epochs", "batch_size", "samples", "train_flops", "tr
         (NO_BUDGET, "needs a budget"),
         ({"primary": "accuracy"}, "primary must be a metric"),
         ({"primary": "forgetting"}, "higher is better"),
+        ({"primary": "backward_transfer"}, "no value is below 0"),
         ({"protocol": "1"}, "major.minor"),
         ({"divisions": ["half-open"]}, "divisions are network, any, open"),
         ({"divisions": []}, "divisions are network, any, open"),

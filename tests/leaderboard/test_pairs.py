@@ -119,3 +119,21 @@ def test_leaderboard_writes_then_checks(board: Board, tmp_path: Path, capsys) ->
 
 def test_leaderboard_of_no_folder_is_a_usage_error(tmp_path: Path) -> None:
     assert main(["leaderboard", "--boards", str(tmp_path / "none")]) == 2
+
+
+def test_without_a_board_a_run_that_failed_is_left_out(tmp_path: Path, capsys) -> None:
+    """Whether or not the metric is the one that is compared by default."""
+    for name, status in (("a", "completed"), ("b", "interrupted")):
+        for seed in (0, 1, 2):
+            folder = tmp_path / name / f"seed{seed}"
+            folder.mkdir(parents=True)
+            one = record(seed, 0.9)
+            if seed == 2:
+                one = dataclasses.replace(one, status=status)
+            one.save(folder / "record.json")
+    for more in ([], ["--metric", "world_accuracy"]):
+        words = ["compare", str(tmp_path / "a"), str(tmp_path / "b"), *more, "--json"]
+        assert main(words) == 0
+        told = json.loads(capsys.readouterr().out)
+        assert [s["seed"] for s in told["seeds"]] == [0, 1]
+        assert "seed 2" in told["left_out"][0]

@@ -42,6 +42,7 @@ def test_any_scenario_is_tuned_without_a_board(
     [
         ({"trials": 0}, "at least 1"),
         ({"primary": "forgetting"}, "higher is better"),
+        ({"primary": "backward_transfer"}, "no value is below 0"),
         ({"primary": "world_acuracy"}, "higher is better"),
     ],
 )

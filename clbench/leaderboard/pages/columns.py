@@ -205,7 +205,7 @@ def reading(board: Board) -> list[str]:
         "A rank is the range of places compatible with the evidence: 1 + the entries "
         "significantly better, to n − the entries significantly worse. Entries learn the same "
         "streams, so pairs are compared seed by seed (paired t-test), and Holm's adjustment keeps "
-        "the chance of any wrong claim on the board at 5 %. Divisions are ranked apart.",
+        "the chance of any wrong claim within a division at 5 %. Divisions are ranked apart.",
         "★: on the Pareto front of its division: no entry is better on the primary, training FLOPs "
         "or state bytes without being worse on another. An entry with operations that could not be "
         "counted shows – and cannot be on the front.",
