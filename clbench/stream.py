@@ -71,6 +71,8 @@ class Draw:
     """``(n,)`` int64 into the pool's training split, in delivery order."""
     labels: np.ndarray
     """``(n,)`` int64 stream labels, as the learner gets them; -1 where they are withheld."""
+    right: np.ndarray
+    """``(n,)`` int64 stream labels before noise."""
     keys: np.ndarray
     """``(n,)`` int64 opaque identities."""
     ends_task: bool
@@ -240,9 +242,10 @@ class Stream:
         attribute = None if plan.attribute is None else plan.attribute[order]
         variant = plan.variant if attribute is None else attribute
         keys = opaque(index + variant * self.pool.size("train"), self._key_seed)
+        right = labels
         if self.labelling is not None:
             labels = self.labelling(labels, keys, self.label_choices(plan), self.seed)
-        return Draw(number, t, plan, index, labels, keys, ends, attribute)
+        return Draw(number, t, plan, index, labels, right, keys, ends, attribute)
 
     @cached_property
     def _key_seed(self) -> int:

@@ -41,7 +41,7 @@ class Exposure:
             left = self.left.get((d, task))
             if left is None:
                 continue
-            for label in np.unique(draw.labels).tolist():
+            for label in np.unique(draw.right).tolist():
                 number = left.pop(label, None)
                 if number is not None:
                     self.first[number] = experiences
