@@ -58,6 +58,10 @@ class ExemplarStrategy(GradientStrategy):
         readout: Literal["nme", "softmax"] = "nme"
         """What predicts: nme, the nearest mean of exemplars; softmax, the output layer."""
 
+        def misleading(self) -> dict[str, str]:
+            """What has to be the network of before."""
+            return super().misleading() | {"reset_weights": "would lose the network to learn from"}
+
     def __init__(
         self, info: StreamInfo, config: Config, build_model: Callable[[], nn.Module]
     ) -> None:
@@ -216,7 +220,7 @@ class FixedOldRows(ExemplarStrategy):
     LUCIR and PODNet fix the embeddings of old classes so: no gradient, no weight decay. Classes of
     which there are exemplars alone count as old; one that the experience brings again is trained. Rows
     of classes to come do not shrink before they come, which would make their first steps too long: the
-    gradient of a cosine goes with 1 / length. With ``reset_weights`` all classes seen are trained.
+    gradient of a cosine goes with 1 / length.
     """
 
     def __init__(
@@ -235,9 +239,8 @@ class FixedOldRows(ExemplarStrategy):
         both = super().begin(task)
         layer = output_layer(self.model)
         assert layer is not None
-        stays = ~(self.seen if self.config.reset_weights else own)
-        per_class = len(layer.weight) // len(stays)
-        self.fixed = stays.repeat_interleave(per_class).nonzero().squeeze(1)
+        per_class = len(layer.weight) // len(own)
+        self.fixed = (~own).repeat_interleave(per_class).nonzero().squeeze(1)
         return both
 
     def step(self, batch: Batch) -> None:

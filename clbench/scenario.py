@@ -17,7 +17,7 @@ from clbench.data.pool import Pool
 from clbench.errors import UsageError
 from clbench.labels import Labelling
 from clbench.seeding import Axis
-from clbench.settings import Within, check
+from clbench.settings import Within, check, refuse_set
 from clbench.stream import Stream, Task
 
 NOISE_RATE = 0.2
@@ -54,11 +54,16 @@ class Scenario(ABC):
 
     def __post_init__(self) -> None:
         check(self, "scenario")
+        refuse_set(self, self.without_effect(), "scenario")
         if self.label_noise == "none" and self.label_noise_rate != NOISE_RATE:
             raise UsageError(
                 f"scenario.label_noise_rate={self.label_noise_rate} needs "
                 "scenario.label_noise=symmetric or asymmetric"
             )
+
+    def without_effect(self) -> dict[str, str]:
+        """Settings that change nothing as the others are, and because of which; they are refused."""
+        return {}
 
     @abstractmethod
     def stream(self, pool: Pool, seed: int) -> Stream:

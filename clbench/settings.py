@@ -80,21 +80,28 @@ NO_EFFECT = "has no effect with"
 """In what is said of a setting that would change nothing."""
 
 
-def refuse_set(settings: Any, without_effect: Mapping[str, str], group: str) -> None:
-    """Refuse a setting that would change nothing.
+def refuse_set(
+    settings: Any,
+    without_effect: Mapping[str, str],
+    group: str,
+    misleading: Mapping[str, str] | None = None,
+) -> None:
+    """Refuse a setting that would change nothing, or not what it says.
 
     Args:
         settings: a dataclass.
-        without_effect: ``{setting: why}``.
+        without_effect: ``{setting: what it has no effect with}``.
         group: what stands before the dot in its settings' names.
+        misleading: ``{setting: what it would do}``.
 
     Raises:
         UsageError: naming the first that is not at its default.
     """
+    told = {name: f"{NO_EFFECT} {why}" for name, why in without_effect.items()}
+    told |= misleading or {}
     for f in fields(settings):
-        if f.name in without_effect and getattr(settings, f.name) != f.default:
-            why = without_effect[f.name]
-            raise UsageError(f"{group}.{f.name} {NO_EFFECT} {why}: leave it out")
+        if f.name in told and getattr(settings, f.name) != f.default:
+            raise UsageError(f"{group}.{f.name} {told[f.name]}: leave it out")
 
 
 def switched_on(settings: Mapping[str, Any]) -> dict[str, Any]:

@@ -49,13 +49,17 @@ class Strategy(nn.Module):
 
         def __post_init__(self) -> None:
             check(self, "strategy")
-            refuse_set(self, self.without_effect(), "strategy")
+            refuse_set(self, self.without_effect(), "strategy", self.misleading())
 
         def without_effect(self) -> dict[str, str]:
             """Settings that change nothing as the others are, and because of which.
 
             They are refused, are not tuned, and a board sets none of them.
             """
+            return {}
+
+        def misleading(self) -> dict[str, str]:
+            """Settings that would not do what they say, and what they would do; they are refused."""
             return {}
 
     def __init__(

@@ -73,6 +73,13 @@ class DomainIncremental(Scenario):
     chunk: Annotated[int | None, AtLeast(1)] = None
     """Deliver tasks in pieces of this many samples and hide their boundaries (online learning)."""
 
+    def without_effect(self) -> dict[str, str]:
+        """What is of one transform alone."""
+        own = {"max_degrees": "rotated", "severity": "corrupted"}
+        here = f"scenario.transform={self.transform}"
+        idle = {name: here for name, of in own.items() if of != self.transform}
+        return super().without_effect() | idle
+
     def __post_init__(self) -> None:
         super().__post_init__()
         for name in ("class_order", "domain_order"):

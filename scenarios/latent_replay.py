@@ -82,6 +82,11 @@ class LatentReplay(Scenario):
     chunk: Annotated[int | None, AtLeast(1)] = None
     """Deliver tasks in pieces of this many samples and hide their boundaries (online learning)."""
 
+    def without_effect(self) -> dict[str, str]:
+        """What is of one protocol alone."""
+        idle = () if self.protocol == "domain_incremental" else ("transform",)
+        return super().without_effect() | dict.fromkeys(idle, f"scenario.protocol={self.protocol}")
+
     def __post_init__(self) -> None:
         super().__post_init__()
         blocks = self.protocol == "class_incremental"

@@ -69,6 +69,24 @@ class Scole(Scenario):
     severity: Annotated[int, Within(1, 5)] = 1
     """Strength of the corruptions, 1 to 5."""
 
+    def without_effect(self) -> dict[str, str]:
+        """What imbalance, corruption and the ways to draw classes leave without."""
+        found = {}
+        if self.corruption == "none":
+            found["severity"] = "scenario.corruption=none"
+        if self.imbalance != "reference":
+            found["entropy_decrease"] = f"scenario.imbalance={self.imbalance}"
+        if self.imbalance != "geometric":
+            found["imbalance_ratio"] = f"scenario.imbalance={self.imbalance}"
+        if self.draw == "iid":
+            ways = ("forgetting", "n_periods", "randomized_order", "randomized_couples")
+            idle = ("imbalance", "prob_reduction", *ways)
+            found |= dict.fromkeys(idle, "scenario.draw=iid")
+        for name in ("randomized_order", "randomized_couples"):
+            if getattr(self, name) is not None:
+                found["imbalance"] = f"scenario.{name}"
+        return super().without_effect() | found
+
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.n_tasks is None and (self.forgetting or self.n_periods > 1):

@@ -12,9 +12,9 @@ other labels one after another.
 
 Deviations: the data keep their classes, so 10 classes and 2 attributes make 20 groups (the field makes
 two super-classes). The attribute is drawn on the images (``clbench.data.marks``), again for every task
-and independently for each sample (Waterbirds has exact shares). The world accuracy weights all groups
-equally (Sagawa et al. weight their average by the shares in training). Strategies do not know the
-attribute.
+and independently for each sample (Waterbirds has exact shares). The world accuracy weights groups by
+their test samples (Sagawa et al. weight their average by the shares in training). Strategies do not
+know the attribute.
 """
 
 from __future__ import annotations

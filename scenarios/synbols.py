@@ -78,6 +78,21 @@ class SynbolsStream(Scenario):
     chunk: Annotated[int | None, AtLeast(1)] = None
     """Deliver tasks in pieces of this many samples and hide their boundaries (online learning)."""
 
+    def without_effect(self) -> dict[str, str]:
+        """What is of some kinds alone."""
+        of = {
+            "attribute": ("domains", "spurious"),
+            "drift": ("domains", "spurious"),
+            "gradual": ("domains", "spurious"),
+            "share": ("domains", "spurious"),
+            "alignment": ("spurious",),
+        }
+        here = f"scenario.kind={self.kind}"
+        found = {name: here for name, kinds in of.items() if self.kind not in kinds}
+        if self.drift:
+            found["attribute"] = "scenario.drift"
+        return super().without_effect() | found
+
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.classes_per_task is not None and self.kind != "classes":

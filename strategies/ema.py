@@ -57,6 +57,11 @@ class EMA(GradientStrategy):
             idle = () if self.half_life is None else ("rho", "reference_batch")
             return super().without_effect() | dict.fromkeys(idle, "half_life")
 
+        def misleading(self) -> dict[str, str]:
+            """What would be left as it was."""
+            would = "would leave the average, which predicts, as it was"
+            return super().misleading() | {"reset_weights": would}
+
         def kept(self, n: int) -> float:
             """Compute the share of the average that a step on ``n`` samples keeps."""
             if self.half_life is not None:

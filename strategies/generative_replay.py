@@ -54,6 +54,11 @@ class GenerativeReplay(GradientStrategy):
         generator_updates: Annotated[int, AtLeast(1)] = 4
         """The generator's updates per step, on the same batch with other noise each."""
 
+        def misleading(self) -> dict[str, str]:
+            """What has to be the network of before."""
+            would = "would have a fresh network label what is replayed"
+            return super().misleading() | {"reset_weights": would}
+
     def __init__(
         self, info: StreamInfo, config: Config, build_model: Callable[[], nn.Module]
     ) -> None:

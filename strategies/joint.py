@@ -40,6 +40,20 @@ class Joint(GradientStrategy):
         memory_epochs: Annotated[int, AtLeast(1)] = 10
         """Passes over all samples seen, in each training of budget=evaluations."""
 
+        def without_effect(self) -> dict[str, str]:
+            """What is of one budget, or of training at each experience."""
+            found = super().without_effect()
+            if self.budget == "evaluations":
+                idle = ("reset_weights", "reset_optimizer")
+                return found | dict.fromkeys(idle, "budget=evaluations")
+            return found | {"memory_epochs": f"budget={self.budget}"}
+
+        def misleading(self) -> dict[str, str]:
+            """What counts passes over an experience, of which budget=evaluations makes none."""
+            would = "counts passes over an experience, and budget=evaluations makes none"
+            counts = ("warmup", "milestones") if self.budget == "evaluations" else ()
+            return super().misleading() | dict.fromkeys(counts, would)
+
     def __init__(
         self, info: StreamInfo, config: Config, build_model: Callable[[], nn.Module]
     ) -> None:

@@ -22,8 +22,8 @@ need to be written.
 
 The defaults were first picked by test accuracy (digits and mnist5k, seed 100). Then each was varied
 alone and scored on validation data; ``docs/memory.md``, "Defaults", has the commands and what came
-out: no other value was better on both data sets, so they were kept. With write_address=cue,
-label_scale and iterations change nothing of a classifier. ``write_address=whole`` is that of the
+out: no other value was better on both data sets, so they were kept. With iterations=0 and
+write_address=cue, label_scale changes nothing of a classifier. ``write_address=whole`` is that of the
 published memory.
 """
 
@@ -94,7 +94,8 @@ class Kanerva(GradientStrategy):
             """What mode, or address, leaves without."""
             found = super().without_effect()
             if self.mode == "classifier":
-                found |= dict.fromkeys(OF_REPLAY, "mode=classifier")
+                more = ("accumulate", "label_smoothing", "milestone_factor", "warmup")
+                found |= dict.fromkeys((*OF_REPLAY, *more), "mode=classifier")
             if self.address == "fixed":
                 found |= dict.fromkeys(("write_address", "prior_std"), "address=fixed")
             if self.labels_only:

@@ -51,6 +51,12 @@ class LwF(GradientStrategy):
         )
         """Scores are divided by it before the softmax of the distillation."""
 
+        def misleading(self) -> dict[str, str]:
+            """What has to be the network of before."""
+            return super().misleading() | {
+                "reset_weights": "would make its teacher a fresh network"
+            }
+
     def __init__(
         self, info: StreamInfo, config: Config, build_model: Callable[[], nn.Module]
     ) -> None:

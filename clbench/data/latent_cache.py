@@ -50,7 +50,7 @@ class Meta:
     flops_per_sample: int
     """Operations per sample; a multiply-add counts as two."""
     scale: float
-    """Brings the latents of train to about the unit range: a power of two, at most 1."""
+    """Brings the latents of train to about the unit range: a power of two."""
     seconds: float
     """Seconds that the encoding took."""
     clbench: str

@@ -73,7 +73,7 @@ def _is_engine(module: str) -> bool:
     return f"{module}.".startswith("clbench.") and not f"{module}.".startswith(PLUGINS)
 
 
-TELLS = ("resolved", "without_effect")
+TELLS = ("resolved", "without_effect", "misleading")
 """Methods that only say, for the record, what settings came to, or which ones are refused."""
 
 

@@ -264,6 +264,8 @@ def test_superclasses_are_labels_whose_classes_come_one_a_task():
         ({"transform": "split", "classes_per_task": 1}, "scenario.classes_per_task"),
         ({"transform": "split", "classes_per_task": 11}, "the data have 10 classes"),
         ({"transform": "rotated", "n_tasks": None}, "scenario.transform=rotated is not endless"),
+        ({"severity": 2}, "scenario.severity has no effect with scenario.transform=permuted"),
+        ({"transform": "corrupted", "max_degrees": 90.0}, "scenario.max_degrees has no effect"),
     ],
 )
 def test_settings_of_split_are_refused_where_they_mean_nothing(given: dict[str, object], told: str):

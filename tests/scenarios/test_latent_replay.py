@@ -177,6 +177,8 @@ def test_the_source_of_the_base_protocol_is_part_of_the_runs_source():
         {"classes_per_task": 2, "protocol": "domain_incremental"},
         {"classes_per_task": 11, "protocol": "scole"},
         {"protocol": "nothing"},
+        {"transform": "rotated"},
+        {"transform": "rotated", "protocol": "scole"},
     ],
     ids=str,
 )

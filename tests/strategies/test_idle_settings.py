@@ -85,3 +85,23 @@ def test_they_change_no_score(strategy: str, switch: str) -> None:
         with torch.no_grad():
             scores.append(learner(data.gather("test", np.arange(20))))
     assert torch.equal(*scores)
+
+
+@pytest.mark.parametrize(
+    ("strategy", "switch", "word", "would"),
+    [
+        ("lwf", "alpha=1", "reset_weights=true", "teacher"),
+        ("icarl", "alpha=1", "reset_weights=true", "network to learn from"),
+        ("generative_replay", "replay_batch=4", "reset_weights=true", "fresh network label"),
+        ("kanerva_pp", "replay_batch=4", "reset_weights=true", "fresh network label"),
+        ("ema", "rho=0.9", "reset_weights=true", "the average"),
+        ("joint", "budget=evaluations", "warmup=1", "makes none"),
+        ("joint", "budget=evaluations", "reset_weights=true", "no effect"),
+        ("joint", "budget=full", "memory_epochs=3", "no effect with budget=full"),
+    ],
+)
+def test_what_would_not_do_what_it_says_is_refused(
+    strategy: str, switch: str, word: str, would: str
+) -> None:
+    with pytest.raises(UsageError, match=would):
+        run(*words(strategy, switch), f"strategy.{word}")
