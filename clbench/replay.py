@@ -36,8 +36,8 @@ class SizeConfig(GradientStrategy.Config):
     """The size of a memory."""
 
     memory_size: Annotated[int | None, AtLeast(1)] = None
-    """Samples (or rows) of the memory; null: as many as memory_bytes holds, or a default if that is
-    null too."""
+    """Samples (or rows) of the memory; null: as many as memory_bytes holds; if that is null
+    too, 500 samples, or 256 rows."""
     memory_bytes: Annotated[int | None, AtLeast(1)] = None
     """Bytes of the memory, with labels, keys and all else that is stored; null: no limit."""
 

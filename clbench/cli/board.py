@@ -41,7 +41,7 @@ def add(commands: Any) -> None:
         type=int,
         default=25,
         metavar="N",
-        help="entries that budget reckons with for each draft (default: 25)",
+        help="number of entries that budget assumes for each draft (default: 25)",
     )
     parser.add_argument(
         "--time",

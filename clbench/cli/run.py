@@ -59,7 +59,9 @@ def add(commands: Any) -> None:
     )
     parser.add_argument("--cfg", action="store_true", help="print the resolved settings and exit")
     parser.add_argument(
-        "--dry-run", action="store_true", help="list the runs and their folders, train nothing"
+        "--dry-run",
+        action="store_true",
+        help="list the runs and their folders, train nothing (latents that are not kept are encoded)",
     )
     parser.add_argument(
         "--plan",

@@ -32,10 +32,13 @@ def add_engine(parser: argparse.ArgumentParser) -> Any:
         "(ray and dask alone start workers here)",
     )
     group.add_argument(
-        "--per-job", type=int, metavar="N", help="runs a job, one after another (default: 1)"
+        "--per-job",
+        type=int,
+        metavar="N",
+        help="number of runs in a job, one after another (default: 1)",
     )
     group.add_argument(
-        "--per-gpu", type=int, metavar="N", help="runs that share a GPU (default: 1)"
+        "--per-gpu", type=int, metavar="N", help="number of runs that share a GPU (default: 1)"
     )
     return group
 

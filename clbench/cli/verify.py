@@ -51,7 +51,7 @@ def add(commands: Any) -> None:
         help="only the entries that are not verified on every seed yet",
     )
     parser.add_argument(
-        "--all", action="store_true", help="go on after the first refusal, and tell of every one"
+        "--all", action="store_true", help="go on after the first refusal, and say every one"
     )
     parser.add_argument(
         "--perturbed",
