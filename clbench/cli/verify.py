@@ -62,6 +62,11 @@ def add(commands: Any) -> None:
         "(default: 3; 0: stability is not measured)",
     )
     parser.add_argument(
+        "--perturbed-of",
+        metavar="ENTRIES",
+        help="the entries of a board whose stability is measured: naive,er,ewc (default: all)",
+    )
+    parser.add_argument(
         "--tuning",
         action="store_true",
         help="also run the best trial of the entry's trial table and two others, picked at random, "
@@ -236,6 +241,7 @@ def _checked(arguments: argparse.Namespace, board: Board) -> tuple[list[int], di
         "secret": secret,
         "every": arguments.all,
         "perturbed": arguments.perturbed,
+        "perturbed_of": _slugs(arguments.perturbed_of, board),
         "tuning": arguments.tuning,
         "folders": arguments.files,
         "is_quiet": arguments.json,
@@ -329,6 +335,18 @@ def _in_processes(work: Any, parts: list[tuple[Any, ...]]) -> list[Any]:
 
     with ThreadPoolExecutor(len(parts)) as threads:
         return [found for part in threads.map(one, parts) for found in part]
+
+
+def _slugs(text: str | None, board: Board) -> list[str] | None:
+    from clbench.plugins.registry import did_you_mean
+
+    slugs = [] if text is None else text.split(",")
+    known = sorted(path.parent.name for path in board.folder.glob("entries/*/entry.yaml"))
+    for slug in slugs:
+        if slug not in known:
+            hint = did_you_mean(slug, known)
+            raise _usage(f"--perturbed-of {slug}: is no entry of {board.name}{hint}")
+    return slugs or None
 
 
 def _seeds(text: str | None, every: tuple[int, ...]) -> list[int]:

@@ -79,6 +79,7 @@ def _print(one: Told, is_quiet: bool) -> None:
 def _options(arguments: argparse.Namespace) -> list[str]:
     """What every job is given beside its entry."""
     given = ["--perturbed", str(arguments.perturbed)]
+    given += ["--perturbed-of", arguments.perturbed_of] if arguments.perturbed_of else []
     given += ["--seeds", arguments.seeds] if arguments.seeds else []
     given += ["--secret", str(arguments.secret.absolute())] if arguments.secret else []
     for folder in arguments.files:

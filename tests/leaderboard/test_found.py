@@ -115,6 +115,14 @@ def test_an_entry_is_run_perturbed(scaled: Board, naive: Path, zygote: Zygote) -
     assert found.stability["unstable"] is False
 
 
+def test_the_stability_of_entries_that_are_not_named_is_not_measured(
+    scaled: Board, naive: Path, zygote: Zygote
+) -> None:
+    entry = load_entry(naive)
+    with Verifier(scaled, perturbed_of=["er"], zygote=zygote) as verifier:
+        assert verifier._stability(entry, {0: 0.5, 1: 0.6}, {}) is None
+
+
 def test_unstable_is_a_change_of_more_than_half_the_spread() -> None:
     def run(seed: int, rate: float | None, threads: int | None) -> float:
         return 0.5 + 0.01 * seed + (0.004 if rate else 0.0)

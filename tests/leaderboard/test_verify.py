@@ -209,7 +209,14 @@ def test_a_board_is_pinned_by_its_ledger(board: Board, naive: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "wrong", [("--jobs", "0"), ("--perturbed", "-1"), ("--prefix", "1"), ("--seeds", "x")]
+    "wrong",
+    [
+        ("--jobs", "0"),
+        ("--perturbed", "-1"),
+        ("--perturbed-of", "nnaive"),
+        ("--prefix", "1"),
+        ("--seeds", "x"),
+    ],
 )
 def test_options_that_cannot_be(
     naive: Path, wrong: tuple[str, ...], capsys: pytest.CaptureFixture[str]

@@ -6,7 +6,7 @@ What is found goes into the ledger, ``verified/<entry>.json``, and that alone is
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -79,6 +79,7 @@ class Verifier:
         secret: bytes | None = None,
         every: bool = False,
         perturbed: int = stability.SEEDS,
+        perturbed_of: Collection[str] | None = None,
         tuning: bool = False,
         folders: Sequence[Path] = (),
         zygote: Zygote | None = None,
@@ -91,6 +92,7 @@ class Verifier:
             secret: of the fresh data; None: one is drawn.
             every: go on after a refusal, and tell of all.
             perturbed: seeds to run perturbed; 0: stability is not measured.
+            perturbed_of: slugs of the entries whose stability is measured; None: that of all.
             tuning: whether trials of the entries' tables are run again.
             folders: where files are looked for that settings of entries name.
             zygote: what processes on the CPU are forked from, where it is there already.
@@ -100,7 +102,8 @@ class Verifier:
             UsageError: the ledger does not name this protocol.
         """
         refuse_unpinned(board)
-        self.board, self.every, self.perturbed, self.tell = board, every, perturbed, tell
+        self.board, self.every, self.tell = board, every, tell
+        self.perturbed, self.perturbed_of = perturbed, perturbed_of
         self.tuning, self.folders = tuning, tuple(folders)
         self.fresh = Fresh(board, secret, self.folders)
         self.anchors: dict[tuple[int, str], Rerun] = {}
@@ -284,6 +287,8 @@ class Verifier:
         self, entry: Entry, values: dict[int, float], again: dict[int, Rerun]
     ) -> stability.Stability | None:
         seeds = sorted(values)[: self.perturbed]
+        if self.perturbed_of is not None and entry.slug not in self.perturbed_of:
+            return None
         if not seeds or len(values) < 2:
             return None
 
