@@ -64,7 +64,7 @@ def add(commands: Any) -> None:
     parser.add_argument(
         "--perturbed-of",
         metavar="ENTRIES",
-        help="the entries of a board whose stability is measured: naive,er,ewc (default: all)",
+        help="the entries of a board whose stability is measured, by commas (default: all)",
     )
     parser.add_argument(
         "--tuning",
