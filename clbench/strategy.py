@@ -98,10 +98,7 @@ class Strategy(nn.Module):
         return 0
 
     def resolved(self) -> dict[str, object]:
-        """Return what settings that are null or auto came to, by their names; only for the record.
-
-        The method is no part of a run's identity, unless the plug-in calls it itself.
-        """
+        """Return what settings that are null or auto came to, by their names; only for the record."""
         return {}
 
 
@@ -347,8 +344,8 @@ class GradientStrategy(Strategy):
         return self._flat.gradient(what)
 
     def _loss_and_gradient(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        if self.config.accumulate > 1:
-            n = self.config.accumulate
+        n = self.config.accumulate
+        if n > 1:
             return accumulated(self.model, self.loss, self.gradient_of, batch, n, Batch)
         loss = self.loss(batch)
         return loss.detach(), self.gradient_of(loss)

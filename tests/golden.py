@@ -82,6 +82,9 @@ BESIDE = {
     "strategy/agem/memory_dtype": ("encoder=identity",),
     "scenario/repetition/first_occurrence": ("scenario.mode=sampling",),
     "scenario/repetition/recurrence": ("scenario.mode=sampling",),
+    "scenario/synbols/attribute": ("scenario.kind=domains",),
+    "scenario/synbols/gradual": ("scenario.kind=domains",),
+    "scenario/latent_replay/transform": ("scenario.protocol=domain_incremental",),
 }
 """What a setting, or one value of it, needs beside it, to have an effect."""
 FURTHER = {
