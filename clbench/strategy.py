@@ -52,7 +52,7 @@ class Strategy(nn.Module):
             refuse_set(self, self.without_effect(), "strategy", self.misleading())
 
         def without_effect(self) -> dict[str, str]:
-            """Settings that change nothing as the others are, and why; they are refused and not tuned."""
+            """Settings that change nothing as the others are, and why; refused, and not tuned."""
             return {}
 
         def misleading(self) -> dict[str, str]:
