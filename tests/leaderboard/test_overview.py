@@ -16,6 +16,7 @@ from synthetic import board as make_board
 from clbench.configure.board import Board
 from clbench.leaderboard.pages import answer, overview, svg
 from clbench.leaderboard.pages.markdown import to_markdown
+from clbench.leaderboard.pages.page import breakable
 from clbench.leaderboard.pages.summary import EntryRow, SeedScore, rank, summarise
 from clbench.leaderboard.ranking import critical_difference, power, significantly_better
 from clbench.results.tables import t_interval
@@ -178,3 +179,7 @@ def test_the_heat_map_links_entries(tmp_path: Path) -> None:
     assert "lost" not in page
     assert "big" not in page
     assert re.search(r"\| er \| \d\d\.\d ± 0\.\d \|", overview.to_markdown(given))
+
+
+def test_a_narrow_column_breaks_names_after_underscores() -> None:
+    assert breakable("shrink_and_<b>") == "shrink_<wbr>and_<wbr>&lt;b&gt;"

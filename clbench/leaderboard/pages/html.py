@@ -8,7 +8,7 @@ from clbench.configure.board import Board
 from clbench.leaderboard.entry import TIERS
 from clbench.leaderboard.pages import answer, columns, svg
 from clbench.leaderboard.pages.columns import COSTS, by_key
-from clbench.leaderboard.pages.page import as_html_block, document, group
+from clbench.leaderboard.pages.page import as_html_block, breakable, document, group
 from clbench.leaderboard.pages.panels import panel, tier_tag
 from clbench.leaderboard.pages.summary import EntryRow
 from clbench.results.tables import Column
@@ -179,7 +179,7 @@ def _row(
 
 def _name(row: EntryRow) -> str:
     slug = as_html(row.slug)
-    return f'<th scope="row" class="entry"><a href="#entry-{slug}">{as_html(row.name, 60)}</a></th>'
+    return f'<th scope="row" class="entry"><a href="#entry-{slug}">{breakable(row.name)}</a></th>'
 
 
 def _unranked(row: EntryRow, n: int) -> str:

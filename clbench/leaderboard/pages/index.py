@@ -7,7 +7,7 @@ from urllib.parse import quote
 
 from clbench.configure.board import Board
 from clbench.leaderboard.pages import answer, columns, overview
-from clbench.leaderboard.pages.page import document, group
+from clbench.leaderboard.pages.page import breakable, document, group
 from clbench.leaderboard.pages.panels import tier_tag
 from clbench.leaderboard.pages.summary import EntryRow
 from clbench.util.text import as_html
@@ -60,7 +60,7 @@ def _top_three(board: Board, ranked: Sequence[EntryRow], address: str) -> str:
         members = [row for row in ranked if row.division == division][:3]
         body = "".join(
             f'<tr><td class="rank">{columns.places(row)}</td><th scope="row" class="entry">'
-            f'<a href="{as_html(f"{address}#entry-{row.slug}")}">{as_html(row.name, 60)}</a></th>'
+            f'<a href="{as_html(f"{address}#entry-{row.slug}")}">{breakable(row.name)}</a></th>'
             f'<td class="score">{columns.with_interval(row.primary, primary)}</td>'
             f'<td class="left">{tier_tag(row)}</td></tr>'
             for row in members

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from clbench.configure.board import Board
+from clbench.leaderboard.pages.page import breakable
 from clbench.leaderboard.pages.summary import EntryRow
 from clbench.util.text import as_html, as_markdown, clean
 
@@ -154,7 +155,7 @@ def _row(line: Line, used: Sequence[Board]) -> str:
         cells.append(
             f'<td class="heat h{level} middle"><a href="{as_html(address)}">{shown}</a></td>'
         )
-    name = f'<th scope="row" class="entry">{as_html(_title(line))}</th>'
+    name = f'<th scope="row" class="entry">{breakable(_title(line))}</th>'
     return f'<tr>{name}<td class="score">{_said(line)}</td>{"".join(cells)}</tr>\n'
 
 

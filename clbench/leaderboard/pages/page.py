@@ -30,6 +30,11 @@ def document(title: str, body: str, data: str, *, script: bool) -> str:
     )
 
 
+def breakable(name: str, longest: int = 60) -> str:
+    """A name as HTML, which a narrow column may break after an underscore."""
+    return as_html(name, longest).replace("_", "_<wbr>")
+
+
 def group(name: str, rest: str, n_columns: int, rows: str) -> str:
     """A table's rows under a heading of their own."""
     title = f"<span><b>{as_html(name)}</b>{html.escape(rest)}</span>"
