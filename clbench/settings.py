@@ -12,7 +12,8 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from functools import cache
-from typing import Annotated, Any, get_args, get_origin, get_type_hints
+from inspect import get_annotations
+from typing import Annotated, Any, get_args, get_origin
 
 from clbench.errors import UsageError
 
@@ -124,7 +125,8 @@ def bounds(cls: type[Any]) -> dict[str, Within]:
     """
     found: dict[str, Within] = {}
     for base in reversed(cls.__mro__):
-        for name, kind in get_type_hints(base, include_extras=True).items():
+        own: dict[str, Any] = get_annotations(base, eval_str=True)
+        for name, kind in own.items():
             extras = get_args(kind)[1:] if get_origin(kind) is Annotated else ()
             found.update((name, extra) for extra in extras if isinstance(extra, Within))
     return found

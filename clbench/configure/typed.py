@@ -146,8 +146,18 @@ def _members(cls: type[Any], name: str) -> tuple[Any, ...]:
     return get_args(kind) if get_origin(kind) in (Union, UnionType) else (kind,)
 
 
+@cache
+def _items(cls: type[Any], name: str) -> type[Any] | None:
+    """The type of the numbers of a setting that is a list of them; else None."""
+    kind = _kinds(cls)[name]  # type: ignore[arg-type]
+    return {tuple[int, ...]: int, tuple[float, ...]: float}.get(kind)
+
+
 def _is_typed(cls: type[Any], name: str, value: Any) -> bool:
     """Whether a value is of its setting's type as it is; where that is not plain, False."""
+    if type(value) is tuple:
+        item = _items(cls, name)  # type: ignore[arg-type]
+        return item is not None and all(type(part) is item for part in value)
     if type(value) not in ATOMS:
         return False
     kinds, choices = _types(cls, name), _choices(cls, name)  # type: ignore[arg-type]
@@ -175,8 +185,9 @@ def _typed(cls: type[Any], name: str, value: Any, prefix: str, words: Sequence[s
                 f"{prefix}{name}={value} has settings of its own: {prefix}{name}.X=..."
             )
         return build(kind, value, f"{prefix}{name}.", words)  # type: ignore[arg-type]
-    if _is_typed(cls, name, value) and (type(value) is not str or value in _choices(cls, name)):  # type: ignore[arg-type]
-        return value  # as it comes from JSON; a union takes the member that it is
+    plain = tuple(value) if type(value) is list else value
+    if _is_typed(cls, name, plain) and (type(plain) is not str or plain in _choices(cls, name)):  # type: ignore[arg-type]
+        return plain  # as it comes from JSON; a union takes the member that it is
     number = _number(cls, name)  # type: ignore[arg-type]
     if number is not None and type(value) is str and PLAIN[number].fullmatch(value):
         return number(value)

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
 from clbench.configure import typed
 from clbench.errors import UsageError
@@ -23,9 +24,10 @@ class Settings:
     maybe_real: float | None = None
     mixed: int | str = 0
     several: tuple[int, ...] = ()
+    reals: tuple[float, ...] = (0.5,)
 
 
-def by_omegaconf(name: str, text: str) -> Any:
+def by_omegaconf(name: str, text: Any) -> Any:
     return getattr(OmegaConf.to_object(OmegaConf.merge(Settings, {name: text})), name)
 
 
@@ -59,3 +61,19 @@ def test_what_is_not_one_number_keeps_its_type():
     assert typed.build(Settings, {"mixed": "1x"}, "").mixed == "1x"
     for name in ("several", "mixed"):
         assert typed._number(Settings, name) is None  # type: ignore[arg-type]
+
+
+@given(
+    st.lists(st.one_of(st.integers(-9, 9), st.floats(allow_nan=False), st.booleans()), max_size=3)
+)
+def test_lists_as_json_gives_them(numbers: list[Any]):
+    for name in ("several", "reals"):
+        try:
+            expected = by_omegaconf(name, numbers)
+        except OmegaConfBaseException:
+            with pytest.raises(UsageError):
+                typed.build(Settings, {name: numbers}, "")
+            continue
+        found = getattr(typed.build(Settings, {name: numbers}, ""), name)
+        assert found == expected
+        assert [type(n) for n in found] == [type(n) for n in expected]

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 import random
+import socket
 import struct
 import sys
 from collections import OrderedDict
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -19,7 +22,7 @@ from clbench.leaderboard.reproduce import isolate
 from clbench.leaderboard.reproduce.child import Child
 from clbench.leaderboard.reproduce.hygiene import Limits
 from clbench.leaderboard.reproduce.isolate import RemoteStrategy, job_of
-from clbench.leaderboard.reproduce.processes import Popened
+from clbench.leaderboard.reproduce.processes import Popened, Zygote
 from clbench.leaderboard.reproduce.remote import Start
 from clbench.leaderboard.reproduce.spent import Account, Spent
 from clbench.leaderboard.reproduce.state import (
@@ -31,6 +34,30 @@ from clbench.leaderboard.reproduce.state import (
     split,
 )
 from clbench.leaderboard.reproduce.wire import WireError
+from clbench.leaderboard.reproduce.zygote import _started
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="counts what is open in /proc")
+def test_a_process_that_the_kernel_refuses_leaves_nothing_open(tmp_path: Path):
+    def refuses() -> int:
+        raise OSError(28, "No space left on device")
+
+    ours, theirs = socket.socketpair()
+    zygote = object.__new__(Zygote)
+    zygote.started, zygote.control = 0, ours
+    zygote.folder = SimpleNamespace(name=str(tmp_path))  # type: ignore[assignment]
+    before = len(os.listdir("/proc/self/fd"))
+
+    def line() -> dict[str, str]:
+        _, fds, _, _ = socket.recv_fds(theirs, 4096, 3)
+        with pytest.raises(OSError, match="No space"):
+            _started(refuses, fds, namespaces=True)
+        return {"fault": "No space left on device"}
+
+    zygote._line = line  # type: ignore[method-assign]
+    with ours, theirs, pytest.raises(ClbenchError, match="does not start: No space left on device"):
+        zygote.start()
+    assert len(os.listdir("/proc/self/fd")) == before - 2  # the two sockets
 
 
 def _fake(tmp_path: Path, answer: str, limits: Limits = isolate.DEFAULT_LIMITS) -> Start:

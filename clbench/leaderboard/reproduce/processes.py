@@ -105,7 +105,7 @@ class Forked:
             self.ended = self.zygote.ask({"stop": self.number})
 
     def ending(self) -> tuple[int | None, float]:
-        """As its keeper saw it."""
+        """As the zygote saw it."""
         found = self.ended or self.zygote.ask({"ending": self.number})
         return found.get("code"), found.get("cpu", 0.0)
 
@@ -170,12 +170,12 @@ class Zygote:
         socket.send_fds(self.control, [request], inside)
         for fd in inside:
             os.close(fd)
-        worker = Forked(self, self.started, ours)
         fault = self._line()["fault"]
         if fault:
-            worker.kill()
+            for fd in ours:
+                os.close(fd)
             raise ClbenchError(f"an isolated process does not start: {fault}")
-        return worker, folder
+        return Forked(self, self.started, ours), folder
 
     def ask(self, request: dict[str, int]) -> dict[str, Any]:
         """Send one request and wait for its answer."""

@@ -10,10 +10,9 @@ socket FD: a JSON line, with the file descriptors of a new worker where one is s
 ``{"ending": n}``           waits for its end, at most 5 s; returns how it ended
 ==========================  =========================================================
 
-Between this process and a worker stands a *keeper*, which never runs code of an entry. Where user
-namespaces work, it makes namespaces of the worker's own: process ids, with a /proc that shows the
-worker alone; mounts, where the folders of other workers are hidden; network; shared memory. The
-worker is process 1 there, so that its end is the end of all that it started.
+Where user namespaces work, a worker has namespaces of its own: process ids, with a /proc that shows it
+alone; mounts, where the folders of other workers are hidden; network; shared memory. It is process 1
+there, so that its end is the end of all that it started. This process never runs code of an entry.
 """
 
 from __future__ import annotations
@@ -21,76 +20,60 @@ from __future__ import annotations
 import ctypes
 import json
 import os
-import select
 import signal
 import socket
 import sys
 import time
-from contextlib import suppress
+from collections.abc import Callable
 from typing import Any, NoReturn
 
-NEW_NAMESPACES = 0x20000 | 0x20000000 | 0x40000000 | 0x08000000
-"""CLONE_NEWNS, CLONE_NEWPID, CLONE_NEWNET and CLONE_NEWIPC."""
+NEW_PIDS, OTHERS = 0x20000000, 0x20000 | 0x40000000 | 0x08000000
+"""CLONE_NEWPID; CLONE_NEWNS, CLONE_NEWNET and CLONE_NEWIPC."""
 PRIVATE = 1 << 14 | 1 << 18
 """MS_REC and MS_PRIVATE."""
 PATIENCE = 5.0
 """Seconds to wait for the end of a worker that has closed its pipe."""
+POLL = 0.001
+"""Seconds between two questions whether a worker has ended."""
 MOST_FILES = 1 << 16
 
 
 class Worker:
     """A forked worker, as this process knows it."""
 
-    def __init__(self, keeper: int, status: int) -> None:
-        self.keeper, self.status = keeper, status
-        self.said = b""
-        self._read_until(b"\n", PATIENCE)
-        first = self.said.partition(b"\n")[0].decode()
-        self.pid = int(first) if first.isdigit() else 0
-        self.fault = "" if self.pid else first or "the process does not start"
+    def __init__(self, pid: int) -> None:
+        self.pid = pid
+        self.ended: dict[str, Any] = {}
+        """How it ended: ``{code, cpu}``; empty while it runs."""
 
     def cpu(self) -> float:
         """CPU seconds of all its threads; of a worker that has ended, those of its whole life."""
-        try:
-            return time.clock_gettime(~self.pid << 3 | 2)
-        except OSError:
-            self._read_until(b"", PATIENCE)
-            return float(self.ending().get("cpu", 0.0))
+        if not self.ended:
+            try:
+                return time.clock_gettime(~self.pid << 3 | 2)
+            except OSError:
+                self.wait()
+        return float(self.ended.get("cpu", 0.0))
 
     def stop(self) -> dict[str, Any]:
         """End it and all it started."""
-        with suppress(ProcessLookupError):
-            if self.pid:
-                os.kill(self.pid, signal.SIGKILL)
+        if not self.ended:
+            os.kill(self.pid, signal.SIGKILL)
         return self.wait()
 
     def wait(self) -> dict[str, Any]:
-        """Wait for its end, for a while."""
-        self._read_until(b"", PATIENCE)
-        return self.ending()
-
-    def ending(self) -> dict[str, Any]:
-        """How it ended: ``{code, cpu}``; empty while it runs."""
-        lines = self.said.splitlines()
-        found: dict[str, Any] = json.loads(lines[1]) if len(lines) > 1 else {}
-        return found
-
-    def close(self) -> None:
-        """Forget it; it has ended."""
-        os.close(self.status)
-        os.waitpid(self.keeper, 0)
-
-    def _read_until(self, mark: bytes, seconds: float) -> None:
-        """Read what the keeper says, until a mark or its end."""
-        deadline = time.monotonic() + seconds
-        while not mark or mark not in self.said:
-            left = deadline - time.monotonic()
-            if left <= 0 or not select.select([self.status], [], [], left)[0]:
-                return
-            part = os.read(self.status, 4096)
-            if not part:
-                return
-            self.said += part
+        """Wait for its end, for a while; returns ``ended``."""
+        deadline = time.monotonic() + PATIENCE
+        while not self.ended:
+            pid, status, usage = os.wait4(self.pid, os.WNOHANG)
+            if pid:
+                code = os.waitstatus_to_exitcode(status)
+                self.ended = {"code": code, "cpu": usage.ru_utime + usage.ru_stime}
+            elif time.monotonic() > deadline:
+                break
+            else:
+                time.sleep(POLL)
+        return self.ended
 
 
 def main() -> None:
@@ -98,6 +81,7 @@ def main() -> None:
     control = socket.socket(fileno=int(sys.argv[1]))
     namespaces = sys.argv[2] == "1"
     _import()
+    fork = _Fork() if namespaces else os.fork
     control.sendall(b"{}\n")
     workers: dict[int, Worker] = {}
     while True:
@@ -107,16 +91,17 @@ def main() -> None:
         answer: dict[str, Any] = {}
         for what, number in json.loads(data).items():
             if what == "start":
-                workers[number] = worker = _fork(fds, namespaces)
-                answer = {"fault": worker.fault}
+                try:
+                    workers[number] = _started(fork, fds, namespaces)
+                    answer = {"fault": ""}
+                except OSError as error:
+                    answer = {"fault": error.strerror or str(error)}
             elif what == "cpu":
                 answer = {"cpu": workers[number].cpu()}
             elif what == "ending":
                 answer = workers[number].wait()
             elif what == "stop":
-                worker = workers.pop(number)
-                answer = worker.stop()
-                worker.close()
+                answer = workers.pop(number).stop()
         control.sendall(json.dumps(answer).encode() + b"\n")
 
 
@@ -126,8 +111,12 @@ def _import() -> None:
     import torch._dynamo  # by torch's optimizers, when the first of them is made
 
     import clbench.configure.typed
+    import clbench.engine.builds
     import clbench.engine.counting
     import clbench.leaderboard.reproduce.isolated_worker
+    import clbench.model
+    import clbench.nets.head
+    import clbench.plugins.form
     import clbench.plugins.registry
     import clbench.replay
     import clbench.seeding  # noqa: F401
@@ -138,41 +127,49 @@ def _import() -> None:
     assert torch.get_num_threads() >= 1
 
 
-def _fork(fds: list[int], namespaces: bool) -> Worker:
-    status, said = os.pipe()
-    keeper = os.fork()
-    if keeper == 0:
-        _keep(fds, said, namespaces)
-    os.close(said)
-    for fd in fds:
-        os.close(fd)
-    return Worker(keeper, status)
+def _started(fork: Callable[[], int], fds: list[int], namespaces: bool) -> Worker:
+    """Fork a worker with three pipes.
 
-
-def _keep(fds: list[int], said: int, namespaces: bool) -> NoReturn:
-    """Fork the worker into namespaces of its own, and say its number and how it ended."""
-    code = 1
+    Raises:
+        OSError: the kernel refuses.
+    """
     try:
-        libc = ctypes.CDLL(None, use_errno=True)
-        if namespaces and libc.unshare(NEW_NAMESPACES):
-            raise OSError(ctypes.get_errno(), "unshare")
-        pid = os.fork()
+        pid = fork()
         if pid == 0:
             _work(fds, namespaces)
+    finally:
         for fd in fds:
             os.close(fd)
-        os.write(said, f"{pid}\n".encode())
-        _, status, usage = os.wait4(pid, 0)
-        ending = {
-            "code": os.waitstatus_to_exitcode(status),
-            "cpu": usage.ru_utime + usage.ru_stime,
-        }
-        os.write(said, json.dumps(ending).encode() + b"\n")
-        code = 0
-    except OSError as error:
-        os.write(said, f"{error.filename or error.strerror}\n".encode())
-    finally:
-        os._exit(code)
+    return Worker(pid)
+
+
+class _Fork:
+    """Forks processes of which each is the first of a new namespace of process ids."""
+
+    def __init__(self) -> None:
+        self.libc = ctypes.CDLL(None, use_errno=True)
+        self.own = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
+
+    def __call__(self) -> int:
+        """As ``os.fork``.
+
+        Raises:
+            OSError: the kernel refuses.
+        """
+        # A new namespace can only be asked for from one's own, and the last fork left that.
+        _call(self.libc.setns(self.own, NEW_PIDS), "setns")
+        _call(self.libc.unshare(NEW_PIDS), "unshare")
+        return os.fork()
+
+
+def _call(failed: int, name: str) -> None:
+    """Raise what a call of libc failed with.
+
+    Raises:
+        OSError: it failed.
+    """
+    if failed:
+        raise OSError(ctypes.get_errno(), name)
 
 
 def _work(fds: list[int], namespaces: bool) -> NoReturn:
@@ -187,10 +184,9 @@ def _work(fds: list[int], namespaces: bool) -> NoReturn:
         os.setsid()
         if namespaces:
             libc = ctypes.CDLL(None, use_errno=True)
-            if libc.mount(None, b"/", None, PRIVATE, None) or libc.mount(
-                b"proc", b"/proc", b"proc", 0, None
-            ):
-                raise OSError(ctypes.get_errno(), "mount")
+            _call(libc.unshare(OTHERS), "unshare")
+            _call(libc.mount(None, b"/", None, PRIVATE, None), "mount")
+            _call(libc.mount(b"proc", b"/proc", b"proc", 0, None), "mount")
         from clbench.leaderboard.reproduce import isolated_worker
 
         isolated_worker.main(is_alone=namespaces)
