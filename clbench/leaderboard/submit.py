@@ -26,6 +26,7 @@ from clbench.leaderboard.entry import (
     source_file,
 )
 from clbench.leaderboard.retune import TABLE
+from clbench.leaderboard.verification import of_plugins
 from clbench.results.record import Record, write_atomically
 from clbench.sweeps.local import run_all
 from clbench.util import seal, yaml_files
@@ -45,8 +46,8 @@ def submit(arm: Path, slug: str, root: Path, tuned: Path | None = None) -> tuple
         tuned: the trial table of the runs; None: it is looked for in ``tuning`` beside the runs.
 
     Raises:
-        UsageError: the folder holds no runs of one board, its trial table is not found, or the name
-            is taken by another strategy.
+        UsageError: the folder holds no runs of one board and one source, its trial table is not found,
+            or the name is taken by another strategy.
     """
     if not SLUG.fullmatch(slug):
         raise UsageError(f"--entry {slug!r}: use a-z, 0-9, - and _, at most 60 characters")
@@ -61,6 +62,11 @@ def submit(arm: Path, slug: str, root: Path, tuned: Path | None = None) -> tuple
         raise UsageError(f"{arm}: was not run on a board (clbench run board=NAME strategy=...)")
     if len(boards) > 1:
         raise UsageError(f"{arm}: holds runs of several boards: {', '.join(sorted(boards))}")
+    for path, record in records.items():
+        if of_plugins(record.sources) != of_plugins(first.sources):
+            raise UsageError(
+                f"{path}: ran other source than seed {first.seed}: run all seeds again (--overwrite)"
+            )
     if ":" in first.config["strategy"]["name"]:
         raise UsageError(
             f"{arm}: {first.config['strategy']['name']} is another library's: an entry is one file "

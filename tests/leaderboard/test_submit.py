@@ -154,6 +154,15 @@ def test_runs_of_two_boards_are_refused(board: Board, arm: Path) -> None:
     assert not (board.entries / "mine").exists()
 
 
+def test_seeds_of_two_sources_are_refused(board: Board, arm: Path) -> None:
+    edit(arm / "seed1" / "record.json", lambda data: data["sources"].update(engine="0" * 64))
+    submit(arm, "mine", board.folder.parent)  # as long as the version of results is the same
+    edit(arm / "seed1" / "record.json", lambda data: data["sources"].update(strategy="0" * 64))
+    with pytest.raises(UsageError, match=r"seed1: ran other source than seed 0: .*--overwrite"):
+        submit(arm, "other", board.folder.parent)
+    assert not (board.entries / "other").exists()
+
+
 def test_the_skeleton_is_yaml_with_hints(board: Board, arm: Path) -> None:
     _, entry = submit(arm, "mine", board.folder.parent)
     text = (entry.folder / "entry.yaml").read_text()
