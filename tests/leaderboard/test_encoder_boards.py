@@ -91,9 +91,12 @@ def test_an_entry_is_run_again_from_the_recipe(board: Board, entry: Entry, zygot
 def test_held_out_data_are_encoded_too(board: Board, entry: Entry, zygote: Zygote):
     before = set(latent_cache.entries())
     point = point_of(board, entry, entry.records[0])
-    found = held_out(Fresh(board, b"a secret of 16 bytes"), point, 0.5, zygote)
+    fresh = Fresh(board, b"a secret of 16 bytes")
+    found = held_out(fresh, point, board.naive.mean, zygote)
     assert set(found.primary) == {"entry", "naive"}
     assert len(set(latent_cache.entries()) - before) == 1  # of the warped data, once
+    assert len(held_out(fresh, point, board.naive.mean + 0.4, zygote).draws) == 3  # it is not near
+    assert len(set(latent_cache.entries()) - before) == 3
 
 
 def test_other_latents_are_found_out(board: Board, entry: Entry, tmp_path: Path):
