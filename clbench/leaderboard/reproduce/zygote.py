@@ -157,19 +157,20 @@ class _Fork:
             OSError: the kernel refuses.
         """
         # A new namespace can only be asked for from one's own, and the last fork left that.
-        _call(self.libc.setns(self.own, NEW_PIDS), "setns")
-        _call(self.libc.unshare(NEW_PIDS), "unshare")
+        _check(self.libc.setns(self.own, NEW_PIDS), "setns")
+        _check(self.libc.unshare(NEW_PIDS), "unshare")
         return os.fork()
 
 
-def _call(failed: int, name: str) -> None:
-    """Raise what a call of libc failed with.
+def _check(failed: int, name: str) -> None:
+    """Take what a call of libc returned.
 
     Raises:
-        OSError: it failed.
+        OSError: it is not 0; says which call failed, and why.
     """
     if failed:
-        raise OSError(ctypes.get_errno(), name)
+        number = ctypes.get_errno()
+        raise OSError(number, f"{name}: {os.strerror(number)}")
 
 
 def _work(fds: list[int], namespaces: bool) -> NoReturn:
@@ -184,9 +185,9 @@ def _work(fds: list[int], namespaces: bool) -> NoReturn:
         os.setsid()
         if namespaces:
             libc = ctypes.CDLL(None, use_errno=True)
-            _call(libc.unshare(OTHERS), "unshare")
-            _call(libc.mount(None, b"/", None, PRIVATE, None), "mount")
-            _call(libc.mount(b"proc", b"/proc", b"proc", 0, None), "mount")
+            _check(libc.unshare(OTHERS), "unshare")
+            _check(libc.mount(None, b"/", None, PRIVATE, None), "mount")
+            _check(libc.mount(b"proc", b"/proc", b"proc", 0, None), "mount")
         from clbench.leaderboard.reproduce import isolated_worker
 
         isolated_worker.main(is_alone=namespaces)
