@@ -15,6 +15,7 @@ import json
 import sys
 import typing
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -104,6 +105,7 @@ FURTHER = {
 """Values of settings that take more than a few, and what they need beside them."""
 
 
+@cache
 def cases() -> dict[str, tuple[str, ...]]:
     """Every run by a name of its own, as words."""
     found: dict[str, tuple[str, ...]] = {}

@@ -14,6 +14,7 @@ import difflib
 import hashlib
 import importlib.metadata
 import importlib.util
+import os
 import re
 import sys
 from collections.abc import Callable, Mapping
@@ -146,11 +147,8 @@ def plugins(group: str) -> dict[str, Plugin]:
     Raises:
         UsageError: two files claim one name.
     """
-    found = {
-        path.stem: Plugin(group, path.stem, path)
-        for path in sorted(builtin_folder(group).glob("*.py"))
-        if not path.stem.startswith("_")
-    }
+    folder = builtin_folder(group)
+    found = dict(_built_in(group, folder, tuple(sorted(os.listdir(folder)))))
     for entry in declared(ENTRY_POINTS[group]):
         spec = importlib.util.find_spec(entry.module)
         if spec is None or spec.origin is None:
@@ -164,9 +162,27 @@ def plugins(group: str) -> dict[str, Plugin]:
     return found
 
 
+@cache
+def _built_in(group: str, folder: Path, files: tuple[str, ...]) -> dict[str, Plugin]:
+    """The plug-ins among the files of a folder, by name."""
+    names = [file.removesuffix(".py") for file in files if file.endswith(".py")]
+    return {
+        name: Plugin(group, name, folder / f"{name}.py")
+        for name in names
+        if not name.startswith("_")
+    }
+
+
 def declared(group: str) -> importlib.metadata.EntryPoints:
     """What installed packages declare under a group of entry points."""
-    return _declared(importlib.metadata.entry_points, (*sys.path,)).select(group=group)
+    return _of_group(importlib.metadata.entry_points, (*sys.path,), group)
+
+
+@cache
+def _of_group(
+    entry_points: Callable[[], importlib.metadata.EntryPoints], path: tuple[str, ...], group: str
+) -> importlib.metadata.EntryPoints:
+    return _declared(entry_points, path).select(group=group)
 
 
 @cache

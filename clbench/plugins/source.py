@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import hashlib
 import importlib.metadata
+import os
 import sys
 from collections.abc import Iterator
 from functools import cache
@@ -227,7 +228,10 @@ class _Surroundings:
         while (top / "__init__.py").is_file():
             top = top.parent
         self.top, self.mine = top, file.relative_to(top).parts[0].removesuffix(".py")
-        self.installed = top.name == "dist-packages" or any(top.glob("*.dist-info"))
+        self.names = {folder: {*os.listdir(folder)} for folder in (file.parent, top)}
+        self.installed = top.name == "dist-packages" or any(
+            name.endswith(".dist-info") for name in self.names[top]
+        )
 
     def of_its_own(self, module: str) -> Iterator[Path]:
         """The file of a module that lies beside the plug-in, in its package, or is a built-in one.
@@ -258,7 +262,8 @@ class _Surroundings:
             foreign = self.mine == "clbench" or name in sys.stdlib_module_names
             if foreign or not _distributions(name) & _distributions(self.mine):
                 return []
-        return [*dict.fromkeys([self.file.parent, self.top])]
+        # Most names are those of modules elsewhere: two listings stand for a look for each.
+        return [root for root, names in self.names.items() if {name, f"{name}.py"} & names]
 
 
 @cache
