@@ -7,7 +7,7 @@ training images (the first thousand of each class, in the order of the files) an
 images. Every strategy has the same search: six trials over the space that it declares, its defaults
 first, scored on validation data of one seed that is not among the five of the table. What stores
 samples has the bytes of 500. Runs what is missing, so a stopped series goes on by the same words;
-``--write`` writes the page from what is done.
+``--write`` puts the table into the page.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmarks.scale_page import put
 from benchmarks.strategies_table import family
 from clbench.configure.sweep import sweep
 from clbench.configure.tuning import best_trial
@@ -46,15 +47,6 @@ SEEDS = "seed=0..4"
 METRIC = "average_accuracy"
 DEAREST = 60.0
 """CPU seconds of a run; a dearer method is named and left out."""
-INTRO = """# The field's methods beside each other
-
-Split Fashion-MNIST: five tasks of two classes, one head, 10,000 training and 10,000 test images, two
-passes. What stores samples has the bytes of 500. The settings of each method are the best of six trials
-on validation data of another seed: its defaults, and five drawn from the space that it declares.
-Accuracy after the last task in %, mean ± 95 % Student-t half-width over five seeds; forgetting in
-points; the largest state; operations of training, relative to `naive`. Written by
-`python -m benchmarks.families --data FOLDER --write`.
-"""
 STREAM = ("scenario=class_incremental", "model=scole_cnn", "strategy.epochs=2")
 
 
@@ -136,15 +128,12 @@ def row(name: str, records: Sequence[Record], naive: float) -> tuple[float, str]
     return accuracy.mean or 0.0, f"| {' | '.join(cells)} |"
 
 
-def page(found: dict[str, Sequence[Record]], out_of: dict[str, str], data: Path) -> str:
-    """The page, the best method first."""
+def table(found: dict[str, Sequence[Record]], out_of: dict[str, str], data: Path) -> list[str]:
+    """The network, the table with the best method first, and what is not in it."""
     costs = [r.cost["train_flops"] for r in found["naive"]]
     rows = sorted((row(n, r, sum(costs) / len(costs)) for n, r in found.items()), reverse=True)
-    network = [*STREAM, "data=npz", f"data.path={data}", "strategy=naive"]
-    lines = [
-        INTRO,
-        "<!-- command: python -m benchmarks.families -->",
-        *resolved(network),
+    return [
+        *resolved([*STREAM, "data=npz", f"data.path={data}", "strategy=naive"]),
         "",
         "| method | family | accuracy % | forgetting | state kB | operations |",
         "| --- | --- | ---: | ---: | ---: | ---: |",
@@ -154,7 +143,6 @@ def page(found: dict[str, Sequence[Record]], out_of: dict[str, str], data: Path)
         "",
         *(f"- `{name}`: {why}" for name, why in sorted(out_of.items())),
     ]
-    return "\n".join(lines) + "\n"
 
 
 def main() -> None:
@@ -163,7 +151,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True, help="folder of the four IDX files")
     parser.add_argument("--out", type=Path, default=Path("runs/families"))
     parser.add_argument("--only", default="", help="methods, by commas (default: all)")
-    parser.add_argument("--write", action="store_true", help="write docs/families.md at the end")
+    parser.add_argument("--write", action="store_true", help="put the table into docs/families.md")
     given = parser.parse_args()
     if given.write and given.only:
         parser.error("--write is of all methods: leave out --only")
@@ -188,7 +176,8 @@ def main() -> None:
         said = out_of.get(name) or row(name, found[name], 1.0)[1]
         print(f"{name}: {said} ({time.process_time() - began:.0f} s)", flush=True)
     if given.write:
-        write_atomically(PAGE, page(found, out_of, data).encode())
+        command = "python -m benchmarks.families --data FOLDER --write"
+        put(PAGE, "families", command, (), table(found, out_of, data))
 
 
 if __name__ == "__main__":

@@ -25,7 +25,8 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 
 
 def pytest_configure() -> None:
-    """Threads of torch that have nothing to do sleep; they would take the cores from other tests."""
+    """One thread of torch for each process of tests, and none that spins: tests share the cores."""
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 
