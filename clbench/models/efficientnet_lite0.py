@@ -45,7 +45,8 @@ class EfficientnetLite0(Model):
             net = network(setting, self.resolution)
         net.load_state_dict(released_weights(setting), assign=True)
         settings = (self.cut, self.resolution, 1)
-        body = lite0("efficientnet_lite0", net, input_shape, scale, settings)
-        with torch.no_grad():
+        # The weights were read to the CPU, whatever device is the default here.
+        with torch.no_grad(), torch.device("cpu"):
+            body = lite0("efficientnet_lite0", net, input_shape, scale, settings)
             width = body.eval()(torch.zeros(1, *input_shape)).shape[1]
         return nn.Sequential(*body.train(), nn.Linear(width, n_classes))

@@ -38,3 +38,10 @@ def test_norm_tunes_batch_normalisation_and_the_output_layer():
     modules = dict(model.named_modules())
     kinds = {type(modules[name]).__name__ for name in names}
     assert kinds == {"BatchNorm2d", "Linear"}
+
+
+def test_it_is_built_whatever_device_is_the_default():
+    """Parameters are counted on ``meta``, where nothing is computed."""
+    with torch.device("meta"):
+        model = find("model", "efficientnet_lite0").load()().build((28, 28), 5, 1 / 255)
+    assert model[-1].weight.shape == (5, 112)
