@@ -33,6 +33,8 @@ from clbench.util.files import read_yaml
 
 ARMS = {"kanerva-replay": ("strategy=kanerva", "strategy.mode=replay")}
 """Entries besides those that are called as their strategy."""
+CHEAPER = {"ewc-empirical": ("strategy=ewc", "strategy.fisher=empirical")}
+"""Arms for boards on which a strategy's defaults are too dear; entered where ``--only`` names them."""
 
 
 class Timed(NamedTuple):
@@ -44,6 +46,11 @@ class Timed(NamedTuple):
     """Whether the trial came to its end within the budget, so that a primary of 0 is a result."""
     why: str = ""
     """Why the strategy does not fit the board; empty if it does."""
+
+
+def words_of(name: str) -> tuple[str, ...]:
+    """The words of an entry by its name."""
+    return {**ARMS, **CHEAPER}.get(name, (f"strategy={name}",))
 
 
 def trial(words: list[str], board: Board, out: Path) -> Timed:
@@ -130,7 +137,7 @@ def main() -> None:
         if (board.entries / name / "entry.yaml").exists():
             continue
         for division in ([], ["division=any"]):
-            words = [f"board={board.folder}", *ARMS.get(name, (f"strategy={name}",)), *division]
+            words = [f"board={board.folder}", *words_of(name), *division]
             timed = trial(words, board, given.out)
             if FIX not in timed.why:
                 break
