@@ -24,12 +24,14 @@ from clbench.configure.board_model import Draft
 from clbench.configure.common import Common, free_on_boards
 from clbench.configure.config import resolve_point
 from clbench.configure.sweep import sweep
+from clbench.configure.tuning import mean
 from clbench.configure.typed import names
 from clbench.engine.execute import Done, Options, record_of
 from clbench.errors import ClbenchError, UsageError
 from clbench.leaderboard import stability
 from clbench.leaderboard.entry import SLUG
 from clbench.leaderboard.scores import score_run
+from clbench.leaderboard.tune import value_of
 from clbench.metric import RANKING
 from clbench.plugins.registry import did_you_mean, find, plugins
 from clbench.results import metrics
@@ -43,6 +45,8 @@ MIN_GAP = 0.15
 """Smallest distance of the two anchors on the primary; below it methods have no room."""
 MIN_SPREAD = 5.0
 """Smallest distance of the two anchors, in standard deviations over seeds, for ranking."""
+MIN_LEARNT = 0.02
+"""What is to be learnt before trials tell anything, as a share of the way from floor to ceiling."""
 
 
 def new(name: str, words: list[str], root: Path) -> Path:
@@ -94,6 +98,7 @@ def freeze(name: str, root: Path, options: Options, tell: Callable[[str], None])
     board = _board(folder, draft, some, found)
     _refuse_flat(board)
     _refuse_beaten(board)
+    _refuse_blind(board, _in_trials(words_of(draft, naive), board, options))
     for strategy, records in found.items():
         arm = words_of(draft, strategy)
         stable = _perturbed(arm, board, records, options)
@@ -231,6 +236,28 @@ def _refuse_beaten(board: Board) -> None:
                 f"division {found.division}, {ceiling.strategy} {ceiling.mean:.4f}, by more than the "
                 "spread over seeds; give the ceiling more epochs or another rate (anchors.words)"
             )
+
+
+def _in_trials(words: list[str], board: Board, options: Options) -> float:
+    """The mean of the primary in a trial of tuning: on ``val``, over the first tasks of its seeds."""
+    seeds = ",".join(map(str, board.tuning_seeds))
+    tasks = [] if board.tuning is None else [f"max_tasks={board.tuning.tasks}"]
+    points = sweep([*words, f"seed={seeds}", "evaluate_on=val", *tasks])
+    runs = run_all(points, dataclasses.replace(options, resume=True))
+    return mean([value_of(board, board.primary, _completed(done)) for done in runs])
+
+
+def _refuse_blind(board: Board, in_trials: float) -> None:
+    """Refuse a board whose lower anchor learns, but nothing yet in the tasks of a trial."""
+    floor, ceiling = board.floor.mean, board.ceiling.mean
+    learnt, whole = ((v - floor) / (ceiling - floor) for v in (in_trials, board.naive.mean))
+    if learnt < MIN_LEARNT <= whole:
+        tasks = board.tuning.tasks if board.tuning else None
+        raise UsageError(
+            f"{board.folder}: cannot tune: over the first {tasks} tasks {board.naive.strategy} is at "
+            f"{in_trials:.4f}, where a constant answer is at {floor:.4f}: trials would be chosen by "
+            "chance; raise tuning_tasks, or take more steps a task"
+        )
 
 
 def _perturbed(

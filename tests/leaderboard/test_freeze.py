@@ -16,7 +16,7 @@ from clbench.configure.config import resolve
 from clbench.engine.build import prepare
 from clbench.engine.execute import Done, Options, record_of
 from clbench.errors import ClbenchError, UsageError
-from clbench.leaderboard.freeze import MIN_SPREAD, _refuse_beaten, freeze, new
+from clbench.leaderboard.freeze import MIN_SPREAD, _refuse_beaten, _refuse_blind, freeze, new
 from clbench.results.record import Record
 
 WORDS = ["scenario=scole", "data=digits", "eval_every=log", "model=mlp", "model.hidden=[32]"]
@@ -117,6 +117,43 @@ def test_a_board_on_which_naive_equals_joint_is_refused(tmp_path: Path) -> None:
         frozen(tmp_path)
     assert not (tmp_path / "mine" / "board.yaml").exists()
     assert (tmp_path / "mine" / "draft.yaml").exists()
+
+
+@pytest.mark.parametrize(
+    ("in_trials", "whole", "refused"),
+    [(0.012, 0.3, True), (0.05, 0.3, False), (0.012, 0.011, False)],
+    ids=["learns later", "learns in time", "never learns"],
+)
+def test_a_board_whose_trials_show_nothing_is_refused(
+    made: Board, in_trials: float, whole: float, refused: bool
+) -> None:
+    anchors = {"floor": 0.01, "naive": whole, "ceiling": 0.9}
+    board = dataclasses.replace(made, **{k: Anchor(k, v, 0.01) for k, v in anchors.items()})
+    if not refused:
+        _refuse_blind(board, in_trials)
+        return
+    with pytest.raises(UsageError, match="over the first 4 tasks naive is at 0"):
+        _refuse_blind(board, in_trials)
+
+
+def test_freezing_tries_what_entries_are_tuned_on(
+    made: Board, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drafted(tmp_path)
+    shutil.copytree(made.folder.parent / "runs", tmp_path / "runs")
+    tried: list[Record] = []
+
+    def at_the_floor(board: Board, primary: str, record: Record) -> float:
+        tried.append(record)
+        return board.floor.mean
+
+    monkeypatch.setattr("clbench.leaderboard.freeze.value_of", at_the_floor)
+    with pytest.raises(UsageError, match="cannot tune: over the first 4 tasks"):
+        frozen(tmp_path)
+    assert [(r.seed, r.config["evaluate_on"], len(r.tasks["end"])) for r in tried] == [
+        (seed, "val", 4) for seed in made.tuning_seeds
+    ]
+    assert not (tmp_path / "mine" / "board.yaml").exists()
 
 
 def test_a_frozen_board_has_its_scale(made: Board) -> None:
