@@ -21,9 +21,9 @@ Each arm has the learning rate of three with the best worst group on validation 
 table does not use. No lambda is chosen: all are shown. Differences to ``weights`` are paired by seed,
 because runs of one seed share images and order; intervals are 95 % Student-t over seeds.
 
-    python -m benchmarks.worst_group [--model efficientnet_lite0] [--out runs/worst_group] [--write]
+    python -m benchmarks.worst_group [--model efficientnet_lite0] [--out runs/worst_group]
 
-Finished runs are not repeated. The table is printed; ``--write`` puts it into ``docs/worst_group.md``.
+Finished runs are not repeated. The table is printed.
 """
 
 from __future__ import annotations
@@ -36,17 +36,14 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from benchmarks.scale_page import put
 from clbench.cli import main as clbench
 from clbench.configure.sweep import sweep
 from clbench.engine.execute import Options, record_of
-from clbench.engine.resolved import resolved
 from clbench.fisher import release
 from clbench.results.record import Record
 from clbench.results.tables import t_interval
 from clbench.sweeps.local import run_all
 
-PAGE = Path(__file__).parents[1] / "docs" / "worst_group.md"
 LAMBDAS = (1.0, 100.0, 10000.0)
 RATES = (0.001, 0.003, 0.01)
 TUNING_SEED = 100
@@ -64,7 +61,6 @@ STREAM = (
     "data.alphabets=[digits,arabic]",
     "data.attributes=[foreground=white,scale=1.2,is_bold=true,rotation=0,is_slant=false]",
 )
-COMMAND = "python -m benchmarks.worst_group --model"
 TRAINING = ("strategy.momentum=0.9", "strategy.batch_size=32")
 
 
@@ -160,9 +156,6 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=5)
     parser.add_argument("--alignment", type=float, default=0.95)
     parser.add_argument("--samples", type=int, default=1000, help="of the Fisher (default: 1000)")
-    parser.add_argument(
-        "--write", action="store_true", help="put the table into docs/worst_group.md"
-    )
     given = parser.parse_args()
     network, out = NETWORKS[given.model], given.out / given.model
     common = (
@@ -177,11 +170,7 @@ def main() -> None:
         seeds = f"seed=0..{given.seeds - 1}"
         found[name] = records([*words, f"strategy.lr={rates[name]}", seeds], out)
         print(name, points([worst(r) for r in found[name]]), flush=True)
-    lines = table(found, rates)
-    print("\n".join(lines))
-    if given.write:
-        shown = resolved([*common, "strategy=naive,ewc"])
-        put(PAGE, given.model, f"{COMMAND} {given.model} --write", (), [*shown, "", *lines])
+    print("\n".join(table(found, rates)))
 
 
 if __name__ == "__main__":

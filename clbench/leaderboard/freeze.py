@@ -98,7 +98,9 @@ def freeze(name: str, root: Path, options: Options, tell: Callable[[str], None])
     board = _board(folder, draft, some, found)
     _refuse_flat(board)
     _refuse_beaten(board)
-    _refuse_blind(board, _in_trials(words_of(draft, naive), board, options))
+    if draft.tuning_tasks is not None:  # else a trial is the whole stream
+        learnt = _in_trials(words_of(draft, naive), board, draft.tuning_tasks, options)
+        _refuse_blind(board, learnt, draft.tuning_tasks)
     for strategy, records in found.items():
         arm = words_of(draft, strategy)
         stable = _perturbed(arm, board, records, options)
@@ -238,21 +240,19 @@ def _refuse_beaten(board: Board) -> None:
             )
 
 
-def _in_trials(words: list[str], board: Board, options: Options) -> float:
+def _in_trials(words: list[str], board: Board, tasks: int, options: Options) -> float:
     """The mean of the primary in a trial of tuning: on ``val``, over the first tasks of its seeds."""
     seeds = ",".join(map(str, board.tuning_seeds))
-    tasks = [] if board.tuning is None else [f"max_tasks={board.tuning.tasks}"]
-    points = sweep([*words, f"seed={seeds}", "evaluate_on=val", *tasks])
+    points = sweep([*words, f"seed={seeds}", "evaluate_on=val", f"max_tasks={tasks}"])
     runs = run_all(points, dataclasses.replace(options, resume=True))
     return mean([value_of(board, board.primary, _completed(done)) for done in runs])
 
 
-def _refuse_blind(board: Board, in_trials: float) -> None:
+def _refuse_blind(board: Board, in_trials: float, tasks: int) -> None:
     """Refuse a board whose lower anchor learns, but nothing yet in the tasks of a trial."""
     floor, ceiling = board.floor.mean, board.ceiling.mean
     learnt, whole = ((v - floor) / (ceiling - floor) for v in (in_trials, board.naive.mean))
     if learnt < MIN_LEARNT <= whole:
-        tasks = board.tuning.tasks if board.tuning else None
         raise UsageError(
             f"{board.folder}: cannot tune: over the first {tasks} tasks {board.naive.strategy} is at "
             f"{in_trials:.4f}, where a constant answer is at {floor:.4f}: trials would be chosen by "

@@ -130,10 +130,10 @@ def test_a_board_whose_trials_show_nothing_is_refused(
     anchors = {"floor": 0.01, "naive": whole, "ceiling": 0.9}
     board = dataclasses.replace(made, **{k: Anchor(k, v, 0.01) for k, v in anchors.items()})
     if not refused:
-        _refuse_blind(board, in_trials)
+        _refuse_blind(board, in_trials, 4)
         return
     with pytest.raises(UsageError, match="over the first 4 tasks naive is at 0"):
-        _refuse_blind(board, in_trials)
+        _refuse_blind(board, in_trials, 4)
 
 
 def test_freezing_tries_what_entries_are_tuned_on(
@@ -154,6 +154,18 @@ def test_freezing_tries_what_entries_are_tuned_on(
         (seed, "val", 4) for seed in made.tuning_seeds
     ]
     assert not (tmp_path / "mine" / "board.yaml").exists()
+
+
+def test_a_trial_of_the_whole_stream_needs_no_try(
+    made: Board, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drafted(tmp_path)
+    edit_yaml(tmp_path / "mine" / "draft.yaml", tuning_tasks=None)
+    shutil.copytree(made.folder.parent / "runs", tmp_path / "runs")
+    monkeypatch.setattr("clbench.leaderboard.freeze.value_of", lambda *_: 0.0)
+    board = frozen(tmp_path)
+    assert board.tuning is not None
+    assert board.tuning.tasks is None
 
 
 def test_a_frozen_board_has_its_scale(made: Board) -> None:
