@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Annotated
 
@@ -28,7 +28,8 @@ class Headless(Encoder):
     cut: Annotated[int | None, Within(0, 16)] = None
     """For efficientnet_lite0: take the latents after this block; null: 10."""
     resolution: Annotated[int | None, AtLeast(1)] = None
-    """For efficientnet_lite0: resize images to this side in pixels; null: 32."""
+    """For efficientnet_lite0 and models with that setting: resize images to this side in pixels; null:
+    32, or the model's own."""
     pool: Annotated[int | None, AtLeast(1)] = None
     """For efficientnet_lite0: average the map to this number of rows and columns; null: 2."""
 
@@ -37,7 +38,7 @@ class Headless(Encoder):
         if self.of == LITE0:
             check_lite0(*self._lite0())
             return
-        for name in DEFAULTS:
+        for name in ("cut", "pool"):
             if getattr(self, name) is not None:
                 raise UsageError(f"encoder.{name} is for efficientnet_lite0, not for {self.of!r}")
         if "/" in self.of or "\\" in self.of or self.of.endswith(".py"):
@@ -45,7 +46,8 @@ class Headless(Encoder):
                 f"encoder.of={Path(self.of).name}: must be a name; for a network of your own, write "
                 "an encoder (encoder=path/to/mine.py)"
             )
-        find("model", self.of)
+        if self.resolution is not None and "resolution" not in _settings(self.of):
+            raise UsageError(f"encoder.resolution: model={self.of} has no such setting")
 
     def files(self) -> tuple[Path, ...]:
         """The model's source."""
@@ -55,6 +57,10 @@ class Headless(Encoder):
         given = {name: getattr(self, name) for name in DEFAULTS}
         cut, resolution, pool = (DEFAULTS[n] if v is None else v for n, v in given.items())
         return cut, resolution, pool
+
+    def sized(self) -> dict[str, int]:
+        """The network's own setting of the resolution, where it was given."""
+        return {} if self.resolution is None else {"resolution": self.resolution}
 
     def headless(
         self,
@@ -79,7 +85,12 @@ class Headless(Encoder):
             net = network(f"encoder={encoder}", settings[1])
             _fill(net, state, self.of)
             return lite0(encoder, net, input_shape, scale, settings)
-        model = find("model", self.of).load()()
+        model = find("model", self.of).load()(**self.sized())
+        if state is None and model.starts_pretrained:
+            raise UsageError(
+                f"encoder={encoder}:{self.of}: this model starts from released weights; write an "
+                "encoder of your own (encoder=path/to/mine.py)"
+            )
         net = model.build(input_shape, 2, scale)
         layers = [*net] if isinstance(net, nn.Sequential) else []
         if not layers or not isinstance(layers[-1], nn.Linear):
@@ -92,6 +103,10 @@ class Headless(Encoder):
             net = model.build(input_shape, len(head), scale)
         _fill(net, state, self.of)
         return nn.Sequential(*[*net][:-1], nn.Flatten())
+
+
+def _settings(of: str) -> set[str]:
+    return {field.name for field in fields(find("model", of).load())}
 
 
 def _fill(net: nn.Module, state: Mapping[str, Tensor] | None, of: str) -> None:

@@ -1,8 +1,9 @@
 """A seeded untrained network, the control for pretraining.
 
 ``encoder=random:efficientnet_lite0`` is the network of ``encoder=efficientnet_lite0`` with torch's
-initial weights (its batch normalisation has mean 0 and variance 1), ``random:mlp`` random features
-of vectors. The network depends on ``encoder.seed`` alone, so all seeds of a run share the latents.
+initial weights (its batch normalisation has mean 0 and variance 1), ``random:vit_s14`` that of
+``encoder=vit_s14``, ``random:mlp`` random features of vectors. The network depends on ``encoder.seed``
+alone, so all seeds of a run share the latents. A model that starts from released weights is refused.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import torch
 from torch import nn
 
 from clbench.encoders._headless import Headless
+from clbench.encoders._untrained import VIT, UntrainedVitS14
 
 
 @dataclass(frozen=True)
@@ -33,4 +35,6 @@ class Random(Headless):
         """
         with torch.random.fork_rng(devices=[]), torch.device("cpu"):
             torch.default_generator.manual_seed(self.seed)
+            if self.of == VIT:
+                return UntrainedVitS14(**self.sized()).build(input_shape, scale)
             return self.headless("random", input_shape, scale)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -16,12 +17,13 @@ from encoding import COLOUR, GRAY, build, config, encode, latents, refusal
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from clbench.data.released import Released
 from clbench.encoder import frozen_bytes
 from clbench.encoders._images import ImageInput
 from clbench.encoders._lite0 import map_side
 from clbench.errors import UsageError
 from clbench.nets.flops import Count
-from clbench.plugins.registry import find
+from clbench.plugins.registry import find, plugins
 
 Test = TypeVar("Test", bound=Callable[..., None])
 LITE0 = (
@@ -90,6 +92,31 @@ def test_the_untrained_network_depends_on_its_own_seed_alone():
     assert torch.equal(first, encode("random:mlp"))
     assert torch.equal(state, torch.get_rng_state())
     assert not torch.equal(first, encode("random:mlp", seed=1))
+
+
+@pytest.mark.parametrize("of", sorted(plugins("model")))
+def test_no_released_weights_stand_in_an_untrained_network(
+    of: str, monkeypatch: pytest.MonkeyPatch
+):
+    def loaded(*_: object) -> None:
+        raise AssertionError(f"encoder=random:{of} loads released weights")
+
+    monkeypatch.setattr(Released, "load", loaded)
+    with suppress(UsageError):  # a model that takes other samples, or whose package is not here
+        build(f"random:{of}", COLOUR)
+
+
+def test_an_untrained_transformer_has_the_settings_of_its_encoder():
+    wide, narrow = (encode("random:vit_s14", resolution=side) for side in (28, 14))
+    assert wide.shape == narrow.shape == (5, 768)  # the class token and the mean of the patches
+    assert not torch.equal(wide, narrow)
+    assert "model=mlp has no such setting" in refusal("random:mlp", resolution=28)
+
+
+def test_a_model_that_starts_from_released_weights_is_no_control(monkeypatch: pytest.MonkeyPatch):
+    mlp = find("model", "mlp").load()
+    monkeypatch.setattr(mlp, "starts_pretrained", True)
+    assert "starts from released weights" in refusal("random:mlp")
 
 
 def test_settings_of_another_network_are_refused():
