@@ -58,10 +58,6 @@ class Headless(Encoder):
         cut, resolution, pool = (DEFAULTS[n] if v is None else v for n, v in given.items())
         return cut, resolution, pool
 
-    def sized(self) -> dict[str, int]:
-        """The network's own setting of the resolution, where it was given."""
-        return {} if self.resolution is None else {"resolution": self.resolution}
-
     def headless(
         self,
         encoder: str,
@@ -85,7 +81,8 @@ class Headless(Encoder):
             net = network(f"encoder={encoder}", settings[1])
             _fill(net, state, self.of)
             return lite0(encoder, net, input_shape, scale, settings)
-        model = find("model", self.of).load()(**self.sized())
+        given = {} if self.resolution is None else {"resolution": self.resolution}
+        model = find("model", self.of).load()(**given)
         if state is None and model.starts_pretrained:
             raise UsageError(
                 f"encoder={encoder}:{self.of}: this model starts from released weights; write an "

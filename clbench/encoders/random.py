@@ -14,6 +14,7 @@ from typing import ClassVar
 import torch
 from torch import nn
 
+from clbench.data.released import VIT_S14
 from clbench.encoders._headless import Headless
 from clbench.encoders._untrained import VIT, UntrainedVitS14
 
@@ -36,5 +37,6 @@ class Random(Headless):
         with torch.random.fork_rng(devices=[]), torch.device("cpu"):
             torch.default_generator.manual_seed(self.seed)
             if self.of == VIT:
-                return UntrainedVitS14(**self.sized()).build(input_shape, scale)
+                side = self.resolution or VIT_S14.resolution
+                return UntrainedVitS14(resolution=side).build(input_shape, scale)
             return self.headless("random", input_shape, scale)
