@@ -47,7 +47,7 @@ class _NdArray:
         _, shape, dtype, is_fortran, content = state
         if not isinstance(dtype, _DType) or not isinstance(content, bytes):
             raise Refused("an array that is not of numbers")
-        values = np.frombuffer(content, dtype.dtype)
+        values = np.frombuffer(content, dtype.dtype).copy()  # a tensor may share its memory
         self.values = values.reshape(shape, order="F" if is_fortran else "C")
 
 

@@ -96,6 +96,7 @@ def test_a_download_is_torchvisions_and_read_as_plain_data(tmp_path, monkeypatch
     arrays = Cifar10(path=tmp_path, download=True).arrays()
     np.testing.assert_array_equal(arrays.test_x.reshape(2, -1), images)
     assert arrays.test_y.tolist() == [3, 4]
+    assert TensorPool(arrays, torch.device("cpu")).input_shape == (3, 32, 32)
 
 
 PUBLISHED = """

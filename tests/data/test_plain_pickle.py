@@ -38,6 +38,7 @@ def test_arrays_come_back(tmp_path: Path, values: np.ndarray, protocol: int):
     assert found[b"labels"] == [1, 2]
     assert found[b"data"].dtype == values.dtype
     np.testing.assert_array_equal(found[b"data"], values)
+    assert found[b"data"].flags.writeable  # or torch warns where a tensor shares its memory
 
 
 class Runs:
