@@ -16,8 +16,9 @@ def test_every_case_has_its_counts() -> None:
     assert set(GOLDEN) == set(CASES), "python tests/golden.py NAME adds the counts of a new plug-in"
 
 
-SLOW = ("model/resnet18",)
-"""Takes half a minute; ``slim_resnet18`` has the same blocks and stays in the quick run."""
+SLOW = ("model/resnet18", "model/resnet32/", "model/slim_resnet18/", "model/conv1d/")
+"""``resnet18`` takes half a minute; ``slim_resnet18`` has the same blocks and stays in the quick run.
+Of the others only the settings are slow: each takes over a second, and small models have them too."""
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -64,8 +66,14 @@ def made(name: str, scenario: str, *more: str) -> Run:
     return run(*words, f"strategy={name}", "seed=1")
 
 
-@pytest.mark.parametrize("scenario", SCENARIOS)
-@pytest.mark.parametrize("name", NAMES)
+def each() -> Iterator[Any]:
+    """All, but for what needs task ids, the streams that give them are slow: much as those without."""
+    for name, scenario in itertools.product(NAMES, SCENARIOS):
+        told = scenario == "task_incremental" and not plugins("strategy")[name].load().needs.task_id
+        yield pytest.param(name, scenario, marks=[pytest.mark.slow] * told)
+
+
+@pytest.mark.parametrize(("name", "scenario"), each())
 def test_it_runs_and_knows_more_than_a_guess(name: str, scenario: str):
     needs = plugins("strategy")[name].load().needs
     if (needs.task_id and scenario != "task_incremental") or (
