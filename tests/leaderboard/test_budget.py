@@ -28,10 +28,13 @@ def draft(root: Path) -> Path:
 
 
 def test_the_sum_over_entries_seeds_and_trials() -> None:
-    cost = budget.Cost("a", seconds=2.0, n_entries=25, n_seeds=10, n_trials=24, share=0.2)
-    assert cost.entered == cost.verified == 25 * 10 * 2
+    cost = budget.Cost(
+        "a", seconds=2.0, n_entries=25, n_seeds=10, n_trials=24, share=0.2, n_states=100
+    )
+    assert cost.entered == 25 * 10 * 2
+    assert cost.verified == pytest.approx(25 * 11 * (2 * 1.5 + 100 * 0.15))
     assert cost.tuned == pytest.approx(25 * 12 * 2 * 0.2 * 2)
-    assert cost.total == pytest.approx(25 * (10 + 10 + 24 * 0.2) * 2)
+    assert cost.total == pytest.approx(25 * (10 + 24 * 0.2) * 2 + cost.verified)
     lines = budget.table([cost, cost])
     assert len(lines) == 4
     assert lines[-1].startswith(f"{2 * cost.total / 3600:.1f} core-hours")
@@ -50,6 +53,18 @@ def test_short_runs_speak_for_long_ones(tmp_path: Path, monkeypatch: pytest.Monk
     assert asked == [2, 4]  # a tenth and a fifth of twenty tasks
     assert cost.seconds == pytest.approx(1.5 + 0.25 * 20)
     assert (cost.n_entries, cost.n_seeds, cost.n_trials, cost.share) == (3, 10, 24, 0.25)
+    assert cost.n_states == 14  # none, ten of the first decade, 13, 16, 20
+
+
+def test_every_sample_that_is_predicted_before_it_is_learnt_from_has_its_state(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = draft(tmp_path)
+    words = read_draft(folder / "draft.yaml").words
+    edit_yaml(folder / "draft.yaml", words=[*words, "prequential=true"])
+    monkeypatch.setattr(budget, "_timed", lambda *_: 1.0)
+    [cost] = budget.budget([folder], 3, [], lambda line: None)
+    assert cost.n_states == 14 + 20
 
 
 def test_a_strategy_gets_what_it_has(tmp_path: Path) -> None:
@@ -94,6 +109,8 @@ def test_a_frozen_board_tells_what_its_entries_took(tiny_board: Board) -> None:
     assert cost.n_entries == len(runs) > 0
     assert cost.seconds == pytest.approx(sum(means) / len(means))
     assert (cost.name, cost.n_seeds) == (tiny_board.name, len(tiny_board.seeds))
+    [record, *_] = next(iter(runs.values()))
+    assert cost.n_states == len(record.counts["evaluated_after"])
     tuned = dataclasses.replace(tiny_board, tuning=Tuning(6, 1), tuning_seeds=(100, 101))
     [one, *_] = runs.values()
     assert budget.spent(tuned).n_trials == 12
