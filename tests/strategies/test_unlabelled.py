@@ -73,7 +73,7 @@ def each() -> Iterator[Any]:
         yield pytest.param(name, scenario, marks=[pytest.mark.slow] * told)
 
 
-@pytest.mark.parametrize(("name", "scenario"), each())
+@pytest.mark.parametrize(("name", "scenario"), [*each()])
 def test_it_runs_and_knows_more_than_a_guess(name: str, scenario: str):
     needs = plugins("strategy")[name].load().needs
     if (needs.task_id and scenario != "task_incremental") or (
