@@ -12,7 +12,7 @@ from typing import Any
 from clbench.results import confusion, factors, metrics, online, presence
 from clbench.results.record import ENCODING_COSTS, SCHEMA
 from clbench.results.record_model import RecordForm
-from clbench.util import schema
+from clbench.util import schema, seal
 from clbench.util.hashing import sha256_of
 from clbench.util.schema import NAME
 
@@ -36,7 +36,9 @@ def faults(data: Any) -> list[str]:
         found = data.get("schema") if isinstance(data, Mapping) else None
         return [f"schema {str(found)[:40]!r} is unknown; this clbench reads {SCHEMA}: run it anew"]
     found = schema.faults(RecordForm, data)
-    return found or [*_metrics(data), *_config(data), *_sizes(data), *_places(data)]
+    found = found or [*_metrics(data), *_config(data), *_sizes(data), *_places(data)]
+    damage = seal.fault(data) if not found else None
+    return [damage] if damage else found
 
 
 def _metrics(data: Mapping[str, Any]) -> Iterator[str]:
