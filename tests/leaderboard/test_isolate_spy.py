@@ -91,6 +91,7 @@ class Spy(Strategy):
             large_file=attempt(lambda: Path("large").write_bytes(bytes(2 << 20))),
             bytecode=not sys.dont_write_bytecode,
             hash_seed=hash("clbench"),
+            fewer_instructions=torch.backends.cpu.get_cpu_capability() == "DEFAULT",
             executes=attempt(lambda: os.spawnv(os.P_WAIT, "/bin/true", ["true"]) == 0),
             data_packages=attempt(lambda: __import__("sklearn.datasets") is not None),
             connects_by_path=attempt(connect_by_path),
@@ -136,6 +137,7 @@ def finds(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, float]]:
     with pytest.MonkeyPatch.context() as patch, _server() as port, _server(by_path):
         patch.setenv("HOME", str(home))
         patch.setenv("CLBENCH_DATA", secret)
+        patch.setenv("ATEN_CPU_CAPABILITY", "default")
         patch.chdir(tmp_path_factory.mktemp("current"))
         path = tmp_path_factory.mktemp("plugin") / "spy.py"
         named = dict(port=port, home=str(home), secret=secret, parent=os.getpid(), path=by_path)
@@ -185,6 +187,10 @@ def test_it_has_an_environment_and_a_home_of_its_own(spied: dict[str, float]) ->
     assert not spied["own_home"]
     assert spied["writes_own"]
     assert not spied["bytecode"]
+
+
+def test_whoever_verifies_may_take_instructions_away(spied: dict[str, float]) -> None:
+    assert spied["fewer_instructions"]
 
 
 def test_it_has_no_network(spied: dict[str, float]) -> None:

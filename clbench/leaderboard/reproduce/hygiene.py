@@ -69,6 +69,13 @@ DISTRIBUTIONS = ("torch", "numpy", "scipy", "safetensors", "omegaconf", "PyYAML"
 FOLDERS_OF = ("HOME", "USERPROFILE", "TMPDIR", "TEMP", "TMP", "XDG_CACHE_HOME", "XDG_CONFIG_HOME",
               "XDG_DATA_HOME", "XDG_STATE_HOME", "XDG_RUNTIME_DIR")  # fmt: skip
 """Environment variables that name a folder of the user."""
+INSTRUCTIONS = {
+    "ATEN_CPU_CAPABILITY": "avx2",
+    "ONEDNN_MAX_CPU_ISA": "AVX2",
+    "MKL_ENABLE_INSTRUCTIONS": "AVX2",
+}
+"""Variables by which torch and its libraries use fewer of the processor's instructions than it has, and
+the values for a processor with AVX2 alone. The worker has them from whoever verifies."""
 MOUNT_PLAIN, MOUNT_BIND = 2 | 4 | 8, 1 << 12
 """MS_NOSUID, MS_NODEV and MS_NOEXEC; MS_BIND."""
 
@@ -156,6 +163,7 @@ def environment(home: Path, threads: int) -> dict[str, str]:
     }
     if os.name == "nt":  # neither Python nor sockets start without these
         found |= {k: os.environ[k] for k in ("SYSTEMROOT", "PATH") if k in os.environ}
+    found |= {name: os.environ[name] for name in INSTRUCTIONS if name in os.environ}
     if threads:
         libraries = ("OMP", "MKL", "OPENBLAS", "NUMEXPR", "VECLIB_MAXIMUM")
         found |= {f"{name}_NUM_THREADS": str(threads) for name in libraries}

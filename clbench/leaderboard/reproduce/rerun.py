@@ -26,7 +26,7 @@ from clbench.engine.harness import run_stream, start_ledger
 from clbench.errors import ClbenchError, UsageError
 from clbench.leaderboard.entry import Entry
 from clbench.leaderboard.reproduce.files import files_of, path_settings
-from clbench.leaderboard.reproduce.hygiene import Limits
+from clbench.leaderboard.reproduce.hygiene import INSTRUCTIONS, Limits
 from clbench.leaderboard.reproduce.isolate import DEFAULT_LIMITS, isolated
 from clbench.leaderboard.reproduce.job import Job, job_of, source_of
 from clbench.leaderboard.reproduce.processes import Zygote
@@ -254,7 +254,8 @@ def compare(board: Board, record: Record, again: Record) -> Comparison:
         shown = f"{board.primary} claimed {a:.4f}, found {b:.4f}"
         if same_platform(record, again):
             return _refused(f"different predictions on the same platform ({shown})")
-        return Comparison("", False, f"another platform, other answers: {shown}")
+        hint = _fewer_instructions(record, again)
+        return Comparison("", False, f"another platform, other answers: {shown}{hint}")
     trained, name = again.declares.get("trains_network"), record.config["strategy"]["name"]
     wrong = untrained(division, trained, str(name))
     if wrong is not None:
@@ -270,6 +271,16 @@ def compare(board: Board, record: Record, again: Record) -> Comparison:
         if said != found and (same_platform(record, again) or name == "samples_delivered"):
             return _refused(f"cost.{name} is claimed to be {said}, and was found to be {found}")
     return Comparison("", True, "bit for bit the same answers")
+
+
+def _fewer_instructions(record: Record, again: Record) -> str:
+    """What to type where only the processor's instructions differ, and here there are more."""
+    claimed, found = (r.environment["cpu_capability"] for r in (record, again))
+    others = [key for key in PLATFORM if record.environment[key] != again.environment[key]]
+    if (claimed, found, others) != ("AVX2", "AVX512", ["cpu_capability"]):
+        return ""
+    words = " ".join(f"{name}={value}" for name, value in INSTRUCTIONS.items())
+    return f"; it was made with {claimed}, and here is {found}: put {words} before the command"
 
 
 def _holds_more(record: Record, again: Record) -> bool:
