@@ -31,7 +31,7 @@ from clbench.plugins.blame import kind
 from clbench.plugins.form import line_of_definition
 from clbench.plugins.registry import Plugin, line_of
 from clbench.plugins.source import source_sha256
-from clbench.util.environment import code_version
+from clbench.util.environment import code_version, processor
 from clbench.util.hashing import sha256_of
 
 DTYPES = {"float32": torch.float32, "float16": torch.float16}
@@ -186,6 +186,7 @@ class LatentPool(Pool):
             "torch": torch.__version__,
             "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
             "cpu_capability": torch.backends.cpu.get_cpu_capability(),
+            "processor": processor(),
             "threads": self._threads,
         }
 

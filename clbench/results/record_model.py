@@ -188,6 +188,8 @@ class Environment(Form):
     device: Annotated[str, Text(20)]
     accelerator: Version | None
     hardware_class: Annotated[str, Text(200)]
+    processor: Version | None = None
+    """Maker and model; None in records from before it was asked, and where the system does not tell."""
 
 
 class Code(Form):

@@ -12,6 +12,13 @@ from typing import Any
 
 import torch
 
+CPUINFO = Path("/proc/cpuinfo")
+PROCESSOR = (
+    ("vendor_id", "cpu family", "model"),
+    ("CPU implementer", "CPU architecture", "CPU part"),
+)
+"""Lines of it that name a processor, on x86 and on ARM."""
+
 
 def environment(device: torch.device, threads: int) -> dict[str, Any]:
     """The platform for which results are equal bit for bit, and which affects wall-clock time."""
@@ -27,12 +34,33 @@ def environment(device: torch.device, threads: int) -> dict[str, Any]:
         "system": platform.system(),
         "machine": platform.machine(),
         "cpu_capability": torch.backends.cpu.get_cpu_capability(),
+        "processor": processor(),
         "cores": os.cpu_count(),
         "threads": threads or torch.get_num_threads(),
         "device": device.type,
         "accelerator": accelerator,
         "hardware_class": accelerator or f"cpu-{platform.machine()}-{os.cpu_count()}",
     }
+
+
+def processor() -> str | None:
+    """Maker and model of the processor, such as ``AuthenticAMD 25 17``; None where it is not told.
+
+    Libraries choose their kernels by it, so that two processors with the same instructions may add in
+    another order.
+    """
+    try:
+        lines = CPUINFO.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:  # not Linux
+        return platform.processor() or None
+    found: dict[str, str] = {}
+    for line in lines:
+        name, _, value = line.partition(":")
+        found.setdefault(name.strip(), value.strip())
+    for names in PROCESSOR:
+        if names[0] in found:
+            return " ".join(found.get(name, "") for name in names)
+    return None
 
 
 def code_version() -> dict[str, Any]:

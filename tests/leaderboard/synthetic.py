@@ -162,6 +162,7 @@ def record(
             "device": "cpu",
             "accelerator": None,
             "hardware_class": "cpu-x86_64-2",
+            "processor": "AuthenticAMD 25 17",
         },
         code={"clbench": "0.1.0", "commit": "b" * 40, "dirty": False},
         started="2026-11-22T06:30:51Z",

@@ -263,3 +263,31 @@ def test_a_strategy_that_says_it_is_pretrained_belongs_into_open(board: Board, n
     record = load_entry(naive).records[0]
     found = dataclasses.replace(record, declares={**record.declares, "pretrained": True})
     assert "enter division=open" in compare(board, record, found).refusal
+
+
+@pytest.mark.parametrize(
+    ("changed", "is_refuted"),
+    [({}, True), ({"processor": "GenuineIntel 6 143"}, False), ({"processor": None}, False),
+     ({"python": "3.14.0", "cores": 64}, True), ({"threads": 2}, False)],
+)  # fmt: skip
+def test_other_answers_refute_a_claim_of_this_platform_alone(
+    board: Board, naive: Path, changed: dict[str, Any], is_refuted: bool
+) -> None:
+    found = load_entry(naive).records[0]
+    elsewhere = {**found.environment, **changed}
+    claim = dataclasses.replace(found, predictions_sha256="0" * 64, environment=elsewhere)
+    assert bool(compare(board, claim, found).refusal) is is_refuted
+    dear = dataclasses.replace(found, cost={**found.cost, "train_flops": 1}, environment=elsewhere)
+    assert bool(compare(board, dear, found).refusal) is ("threads" not in changed)
+    old = {key: value for key, value in elsewhere.items() if key != "processor"}
+    assert not compare(board, dataclasses.replace(claim, environment=old), found).refusal
+
+
+def test_answers_of_fewer_instructions_can_be_found_here(board: Board, naive: Path) -> None:
+    found = load_entry(naive).records[0]
+    few, many = ({**found.environment, "cpu_capability": n} for n in ("AVX2", "AVX512"))
+    claim = dataclasses.replace(found, predictions_sha256="0" * 64, environment=few)
+    found = dataclasses.replace(found, environment=many)
+    assert "put ATEN_CPU_CAPABILITY=avx2 " in compare(board, claim, found).message
+    alone = dataclasses.replace(claim, environment={**few, "torch": "9.9"})
+    assert "put" not in compare(board, alone, found).message

@@ -38,8 +38,10 @@ from clbench.plugins.registry import Plugin, find
 from clbench.plugins.registry import stand_in as plain
 from clbench.results.record import Record
 
-PLATFORM = ("torch", "system", "machine", "cpu_capability", "threads", "device", "accelerator")
-"""If these agree, answers must be equal."""
+CLASS = ("torch", "system", "machine", "cpu_capability", "threads", "device", "accelerator")
+"""If these agree, costs must be equal."""
+PLATFORM = (*CLASS, "processor")
+"""If these agree, answers must be equal: kernels are chosen by the maker of a processor, too."""
 COUNTS = ("status", "stream_sha256", "counts", "tasks", "stream", "online", "exposure", "factors")
 """What follows from the answers and the stream, of which no hash of answers speaks."""
 LATER = ("answers",)
@@ -252,7 +254,7 @@ def compare(board: Board, record: Record, again: Record) -> Comparison:
     a, b = record.metric(board.primary) or 0.0, again.metric(board.primary) or 0.0
     if again.predictions_sha256 != record.predictions_sha256:
         shown = f"{board.primary} claimed {a:.4f}, found {b:.4f}"
-        if same_platform(record, again):
+        if same_platform(record.environment, again.environment):
             return _refused(f"different predictions on the same platform ({shown})")
         hint = _fewer_instructions(record, again)
         return Comparison("", False, f"another platform, other answers: {shown}{hint}")
@@ -264,11 +266,12 @@ def compare(board: Board, record: Record, again: Record) -> Comparison:
     for name in (*COUNTS, *claimed):
         if _plain(getattr(record, name)) != _plain(getattr(again, name)):
             return _refused(f"the same answers, but other counts: {name} is not what was found")
+    same_class = all(record.environment[key] == again.environment[key] for key in CLASS)
     for name in COSTS:
         said, found = record.cost.get(name), again.cost.get(name)
         if name == "state_bytes" and _holds_more(record, again):
             continue
-        if said != found and (same_platform(record, again) or name == "samples_delivered"):
+        if said != found and (same_class or name == "samples_delivered"):
             return _refused(f"cost.{name} is claimed to be {said}, and was found to be {found}")
     return Comparison("", True, "bit for bit the same answers")
 
@@ -276,7 +279,7 @@ def compare(board: Board, record: Record, again: Record) -> Comparison:
 def _fewer_instructions(record: Record, again: Record) -> str:
     """What to type where only the processor's instructions differ, and here there are more."""
     claimed, found = (r.environment["cpu_capability"] for r in (record, again))
-    others = [key for key in PLATFORM if record.environment[key] != again.environment[key]]
+    others = [key for key in CLASS if record.environment[key] != again.environment[key]]
     if (claimed, found, others) != ("AVX2", "AVX512", ["cpu_capability"]):
         return ""
     words = " ".join(f"{name}={value}" for name, value in INSTRUCTIONS.items())
@@ -332,16 +335,20 @@ def compare_rows(record: Record, again: Record) -> Comparison:
         return _refused("no evaluation in common: a longer --prefix")
     if np.array_equal(before.correct[i], now.correct[j]):
         return Comparison("", True, f"the first {len(common)} rows are the same")
-    if same_platform(record, again):
+    if same_platform(record.environment, again.environment):
         return _refused("different predictions on the same platform")
     difference = float(np.abs(before.world_accuracy[i] - now.world_accuracy[j]).mean())
     message = f"another platform: world accuracy differs by {difference:.4f} on average"
     return Comparison("", False, f"{message} over {len(common)} rows")
 
 
-def same_platform(a: Record, b: Record) -> bool:
-    """Whether the platforms agree, so that bits must."""
-    return all(a.environment[key] == b.environment[key] for key in PLATFORM)
+def same_platform(a: Mapping[str, Any], b: Mapping[str, Any]) -> bool:
+    """Whether two environments are known to agree, so that bits must.
+
+    A record from before processors were named says too little for that.
+    """
+    known = a.get("processor") is not None
+    return known and all(a.get(key) == b.get(key) for key in PLATFORM)
 
 
 def without_diagnostics(record: Record) -> dict[str, Any]:

@@ -47,7 +47,7 @@ def check_trials(
             raise
         except ClbenchError:  # the strategy failed, as a trial may; its value is 0
             return 0.0
-        is_same = is_same and same_platform(record, found)
+        is_same = is_same and same_platform(record.environment, found.environment)
         return value_of(board, board.primary, found)
 
     reruns = rerun_trials(board, entry, value)

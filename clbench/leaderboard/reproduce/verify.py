@@ -22,13 +22,13 @@ from clbench.leaderboard.reproduce.hygiene import hygiene
 from clbench.leaderboard.reproduce.processes import Zygote, can_fork
 from clbench.leaderboard.reproduce.rerun import (
     OTHER_DATA,
-    PLATFORM,
     Rerun,
     anchor_point,
     compare,
     compare_rows,
     point_of,
     rerun,
+    same_platform,
     without_diagnostics,
 )
 from clbench.leaderboard.reproduce.trials import check_trials
@@ -257,7 +257,7 @@ class Verifier:
         before = entry.verification.seeds.get(str(seed)) if entry.verification else None
         if before is None or before.claim_sha256 != entry.record_hashes[seed]:
             return ""
-        same = all(before.environment.get(key) == now.environment[key] for key in PLATFORM)
+        same = same_platform(before.environment, now.environment)
         if not same or before.predictions_sha256 == now.predictions_sha256:
             return ""
         return "other answers than when it was verified on this platform before"
