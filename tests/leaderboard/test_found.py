@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from forging import replace_source
 from synthetic import ledger_of
 from tiny import edit
 
+from clbench.cli import main
 from clbench.configure.board import Board
 from clbench.configure.config import resolve
 from clbench.errors import UsageError
@@ -19,6 +21,7 @@ from clbench.leaderboard import stability
 from clbench.leaderboard.entry import Entry, ledger_file, load_entry
 from clbench.leaderboard.reproduce.files import files_of
 from clbench.leaderboard.reproduce.processes import Zygote
+from clbench.leaderboard.reproduce.remote import RemoteStrategy
 from clbench.leaderboard.reproduce.rerun import Rerun, compare, point_of, rerun
 from clbench.leaderboard.reproduce.verify import Verifier
 from clbench.leaderboard.rules.validate import validate
@@ -30,6 +33,7 @@ from clbench.leaderboard.verification import (
     verified_runs,
     write_verification,
 )
+from clbench.stream import TaskData
 
 
 def _verified(board: Board, naive: Path) -> Entry:
@@ -291,3 +295,20 @@ def test_answers_of_fewer_instructions_can_be_found_here(board: Board, naive: Pa
     assert "put ATEN_CPU_CAPABILITY=avx2 " in compare(board, claim, found).message
     alone = dataclasses.replace(claim, environment={**few, "torch": "9.9"})
     assert "put" not in compare(board, alone, found).message
+
+
+def test_an_interruption_takes_nothing_back(
+    board: Board, naive: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _verified(board, naive)
+    before = ledger_file(naive).read_bytes()
+    learn = RemoteStrategy.learn
+
+    def interrupted(strategy: RemoteStrategy, task: TaskData) -> None:
+        learn(strategy, task)
+        signal.raise_signal(signal.SIGTERM)
+
+    monkeypatch.setattr(RemoteStrategy, "learn", interrupted)
+    assert main(["verify", str(naive), "--seeds", "1", "--perturbed", "0"]) == 130
+    assert "FAIL" not in capsys.readouterr().out
+    assert ledger_file(naive).read_bytes() == before

@@ -166,6 +166,7 @@ def rerun(
         UsageError: a file that a setting names is not here, or the source does not parse, or the
             strategy cannot be built.
         ClbenchError: a process failed.
+        KeyboardInterrupt: a signal came.
     """
     own = {k.partition(".")[2]: v for k, v in point.items() if k.startswith("strategy.")}
     division = str(point.get("division", ""))
@@ -211,6 +212,8 @@ def _run(
     started = datetime.now(UTC)
     with isolated(run, limits, job, cuts=cuts, count=count, zygote=zygote) as remote:
         outcome = run_stream(run, remote, start_ledger(run))
+        if outcome.status == "interrupted":  # which says nothing of the entry
+            raise outcome.error or KeyboardInterrupt
         if outcome.status == "error" and isinstance(outcome.error, ClbenchError):
             raise outcome.error
         if remote.state_bytes_method == "state_dict":
