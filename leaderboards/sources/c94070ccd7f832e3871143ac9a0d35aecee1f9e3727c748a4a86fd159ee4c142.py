@@ -17,13 +17,14 @@ From the second experience on, with the network before it as teacher and
 Afterwards the network is trained on the balanced exemplars with the same loss, and the nearest mean of
 exemplars predicts. The proxies of old classes are fixed all the time: no gradient, no weight decay. So
 it is in PyCIL, and so are the settings: 5, 1, margin 0.6, then 20 epochs at 0.005 with a cosine to 0.
+(PyCIL's loss has no hinge, and takes the margin from all scores, so that it has no effect there.)
 
-Deviations: those of ``clbench.exemplars``; the authors' own code fixes old proxies too, but afterwards
-it trains the output layer alone, old proxies included, at a constant 0.05; an old class that comes
-again is trained again; stages are found by ``spatial_stages`` and are behind a
-ReLU (but for ``model.head=cosine`` at the last); a network without maps (``mlp``) has POD-flat alone;
-new proxies start at random, not at clusters of features. An experience without new classes counts as
-one with one new class.
+Deviations: those of ``clbench.exemplars``; exemplars are chosen before the training on them and not, as
+in PyCIL, again after it; the authors' own code fixes old proxies too, but afterwards it trains the
+output layer alone, old proxies included, at a constant 0.05; an old class that comes again is trained
+again; stages are found by ``spatial_stages`` and are behind a ReLU (but for ``model.head=cosine`` at
+the last); a network without maps (``mlp``) has POD-flat alone; new proxies start at random, not at
+clusters of features. An experience without new classes counts as one with one new class.
 """
 
 from __future__ import annotations
