@@ -46,7 +46,7 @@ def environment(device: torch.device, threads: int) -> dict[str, Any]:
 def processor() -> str | None:
     """Maker and model of the processor, such as ``AuthenticAMD 25 17``; None where it is not told.
 
-    Libraries choose their kernels by it, so that two processors with the same instructions may add in
+    Libraries may choose their kernels by it, so two processors with the same instructions may add in
     another order.
     """
     try:

@@ -41,7 +41,7 @@ from clbench.results.record import Record
 CLASS = ("torch", "system", "machine", "cpu_capability", "threads", "device", "accelerator")
 """If these agree, costs must be equal."""
 PLATFORM = (*CLASS, "processor")
-"""If these agree, answers must be equal: kernels are chosen by the maker of a processor, too."""
+"""If these agree, answers must be equal. Two machines that agreed in all but the last gave others."""
 COUNTS = ("status", "stream_sha256", "counts", "tasks", "stream", "online", "exposure", "factors")
 """What follows from the answers and the stream, of which no hash of answers speaks."""
 LATER = ("answers",)
