@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 
 from benchmarks.study.plan import Key
-from benchmarks.study.result import Result, names_of
+from benchmarks.study.result import Result, names_of, parts_of
 
 LEVELS = (("nmc", "--"), ("slda", ":"))
 """Line styles of the heads without replay."""
@@ -17,15 +17,15 @@ def figure(result: Result) -> bytes:
 
     panels: dict[Key, list[Key]] = {}
     for setting in result.found:
-        rest = tuple((k, v) for k, v in setting if k != "encoder")
-        panels.setdefault(rest, []).append(setting)
+        panels.setdefault(parts_of(setting)[0], []).append(setting)
     n, names = max(1, len(panels)), names_of(panels)
-    drawn = Figure(figsize=(1 + 4.5 * n, 4.2), layout="constrained")
+    encoders = names_of(parts_of(setting)[1] for setting in result.found)
+    drawn = Figure(figsize=(2.5 + 4.2 * n, 4.2), layout="constrained")
     row = drawn.subplots(1, n, sharey=True, squeeze=False)[0]
     for axes, (rest, settings) in zip(row, panels.items(), strict=False):
         sizes: set[int] = set()
         for number, setting in enumerate(settings):
-            colour, name = f"C{number}", dict(setting)["encoder"]
+            colour, name = f"C{number}", encoders[parts_of(setting)[1]]
             curve = result.curve(setting)
             sizes |= {size for size, _ in curve}
             axes.plot([s for s, _ in curve], [a for _, a in curve], "o-", color=colour, label=name)
@@ -46,7 +46,7 @@ def figure(result: Result) -> bytes:
     for strategy, style in LEVELS:
         row[0].plot([], [], color="gray", linestyle=style, label=strategy.upper())
     row[0].plot([], [], "x", color="gray", label="replay as good as it")
-    row[0].legend(fontsize="small")
+    drawn.legend(*row[0].get_legend_handles_labels(), fontsize="small", loc="outside right upper")
     buffer = io.BytesIO()
     drawn.savefig(buffer, format="png", dpi=110)
     return buffer.getvalue()

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 
 from benchmarks.study.plan import DEFAULTS, MLP, REPLAY, Key
-from benchmarks.study.result import RANDOM, Result, names_of, replay_of
+from benchmarks.study.result import RANDOM, Result, names_of, parts_of, replay_of
 from clbench.engine.resolved import resolved
 from clbench.results.tables import Interval
 
@@ -145,8 +145,7 @@ def _replay_size(result: Result) -> str:
     for setting, name in names.items():
         iid, gain = result.iid(setting), result.replay_gain(setting)
         if iid is not None and gain is not None:
-            rest = tuple((k, v) for k, v in setting if k != "encoder")
-            by_data.setdefault(rest, []).append((iid, gain, name))
+            by_data.setdefault(parts_of(setting)[0], []).append((iid, gain, name))
     if not by_data:
         return "**Replay size matters less on better latents.** Not measured.\n"
     rows, holds, pairs = [], 0, 0

@@ -112,8 +112,16 @@ def names_of(keys: Iterable[Key]) -> dict[Key, str]:
     return names
 
 
+def parts_of(setting: Key) -> tuple[Key, Key]:
+    """A setting's words of the data, and those of the encoder."""
+    encoder = tuple(word for word in setting if word[0].partition(".")[0] == "encoder")
+    return tuple(word for word in setting if word not in encoder), encoder
+
+
 def _varies(name: str, key: Key, keys: list[Key]) -> bool:
-    """Tell whether a setting has several values among keys of the same strategy."""
-    strategy = dict(key).get("strategy")
-    same = [dict(other) for other in keys if dict(other).get("strategy") == strategy]
-    return len({other.get(name) for other in same}) > 1
+    """Tell whether a setting has several values among keys of the same strategy, data or encoder."""
+    owner = name.partition(".")[0]
+    others = [dict(other) for other in keys]
+    if owner != name:
+        others = [other for other in others if other.get(owner) == dict(key).get(owner)]
+    return len({other.get(name) for other in others}) > 1

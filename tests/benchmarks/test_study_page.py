@@ -15,7 +15,7 @@ from benchmarks.study.latents import Latents
 from benchmarks.study.metrics import Measures
 from benchmarks.study.plan import MLP, REPLAY, Key
 from benchmarks.study.report import report
-from benchmarks.study.result import Result, names_of
+from benchmarks.study.result import Result, names_of, parts_of
 from clbench.engine.execute import Done, Options
 from clbench.errors import UsageError
 
@@ -118,6 +118,24 @@ def test_names_tell_what_differs_and_no_more():
     slow = (*mlp(2), ("strategy.lr", "1"))
     assert names_of([NMC, mlp(2)]) == {NMC: "nmc", mlp(2): "MLP, replay 2"}
     assert names_of([NMC, mlp(2), slow])[slow] == "MLP, replay 2, lr=1"
+
+
+def test_settings_of_one_encoder_or_data_set_make_no_other_of_it():
+    wide, plain = ("encoder", "wide"), ("encoder", "plain")
+    keys: list[Key] = [
+        (("data", "d"), wide, ("encoder.resolution", "56")),
+        (("data", "d"), plain),
+        (("data", "f"), plain, ("data.path", "folder")),
+    ]
+    assert list(names_of(keys).values()) == ["d, wide", "d, plain", "f, plain"]
+    at_28: Key = (("data", "d"), wide, ("encoder.resolution", "28"))
+    assert names_of([*keys, at_28])[at_28] == "d, wide, resolution=28"
+    assert parts_of(keys[0]) == ((("data", "d"),), keys[0][1:])
+    heads = {mlp(2): seeds(0.5, 0.9), mlp(50): seeds(0.6, 0.9)}
+    better = {mlp(2): seeds(0.5, 0.8), mlp(50): seeds(0.7, 0.8)}
+    latents = {key: Latents(8, 4.5, 0.25, 0.5) for key in keys[:2]}
+    result = Result((), {keys[0]: heads, keys[1]: better}, latents, (), 2)
+    assert "This holds for 1 of 1 pairs of neighbouring rows" in report(result, "p.png")
 
 
 def _study(tmp_path: Path, *words: str, **options: Any) -> tuple[Result | None, list[Done], Path]:
