@@ -11,8 +11,9 @@ from typing import ClassVar, Literal, cast
 import torch
 from torch import Tensor, nn
 
+from clbench.latents import among_seen
 from clbench.needs import Needs
-from clbench.nets.losses import cross_entropy
+from clbench.nets.losses import cross_entropy, present
 from clbench.nets.prompts import Prompted, Prompts
 from clbench.nets.vit import Vit
 from clbench.strategy import Batch, GradientStrategy, StreamInfo
@@ -26,7 +27,7 @@ class PromptStrategy(GradientStrategy):
     extends_loss: ClassVar[bool] = True
     called: ClassVar[str]
     """Its name, for errors."""
-    results_version: ClassVar[int] = 1
+    results_version: ClassVar[int] = 2
     """Raised by a change of this base that alters what its strategies give."""
 
     @dataclass(frozen=True)
@@ -52,6 +53,9 @@ class PromptStrategy(GradientStrategy):
         self.register_buffer("is_between", torch.tensor(True))
         self.is_between: Tensor
         """0-d bool: whether the next experience begins a task."""
+        self.register_buffer("seen", torch.zeros(info.n_classes, dtype=torch.bool))
+        self.seen: Tensor
+        """``(n_classes,)`` bool: classes that were trained on."""
 
     @staticmethod
     @abstractmethod
@@ -85,8 +89,13 @@ class PromptStrategy(GradientStrategy):
         return loss if pull is None else loss + pull
 
     def consolidate(self, task: TaskData) -> None:
-        """Note whether the task is over."""
+        """Note the classes, and whether the task is over."""
+        self.seen.logical_or_(present(task.y, self.info.n_classes))
         self.is_between.fill_(bool(task.ends_task))
+
+    def forward(self, x: Tensor, task_id: Tensor | None = None) -> Tensor:
+        """Compute logits ``(B, n_classes)``; a class that was never seen has none, as in their code."""
+        return among_seen(super().forward(x, task_id), self.seen)
 
 
 def _prompted(

@@ -38,7 +38,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from clbench import GradientStrategy, Needs, StreamInfo, TaskData, UsageError
+from clbench.latents import among_seen
 from clbench.nets.layer_inputs import InputLayer, add_directions, gram
+from clbench.nets.losses import present
 from clbench.nets.prompts import frozen_vit
 from clbench.nets.tuning import become
 from clbench.nets.vit import attention_in
@@ -133,6 +135,9 @@ class InfLoRA(GradientStrategy):
         self.register_buffer("is_between", torch.tensor(True))
         self.is_between: Tensor
         """0-d bool: whether the next experience begins a task."""
+        self.register_buffer("seen", torch.zeros(info.n_classes, dtype=torch.bool))
+        self.seen: Tensor
+        """``(n_classes,)`` bool: classes that were trained on."""
 
     def begin(self, task: TaskData) -> TaskData:
         """Start a branch, and a new optimizer, where a task begins."""
@@ -152,7 +157,8 @@ class InfLoRA(GradientStrategy):
 
     @torch.no_grad()
     def consolidate(self, task: TaskData) -> None:
-        """Add what this experience's inputs need to the space of each block."""
+        """Add what this experience's inputs need to the space of each block, and note its classes."""
+        self.seen.logical_or_(present(task.y, self.info.n_classes))
         assert self.info.n_tasks is not None
         share = (int(self.begun) - 1) / max(1, self.info.n_tasks - 1)
         e = self.config.threshold + (1 - self.config.threshold) * share
@@ -160,6 +166,10 @@ class InfLoRA(GradientStrategy):
         for layer in self.layers:
             add_directions(self.get_buffer(layer.buffer), grams[layer.buffer], min(e, 1.0))
         self.is_between.fill_(bool(task.ends_task))
+
+    def forward(self, x: Tensor, task_id: Tensor | None = None) -> Tensor:
+        """Compute logits ``(B, n_classes)``; a class that was never seen has none, as in the code."""
+        return among_seen(super().forward(x, task_id), self.seen)
 
     def diagnostics(self) -> dict[str, Tensor]:
         """Add ``held``, the share of all input directions that the space of earlier tasks holds."""

@@ -32,7 +32,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from clbench import Batch, GradientStrategy, StreamInfo, TaskData, UsageError
-from clbench.latents import ClassCovariances, batches
+from clbench.latents import ClassCovariances, among_seen, batches
 from clbench.nets.features import features
 from clbench.nets.optim import SGD
 from clbench.nets.parameters import output_layer
@@ -132,6 +132,10 @@ class SLCA(GradientStrategy):
         self.unaligned.copy_(self.weights[self.head])
         if self.config.draws and bool(known.any()):
             self.align()
+
+    def forward(self, x: Tensor, task_id: Tensor | None = None) -> Tensor:
+        """Compute logits ``(B, n_classes)``; a class that was never seen has none, as in the code."""
+        return among_seen(super().forward(x, task_id), self.classes.count)
 
     def align(self) -> None:
         """Train the output layer on Gaussian samples of all classes seen, drawn for each pass."""
