@@ -65,7 +65,9 @@ class SLCA(GradientStrategy):
         """Gaussian samples of each class that the output layer is aligned with; 0: it is not."""
         align_epochs: Annotated[int, AtLeast(1)] = 5
         """Passes, each over samples of its own."""
-        align_lr: Annotated[float, Positive] = 0.01
+        align_lr: Annotated[float, Positive] = field(
+            default=0.01, metadata={"space": Log(1e-3, 1e-1)}
+        )
         """Learning rate of the alignment's first pass; it falls with a cosine towards 0."""
         align_norm: Annotated[float | None, Positive] = 0.1
         """Factor of the length that logits are divided by in the alignment; null: they are not."""
