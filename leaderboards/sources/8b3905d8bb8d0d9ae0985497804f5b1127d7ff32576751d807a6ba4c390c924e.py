@@ -32,7 +32,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from clbench import Batch, GradientStrategy, StreamInfo, TaskData, UsageError
-from clbench.latents import ClassCovariances, batches
+from clbench.latents import ClassCovariances, among_seen, batches
 from clbench.nets.features import features
 from clbench.nets.optim import SGD
 from clbench.nets.parameters import output_layer
@@ -65,10 +65,17 @@ class SLCA(GradientStrategy):
         """Gaussian samples of each class that the output layer is aligned with; 0: it is not."""
         align_epochs: Annotated[int, AtLeast(1)] = 5
         """Passes, each over samples of its own."""
-        align_lr: Annotated[float, Positive] = 0.01
+        align_lr: Annotated[float, Positive] = field(
+            default=0.01, metadata={"space": Log(1e-3, 1e-1)}
+        )
         """Learning rate of the alignment's first pass; it falls with a cosine towards 0."""
         align_norm: Annotated[float | None, Positive] = 0.1
         """Factor of the length that logits are divided by in the alignment; null: they are not."""
+
+        def without_effect(self) -> dict[str, str]:
+            """What is of the alignment alone."""
+            idle = () if self.draws else ("align_epochs", "align_lr", "align_norm")
+            return super().without_effect() | dict.fromkeys(idle, "draws=0")
 
     def __init__(
         self, info: StreamInfo, config: Config, build_model: Callable[[], nn.Module]
@@ -127,6 +134,10 @@ class SLCA(GradientStrategy):
         self.unaligned.copy_(self.weights[self.head])
         if self.config.draws and bool(known.any()):
             self.align()
+
+    def forward(self, x: Tensor, task_id: Tensor | None = None) -> Tensor:
+        """Compute logits ``(B, n_classes)``; a class that was never seen has none, as in the code."""
+        return among_seen(super().forward(x, task_id), self.classes.count)
 
     def align(self) -> None:
         """Train the output layer on Gaussian samples of all classes seen, drawn for each pass."""
