@@ -11,6 +11,7 @@ from typing import ClassVar, Literal, cast
 import torch
 from torch import Tensor, nn
 
+from clbench.errors import UsageError
 from clbench.latents import among_seen
 from clbench.needs import Needs
 from clbench.nets.losses import cross_entropy, present
@@ -44,6 +45,11 @@ class PromptStrategy(GradientStrategy):
         sets all scores to 0 but that of the sample's own class."""
         mask_scope: Literal["batch", "task"] = "task"
         """Classes that a mask keeps: those of the batch, or also all others of the experience."""
+
+        def __post_init__(self) -> None:
+            super().__post_init__()
+            if self.reset_weights:
+                raise UsageError("strategy.reset_weights=true would lose the prompts; leave it out")
 
     def __init__(
         self, info: StreamInfo, config: Config, build_model: Callable[[], nn.Module]
@@ -94,7 +100,10 @@ class PromptStrategy(GradientStrategy):
         self.is_between.fill_(bool(task.ends_task))
 
     def forward(self, x: Tensor, task_id: Tensor | None = None) -> Tensor:
-        """Compute logits ``(B, n_classes)``; a class that was never seen has none, as in their code."""
+        """Compute logits ``(B, n_classes)``; a class that was never seen has none.
+
+        So it is in the code of CODA-Prompt; that of L2P and DualPrompt lets all rows answer.
+        """
         return among_seen(super().forward(x, task_id), self.seen)
 
 

@@ -9,9 +9,9 @@ prompts, the prompt of a block is (eq. 3 and 5)
 with * elementwise. Its first half stands before the keys of the block's attention, its second before
 the values (prefix tuning). Each task has its own slice of the components; those of earlier tasks are
 used and no longer trained. ``ortho`` weighs the mean over entries of (B B^T - I)^2 for keys, attention
-vectors and prompts, of the slices begun (eq. 7, which sums; 0 in the authors' published runs). At the
-start of a task its slice is made orthonormal to all before it by Gram-Schmidt. The loss is the
-cross-entropy over the task's own classes.
+vectors and prompts, of the slices begun (eq. 7, which sums; 0 in the authors' code since it has
+Gram-Schmidt). At the start of a task its slice is made orthonormal to all before it by Gram-Schmidt.
+The loss is the cross-entropy over the task's own classes.
 
 The equations' numbers are from memory, unverified; the form follows a reading of a public
 implementation (LAMDA-PILOT): length 8, Adam 1e-3. Deviations: the paper has 100 components in blocks 1

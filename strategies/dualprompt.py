@@ -3,20 +3,23 @@
 Wang et al. 2022, "DualPrompt: Complementary Prompting for Rehearsal-free Continual Learning"
 (ECCV, arXiv 2204.04799). The general prompt stands in ``general_blocks``, the expert prompt in
 ``expert_blocks``, both before the keys and the values of attention (prefix tuning, eq. 4). Each task
-has an expert prompt and a key. While a task is learnt, its own are used, and the loss is the
-cross-entropy over its classes less ``pull`` times the cosine of key and query (eq. 6). A sample is
-predicted with the expert whose key is nearest to it, among the tasks begun. The query is the class
-token of the frozen transformer without prompts.
+has an expert prompt and a key; its expert starts as the last task's ended, as in the authors' code.
+While a task is learnt, its own are used, and the loss is the cross-entropy over its classes less
+``pull`` times the cosine of key and query (eq. 6). A sample is predicted with the expert whose key is
+nearest to it, among the tasks begun. The query is the class token of the frozen transformer without
+prompts.
 
-The equations' numbers and ``pull`` are from memory, unverified. Deviations: the paper has blocks 1-2
-and 3-5 of 12, here 1-2 and 3-4 by default, so that a small transformer will do; the output layer sees
-what ``model.pooling`` says (the paper: the class token).
+The equations' numbers are from memory, unverified; lengths of 5 and a ``pull`` of 1 are those of the
+authors' code. Deviations: the paper has blocks 1-2 and 3-5 of 12, here 1-2 and 3-4 by default, so that
+a small transformer will do; the output layer sees what ``model.pooling`` says (the paper: the class
+token); every sample has its own expert (in that code the samples of a batch vote for one, among those
+of tasks to come too); prompts and keys are drawn from U(-d^-1/2, d^-1/2) (there: from U(0, .01)).
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Annotated, Any
 
 import torch
@@ -28,7 +31,6 @@ from clbench.nets.prompts import Given, Prompts, chosen_blocks
 from clbench.nets.vit import Vit
 from clbench.prompting import PromptStrategy
 from clbench.settings import AtLeast
-from clbench.space import Log
 
 Blocks = tuple[int, ...]
 
@@ -64,6 +66,14 @@ class Dual(Prompts):
         self.experts = drawn(n_tasks, len(blocks[1]), 2, lengths[1], width)
         self.keys = drawn(n_tasks, width)
 
+    @torch.no_grad()
+    def open(self) -> None:
+        """Open the next task's expert, which starts as the last one ended."""
+        super().open()
+        last = int(self.opened) - 1
+        if last:
+            self.experts[last] = self.experts[last - 1]
+
     def forward(self, query: Tensor) -> Given:
         """In training the newest task's expert; else that of the nearest key."""
         tasks = torch.arange(len(self.keys), device=query.device)
@@ -98,8 +108,9 @@ class DualPrompt(PromptStrategy):
         """Keys of the general prompt, and as many values."""
         expert_length: Annotated[int, AtLeast(1)] = 5
         """Keys of an expert prompt, and as many values."""
-        pull: Annotated[float, AtLeast(0)] = field(default=1.0, metadata={"space": Log(0.01, 1)})
-        """Weight of the term that draws a task's key to its queries."""
+        pull: Annotated[float, AtLeast(0)] = 1.0
+        """Weight of the term that draws a task's key to its queries. Keys have no other gradient, so
+        that Adam, which divides by its size, makes the same steps with any weight above 0."""
 
         def __post_init__(self) -> None:
             super().__post_init__()

@@ -22,8 +22,10 @@ Rank 10, thresholds from .95, Adam and the factor follow a reading of a public i
 so that the same .95 keeps far fewer directions there, and its learning rate is 5e-4; it lets e grow by
 the task's number over T, here over T - 1, so that it ends at 1; the singular vectors are those of H'
 itself, while that code projects H H^T from one side; it keeps M or its complement, whichever is smaller
-(DualGPM), which gives the same P; the output layer is one, whose rows of other classes get no gradient;
-where a task comes in chunks, A_t is made from the first one and M grows with each.
+(DualGPM), meant to give the same P; the output layer is one, whose rows of other classes get no
+gradient, and sees what ``model.pooling`` says (there: the class token); A and B are named as in that
+code (the paper, from memory, has them the other way round); where a task comes in chunks, A_t is made
+from the first one and M grows with each.
 """
 
 from __future__ import annotations
@@ -39,7 +41,7 @@ from torch import Tensor, nn
 
 from clbench import GradientStrategy, Needs, StreamInfo, TaskData, UsageError
 from clbench.latents import among_seen
-from clbench.nets.layer_inputs import InputLayer, add_directions, gram
+from clbench.nets.layer_inputs import InputLayer, add_directions, gram, rounding
 from clbench.nets.losses import present
 from clbench.nets.prompts import frozen_vit
 from clbench.nets.tuning import become
@@ -180,7 +182,8 @@ class InfLoRA(GradientStrategy):
 def directions(space: Tensor, gram: Tensor, rank: int) -> Tensor:
     """The top left singular vectors, as rows ``(rank, d)``, of inputs less their part in ``space``.
 
-    Rows are zero where no direction is left.
+    Rows are zero where no direction is left: what is within rounding of zero points anywhere, into the
+    space too.
 
     Args:
         space: the projection M M^T, ``(d, d)``.
@@ -191,7 +194,8 @@ def directions(space: Tensor, gram: Tensor, rank: int) -> Tensor:
     # In single precision LAPACK gives up on a few in a thousand matrices of a single sample.
     squared, vectors = torch.linalg.eigh((rest @ gram @ rest).double())
     squared, vectors = squared.flip(0)[:rank], vectors.flip(1)[:, :rank]
-    kept: Tensor = vectors * (squared > NEGLIGIBLE * squared[0].clamp_min(0))
+    least = torch.maximum(NEGLIGIBLE * squared[0], rounding(gram))
+    kept: Tensor = vectors * (squared > least)
     return F.pad(kept.mT, (0, 0, 0, rank - kept.shape[1])).to(space.dtype)
 
 

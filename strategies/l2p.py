@@ -8,14 +8,16 @@ cross-entropy over the task's own classes, less ``pull`` times the sum of those 
 Conventions follow a reading of a public implementation: a pool of 10 prompts of length 5, 5 of them for
 a sample, pull .1. Deviations: every sample has its own choice (there, a batch agrees on one, in
 prediction too, so that a sample's scores depend on the others); the output layer sees what
-``model.pooling`` says of the image's tokens (there: the mean over the prompts' tokens). The pool has no
-slices, so the stream may hide its boundaries.
+``model.pooling`` says of the image's tokens (there: the mean over the prompts' tokens); prompts and
+keys are drawn from U(-d^-1/2, d^-1/2) (there: from a range of positive numbers, so that all keys are
+near each other); no prompt is held back for having been chosen often (in the paper an option, from
+memory). The pool has no slices, so the stream may hide its boundaries.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Annotated, Any
 
 import torch
@@ -27,7 +29,6 @@ from clbench.nets.prompts import Given, Prompts
 from clbench.nets.vit import Vit
 from clbench.prompting import PromptStrategy
 from clbench.settings import AtLeast
-from clbench.space import Log
 
 
 class Pool(Prompts):
@@ -74,8 +75,9 @@ class L2P(PromptStrategy):
         """Tokens of a prompt."""
         top: Annotated[int, AtLeast(1)] = 5
         """Prompts that a sample is given."""
-        pull: Annotated[float, AtLeast(0)] = field(default=0.1, metadata={"space": Log(0.01, 1)})
-        """Weight of the term that draws the chosen keys to the queries."""
+        pull: Annotated[float, AtLeast(0)] = 0.1
+        """Weight of the term that draws the chosen keys to the queries. Keys have no other gradient, so
+        that Adam, which divides by its size, makes the same steps with any weight above 0."""
 
         def __post_init__(self) -> None:
             super().__post_init__()

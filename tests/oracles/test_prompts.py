@@ -98,6 +98,18 @@ def test_dualprompt_trains_the_tasks_own_expert_and_predicts_with_the_nearest():
     torch.testing.assert_close(prompts(query).prefixes[3][0][4], prompts.experts[1][1, 0])
 
 
+def test_dualprompts_next_expert_starts_as_the_last_one_ended():
+    learner = Learner("dualprompt")
+    prompts = learner.strategy.prompts
+    drawn = prompts.experts[0].detach().clone()
+    learner.learn(0)
+    learnt = prompts.experts[0].detach().clone()
+    prompts.open()
+    assert not torch.equal(learnt, drawn)
+    assert all(torch.equal(prompts.experts[t], learnt) for t in (0, 1))
+    assert not torch.equal(prompts.keys[0], prompts.keys[1])
+
+
 @pytest.mark.parametrize("strategy", ["coda_prompt", "l2p", "dualprompt"])
 def test_prompts_leave_the_transformer_and_need_one(strategy: str):
     learner = Learner(strategy)
@@ -120,6 +132,7 @@ def test_prompts_leave_the_transformer_and_need_one(strategy: str):
         ("coda_prompt", "length=3", "strategy.length=3 must be even"),
         ("l2p", "top=11", "strategy.top=11 must be at most strategy.prompts=10"),
         ("dualprompt", "expert_blocks=[1]", "strategy.expert_blocks must name a block, and none"),
+        ("coda_prompt", "reset_weights=true", "strategy.reset_weights=true would lose the prompts"),
     ],
 )
 def test_what_cannot_be_is_refused(strategy: str, word: str, said: str):

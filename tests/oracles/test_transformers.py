@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from clbench.errors import UsageError
+from clbench.plugins.registry import find
 
 from .transformers import WORLD, Learner, tokens
 
@@ -250,6 +251,20 @@ def test_inflora_sums_up_branches_and_trains_b_and_the_output_layer_alone():
     x = torch.randn(2, 5, 64, dtype=torch.float64)
     wanted = x @ (fixed + first + key.up.detach() @ key.down).T + key.bias
     torch.testing.assert_close(key(x).detach(), wanted)
+
+
+def test_a_branch_has_no_rows_where_the_space_holds_all_inputs():
+    """What is left of them is noise, which points into the space as well."""
+    torch.manual_seed(0)
+    held, apart = torch.linalg.qr(torch.randn(40, 40))[0].split((12, 28), dim=1)
+    space = held @ held.T
+    inputs = held @ torch.randn(12, 30)
+    directions = find("strategy", "inflora").load().begin.__globals__["directions"]
+    assert not directions(space, inputs @ inputs.T, 5).any()
+    further = inputs + 0.1 * apart[:, :1] @ torch.randn(1, 30)
+    rows = directions(space, further @ further.T, 5)
+    torch.testing.assert_close(rows[:1].abs(), apart[:, :1].T.abs(), atol=1e-4, rtol=0)
+    assert not rows[1:].any()
 
 
 def test_inflora_needs_a_frozen_transformer():
