@@ -41,7 +41,7 @@ from torch import Tensor, nn
 
 from clbench import GradientStrategy, Needs, StreamInfo, TaskData, UsageError
 from clbench.latents import among_seen
-from clbench.nets.layer_inputs import InputLayer, add_directions, gram, rounding
+from clbench.nets.layer_inputs import InputLayer, add_directions, gram
 from clbench.nets.losses import present
 from clbench.nets.prompts import frozen_vit
 from clbench.nets.tuning import become
@@ -55,6 +55,8 @@ SCALE = 3**-0.5
 PARTS = ("key", "value")
 NEGLIGIBLE = 1e-6
 """Share of the largest squared singular value below which a direction holds nothing."""
+INSIDE = 1e-3
+"""Share of a direction's squared length in the space of earlier tasks that rounding explains."""
 
 
 class Branch(nn.Linear):
@@ -182,8 +184,7 @@ class InfLoRA(GradientStrategy):
 def directions(space: Tensor, gram: Tensor, rank: int) -> Tensor:
     """The top left singular vectors, as rows ``(rank, d)``, of inputs less their part in ``space``.
 
-    Rows are zero where no direction is left: what is within rounding of zero points anywhere, into the
-    space too.
+    Rows are zero where no direction is left: what is left by rounding alone points into the space too.
 
     Args:
         space: the projection M M^T, ``(d, d)``.
@@ -194,8 +195,8 @@ def directions(space: Tensor, gram: Tensor, rank: int) -> Tensor:
     # In single precision LAPACK gives up on a few in a thousand matrices of a single sample.
     squared, vectors = torch.linalg.eigh((rest @ gram @ rest).double())
     squared, vectors = squared.flip(0)[:rank], vectors.flip(1)[:, :rank]
-    least = torch.maximum(NEGLIGIBLE * squared[0], rounding(gram))
-    kept: Tensor = vectors * (squared > least)
+    inside = (vectors * (space.double() @ vectors)).sum(0)
+    kept: Tensor = vectors * ((squared > NEGLIGIBLE * squared[0].clamp_min(0)) & (inside < INSIDE))
     return F.pad(kept.mT, (0, 0, 0, rank - kept.shape[1])).to(space.dtype)
 
 

@@ -130,12 +130,6 @@ def gram(
     return found
 
 
-def rounding(gram: Tensor) -> Tensor:
-    """The squared singular value of R, 0-d, that is within rounding of zero where ``gram`` is R R^T."""
-    bound: Tensor = 10 * len(gram) ** 0.5 * torch.finfo(gram.dtype).eps * gram.trace()
-    return bound
-
-
 def add_directions(space: Tensor, gram: Tensor, threshold: float) -> None:
     """Add to a projection ``(d, d)``, in place, what inputs with R R^T = ``gram`` lack.
 
@@ -149,6 +143,7 @@ def add_directions(space: Tensor, gram: Tensor, threshold: float) -> None:
     squared, directions = torch.linalg.eigh((rest @ gram @ rest).double())
     squared, directions = squared.flip(0).clamp_min(0), directions.flip(1)
     total = gram.trace()
+    rounding = 10 * len(space) ** 0.5 * torch.finfo(space.dtype).eps * total
     held = total - squared.sum() + F.pad(squared.cumsum(0), (1, 0))[:-1]  # before each direction
-    needed = (held < threshold * total) & (squared > rounding(gram))
+    needed = (held < threshold * total) & (squared > rounding)
     space.add_(((directions * needed) @ directions.T).to(space.dtype))
