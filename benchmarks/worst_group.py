@@ -19,8 +19,9 @@ Arms, all from its pretrained weights:
 - ``norm``, ``head``: the norm layers and the output layer alone, or the output layer alone.
 
 Each arm has the learning rate of three with the best worst group on validation data, on a seed that the
-table does not use. No lambda is chosen: all are shown. Differences to ``weights`` are paired by seed,
-because runs of one seed share images and order; intervals are 95 % Student-t over seeds.
+table does not use. No lambda is chosen: all are shown. Differences to ``weights``, and of ``fisher`` to
+``flat`` with the same lambda, are paired by seed, because runs of one seed share images and order;
+intervals are 95 % Student-t over seeds.
 
     python -m benchmarks.worst_group [--model efficientnet_lite0] [--stream subgroup_shift] [--write]
 
@@ -36,6 +37,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from benchmarks.scale_page import put
 from clbench.cli import main as clbench
@@ -69,6 +71,7 @@ DIGITS = ("scenario=subgroup_shift", "data=mnist5k")
 OF_DIGITS = 4000
 """Training images of ``mnist5k``."""
 COMMAND = "python -m benchmarks.worst_group --model"
+FloatArray = NDArray[np.float64]
 NO_SECOND_TASK = ("strategy.fisher_samples=1",)
 """EWC also estimates a Fisher of its one task, which nothing reads: from one sample."""
 TRAINING = ("strategy.momentum=0.9", "strategy.batch_size=32")
@@ -142,15 +145,29 @@ def points(values: Sequence[float]) -> str:
 
 def table(found: Mapping[str, Sequence[Record]], rates: Mapping[str, float]) -> list[str]:
     """The arms as lines of Markdown."""
-    columns = ["worst group", "average", "worst group − weights", "average − weights", "rate"]
+    columns = ["worst group", "average", "worst group − weights", "average − weights"]
+    columns += ["worst group − flat", "rate"]
     lines = ["| arm | " + " | ".join(columns) + " |", "| --- |" + " ---: |" * len(columns)]
-    plain = [(worst(r), r.metric("world_accuracy") or 0.0) for r in found["weights"]]
-    for name, many in found.items():
-        own = [(worst(r), r.metric("world_accuracy") or 0.0) for r in many]
-        cells = [points(column) for column in zip(*own, strict=True)]
-        less = np.array(own) - np.array(plain)
-        cells += ["–", "–"] if name == "weights" else [points(c.tolist()) for c in less.T]
-        lines.append(f"| {name} | " + " | ".join([*cells, f"{rates[name]:g}"]) + " |")
+    groups = {name: np.array([worst(r) for r in many]) for name, many in found.items()}
+    average = {
+        name: np.array([r.metric("world_accuracy") or 0.0 for r in many])
+        for name, many in found.items()
+    }
+
+    def less(of: Mapping[str, FloatArray], name: str, other: str) -> str:
+        pairs = other in of and name != other
+        return points((of[name] - of[other]).tolist()) if pairs else "–"
+
+    for name in found:
+        cells = (
+            points(groups[name].tolist()),
+            points(average[name].tolist()),
+            less(groups, name, "weights"),
+            less(average, name, "weights"),
+            less(groups, name, name.replace("fisher", "flat")),
+            f"{rates[name]:g}",
+        )
+        lines.append(f"| {name} | " + " | ".join(cells) + " |")
     return lines
 
 
