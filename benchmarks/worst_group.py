@@ -9,7 +9,9 @@ group is an alphabet on a kind of gradient. (Tried first, by hand: Greek and Cyr
 strokes and photographs. Everything then learnt the background alone, with a worst group of 0: a
 linear classifier of the frozen features tells not six in ten of those letters apart, and nineteen
 in twenty of those backgrounds; here nine in ten and eight in ten.) ``--stream subgroup_shift`` has
-digits of ``mnist5k`` on one of two tones instead, in twenty groups. The network is ``vit_s14``, or with
+digits of ``mnist5k`` with a square at one of two places of the border instead, in twenty groups. (Tried
+first: two tones. With five seeds all weights, L2-SP with a lambda of 100 and the output layer have a
+worst group of 0 there, the Fisher with 100 has 2.2 +- 3.8.) The network is ``vit_s14``, or with
 ``--model efficientnet_lite0`` a convolutional one, where the norm layers are batch normalisation.
 Arms, all from its pretrained weights:
 
@@ -67,7 +69,7 @@ BIRDS = (
     "data.alphabets=[digits,arabic]",
     "data.attributes=[foreground=white,scale=1.2,is_bold=true,rotation=0,is_slant=false]",
 )
-DIGITS = ("scenario=subgroup_shift", "data=mnist5k")
+DIGITS = ("scenario=subgroup_shift", "scenario.attribute=patch", "data=mnist5k")
 OF_DIGITS = 4000
 """Training images of ``mnist5k``."""
 COMMAND = "python -m benchmarks.worst_group --model"
