@@ -257,7 +257,7 @@ def did_you_mean(word: str, known: Any, groups: Mapping[str, str] = MappingProxy
 
 
 def stand_in(group: str) -> Plugin:
-    """The plainest scenario or strategy, for code that needs one and looks at none of its results."""
+    """The plainest of a group, for code that needs one and looks at none of its results."""
     path = PACKAGE / "stand_ins" / f"{group}.py"
     return Plugin(group, path.stem, path)
 

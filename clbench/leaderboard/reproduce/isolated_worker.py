@@ -11,6 +11,7 @@ import os
 import sys
 import tempfile
 import traceback
+from collections.abc import Mapping
 from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -43,22 +44,35 @@ def main(is_alone: bool = False) -> None:
         hygiene.hide_beside(folder)
     _enter(folder, job["measures"])
     from clbench import seeding
-    from clbench.nets.flops import Count
 
     if "cpu" in job["measures"]:
         hygiene.restrict_resources(hygiene.Limits(**job["limits"]), "memory" in job["measures"])
     with seeding.preserved(job["threads"]):
-        plugin = folder / "strategy" / f"{job['strategy']['name']}.py"
-        count = Count() if job.get("count") else nullcontext()
-        try:
-            with count:
-                strategy = _build(job, folder)
-            declared = {**_declared(strategy), **_built(count)}
-        except Exception as error:
-            write_frame(sink, {"id": 0, "error": _describe(error, plugin)})
-            return
-        write_frame(sink, {"id": 0, **declared})
-        _Server(strategy, job["device"], plugin).serve(source, sink)
+        serve(job, folder, source, sink)
+
+
+def serve(job: Mapping[str, Any], folder: Path, source: BinaryIO, sink: BinaryIO) -> None:
+    """Build a strategy, say what it declares, and answer calls until the input ends.
+
+    Args:
+        job: the first message, as ``first_message`` makes it.
+        folder: an empty one, for the sources.
+        source: calls.
+        sink: receives the answers.
+    """
+    from clbench.nets.flops import Count
+
+    plugin = folder / "strategy" / f"{job['strategy']['name']}.py"
+    count = Count() if job.get("count") else nullcontext()
+    try:
+        with count:
+            strategy = _build(job, folder)
+        declared = {**_declared(strategy), **_built(count)}
+    except Exception as error:
+        write_frame(sink, {"id": 0, "error": _describe(error, plugin)})
+        return
+    write_frame(sink, {"id": 0, **declared})
+    _Server(strategy, job["device"], plugin).serve(source, sink)
 
 
 def _take_pipes() -> tuple[BinaryIO, BinaryIO]:
@@ -110,7 +124,7 @@ def _counts(count: Count, updates: int, held: int) -> dict[str, Any]:
     }
 
 
-def _build(job: dict[str, Any], folder: Path) -> Strategy:
+def _build(job: Mapping[str, Any], folder: Path) -> Strategy:
     """Build the strategy from texts, as ``Run.strategy`` does from files."""
     import torch
     from torch import nn
@@ -166,12 +180,13 @@ class _Server:
 
         from clbench import seeding
 
-        register_optimizer_step_post_hook(self._count)
+        hook = register_optimizer_step_post_hook(self._count)
         seed = None
         while True:
             try:
                 call, payload = read_frame(source, MAX_SAMPLES, MAX_CALL)
             except EOFError:
+                hook.remove()
                 return
             if call["seed"] != seed:  # the parent has seeded its generators since the last call
                 seed = call["seed"]

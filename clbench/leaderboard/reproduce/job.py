@@ -117,7 +117,7 @@ def first_message(job: Job, folder: Path, limits: Limits) -> dict[str, Any]:
     Raises:
         NotHere: released weights that it needs are not in the cache.
     """
-    content = dataclasses.asdict(job)
+    content = plain_job(job)
     for name, path in content.pop("files").items():
         copy = folder / f"{name}-{Path(path).name}"
         shutil.copyfile(path, copy)
@@ -126,7 +126,6 @@ def first_message(job: Job, folder: Path, limits: Limits) -> dict[str, Any]:
         copy = folder / CACHE / released.folder / released.path.name
         copy.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(released.path, copy)
-    content["info"]["dtype"] = str(job.info.dtype).removeprefix("torch.")
     in_force = [name for name, works in hygiene(job.device).items() if works is True]
     return {
         **content,
@@ -134,6 +133,13 @@ def first_message(job: Job, folder: Path, limits: Limits) -> dict[str, Any]:
         "limits": dataclasses.asdict(limits),
         "measures": in_force,
     }
+
+
+def plain_job(job: Job) -> dict[str, Any]:
+    """A job as JSON can hold it."""
+    content = dataclasses.asdict(job)
+    content["info"]["dtype"] = str(job.info.dtype).removeprefix("torch.")
+    return content
 
 
 def source_of(plugin: Plugin, settings: Any) -> Source:

@@ -23,8 +23,10 @@ import os
 import signal
 import socket
 import sys
+import tempfile
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, NoReturn
 
 NEW_PIDS, OTHERS = 0x20000000, 0x20000 | 0x40000000 | 0x08000000
@@ -120,11 +122,14 @@ def _import() -> None:
     import clbench.plugins.registry
     import clbench.replay
     import clbench.seeding  # noqa: F401
-    from clbench.leaderboard.reproduce import hygiene
+    from clbench.leaderboard.reproduce import hygiene, rehearsal
 
     hygiene.readable()
     # No parallel work here: a fork takes none of the threads with it.
     assert torch.get_num_threads() >= 1
+    with tempfile.TemporaryDirectory() as folder:
+        rehearsal.rehearse(Path(folder))
+    rehearsal.collapse()
 
 
 def _started(fork: Callable[[], int], fds: list[int], namespaces: bool) -> Worker:
