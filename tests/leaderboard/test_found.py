@@ -16,6 +16,7 @@ from tiny import edit
 from clbench.cli import main
 from clbench.configure.board import Board
 from clbench.configure.config import resolve
+from clbench.data.dataset import DataSet
 from clbench.errors import UsageError
 from clbench.leaderboard import stability
 from clbench.leaderboard.entry import Entry, ledger_file, load_entry
@@ -250,6 +251,26 @@ def test_a_source_that_cannot_be_read_is_one_line(text: str, tmp_path: Path) -> 
     (tmp_path / "mine.py").write_text(text)
     with pytest.raises(UsageError, match=r"^mine\.py.*correct the source$"):
         files_of(tmp_path / "mine.py", {}, [], "open")
+
+
+def test_data_are_loaded_once_for_all_seeds(
+    scaled: Board, naive: Path, zygote: Zygote, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loads: list[Any] = []
+    load = DataSet.load
+
+    def counted(data: Any, *given: Any) -> Any:
+        loads.append(data)
+        return load(data, *given)
+
+    monkeypatch.setattr(DataSet, "load", counted)
+    with Verifier(scaled, perturbed=0, zygote=zygote) as verifier:
+        assert verifier.verify(load_entry(naive), [0, 1, 2]).passed
+    known = len(loads)
+    assert known <= 2  # the board's own, and what fresh data are made of
+    with Verifier(scaled, perturbed=0, zygote=zygote) as verifier:
+        assert verifier.verify(load_entry(naive), [0]).passed
+    assert len(loads) == 2 * known  # so they were counted
 
 
 def test_every_refusal_of_a_source_that_does_not_parse_is_told(

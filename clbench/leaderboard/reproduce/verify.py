@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from clbench.configure.board import Board, pin_file, pinned_sha256
+from clbench.data.pool import Pool
 from clbench.errors import ClbenchError, UsageError
 from clbench.leaderboard import stability
 from clbench.leaderboard.entry import Entry, SeedRun, Verification, record_sha256
@@ -69,7 +70,7 @@ class Report:
 class Verifier:
     """Verifies entries of one board, as a context.
 
-    Fresh data, the lower anchor's runs and the process that others are forked from serve all of them.
+    Data, fresh data, the lower anchor's runs and the process that others are forked from serve all.
     """
 
     def __init__(
@@ -106,6 +107,7 @@ class Verifier:
         self.perturbed, self.perturbed_of = perturbed, perturbed_of
         self.tuning, self.folders = tuning, tuple(folders)
         self.fresh = Fresh(board, secret, self.folders)
+        self.pools: dict[Any, Pool] = {}
         self.anchors: dict[tuple[int, str], Rerun] = {}
         self.zygotes = {} if zygote is None else {"cpu": zygote}
         self.stack = ExitStack()
@@ -129,6 +131,7 @@ class Verifier:
     ) -> Rerun:
         return rerun(
             point,
+            self.pools,
             count=count,
             threads=threads,
             folders=self.folders,
@@ -202,7 +205,9 @@ class Verifier:
         trials = None
         if self.tuning:
             self.tell(f"{entry.slug}: trials of its table")
-            trials, lines, wrong = check_trials(board, entry, lambda p: self._rerun(p).record)
+            trials, lines, wrong = check_trials(
+                board, entry, lambda p: self._rerun(p, count=False).record
+            )
             report.lines += lines
             if wrong:
                 report.disproved = True
