@@ -24,14 +24,16 @@ from clbench.results.record import Record
 
 PARTS = 10
 """A run is timed on a tenth of its tasks and on a fifth of them."""
-COUNTED = 1.5
+COUNTED = 1.4
 """How many times as long a verified run takes as an ordinary one, since every operation is counted."""
-REBUILT = 0.15
+REBUILT = 0.06
 """Seconds for a process that is built from a state.
 
-These two were fitted to ``naive`` and ``er`` on seven boards, whose verified runs took 0.7 to 1.5 times
-what they say (two cores; torch with CUDA, which makes forks dearer).
+These two were fitted to 78 runs of entries on nine boards, whose verification took 0.8 to 1.4 times
+what they say (CPU seconds by ``benchmarks/board_cost.py``; torch with CUDA, which makes forks dearer).
 """
+TRIALS_AGAIN = 3
+"""Of an entry's table: the best and two others."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,8 @@ class Cost:
     """Of the stream that a trial learns."""
     n_states: int
     """Of one run: states that predictions were made from, each by a new process of the verifier."""
+    n_tuning_seeds: int = 0
+    """Runs of one trial."""
 
     @property
     def entered(self) -> float:
@@ -62,9 +66,10 @@ class Cost:
 
     @property
     def verified(self) -> float:
-        """All entries run again isolated: all seeds, and one seed on fresh data."""
+        """All entries run again isolated: all seeds, one on fresh data, some trials of the table."""
         again = COUNTED * self.seconds + REBUILT * self.n_states
-        return self.n_entries * (self.n_seeds + 1) * again
+        trials = TRIALS_AGAIN * self.n_tuning_seeds * self.share if self.n_trials else 0.0
+        return self.n_entries * (self.n_seeds + 1 + trials) * again
 
     @property
     def total(self) -> float:
@@ -106,13 +111,17 @@ def budget(
             n_trials=draft.trials * len(draft.tuning_seeds),
             share=min(1.0, (draft.tuning_tasks or n_tasks) / n_tasks),
             n_states=n_states,
+            n_tuning_seeds=len(draft.tuning_seeds),
         )
         found.append(cost)
     return found
 
 
 def spent(board: Board) -> Cost:
-    """The cost of a board's entries, by the seconds that their records tell."""
+    """The cost of a board's entries, by the seconds that their records tell.
+
+    These are wall seconds of wherever an entry was made: beside other processes they are too many.
+    """
     each, n_tasks, n_states = [], 1, 0
     for entry in iter_entries(board):
         runs = [record for record in entry.records.values() if record.status == "completed"]
@@ -130,6 +139,7 @@ def spent(board: Board) -> Cost:
         n_trials=tuning.trials * len(board.tuning_seeds),
         share=min(1.0, (tuning.tasks or n_tasks) / n_tasks),
         n_states=n_states,
+        n_tuning_seeds=len(board.tuning_seeds),
     )
 
 

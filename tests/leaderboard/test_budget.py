@@ -29,10 +29,18 @@ def draft(root: Path) -> Path:
 
 def test_the_sum_over_entries_seeds_and_trials() -> None:
     cost = budget.Cost(
-        "a", seconds=2.0, n_entries=25, n_seeds=10, n_trials=24, share=0.2, n_states=100
+        "a",
+        seconds=2.0,
+        n_entries=25,
+        n_seeds=10,
+        n_trials=24,
+        share=0.2,
+        n_states=100,
+        n_tuning_seeds=2,
     )
     assert cost.entered == 25 * 10 * 2
-    assert cost.verified == pytest.approx(25 * 11 * (2 * 1.5 + 100 * 0.15))
+    again = 2 * budget.COUNTED + 100 * budget.REBUILT
+    assert cost.verified == pytest.approx(25 * (10 + 1 + 3 * 2 * 0.2) * again)
     assert cost.tuned == pytest.approx(25 * 12 * 2 * 0.2 * 2)
     assert cost.total == pytest.approx(25 * (10 + 24 * 0.2) * 2 + cost.verified)
     lines = budget.table([cost, cost])
