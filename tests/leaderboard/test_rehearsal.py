@@ -14,6 +14,7 @@ import torch
 from torch.optim import optimizer
 
 from clbench.leaderboard.reproduce import rehearsal
+from clbench.leaderboard.reproduce.processes import Zygote, can_fork
 from clbench.nets import flops
 
 LARGE = """
@@ -69,6 +70,22 @@ def test_a_rehearsal_starts_no_thread_which_a_fork_would_not_have(tmp_path: Path
     done = subprocess.run(command, capture_output=True, check=True, text=True)
     before, after = json.loads(done.stdout)
     assert before == after
+
+
+@pytest.mark.skipif(not can_fork(), reason="this system cannot fork")
+@pytest.mark.parametrize("there", [False, True])
+def test_the_driver_of_an_accelerator_is_asked_nothing_before_a_fork(
+    there: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.accelerator, "is_available", lambda: there)
+    with Zygote(1, "cpu") as zygote:
+        *_, rehearses = zygote.process.args  # type: ignore[misc]
+        process, _ = zygote.start()
+        process.kill()
+        for pipe in (process.stdin, process.stdout, process.stderr):
+            pipe.close()
+    assert rehearses == ("0" if there else "1")
+    assert process.ended == {"code": -9, "cpu": process.cpu_seconds()}
 
 
 @pytest.mark.skipif(not rehearsal.LARGE_PAGE.exists(), reason="the kernel has no large pages")

@@ -14,6 +14,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol, Self
 
+import torch
+
 from clbench.errors import ClbenchError
 from clbench.leaderboard.reproduce.hygiene import environment, hygiene, namespace_command
 
@@ -137,7 +139,9 @@ class Zygote:
         namespaces = self.measures["processes"] is True
         self.control, theirs = socket.socketpair()
         with theirs:
-            arguments = [str(theirs.fileno()), str(int(namespaces))]
+            # The driver of an accelerator that was asked anything cannot be used in a fork.
+            rehearses = not torch.accelerator.is_available()
+            arguments = [str(theirs.fileno()), str(int(namespaces)), str(int(rehearses))]
             self.process = subprocess.Popen(
                 [*namespace_command(), *ZYGOTE, *arguments],
                 stdin=subprocess.DEVNULL,

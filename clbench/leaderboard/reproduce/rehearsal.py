@@ -33,7 +33,8 @@ LARGE_PAGE = Path("/sys/kernel/mm/transparent_hugepage/hpage_pmd_size")
 def rehearse(folder: Path) -> None:
     """Build a plain strategy and network, save and load its state, and predict, as a worker would.
 
-    On one thread, and without gradients, because no fork takes threads with it.
+    On one thread, and without gradients, because no fork takes threads with it. Where there is an
+    accelerator it must not be done: seeding asks its driver, which no fork could use then.
 
     Args:
         folder: an empty one, for the sources.

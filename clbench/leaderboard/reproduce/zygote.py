@@ -1,7 +1,7 @@
 """The process that workers are forked from: it has imported torch and nothing of any entry.
 
-``python -m clbench.leaderboard.reproduce.zygote FD NAMESPACES`` answers one request at a time on the
-socket FD: a JSON line, with the file descriptors of a new worker where one is started.
+``python -m clbench.leaderboard.reproduce.zygote FD NAMESPACES REHEARSES`` answers one request at a time
+on the socket FD: a JSON line, with the file descriptors of a new worker where one is started.
 
 ==========================  =========================================================
 ``{"start": n}`` and fds    forks worker n; its pipes are the three fds (in, out, errors)
@@ -81,8 +81,9 @@ class Worker:
 def main() -> None:
     """Serve the parent until it closes the socket."""
     control = socket.socket(fileno=int(sys.argv[1]))
-    namespaces = sys.argv[2] == "1"
+    namespaces, rehearses = (argument == "1" for argument in sys.argv[2:])
     _import()
+    _make_forks_cheap(rehearses)
     fork = _Fork() if namespaces else os.fork
     control.sendall(b"{}\n")
     workers: dict[int, Worker] = {}
@@ -122,13 +123,20 @@ def _import() -> None:
     import clbench.plugins.registry
     import clbench.replay
     import clbench.seeding  # noqa: F401
-    from clbench.leaderboard.reproduce import hygiene, rehearsal
+    from clbench.leaderboard.reproduce import hygiene
 
     hygiene.readable()
     # No parallel work here: a fork takes none of the threads with it.
     assert torch.get_num_threads() >= 1
-    with tempfile.TemporaryDirectory() as folder:
-        rehearsal.rehearse(Path(folder))
+
+
+def _make_forks_cheap(rehearses: bool) -> None:
+    """Do once what every worker would; without ``rehearses`` as little as leaves a driver alone."""
+    from clbench.leaderboard.reproduce import rehearsal
+
+    if rehearses:
+        with tempfile.TemporaryDirectory() as folder:
+            rehearsal.rehearse(Path(folder))
     rehearsal.collapse()
 
 
