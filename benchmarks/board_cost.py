@@ -14,14 +14,16 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import statistics
 import time
-from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
+
+import numpy as np
 
 from clbench.configure.board import Board, load_board
 from clbench.configure.config import resolve_point
@@ -33,7 +35,6 @@ from clbench.leaderboard.reproduce.processes import Zygote
 from clbench.leaderboard.reproduce.rerun import point_of, rerun
 
 ROOT = Path(__file__).resolve().parents[1] / "leaderboards"
-TICK = 1 / os.sysconf("SC_CLK_TCK")
 
 
 def boards(root: Path) -> list[Board]:
@@ -45,8 +46,8 @@ def tree_seconds(pid: int) -> float:
     """CPU seconds of a process, of those below it, and of those of them that have ended."""
     stat = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     below = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    own = sum(map(int, stat[11:15])) * TICK  # user and system time, and those of ended children
-    return own + sum(tree_seconds(int(child)) for child in below)
+    own = sum(map(int, stat[11:15]))  # ticks of user and system time, also of ended children
+    return own / os.sysconf("SC_CLK_TCK") + sum(tree_seconds(int(child)) for child in below)
 
 
 def measured(board: Board, entry: Entry, zygote: Zygote) -> dict[str, Any]:
@@ -94,41 +95,52 @@ def perturbed(board: Board) -> int:
     return sum(len(seeds) * n for seeds, n in arms)
 
 
-def table(root: Path, rows: Sequence[dict[str, Any]]) -> list[str]:
-    """A line for each board, and the sum, in hours of one core."""
-    by_board = defaultdict(list)
-    for row in rows:
-        by_board[row["board"]].append(row)
+def hours(board: Board, row: Mapping[str, Any]) -> tuple[float, float, float, float]:
+    """What an entry costs: its runs, its tuning, its verification, and trials that are run again."""
+    plan = spent(board)
+    trials_again = TRIALS_AGAIN * plan.n_tuning_seeds * plan.share
+    seconds = (
+        plan.n_seeds * row["run"],
+        plan.n_trials * plan.share * row["run"],
+        plan.n_seeds * row["verified"] + (1 + perturbed(board) / plan.n_entries) * row["uncounted"],
+        trials_again * row["uncounted"],
+    )
+    runs, tuning, verification, trials = (part / 3600 for part in seconds)
+    return runs, tuning, verification, trials
+
+
+def table(root: Path, rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """A line for each board, and the sums, in hours of one core."""
     lines = [
         "| board | entries | timed | run, s | as records tell, s | verified, s | runs, h | tuning, h |"
-        " verification, h |",
-        "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
+        " verification, h | trials again, h |",
+        "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
     ]
-    total = 0.0
+    sums, variance = np.zeros(4), 0.0
     for board in boards(root):
-        mine = by_board[board.name]
+        mine = [row for row in rows if row["board"] == board.name]
         if not mine:
             continue
-        columns = ("run", "told", "verified", "uncounted")
-        run, told, again, less = (statistics.fmean(row[k] for row in mine) for k in columns)
-        plan = spent(board)
-        n, tuning_runs = plan.n_entries, plan.n_trials * plan.share
-        trials_again = TRIALS_AGAIN * plan.n_tuning_seeds * plan.share
-        hours = (
-            n * plan.n_seeds * run / 3600,
-            n * tuning_runs * run / 3600,
-            (n * plan.n_seeds * again + (n * (1 + trials_again) + perturbed(board)) * less) / 3600,
+        n, each = spent(board).n_entries, np.array([hours(board, row) for row in mine])
+        of_board = n * each.mean(0)
+        sums += of_board
+        if len(mine) > 1:
+            variance += n * (n - len(mine)) * each.sum(1).var(ddof=1) / len(mine)
+        run, told, again = (
+            statistics.fmean(row[k] for row in mine) for k in ("run", "told", "verified")
         )
-        total += sum(hours)
-        shown = " | ".join(f"{h:.2f}" for h in hours)
+        shown = " | ".join(f"{h:.2f}" for h in of_board)
         lines.append(
             f"| {board.name} | {n} | {len(mine)} | {run:.1f} | {told:.1f} | {again:.1f} | {shown} |"
         )
-    return [*lines, "", f"{total:.1f} core-hours in all; median run {_median(rows):.1f} s"]
-
-
-def _median(rows: Sequence[dict[str, Any]]) -> float:
-    return statistics.median(row["run"] for row in rows)
+    shown = " | ".join(f"**{h:.1f}**" for h in sums)
+    median = statistics.median(row["run"] for row in rows)
+    return [
+        *lines,
+        f"| all | | {len(rows)} | {median:.1f} (median) | | | {shown} |",
+        "",
+        f"{sums.sum():.1f} core-hours in all (standard error {math.sqrt(variance):.1f})",
+    ]
 
 
 def main() -> None:
