@@ -18,7 +18,7 @@ from clbench.leaderboard.reproduce.processes import Zygote, can_fork
 from clbench.nets import flops
 
 LARGE = """
-import json, mmap, re
+import json, re
 from pathlib import Path
 from clbench.leaderboard.reproduce import rehearsal
 
