@@ -23,11 +23,12 @@ from clbench.util.yaml_files import YamlError, load
 LONGEST = 100
 """Characters of a value that an error repeats."""
 ATOMS = (str, int, float, bool, type(None))
-PLAIN: dict[type[int] | type[float], re.Pattern[str]] = {
+PLAIN: dict[type[int] | type[float] | type[str], re.Pattern[str]] = {
     int: re.compile(r"-?[0-9]{1,15}"),
     float: re.compile(r"-?[0-9]{1,15}(\.[0-9]{1,15})?(e-?[0-9]{1,2})?"),
+    str: re.compile(r"(?!null\Z)[A-Za-z][A-Za-z0-9_-]*"),
 }
-"""Numbers that are read as Python reads them; whatever else is typed goes through OmegaConf."""
+"""Numbers and words that are read as Python reads them; all else goes through OmegaConf."""
 
 
 def build(cls: type[Any], given: Mapping[str, Any], prefix: str, words: Sequence[str] = ()) -> Any:
@@ -165,10 +166,10 @@ def _is_typed(cls: type[Any], name: str, value: Any) -> bool:
 
 
 @cache
-def _number(cls: type[Any], name: str) -> type[int] | type[float] | None:
-    """The type of a setting that is one number, or one number or null."""
+def _atom(cls: type[Any], name: str) -> type[int] | type[float] | type[str] | None:
+    """The type of a setting that is one number or text, or that or null."""
     members = {*_members(cls, name)} - {type(None)}
-    found: type[int] | type[float] | None = next(iter(members)) if len(members) == 1 else None
+    found = next(iter(members)) if len(members) == 1 else None
     return found if found in PLAIN else None
 
 
@@ -188,13 +189,13 @@ def _typed(cls: type[Any], name: str, value: Any, prefix: str, words: Sequence[s
     plain = tuple(value) if type(value) is list else value
     if _is_typed(cls, name, plain) and (type(plain) is not str or plain in _choices(cls, name)):  # type: ignore[arg-type]
         return plain  # as it comes from JSON; a union takes the member that it is
-    number = _number(cls, name)  # type: ignore[arg-type]
-    if number is not None and type(value) is str and PLAIN[number].fullmatch(value):
-        return number(value)
+    one = _atom(cls, name)  # type: ignore[arg-type]
+    if one is not None and type(value) is str and PLAIN[one].fullmatch(value):
+        return one(value)
     try:
         found = _value(value)
-        one = isinstance(found, str | int | float) and not isinstance(found, bool)
-        if one and kind in (tuple[str, ...], tuple[float, ...]):
+        is_one = isinstance(found, str | int | float) and not isinstance(found, bool)
+        if is_one and kind in (tuple[str, ...], tuple[float, ...]):
             found = [found]  # one word is a list of one
         node = OmegaConf.merge(_schema(cls, name), {name: found})  # type: ignore[arg-type]
         return getattr(OmegaConf.to_object(node), name)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import nullcontext
 from functools import partial
 
 import torch
@@ -12,7 +11,7 @@ from torch import nn
 from clbench import seeding
 from clbench.configure.config import RunConfig
 from clbench.engine.allocation import explained
-from clbench.engine.builds import Builds, refuse_misplaced
+from clbench.engine.builds import Builds, placed, refuse_misplaced
 from clbench.engine.calls import build_network
 from clbench.errors import UsageError
 from clbench.needs import StreamInfo
@@ -46,10 +45,7 @@ def built(
     )
     build_model = Builds(make)
     plugin, others = config.plugins["strategy"], config.plugins.values()
-    # As a context the CPU, the default, would only make every call slower.
-    is_default = device.type == "cpu" == torch.get_default_device().type
-    placed = nullcontext() if is_default else torch.device(device)
-    with seeding.preserved(config.common.threads), placed:
+    with seeding.preserved(config.common.threads), placed(device):
         seeding.seed_all(config.common.seed, Axis.MODEL)
         with (
             blamed(

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -58,6 +59,13 @@ class Builds:
     def __getstate__(self) -> dict[str, Any]:
         """Without references to parameters, which cannot be pickled."""
         return {**vars(self), "watched": []}
+
+
+def placed(device: torch.device) -> AbstractContextManager[object]:
+    """A context in which tensors are made on a device."""
+    # As a context the CPU, the default, would only make every call slower.
+    is_default = device.type == "cpu" == torch.get_default_device().type
+    return nullcontext() if is_default else device
 
 
 def bits(parameter: Tensor) -> int | None:

@@ -1,4 +1,4 @@
-"""Numbers that are read without OmegaConf are read as OmegaConf reads them."""
+"""Numbers and words that are read without OmegaConf are read as OmegaConf reads them."""
 
 from __future__ import annotations
 
@@ -22,6 +22,8 @@ class Settings:
     real: float = 0.0
     maybe_whole: int | None = None
     maybe_real: float | None = None
+    word: str = ""
+    maybe_word: str | None = None
     mixed: int | str = 0
     several: tuple[int, ...] = ()
     reals: tuple[float, ...] = (0.5,)
@@ -33,9 +35,16 @@ def by_omegaconf(name: str, text: Any) -> Any:
 
 @pytest.mark.parametrize(
     ("name", "kind"),
-    [("whole", int), ("real", float), ("maybe_whole", int), ("maybe_real", float)],
+    [
+        ("whole", int),
+        ("real", float),
+        ("maybe_whole", int),
+        ("maybe_real", float),
+        ("word", str),
+        ("maybe_word", str),
+    ],
 )
-def test_a_plain_number(name: str, kind: type[int] | type[float]):
+def test_a_plain_number_or_word(name: str, kind: type[int] | type[float] | type[str]):
     @given(st.from_regex(typed.PLAIN[kind], fullmatch=True))
     def same(text: str) -> None:
         found = getattr(typed.build(Settings, {name: text}, ""), name)
@@ -56,11 +65,18 @@ def test_whatever_else_is_typed(text: str):
     assert not math.isnan(found)
 
 
+def test_null_is_a_word_only_where_there_is_no_null():
+    assert typed.build(Settings, {"maybe_word": "null"}, "").maybe_word is None
+    assert typed.build(Settings, {"maybe_word": "nullable"}, "").maybe_word == "nullable"
+    with pytest.raises(UsageError, match="word=null"):
+        typed.build(Settings, {"word": "null"}, "")
+
+
 def test_what_is_not_one_number_keeps_its_type():
     assert typed.build(Settings, {"several": "[1]"}, "").several == (1,)
     assert typed.build(Settings, {"mixed": "1x"}, "").mixed == "1x"
     for name in ("several", "mixed"):
-        assert typed._number(Settings, name) is None  # type: ignore[arg-type]
+        assert typed._atom(Settings, name) is None  # type: ignore[arg-type]
 
 
 @given(

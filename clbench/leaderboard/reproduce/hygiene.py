@@ -225,13 +225,13 @@ def restrict_files(folder: Path) -> None:
 
 
 @cache
-def readable() -> tuple[Path, ...]:
-    """What a worker may read; it takes a second to find, and forks inherit it."""
+def readable() -> tuple[landlock.Rule, ...]:
+    """Rules for what a worker may read; it takes a second to find, and forks inherit them."""
     files = ("ld.so.cache", "localtime", "nsswitch.conf", "passwd")
     system = ["/proc", "/sys/devices", "/dev/urandom", *(f"/etc/{name}" for name in files)]
     plugins = [builtin_folder(group) for group in FOLDERS]
     found = [*_libraries(), *map(Path, system), *_packages(), PACKAGE, *plugins]
-    return tuple(sorted({path.resolve() for path in found}))
+    return landlock.reading(sorted({path.resolve() for path in found}))
 
 
 def _libraries() -> tuple[Path, ...]:

@@ -131,7 +131,7 @@ def _build(job: Mapping[str, Any], folder: Path) -> Strategy:
 
     from clbench import seeding
     from clbench.configure.typed import build as build_settings
-    from clbench.engine.builds import Builds
+    from clbench.engine.builds import Builds, placed
     from clbench.nets.inputs import Moments, normalise
     from clbench.plugins.registry import Plugin
     from clbench.strategy import StreamInfo
@@ -158,7 +158,7 @@ def _build(job: Mapping[str, Any], folder: Path) -> Strategy:
         return built
 
     build_model = Builds(make)
-    with torch.device(job["device"]):
+    with placed(torch.device(job["device"])):
         seeding.seed_from(job["seed"])
         strategy: Strategy = classes["strategy"](info, settings, build_model)
         strategy = strategy.to(job["device"])

@@ -118,10 +118,11 @@ def first_message(job: Job, folder: Path, limits: Limits) -> dict[str, Any]:
         NotHere: released weights that it needs are not in the cache.
     """
     content = plain_job(job)
+    settings = content["strategy"]["settings"]
     for name, path in content.pop("files").items():
         copy = folder / f"{name}-{Path(path).name}"
         shutil.copyfile(path, copy)
-        content["strategy"]["settings"][name] = str(copy)
+        settings[name] = str(copy)
     for released in released_in(job):
         copy = folder / CACHE / released.folder / released.path.name
         copy.parent.mkdir(parents=True, exist_ok=True)
@@ -130,16 +131,19 @@ def first_message(job: Job, folder: Path, limits: Limits) -> dict[str, Any]:
     return {
         **content,
         "folder": str(folder),
-        "limits": dataclasses.asdict(limits),
+        "limits": vars(limits),
         "measures": in_force,
     }
 
 
 def plain_job(job: Job) -> dict[str, Any]:
     """A job as JSON can hold it."""
-    content = dataclasses.asdict(job)
-    content["info"]["dtype"] = str(job.info.dtype).removeprefix("torch.")
-    return content
+    # ``dataclasses.asdict`` would copy every setting of the two sources, for each process of a run.
+    info = {**dataclasses.asdict(job.info), "dtype": str(job.info.dtype).removeprefix("torch.")}
+    strategy, model = (
+        {**vars(source), "settings": dict(source.settings)} for source in (job.strategy, job.model)
+    )
+    return {**vars(job), "strategy": strategy, "model": model, "info": info}
 
 
 def source_of(plugin: Plugin, settings: Any) -> Source:

@@ -15,6 +15,7 @@ import sys
 from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
+from typing import NamedTuple
 
 CREATE_RULESET, ADD_RULE, RESTRICT_SELF = 444, 445, 446  # the same on all architectures but alpha
 READ_FILE, READ_DIR = 1 << 2, 1 << 3
@@ -37,11 +38,23 @@ def abi() -> int:
     return max(version, 0)
 
 
-def restrict(readable: Iterable[Path], writable: Iterable[Path]) -> None:
-    """Restrict this thread, and everything it starts later, to the given existing paths.
+class Rule(NamedTuple):
+    """What may be done with a file, or with a folder and all in it."""
+
+    path: bytes
+    rights: int
+
+
+def reading(paths: Iterable[Path]) -> tuple[Rule, ...]:
+    """Rules by which files and folders may be read and listed; made once, they serve many processes."""
+    return tuple(_rule(path, READ_FILE | READ_DIR) for path in paths)
+
+
+def restrict(readable: Iterable[Rule], writable: Iterable[Path]) -> None:
+    """Restrict this thread, and everything it starts later; a path that does not exist is left out.
 
     Args:
-        readable: files and folders, with their contents, that may be read and listed.
+        readable: what may be read and listed.
         writable: files and folders that may also be changed; nothing may be executed.
 
     Raises:
@@ -54,9 +67,8 @@ def restrict(readable: Iterable[Path], writable: Iterable[Path]) -> None:
     attributes = struct.pack(f"={len(fields)}Q", *fields)
     ruleset = _call(CREATE_RULESET, attributes, len(attributes), 0)
     try:
-        for paths, rights in ((readable, READ_FILE | READ_DIR), (writable, known & ~EXECUTE)):
-            for path in paths:
-                _allow(ruleset, path, rights)
+        for rule in (*readable, *(_rule(path, known & ~EXECUTE) for path in writable)):
+            _allow(ruleset, rule)
         if _libc().prctl(NO_NEW_PRIVILEGES, 1, 0, 0, 0):
             raise OSError(ctypes.get_errno(), "prctl")
         _call(RESTRICT_SELF, ruleset, 0)
@@ -69,16 +81,18 @@ def _libc() -> ctypes.CDLL:
     return ctypes.CDLL(None, use_errno=True)
 
 
-def _allow(ruleset: int, path: Path, rights: int) -> None:
+def _rule(path: Path, rights: int) -> Rule:
+    return Rule(os.fsencode(path), rights if path.is_dir() else rights & ON_FILES)
+
+
+def _allow(ruleset: int, rule: Rule) -> None:
     try:
-        handle = os.open(path, os.O_PATH | os.O_CLOEXEC)
+        handle = os.open(rule.path, os.O_PATH | os.O_CLOEXEC)
     except FileNotFoundError:
         return
     try:
-        if not path.is_dir():
-            rights &= ON_FILES
         # struct landlock_path_beneath_attr, packed: rights, file descriptor.
-        _call(ADD_RULE, ruleset, PATH_BENEATH, struct.pack("=Qi", rights, handle), 0)
+        _call(ADD_RULE, ruleset, PATH_BENEATH, struct.pack("=Qi", rule.rights, handle), 0)
     finally:
         os.close(handle)
 
