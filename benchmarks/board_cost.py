@@ -29,7 +29,7 @@ from clbench.configure.board import Board, load_board
 from clbench.configure.config import resolve_point
 from clbench.engine.build import prepare
 from clbench.engine.execute import Options, execute
-from clbench.leaderboard.budget import TRIALS_AGAIN, spent
+from clbench.leaderboard.budget import TRIALS_AGAIN, Cost, spent
 from clbench.leaderboard.entry import Entry, iter_entries
 from clbench.leaderboard.reproduce.processes import Zygote
 from clbench.leaderboard.reproduce.rerun import point_of, rerun
@@ -89,20 +89,27 @@ def measure(root: Path, every: int, out: Path) -> Iterator[dict[str, Any]]:
 
 
 def perturbed(board: Board) -> int:
-    """Runs of perturbed arms that the ledger tells of."""
+    """How many runs of perturbed arms the ledger tells of."""
     found = [e.verification.stability for e in iter_entries(board) if e.verification]
     arms = [(s["seeds"], 1 + (s["rate_rms"] is not None)) for s in found if s is not None]
     return sum(len(seeds) * n for seeds, n in arms)
 
 
-def hours(board: Board, row: Mapping[str, Any]) -> tuple[float, float, float, float]:
-    """What an entry costs: its runs, its tuning, its verification, and trials that are run again."""
-    plan = spent(board)
+def hours(
+    plan: Cost, n_perturbed: int, row: Mapping[str, Any]
+) -> tuple[float, float, float, float]:
+    """What an entry costs: its runs, its tuning, its verification, and trials that are run again.
+
+    Args:
+        plan: of the entry's board.
+        n_perturbed: runs of perturbed arms on that board, of which each entry bears an equal share.
+        row: what ``measured`` found.
+    """
     trials_again = TRIALS_AGAIN * plan.n_tuning_seeds * plan.share
     seconds = (
         plan.n_seeds * row["run"],
         plan.n_trials * plan.share * row["run"],
-        plan.n_seeds * row["verified"] + (1 + perturbed(board) / plan.n_entries) * row["uncounted"],
+        plan.n_seeds * row["verified"] + (1 + n_perturbed / plan.n_entries) * row["uncounted"],
         trials_again * row["uncounted"],
     )
     runs, tuning, verification, trials = (part / 3600 for part in seconds)
@@ -121,7 +128,8 @@ def table(root: Path, rows: Sequence[Mapping[str, Any]]) -> list[str]:
         mine = [row for row in rows if row["board"] == board.name]
         if not mine:
             continue
-        n, each = spent(board).n_entries, np.array([hours(board, row) for row in mine])
+        plan, n_perturbed = spent(board), perturbed(board)
+        n, each = plan.n_entries, np.array([hours(plan, n_perturbed, row) for row in mine])
         of_board = n * each.mean(0)
         sums += of_board
         if len(mine) > 1:
