@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,12 +17,16 @@ from clbench.errors import UsageError
 from clbench.leaderboard.entry import load_entry
 from clbench.leaderboard.reproduce.held_out import (
     Fresh,
+    HeldOut,
     commitment,
     held_out,
     warped,
 )
 from clbench.leaderboard.reproduce.processes import Zygote
-from clbench.leaderboard.reproduce.rerun import point_of
+from clbench.leaderboard.reproduce.rerun import Rerun, point_of
+from clbench.leaderboard.reproduce.spent import Account
+from clbench.leaderboard.reproduce.verify import Verifier
+from clbench.leaderboard.scores import score_run
 
 CPU = torch.device("cpu")
 SECRET, OTHER = b"sixteen bytes or", b"other sixteen by"
@@ -183,3 +189,29 @@ def test_a_secret_that_is_drawn_is_another_each_time(tiny_board: Board) -> None:
     one, other = Fresh(tiny_board), Fresh(tiny_board)
     assert len(one.secret) == 32
     assert one.secret != other.secret
+
+
+def test_the_place_on_the_board_is_that_of_all_seeds(
+    board: Board, naive: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A lucky seed alone would claim what no fresh data give."""
+    entry, shown = load_entry(naive), []
+
+    def again(self: Verifier, point: dict[str, Any], **_: Any) -> Rerun:
+        record = entry.records[point["seed"]]
+        return Rerun(record, record.cost, Account(), True)
+
+    def stand_in(fresh: Fresh, point: dict[str, Any], claimed: float, *_: Any) -> HeldOut:
+        shown.append(claimed)
+        return HeldOut(True, 1, 0.5, 0.5, (0.5,), {"entry": 0.5, "naive": 0.3}, "c" * 64, "")
+
+    monkeypatch.setattr(Verifier, "_rerun", again)
+    monkeypatch.setattr(Verifier, "_zygote", lambda *_: None)
+    monkeypatch.setattr("clbench.leaderboard.reproduce.verify.held_out", stand_in)
+    scores = [score_run(board, record) for record in entry.records.values()]
+    best = max(entry.records, key=lambda seed: score_run(board, entry.records[seed]))
+    with Verifier(board, perturbed=0) as verifier:
+        for seeds in ([best], list(board.seeds)):
+            assert verifier.verify(entry, seeds).refusals == []
+    assert shown == [pytest.approx(np.mean(scores))] * 2
+    assert shown[0] < max(scores)
