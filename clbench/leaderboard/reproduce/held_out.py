@@ -157,7 +157,8 @@ def held_out(
     Args:
         fresh: the data.
         point: the configuration of one of the entry's records.
-        shown: the entry's primary on the board's own data, by which it would be ranked.
+        shown: the entry's primary on the board's own data, by which it would be ranked: the mean of all
+            its seeds.
         zygote: what processes are forked from, where it is there already.
 
     Raises:
