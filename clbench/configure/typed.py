@@ -189,13 +189,13 @@ def _typed(cls: type[Any], name: str, value: Any, prefix: str, words: Sequence[s
     plain = tuple(value) if type(value) is list else value
     if _is_typed(cls, name, plain) and (type(plain) is not str or plain in _choices(cls, name)):  # type: ignore[arg-type]
         return plain  # as it comes from JSON; a union takes the member that it is
-    one = _atom(cls, name)  # type: ignore[arg-type]
-    if one is not None and type(value) is str and PLAIN[one].fullmatch(value):
-        return one(value)
+    atom = _atom(cls, name)  # type: ignore[arg-type]
+    if atom is not None and type(value) is str and PLAIN[atom].fullmatch(value):
+        return atom(value)
     try:
         found = _value(value)
-        is_one = isinstance(found, str | int | float) and not isinstance(found, bool)
-        if is_one and kind in (tuple[str, ...], tuple[float, ...]):
+        one = isinstance(found, str | int | float) and not isinstance(found, bool)
+        if one and kind in (tuple[str, ...], tuple[float, ...]):
             found = [found]  # one word is a list of one
         node = OmegaConf.merge(_schema(cls, name), {name: found})  # type: ignore[arg-type]
         return getattr(OmegaConf.to_object(node), name)
